@@ -1,0 +1,1 @@
+"""Sparse training for deep reinforcement learning, on Dopamine and TF-Agents."""
