@@ -1,0 +1,93 @@
+"""What every sparse training algorithm is: scores for one kernel."""
+
+from __future__ import annotations
+
+import copy
+from typing import Sequence
+
+import tensorflow as tf
+
+from rigl_rl.errors import UserError
+from rigl_rl.sparsity import masks
+from rigl_rl.sparsity import schedules
+
+
+class SparseAlgorithm:
+  """Scores for one kernel, and the mask they lead to.
+
+  `weight`, `mask` and `grad` are float32 tensors of the kernel's shape; a mask
+  holds zeros and ones. An algorithm holds settings and no state, and its
+  methods are traced inside tf.function: whatever is random comes from `seed`, a
+  pair of int32 that differs from layer to layer and from update to update.
+
+  To write one, override the scores (as `RigL` does) or `update` (as `Prune`
+  does), in any module; a gin file names it after an `import`.
+
+  Attributes:
+    changes_masks: whether masks ever change after the first step.
+    needs_dense_gradient: whether `grad` must hold the gradient of inactive
+      weights too, on update steps.
+    sparsity: the layer's target sparsity, in [0, 1); set by `bind`.
+    schedule: the run's `UpdateSchedule`; set by `bind`.
+  """
+
+  changes_masks = True
+  needs_dense_gradient = False
+  sparsity: float | None = None
+  schedule: schedules.UpdateSchedule | None = None
+
+  def bind(
+      self, sparsity: float, schedule: schedules.UpdateSchedule
+  ) -> SparseAlgorithm:
+    """Returns a copy that knows its layer's target and the run's schedule."""
+    bound = copy.copy(self)
+    bound.sparsity = sparsity
+    bound.schedule = schedule
+    return bound
+
+  def initial_mask(
+      self, shape: Sequence[int], sparsity: float, seed: int
+  ) -> tf.Tensor:
+    """Returns the mask of the first step; by default random, of exact count."""
+    return masks.random_mask(shape, sparsity, seed)
+
+  def drop_fraction_at(self, step: tf.Tensor) -> tf.Tensor:
+    """Returns the share of active weights that move at gradient step `step`."""
+    raise NotImplementedError
+
+  def drop_score(self, weight, mask, grad, seed) -> tf.Tensor:
+    """Scores active weights: the lowest are dropped."""
+    raise NotImplementedError
+
+  def grow_score(self, weight, mask, grad, seed) -> tf.Tensor:
+    """Scores inactive weights: the highest are grown."""
+    raise NotImplementedError
+
+  def update(self, weight, mask, grad, step, seed) -> tf.Tensor:
+    """Returns the mask that follows `mask` at an update step.
+
+    Args:
+      weight: the kernel, after this step's gradient step.
+      mask: the mask in force.
+      grad: the gradient of this very step's loss, of inactive weights too where
+        `needs_dense_gradient`.
+      step: int64 scalar, the gradient step, counted from 0.
+      seed: int32 tensor of shape (2,).
+
+    Returns:
+      The new mask.
+    """
+    return masks.drop_and_grow(
+        mask,
+        self.drop_score(weight, mask, grad, seed),
+        self.grow_score(weight, mask, grad, seed),
+        self.drop_fraction_at(step),
+    )
+
+
+def check_drop_fraction(binding: str, value: float) -> float:
+  """Returns `value`, or raises UserError unless it is in [0, 1]."""
+  is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+  if not is_number or not 0 <= value <= 1:
+    raise UserError(f'{binding} is {value!r}, but must be a number in [0, 1].')
+  return value

@@ -1,0 +1,17 @@
+"""Dense training: the baseline of every figure."""
+
+import gin
+import tensorflow as tf
+
+from rigl_rl.sparsity.algorithms.base import SparseAlgorithm
+
+
+@gin.configurable
+class Dense(SparseAlgorithm):
+  """Masks nothing, whatever the sparsity that is asked for."""
+
+  changes_masks = False
+
+  def initial_mask(self, shape, sparsity, seed):
+    del sparsity, seed
+    return tf.ones(shape)

@@ -1,0 +1,96 @@
+"""DS: the dynamic sparse training of DS-TD3 and DS-SAC."""
+
+from __future__ import annotations
+
+import gin
+import tensorflow as tf
+
+from rigl_rl.sparsity import masks
+from rigl_rl.sparsity.algorithms import base
+
+
+@gin.configurable
+class DS(base.SparseAlgorithm):
+  """Dynamic Sparse training (Sokar et al., 2022, algorithm 2).
+
+  Drops, of the c = ⌊η · active⌋ weights closest to zero, half from the positive
+  and half from the negative ones (all there are, where one sign has fewer), and
+  grows as many at random among the weights that were absent before. The first
+  mask is Erdős–Rényi: each weight exists with the layer's density,
+  independently. η does not decay.
+
+  The authors' code differs in three points, each a binding: it stops at 92.5 %
+  of training with a drop that nothing regrows (`UpdateSchedule.end = 0.925`,
+  `last_update_only_drops = True`), adapts at steps ≡ 2 modulo the interval
+  (`UpdateSchedule.offset = 2`), and drops η of each sign (`drop_each_sign =
+  True`).
+  """
+
+  def __init__(
+      self,
+      drop_fraction: float = 0.05,
+      drop_each_sign: bool = False,
+      last_update_only_drops: bool = False,
+  ):
+    """Initializes the algorithm.
+
+    Args:
+      drop_fraction: η, share of the active weights that move, in [0, 1].
+      drop_each_sign: drop ⌊η · count⌋ of the positive and of the negative
+        weights, rather than ⌊c / 2⌋ of either.
+      last_update_only_drops: at the window's last step, drop and do not grow.
+
+    Raises:
+      UserError: if drop_fraction is outside [0, 1].
+    """
+    self.drop_fraction = base.check_drop_fraction(
+        'DS.drop_fraction', drop_fraction
+    )
+    self.drop_each_sign = drop_each_sign
+    self.last_update_only_drops = last_update_only_drops
+
+  def initial_mask(self, shape, sparsity, seed):
+    return masks.bernoulli_mask(shape, sparsity, seed)
+
+  def drop_fraction_at(self, step):
+    del step
+    return tf.constant(self.drop_fraction)
+
+  def update(self, weight, mask, grad, step, seed):
+    del grad
+    active = mask > 0
+    num_absent = tf.math.count_nonzero(~active, dtype=tf.int32)
+    if self.last_update_only_drops:
+      only_drops = self.schedule.is_last_update(step)
+    else:
+      only_drops = tf.constant(False)
+    # No more than can grow again, or a nearly dense layer would lose weights.
+    budget = tf.where(only_drops, tf.size(weight), num_absent)
+
+    dropped = tf.zeros_like(mask)
+    for sign in (active & (weight > 0), active & (weight < 0)):
+      num_sign = tf.math.count_nonzero(sign, dtype=tf.int32)
+      share = self._share(num_sign, active)
+      num_dropped = tf.minimum(tf.minimum(share, num_sign), budget)
+      budget -= num_dropped
+      dropped += masks.top_k_mask(-tf.abs(weight), num_dropped, candidates=sign)
+
+    num_grown = tf.math.count_nonzero(dropped, dtype=tf.int32)
+    grown = masks.top_k_mask(
+        tf.random.stateless_uniform(tf.shape(weight), seed=seed),
+        tf.where(only_drops, 0, num_grown),
+        candidates=~active,
+    )
+    return mask - dropped + grown
+
+  def _share(self, num_sign, active):
+    """How many weights of one sign are to be dropped."""
+
+    def fraction_of(count):
+      return tf.cast(
+          tf.cast(count, tf.float32) * self.drop_fraction, tf.int32
+      )
+
+    if self.drop_each_sign:
+      return fraction_of(num_sign)
+    return fraction_of(tf.math.count_nonzero(active, dtype=tf.int32)) // 2

@@ -1,0 +1,40 @@
+"""Gradual magnitude pruning: from a dense network to a sparse one."""
+
+import gin
+import tensorflow as tf
+
+from rigl_rl.sparsity import masks
+from rigl_rl.sparsity import schedules
+from rigl_rl.sparsity.algorithms.base import SparseAlgorithm
+
+
+@gin.configurable
+class Prune(SparseAlgorithm):
+  """Gradual pruning (Zhu & Gupta, 2018).
+
+  Starts dense, and at each update keeps the weights of the largest magnitude,
+  at the sparsity s(t) = s_f (1 − (1 − p)³), p from 0 to 1 over the window. A
+  pruned weight is zero and stays pruned.
+  """
+
+  def initial_mask(self, shape, sparsity, seed):
+    del sparsity, seed
+    return tf.ones(shape)
+
+  def sparsity_at(self, step: tf.Tensor) -> tf.Tensor:
+    """Returns the layer's sparsity at gradient step `step`, as float64."""
+    return schedules.polynomial_sparsity(
+        step,
+        self.sparsity,
+        self.schedule.begin_step,
+        self.schedule.end_step,
+    )
+
+  def update(self, weight, mask, grad, step, seed):
+    del grad, seed
+    size = weight.shape.num_elements()
+    # The rounding of `num_zeros`, on a tensor.
+    zeros = tf.floor(self.sparsity_at(step) * (size * (1 + 1e-12)))
+    # The weight is zero off the mask, so ties alone could revive a pruned one.
+    score = tf.where(mask > 0, tf.abs(weight), -1.0)
+    return masks.top_k_mask(score, size - tf.cast(zeros, tf.int32))

@@ -1,0 +1,187 @@
+"""How a network's sparsity is shared out between its layers.
+
+Every distribution maps `{name: kernel shape}` and a network sparsity to
+`{name: layer sparsity}`. Kernel shapes are Keras': `(in, out)` for dense
+layers, `(*window, in, out)` for convolutions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Mapping, Sequence
+
+from absl import logging
+import gin
+
+from rigl_rl.errors import UserError
+
+Shapes = Mapping[str, Sequence[int]]
+
+
+def num_zeros(size: int, sparsity: float) -> int:
+  """Number of zeros of a layer of `size` weights: floor(sparsity * size).
+
+  The released code's rounding; the tiny allowance keeps a product such as
+  0.29 * 100, which is 28.999999999999996 in floating point, at 29.
+  """
+  return math.floor(sparsity * size * (1 + 1e-12))
+
+
+def check_sparsity(binding: str, sparsity: float) -> None:
+  """Raises UserError unless `sparsity` is a number in [0, 1)."""
+  is_number = isinstance(sparsity, (int, float)) and not isinstance(
+      sparsity, bool
+  )
+  if not is_number or not 0 <= sparsity < 1:
+    raise UserError(
+        f'{binding} is {sparsity!r}, but must be a number in [0, 1).'
+    )
+
+
+def _check(shapes: Shapes, sparsity: float, custom) -> dict[str, float]:
+  check_sparsity('sparsity', sparsity)
+  custom = dict(custom or {})
+  for name, value in custom.items():
+    if name not in shapes:
+      raise UserError(
+          f'custom names the layer {name!r}, but the layers are '
+          f'{", ".join(shapes)}.'
+      )
+    check_sparsity(f'custom[{name!r}]', value)
+  return custom
+
+
+@gin.configurable(denylist=['shapes', 'sparsity'])
+def uniform(
+    shapes: Shapes,
+    sparsity: float,
+    custom: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+  """Gives every layer, first and last included, the same sparsity.
+
+  Args:
+    shapes: kernel shape of each layer, by name.
+    sparsity: float in [0, 1).
+    custom: sparsities, in [0, 1), of layers that are to differ.
+
+  Returns:
+    Sparsity in [0, 1) of each layer, by name, in the order of `shapes`.
+  """
+  custom = _check(shapes, sparsity, custom)
+  return {name: float(custom.get(name, sparsity)) for name in shapes}
+
+
+@gin.configurable(denylist=['shapes', 'sparsity'])
+def erdos_renyi(
+    shapes: Shapes,
+    sparsity: float,
+    power: float = 1.0,
+    custom: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+  """Erdős–Rényi (ER; Mocanu et al., 2018): density ∝ (n_in + n_out) / n_in n_out.
+
+  As `erdos_renyi_kernel`, but blind to a convolution's window.
+  """
+  return _erdos_renyi(
+      shapes, sparsity, power, custom, lambda shape: tuple(shape)[-2:]
+  )
+
+
+@gin.configurable(denylist=['shapes', 'sparsity'])
+def erdos_renyi_kernel(
+    shapes: Shapes,
+    sparsity: float,
+    power: float = 1.0,
+    custom: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+  """Erdős–Rényi–Kernel (ERK; Evci et al., 2020): density ∝ Σ dims / Π dims.
+
+  One factor ε scales all densities so that the network as a whole reaches
+  `sparsity`. A layer whose density would pass 1 is made dense, and ε is solved
+  again for the others.
+
+  Args:
+    shapes: kernel shape of each layer, by name.
+    sparsity: float in [0, 1), of the network without its `custom` layers.
+    power: exponent on the raw densities; 0 gives all scaled layers one density.
+    custom: sparsities, in [0, 1), of layers that are left out of the solution.
+
+  Returns:
+    Sparsity in [0, 1) of each layer, by name, in the order of `shapes`.
+  """
+  return _erdos_renyi(shapes, sparsity, power, custom, tuple)
+
+
+def _erdos_renyi(shapes, sparsity, power, custom, scaled_dims):
+  """Solves ER and ERK, which differ in the dimensions that count."""
+  custom = _check(shapes, sparsity, custom)
+  if sparsity == 0:
+    return {name: float(custom.get(name, 0.0)) for name in shapes}
+  free = {name: shape for name, shape in shapes.items() if name not in custom}
+  sizes = {name: math.prod(shape) for name, shape in free.items()}
+  raw_densities = {
+      name: (sum(dims) / math.prod(dims)) ** power
+      for name, dims in ((n, scaled_dims(s)) for n, s in free.items())
+  }
+  dense = set()
+  epsilon = 0.0
+  while len(dense) < len(free):
+    scaled = [name for name in free if name not in dense]
+    # Ones that are left for the scaled layers once the dense ones have theirs.
+    ones = sum(sizes[n] - num_zeros(sizes[n], sparsity) for n in scaled)
+    ones -= sum(num_zeros(sizes[n], sparsity) for n in dense)
+    epsilon = ones / sum(raw_densities[n] * sizes[n] for n in scaled)
+    largest = max(raw_densities[n] for n in scaled)
+    if epsilon * largest <= 1:
+      break
+    dense.update(n for n in scaled if raw_densities[n] == largest)
+
+  def layer_sparsity(name):
+    if name in custom:
+      return float(custom[name])
+    if name in dense:
+      return 0.0
+    return 1.0 - epsilon * raw_densities[name]
+
+  return {name: layer_sparsity(name) for name in shapes}
+
+
+@gin.configurable(denylist=['shapes', 'sparsity'])
+def erdos_renyi_lambda(
+    shapes: Shapes,
+    sparsity: float | None = None,
+    lambdas: Sequence[float] = (),
+) -> dict[str, float]:
+  """Erdős–Rényi by λ per layer (Sokar et al., 2022, §3).
+
+  A weight of layer l exists with p = λ_l (n_in + n_out) / (n_in n_out). The
+  first `len(lambdas)` layers are sparse, the others dense.
+
+  Args:
+    shapes: kernel shape of each layer, by name, first layer first.
+    sparsity: not used; λ decides.
+    lambdas: λ of each sparse layer, each > 0.
+
+  Returns:
+    Sparsity 1 - p of each layer, by name. p is clipped to 1, with a warning.
+
+  Raises:
+    UserError: on no λ, more λs than layers, or a λ that is not positive.
+  """
+  del sparsity
+  if not 0 < len(lambdas) <= len(shapes) or min(lambdas) <= 0:
+    raise UserError(
+        f'erdos_renyi_lambda.lambdas is {tuple(lambdas)!r}, but must be 1 to '
+        f'{len(shapes)} positive numbers, one for each sparse layer.'
+    )
+  sparsities = dict.fromkeys(shapes, 0.0)
+  for (name, shape), factor in zip(shapes.items(), lambdas):
+    n_in, n_out = tuple(shape)[-2:]
+    density = factor * (n_in + n_out) / (n_in * n_out)
+    if density > 1:
+      logging.warning(
+          'erdos_renyi_lambda: λ = %s asks for a density of %.3f in layer %s; '
+          'it is dense instead.', factor, density, name,
+      )
+    sparsities[name] = max(0.0, 1.0 - density)
+  return sparsities

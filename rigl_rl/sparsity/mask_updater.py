@@ -1,0 +1,78 @@
+"""MaskUpdater: the callback that changes masks while a network trains."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import tensorflow as tf
+
+from rigl_rl.sparsity import schedules
+from rigl_rl.sparsity import wrappers
+
+
+class MaskUpdater(tf.Module):
+  """Changes the masks of some layers on the steps of a schedule.
+
+  Attributes:
+    layers: the layers whose masks may change.
+  """
+
+  def __init__(
+      self,
+      layers: Sequence[wrappers.SparseWrapper],
+      schedule: schedules.UpdateSchedule,
+      seed: int = 0,
+  ):
+    """Initializes the callback.
+
+    Args:
+      layers: wrappers that `sparsify` has initialized. Those that stay dense,
+        and those whose algorithm never changes a mask, are passed over.
+      schedule: when masks change.
+      seed: int32 seed of all random growth.
+    """
+    super().__init__(name='mask_updater')
+    self.schedule = schedule
+    self.layers = [
+        layer
+        for layer in layers
+        if layer.sparsity > 0 and layer.algorithm.changes_masks
+    ]
+    self._algorithms = [
+        layer.algorithm.bind(layer.sparsity, schedule) for layer in self.layers
+    ]
+    self._seeds = [
+        wrappers.derive_seed(seed, str(i)) for i in range(len(self.layers))
+    ]
+
+  def is_update_step(self, step) -> tf.Tensor:
+    """Whether masks change at gradient step `step`, counted from 0."""
+    return self.schedule.is_update_step(step)
+
+  def update(self, step, gradients, slots) -> None:
+    """Changes every mask, once.
+
+    Weights that leave the mask become zero; weights that enter it start from
+    zero. Their optimizer slots are zeroed as well, as in the released code.
+
+    Args:
+      step: int64 scalar, the gradient step.
+      gradients: function of a layer to its kernel's gradient of this step.
+      slots: function of a layer to the optimizer slots of its kernel.
+    """
+    for layer, algorithm, seed in zip(
+        self.layers, self._algorithms, self._seeds
+    ):
+      old_mask = layer.mask.read_value()
+      new_mask = algorithm.update(
+          layer.kernel.read_value(),
+          old_mask,
+          gradients(layer),
+          step,
+          tf.stack([seed, tf.cast(step, tf.int32)]),
+      )
+      layer.mask.assign(new_mask)
+      layer.kernel.assign(layer.kernel * new_mask)
+      lasting = old_mask * new_mask
+      for slot in slots(layer):
+        slot.assign(slot * lasting)

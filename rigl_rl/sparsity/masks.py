@@ -1,0 +1,158 @@
+"""Masks as pure functions: exact counts, and one rule for ties.
+
+A mask has its kernel's shape and is 1 where a weight is active, 0 elsewhere.
+Ties are always broken in favor of the lower index in row-major order, on every
+device and for every size.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import tensorflow as tf
+
+from rigl_rl.sparsity.distributions import num_zeros
+
+# Digits, in bits, by which a 32-bit key is searched, most significant first.
+_RADIX_BITS = (11, 11, 10)
+
+
+def random_mask(shape: Sequence[int], sparsity: float, seed: int) -> tf.Tensor:
+  """Draws a uniformly random mask with exactly floor(sparsity · size) zeros.
+
+  Args:
+    shape: shape of the kernel.
+    sparsity: float in [0, 1).
+    seed: int32 seed.
+
+  Returns:
+    float32 tensor of `shape`, of zeros and ones.
+  """
+  # Integer scores: float32 ones repeat from some ten thousand weights on.
+  scores = tf.random.stateless_uniform(
+      shape, seed=(seed, 0), minval=None, maxval=None, dtype=tf.int32
+  )
+  size = scores.shape.num_elements()
+  return top_k_mask(scores, size - num_zeros(size, sparsity))
+
+
+def bernoulli_mask(
+    shape: Sequence[int], sparsity: float, seed: int
+) -> tf.Tensor:
+  """Draws each weight active with probability 1 − sparsity, independently."""
+  draws = tf.random.stateless_uniform(shape, seed=(seed, 0), dtype=tf.float64)
+  return tf.cast(draws >= sparsity, tf.float32)
+
+
+def top_k_mask(score: tf.Tensor, k, candidates=None) -> tf.Tensor:
+  """Marks the k highest scores.
+
+  A radix search for the k-th highest score: its time is linear in the size,
+  where a sort of a large layer's scores takes ten times as long.
+
+  Args:
+    score: float or int32 tensor of any shape, without NaN.
+    k: integer scalar, 0 <= k <= number of candidates.
+    candidates: bool tensor of score's shape, the positions that compete; all
+      of them by default.
+
+  Returns:
+    float32 tensor of score's shape with exactly k ones.
+  """
+  keys = tf.reshape(_sort_keys(score), [-1])
+  k = tf.cast(k, tf.int32)
+  if candidates is None:
+    competing = tf.ones_like(keys, tf.bool)
+  else:
+    competing = tf.reshape(candidates, [-1])
+
+  # After each digit, `above` counts the competitors known to be in the top k,
+  # and `competing` holds those that agree with the k-th in all digits so far.
+  chosen = tf.zeros_like(competing)
+  missing = k
+  shift = 32
+  for bits in _RADIX_BITS:
+    shift -= bits
+    base = 2**bits
+    digits = tf.bitwise.bitwise_and(
+        tf.bitwise.right_shift(keys, tf.constant(shift, tf.uint32)),
+        tf.constant(base - 1, tf.uint32),
+    )
+    digits = tf.cast(digits, tf.int32)
+    counts = tf.raw_ops.DenseBincount(
+        input=tf.where(competing, digits, base),  # `base` is not counted.
+        size=base,
+        weights=tf.constant([], tf.int32),
+    )
+    at_least = tf.cumsum(counts, reverse=True)
+    # The k-th's digit: the highest one that enough competitors reach.
+    digit = tf.reduce_sum(tf.cast(at_least >= missing, tf.int32)) - 1
+    higher = competing & (digits > digit)
+    missing -= tf.reduce_sum(tf.where(tf.range(base) > digit, counts, 0))
+    chosen |= higher
+    competing &= tf.equal(digits, digit)
+  # All that compete now are equal: the first `missing` of them are in.
+  rank = tf.cumsum(tf.cast(competing, tf.int32))
+  chosen |= competing & (rank <= missing)
+  return tf.reshape(tf.cast(chosen, tf.float32), tf.shape(score))
+
+
+def _sort_keys(score: tf.Tensor) -> tf.Tensor:
+  """Maps scores to uint32 keys of the same order."""
+  score = tf.convert_to_tensor(score)
+  if score.dtype == tf.int32:
+    bits = score
+  else:
+    score = tf.cast(score, tf.float32)
+    score = tf.where(tf.equal(score, 0), 0.0, score)  # -0 ties with 0.
+    bits = tf.bitcast(score, tf.int32)
+    # A negative float grows with its magnitude bits: turn them round.
+    bits = tf.where(bits < 0, tf.bitwise.bitwise_xor(bits, 0x7FFFFFFF), bits)
+  return tf.bitwise.bitwise_xor(
+      tf.bitcast(bits, tf.uint32), tf.constant(0x80000000, tf.uint32)
+  )
+
+
+def drop_and_grow(
+    mask: tf.Tensor, drop_score, grow_score, drop_fraction
+) -> tf.Tensor:
+  """Moves int(active · drop_fraction) connections; keeps their number.
+
+  Drops the active weights of the lowest drop scores, then grows as many of the
+  highest grow scores among all that are inactive then. A weight that was just
+  dropped may thus grow again, as in the released code.
+
+  Args:
+    mask: float32 tensor of zeros and ones.
+    drop_score: tensor of mask's shape; the lowest active ones are dropped.
+    grow_score: tensor of mask's shape; the highest inactive ones are grown.
+    drop_fraction: float scalar in [0, 1].
+
+  Returns:
+    float32 tensor of mask's shape, with as many ones as `mask`.
+  """
+  active = mask > 0
+  num_active = tf.math.count_nonzero(active, dtype=tf.int32)
+  num_moved = tf.cast(
+      tf.cast(num_active, tf.float32) * tf.cast(drop_fraction, tf.float32),
+      tf.int32,
+  )
+  kept = top_k_mask(drop_score, num_active - num_moved, candidates=active)
+  grown = top_k_mask(grow_score, num_moved, candidates=tf.equal(kept, 0))
+  return kept + grown
+
+
+def magnitude_mask(weight: tf.Tensor, num_active) -> tf.Tensor:
+  """Marks the `num_active` weights of the largest magnitude.
+
+  This is pruning's criterion (Zhu & Gupta, 2018) and MaintainSparsity (Sokar et
+  al., 2022, algorithm 3).
+
+  Args:
+    weight: float tensor of any shape.
+    num_active: integer scalar in [0, size].
+
+  Returns:
+    float32 tensor of weight's shape with exactly `num_active` ones.
+  """
+  return top_k_mask(tf.abs(weight), num_active)

@@ -1,0 +1,145 @@
+"""SparseOptimizer: the one place where a train step meets the masks."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import gin
+import tensorflow as tf
+
+from rigl_rl.errors import UserError
+from rigl_rl.sparsity import mask_updater as mask_updater_lib
+from rigl_rl.sparsity import schedules
+from rigl_rl.sparsity import wrappers
+
+
+class SparseOptimizer(tf.Module):
+  """Wraps an optimizer so that the kernels it trains stay sparse.
+
+  Every agent ends its train step in `apply_gradients`. This one applies the
+  inner optimizer's step, zeroes the kernels off their masks, and then lets the
+  callback change the masks, by the dense gradient of that same step.
+
+  Attributes:
+    inner: the wrapped optimizer.
+    layers: the layers whose kernels are kept sparse.
+    mask_updater: the callback.
+    step: int64 variable, gradient steps taken so far.
+  """
+
+  def __init__(
+      self,
+      inner: tf.keras.optimizers.legacy.Optimizer,
+      layers: Sequence[wrappers.SparseWrapper],
+      mask_updater: mask_updater_lib.MaskUpdater,
+      replace_gradient_step: bool = False,
+  ):
+    """Initializes the optimizer.
+
+    Args:
+      inner: an optimizer with slots by variable: one of
+        tf.keras.optimizers.legacy or tf.compat.v1.train.
+      layers: wrappers that `sparsify` has initialized.
+      mask_updater: changes their masks.
+      replace_gradient_step: on the steps that change masks, leave the gradient
+        step out, as RigL's algorithm 1 does.
+
+    Raises:
+      UserError: if the inner optimizer has no slots by variable.
+    """
+    super().__init__(name='sparse_optimizer')
+    if not hasattr(inner, 'get_slot_names'):
+      raise UserError(
+          f'SparseOptimizer.inner is a {type(inner).__name__}, but must be an '
+          'optimizer of tf.keras.optimizers.legacy or tf.compat.v1.train.'
+      )
+    self.inner = inner
+    self.layers = list(layers)
+    self.mask_updater = mask_updater
+    self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
+    self._replace_gradient_step = replace_gradient_step
+    self._masked_layers = [l for l in self.layers if l.sparsity > 0]
+
+  def variables(self) -> list[tf.Variable]:
+    """The inner optimizer's variables, and the step count."""
+    return list(self.inner.variables()) + [self.step]
+
+  def create_slots(self, variables: Sequence[tf.Variable]) -> None:
+    """Creates the inner optimizer's slots before the first step."""
+    if hasattr(self.inner, '_create_all_weights'):
+      self.inner._create_all_weights(variables)
+
+  def apply_gradients(self, grads_and_vars, **kwargs) -> tf.Tensor:
+    """Takes one step; see the class.
+
+    Args:
+      grads_and_vars: (gradient, variable) pairs; the gradient of a masked
+        kernel is dense: of inactive weights too.
+      **kwargs: for the inner optimizer.
+
+    Returns:
+      int64 scalar, the gradient steps taken so far, this one included.
+    """
+    grads_and_vars = list(grads_and_vars)
+    if not self.mask_updater.layers:
+      self._gradient_step(grads_and_vars, kwargs)
+      return self.step.assign_add(1)
+
+    is_update = self.mask_updater.is_update_step(self.step)
+    if self._replace_gradient_step:
+      tf.cond(
+          is_update,
+          lambda: self._update_masks(grads_and_vars),
+          lambda: self._gradient_step(grads_and_vars, kwargs),
+      )
+    else:
+      self._gradient_step(grads_and_vars, kwargs)
+      tf.cond(
+          is_update,
+          lambda: self._update_masks(grads_and_vars),
+          lambda: None,
+      )
+    return self.step.assign_add(1)
+
+  def _gradient_step(self, grads_and_vars, kwargs) -> None:
+    self.inner.apply_gradients(grads_and_vars, **kwargs)
+    for layer in self._masked_layers:
+      layer.kernel.assign(layer.kernel * layer.mask, read_value=False)
+
+  def _update_masks(self, grads_and_vars) -> None:
+    gradients = {
+        variable.ref(): gradient for gradient, variable in grads_and_vars
+    }
+
+    def slots(layer):
+      names = self.inner.get_slot_names()
+      return [self.inner.get_slot(layer.kernel, name) for name in names]
+
+    self.mask_updater.update(
+        self.step, lambda layer: gradients[layer.kernel.ref()], slots
+    )
+
+
+@gin.configurable(allowlist=['replace_gradient_step'])
+def make_sparse_optimizer(
+    inner: tf.keras.optimizers.legacy.Optimizer,
+    layers: Sequence[wrappers.SparseWrapper],
+    total_steps: int,
+    seed: int,
+    replace_gradient_step: bool = False,
+) -> SparseOptimizer:
+  """Builds the optimizer of sparsified layers, with the run's schedule.
+
+  Args:
+    inner: the optimizer to wrap.
+    layers: what `sparsify` returned.
+    total_steps: gradient steps of the whole training.
+    seed: int32 seed of random growth.
+    replace_gradient_step: see `SparseOptimizer`.
+
+  Returns:
+    A SparseOptimizer that trains the layers.
+  """
+  schedule = schedules.UpdateSchedule(total_steps)
+  updater = mask_updater_lib.MaskUpdater(layers, schedule, seed)
+  return SparseOptimizer(inner, layers, updater, replace_gradient_step)

@@ -1,0 +1,140 @@
+"""When masks change, and by how much.
+
+Windows are given as fractions of training, so that a shorter run is a true
+miniature of a longer one; intervals are in gradient steps.
+"""
+
+from __future__ import annotations
+
+import math
+
+import gin
+import tensorflow as tf
+
+from rigl_rl.errors import UserError
+
+
+def cosine_drop_fraction(step, initial, end_step, begin_step=0) -> tf.Tensor:
+  """Cosine-decayed drop fraction (Dettmers & Zettlemoyer, 2019).
+
+    f(t) = initial / 2 · (1 + cos(π (t − begin) / (end − begin)))
+
+  Args:
+    step: integer scalar, the gradient step.
+    initial: drop fraction at `begin_step`, in [0, 1].
+    end_step: gradient step at which the fraction reaches 0, and stays there.
+    begin_step: gradient step at which the decay begins.
+
+  Returns:
+    float32 scalar in [0, initial].
+  """
+  position = _position(step, begin_step, end_step)
+  fraction = initial / 2 * (1 + tf.cos(math.pi * position))
+  return tf.cast(fraction, tf.float32)
+
+
+def polynomial_sparsity(
+    step, final, begin_step, end_step, initial=0.0, power=3
+) -> tf.Tensor:
+  """Pruning curve (Zhu & Gupta, 2018).
+
+    s(t) = final + (initial − final) · (1 − (t − begin) / (end − begin)) ** power
+
+  Args:
+    step: integer scalar, the gradient step.
+    final: sparsity from `end_step` on, in [0, 1).
+    begin_step: gradient step at which pruning begins.
+    end_step: gradient step at which it ends.
+    initial: sparsity up to `begin_step`, in [0, 1).
+    power: exponent; 3 in the paper.
+
+  Returns:
+    float64 scalar, so that a count that is made from it is exact.
+  """
+  position = _position(step, begin_step, end_step)
+  return final + (initial - final) * (1 - position) ** power
+
+
+def _position(step, begin_step, end_step) -> tf.Tensor:
+  """Where `step` lies in the window: 0 up to its begin, 1 from its end on."""
+  step = tf.cast(step, tf.float64)
+  position = (step - begin_step) / max(end_step - begin_step, 1)
+  return tf.clip_by_value(position, 0.0, 1.0)
+
+
+@gin.configurable(denylist=['total_steps'])
+class UpdateSchedule:
+  """The steps at which masks change: every `interval` in a window.
+
+  The window's last step is an update too, so that pruning ends exactly at its
+  final sparsity; drop-and-grow moves nothing there, as its drop fraction is 0.
+
+  Attributes:
+    begin_step: first gradient step of the window.
+    end_step: last gradient step of the window.
+    interval: gradient steps between updates.
+    offset: gradient steps by which all updates are shifted.
+  """
+
+  def __init__(
+      self,
+      total_steps: int,
+      begin: float = 0.0,
+      end: float = 0.8,
+      interval: int = 1000,
+      offset: int = 0,
+  ):
+    """Initializes the schedule.
+
+    Args:
+      total_steps: gradient steps of the whole training, > 0.
+      begin: begin of the window as a fraction of training, in [0, end).
+      end: end of the window as a fraction of training, in (begin, 1].
+      interval: gradient steps between updates, >= 1.
+      offset: shift of all updates, in [0, interval).
+
+    Raises:
+      UserError: on a value outside its range.
+    """
+    if total_steps <= 0:
+      raise UserError(
+          f'TRAIN_STEPS leaves {total_steps} gradient steps, but at least 1 is '
+          'needed: it must exceed the steps collected before training.'
+      )
+    for name, value in (('begin', begin), ('end', end)):
+      if not 0 <= value <= 1:
+        raise UserError(
+            f'UpdateSchedule.{name} is {value!r}, but must be a fraction of '
+            'training in [0, 1].'
+        )
+    if begin >= end:
+      raise UserError(
+          f'UpdateSchedule.begin is {begin!r}, but must be less than '
+          f'UpdateSchedule.end, {end!r}.'
+      )
+    if int(interval) != interval or interval < 1:
+      raise UserError(
+          f'UpdateSchedule.interval is {interval!r}, but must be a whole number '
+          'of gradient steps, at least 1.'
+      )
+    if not 0 <= offset < interval:
+      raise UserError(
+          f'UpdateSchedule.offset is {offset!r}, but must be in [0, interval) '
+          f'= [0, {interval}).'
+      )
+    self.begin_step = round(begin * total_steps)
+    self.end_step = round(end * total_steps)
+    self.interval = int(interval)
+    self.offset = int(offset)
+
+  def is_update_step(self, step) -> tf.Tensor:
+    """Whether masks change at gradient step `step` (counted from 0)."""
+    step = tf.cast(step, tf.int64)
+    since_begin = step - self.begin_step - self.offset
+    in_window = (since_begin >= 0) & (step <= self.end_step)
+    on_interval = tf.equal(since_begin % self.interval, 0)
+    return in_window & (on_interval | tf.equal(step, self.end_step))
+
+  def is_last_update(self, step) -> tf.Tensor:
+    """Whether no update follows the one at `step`."""
+    return tf.equal(tf.cast(step, tf.int64), self.end_step)
