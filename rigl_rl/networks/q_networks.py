@@ -1,0 +1,486 @@
+"""The Q-networks of Graesser et al. (2022), built from sparse layers.
+
+Each is a Keras model that maps a state, `(batch, *observation, stack)`, to
+Q-values, `(batch, num_actions)`. `WIDTH` scales every layer but the last; it is
+a number, or a function that chooses one, such as
+`rigl_rl.networks.widths.matched_width`.
+
+A network seeds each initializer from its own seed and the layer's path: nothing
+depends on TensorFlow's global seed, or on the order of construction.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Callable, Sequence, Union
+
+import gin
+import tensorflow as tf
+
+from rigl_rl.errors import UserError
+from rigl_rl.sparsity import wrappers
+
+# A width, or a function that chooses one: it is given the network's parameter
+# count, as a function of the width.
+Width = Union[float, Callable[[Callable[[float], int]], float]]
+
+
+class QNetwork(tf.keras.Model):
+  """What the Q-networks share: width, weight decay, and seeded layers.
+
+  The layers are made when the network is first called, as only then the width
+  may be known.
+
+  Attributes:
+    num_actions: number of outputs; the width never scales it.
+    width: factor on the units of all other layers; a number once built.
+    seed: decides all initial weights.
+  """
+
+  def __init__(
+      self,
+      num_actions: int,
+      width: Width,
+      weight_decay: float,
+      weight_decay_factor: float,
+      seed: int,
+      name: str | None,
+  ):
+    super().__init__(name=name)
+    if not callable(width) and not _is_number(width, above=0):
+      raise UserError(
+          f'WIDTH ({type(self).__name__}.width) is {width!r}, but must be a '
+          'number above 0, or a function such as @matched_width.'
+      )
+    for binding, value in (
+        ('weight_decay', weight_decay),
+        ('weight_decay_factor', weight_decay_factor),
+    ):
+      if not _is_number(value) or value < 0:
+        raise UserError(
+            f'{type(self).__name__}.{binding} is {value!r}, but must be a '
+            'number of at least 0.'
+        )
+    self.num_actions = int(num_actions)
+    self.width = width
+    self.seed = int(seed)
+    self._decay = weight_decay * weight_decay_factor
+
+  def build(self, input_shape):
+    """Makes the layers for states of shape `input_shape[1:]`."""
+    state_shape = tuple(input_shape)[1:]
+    if callable(self.width):
+      self.width = float(
+          self.width(lambda width: self.num_parameters(state_shape, width))
+      )
+    self._make_layers()
+    super().build(input_shape)
+
+  def _make_layers(self) -> None:
+    """Sets the layers as attributes, first layer first."""
+    raise NotImplementedError
+
+  def layer_shapes(
+      self, state_shape: Sequence[int], width: float | None = None
+  ) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each kernel without making any layer.
+
+    Args:
+      state_shape: `(*observation, stack)`, without the batch.
+      width: by default the network's own.
+
+    Returns:
+      `{path: kernel shape}`, first layer first; paths are those of
+      `rigl_rl.sparsity.wrappers.named_layers`.
+    """
+    raise NotImplementedError
+
+  def num_parameters(
+      self, state_shape: Sequence[int], width: float | None = None
+  ) -> int:
+    """Returns the number of weights and biases, nothing masked."""
+    shapes = self.layer_shapes(state_shape, width).values()
+    return sum(math.prod(shape) + shape[-1] for shape in shapes)
+
+  def _units(self, units: int, width: float | None = None) -> int:
+    """Scales a layer's units by the width, as the released code does."""
+    return math.ceil(units * (self.width if width is None else width))
+
+  def _dense(
+      self,
+      path: str,
+      units: int,
+      activation: str | None = None,
+      kernel_initializer: Callable = tf.keras.initializers.GlorotUniform,
+      bias_initializer='zeros',
+  ) -> wrappers.SparseWrapper:
+    return wrappers.SparseWrapper(
+        tf.keras.layers.Dense(
+            units,
+            activation=activation,
+            kernel_initializer=kernel_initializer(seed=self._seed_of(path)),
+            kernel_regularizer=self._regularizer(),
+            bias_initializer=bias_initializer,
+            name=path.rsplit('/')[-1],
+        )
+    )
+
+  def _conv(
+      self,
+      path: str,
+      filters: int,
+      window: int,
+      stride: int,
+      activation: str | None = None,
+  ) -> wrappers.SparseWrapper:
+    return wrappers.SparseWrapper(
+        tf.keras.layers.Conv2D(
+            filters,
+            window,
+            stride,
+            padding='same',
+            activation=activation,
+            kernel_initializer=tf.keras.initializers.GlorotUniform(
+                seed=self._seed_of(path)
+            ),
+            kernel_regularizer=self._regularizer(),
+            name=path.rsplit('/')[-1],
+        )
+    )
+
+  def _seed_of(self, path: str) -> int:
+    return wrappers.derive_seed(self.seed, f'{path}/kernel')
+
+  def _regularizer(self) -> tf.keras.regularizers.Regularizer | None:
+    # None at 0: an L2 term of weight 0 would still cost its arithmetic.
+    return tf.keras.regularizers.L2(self._decay) if self._decay else None
+
+
+@gin.configurable(denylist=['num_actions', 'seed', 'name'])
+class MLPQNetwork(QNetwork):
+  """The network of classic control: two hidden layers of 512 (table 6).
+
+  Initialized as the released code's, which is TF-Agents': hidden kernels from a
+  truncated normal of variance 2 / fan_in, the last one from U(-0.03, 0.03) with
+  bias -0.2. Inputs are not normalized.
+  """
+
+  def __init__(
+      self,
+      num_actions: int,
+      seed: int,
+      width: Width = 1.0,
+      weight_decay: float = 0.0,
+      weight_decay_factor: float = 1.0,
+      hidden_units: Sequence[int] = (512, 512),
+      name: str | None = None,
+  ):
+    """Initializes the network.
+
+    Args:
+      num_actions: number of outputs.
+      seed: int32 seed of all initial weights.
+      width: n hidden units become int(max(1, n · width)); > 0.
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+        biases), which the model's `losses` hold.
+      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
+      hidden_units: units of each hidden layer at width 1.
+      name: name of the model.
+
+    Raises:
+      UserError: on a width that is not positive, a negative weight decay, or
+        hidden units below 1.
+    """
+    super().__init__(
+        num_actions, width, weight_decay, weight_decay_factor, seed, name
+    )
+    self._hidden_units = tuple(
+        _check_units('MLPQNetwork.hidden_units', n) for n in hidden_units
+    )
+    self._hidden_layers = []
+
+  def _units(self, units, width=None):
+    return int(max(1, units * (self.width if width is None else width)))
+
+  def layer_shapes(self, state_shape, width=None):
+    shapes = {}
+    fan_in = math.prod(state_shape)
+    for number, units in enumerate(self._hidden_units, start=1):
+      units = self._units(units, width)
+      shapes[f'dense{number}'] = (fan_in, units)
+      fan_in = units
+    shapes['output'] = (fan_in, self.num_actions)
+    return shapes
+
+  def _make_layers(self):
+    self._hidden_layers = [
+        self._dense(
+            f'dense{number}',
+            self._units(units),
+            activation='relu',
+            kernel_initializer=_he_truncated_normal,
+        )
+        for number, units in enumerate(self._hidden_units, start=1)
+    ]
+    self._output_layer = self._dense(
+        'output',
+        self.num_actions,
+        kernel_initializer=_small_uniform,
+        bias_initializer=tf.keras.initializers.Constant(-0.2),
+    )
+
+  def call(self, state):
+    """Maps states `(batch, *observation, stack)` to Q-values."""
+    x = _flatten(tf.cast(state, tf.float32))
+    for layer in self._hidden_layers:
+      x = layer(x)
+    return self._output_layer(x)
+
+
+@gin.configurable(denylist=['num_actions', 'seed', 'name'])
+class NatureQNetwork(QNetwork):
+  """The convolutional network of Mnih et al. (2015), for Atari (table 7).
+
+  Convolutions (filters, window, stride) (32, 8, 4), (64, 4, 2), (64, 3, 1) with
+  SAME padding, then 512 dense units; ReLU; Glorot's uniform initialization.
+  Pixels are scaled from 0…255 to 0…1.
+  """
+
+  _CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+
+  def __init__(
+      self,
+      num_actions: int,
+      seed: int,
+      width: Width = 1.0,
+      weight_decay: float = 0.0,
+      weight_decay_factor: float = 0.5,
+      dense_units: int = 512,
+      name: str | None = None,
+  ):
+    """Initializes the network.
+
+    Args:
+      num_actions: number of outputs.
+      seed: int32 seed of all initial weights.
+      width: n units or filters become ⌈n · width⌉; > 0.
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+        biases), which the model's `losses` hold.
+      weight_decay_factor: factor of that term; 0.5 as released for Atari.
+      dense_units: units of the dense layer at width 1.
+      name: name of the model.
+
+    Raises:
+      UserError: on a width that is not positive, a negative weight decay, or
+        dense units below 1.
+    """
+    super().__init__(
+        num_actions, width, weight_decay, weight_decay_factor, seed, name
+    )
+    self._dense_units = _check_units('NatureQNetwork.dense_units', dense_units)
+    self._convolutions = []
+
+  def layer_shapes(self, state_shape, width=None):
+    shapes = {}
+    *image, channels = state_shape
+    for number, (filters, window, stride) in enumerate(
+        self._CONVOLUTIONS, start=1
+    ):
+      filters = self._units(filters, width)
+      shapes[f'conv{number}'] = (window, window, channels, filters)
+      image = [math.ceil(side / stride) for side in image]
+      channels = filters
+    units = self._units(self._dense_units, width)
+    shapes['dense1'] = (math.prod(image) * channels, units)
+    shapes['output'] = (units, self.num_actions)
+    return shapes
+
+  def _make_layers(self):
+    self._convolutions = [
+        self._conv(
+            f'conv{number}', self._units(filters), window, stride, 'relu'
+        )
+        for number, (filters, window, stride) in enumerate(
+            self._CONVOLUTIONS, start=1
+        )
+    ]
+    self._dense_layer = self._dense(
+        'dense1', self._units(self._dense_units), activation='relu'
+    )
+    self._output_layer = self._dense('output', self.num_actions)
+
+  def call(self, state):
+    """Maps images `(batch, height, width, stack)` of 0…255 to Q-values."""
+    x = tf.cast(state, tf.float32) / 255.0
+    for layer in self._convolutions:
+      x = layer(x)
+    return self._output_layer(self._dense_layer(_flatten(x)))
+
+
+@gin.configurable(denylist=['num_actions', 'seed', 'name'])
+class ImpalaQNetwork(QNetwork):
+  """The residual network of IMPALA (Espeholt et al., 2018), for Atari (table 7).
+
+  Three stacks of 32, 64 and 64 filters, each a convolution (3×3, stride 1), a
+  max-pool (3×3, stride 2) and two residual blocks of two convolutions; then a
+  dense layer. No batch normalization. ReLU; Glorot's uniform initialization.
+  Pixels are scaled from 0…255 to 0…1.
+  """
+
+  _STACKS = (32, 64, 64)
+  _BLOCKS = 2
+
+  def __init__(
+      self,
+      num_actions: int,
+      seed: int,
+      width: Width = 1.0,
+      weight_decay: float = 0.0,
+      weight_decay_factor: float = 0.5,
+      dense_units: int = 512,
+      name: str | None = None,
+  ):
+    """Initializes the network.
+
+    Args:
+      num_actions: number of outputs.
+      seed: int32 seed of all initial weights.
+      width: n units or filters become ⌈n · width⌉; > 0.
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+        biases), which the model's `losses` hold.
+      weight_decay_factor: factor of that term; 0.5 as released for Atari.
+      dense_units: units of the dense layer at width 1. The paper has 512, the
+        released code 256.
+      name: name of the model.
+
+    Raises:
+      UserError: on a width that is not positive, a negative weight decay, or
+        dense units below 1.
+    """
+    super().__init__(
+        num_actions, width, weight_decay, weight_decay_factor, seed, name
+    )
+    self._dense_units = _check_units('ImpalaQNetwork.dense_units', dense_units)
+    self._stacks = []
+
+  def layer_shapes(self, state_shape, width=None):
+    shapes = {}
+    *image, channels = state_shape
+    for stack, filters in enumerate(self._STACKS, start=1):
+      filters = self._units(filters, width)
+      shapes[f'stack{stack}/conv'] = (3, 3, channels, filters)
+      for block in range(1, self._BLOCKS + 1):
+        for conv in (1, 2):
+          path = f'stack{stack}/block{block}/conv{conv}'
+          shapes[path] = (3, 3, filters, filters)
+      image = [math.ceil(side / 2) for side in image]
+      channels = filters
+    units = self._units(self._dense_units, width)
+    shapes['dense1'] = (math.prod(image) * channels, units)
+    shapes['output'] = (units, self.num_actions)
+    return shapes
+
+  def _make_layers(self):
+    self._stacks = [
+        _Stack(f'stack{number}', self._units(filters), self._BLOCKS, self._conv)
+        for number, filters in enumerate(self._STACKS, start=1)
+    ]
+    self._dense_layer = self._dense(
+        'dense1', self._units(self._dense_units), activation='relu'
+    )
+    self._output_layer = self._dense('output', self.num_actions)
+
+  def call(self, state):
+    """Maps images `(batch, height, width, stack)` of 0…255 to Q-values."""
+    x = tf.cast(state, tf.float32) / 255.0
+    for stack in self._stacks:
+      x = stack(x)
+    x = _flatten(tf.nn.relu(x))
+    return self._output_layer(self._dense_layer(x))
+
+
+class _Stack(tf.keras.layers.Layer):
+  """One stack of the IMPALA network; halves the image."""
+
+  def __init__(self, name: str, filters: int, num_blocks: int, conv: Callable):
+    super().__init__(name=name)
+    self._first = conv(f'{name}/conv', filters, window=3, stride=1)
+    self._pool = tf.keras.layers.MaxPool2D(3, strides=2, padding='same')
+    self._blocks = [
+        _ResidualBlock(f'{name}/block{number}', filters, conv)
+        for number in range(1, num_blocks + 1)
+    ]
+
+  def call(self, inputs):
+    x = self._pool(self._first(inputs))
+    for block in self._blocks:
+      x = block(x)
+    return x
+
+
+class _ResidualBlock(tf.keras.layers.Layer):
+  """x + conv(relu(conv(relu(x))))."""
+
+  def __init__(self, path: str, filters: int, conv: Callable):
+    super().__init__(name=path.rsplit('/')[-1])
+    self._first = conv(f'{path}/conv1', filters, window=3, stride=1)
+    self._second = conv(f'{path}/conv2', filters, window=3, stride=1)
+
+  def call(self, inputs):
+    x = self._first(tf.nn.relu(inputs))
+    return inputs + self._second(tf.nn.relu(x))
+
+
+def build_q_network(
+    network: Callable[..., QNetwork],
+    num_actions: int,
+    observation_shape: Sequence[int],
+    stack_size: int,
+    seed: int,
+    name: str | None = None,
+) -> QNetwork:
+  """Makes a Q-network and builds it, so that `sparsify` can take it.
+
+  Args:
+    network: a class of this module, or any callable of the same arguments.
+    num_actions: number of outputs.
+    observation_shape: shape of one observation, without the stack.
+    stack_size: observations in a state, which has the shape
+      `(*observation_shape, stack_size)`.
+    seed: int32 seed of all initial weights.
+    name: name of the model.
+
+  Returns:
+    The network, called once on zeros.
+  """
+  model = network(num_actions=num_actions, seed=seed, name=name)
+  model(tf.zeros((1, *observation_shape, stack_size)))
+  return model
+
+
+def _he_truncated_normal(seed: int) -> tf.keras.initializers.Initializer:
+  return tf.keras.initializers.VarianceScaling(
+      2.0, mode='fan_in', distribution='truncated_normal', seed=seed
+  )
+
+
+def _small_uniform(seed: int) -> tf.keras.initializers.Initializer:
+  return tf.keras.initializers.RandomUniform(-0.03, 0.03, seed=seed)
+
+
+def _flatten(x: tf.Tensor) -> tf.Tensor:
+  """Keeps the batch; the rest, of known size, becomes one dimension."""
+  return tf.reshape(x, (-1, math.prod(x.shape[1:])))
+
+
+def _is_number(value, above: float = -math.inf) -> bool:
+  is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+  return is_number and math.isfinite(value) and value > above
+
+
+def _check_units(binding: str, units: int) -> int:
+  if not _is_number(units, above=0) or int(units) != units:
+    raise UserError(
+        f'{binding} has {units!r}, but units must be whole numbers, at least 1.'
+    )
+  return int(units)
