@@ -319,7 +319,7 @@ class NatureQNetwork(QNetwork):
 
 @gin.configurable(denylist=['num_actions', 'seed', 'name'])
 class ImpalaQNetwork(QNetwork):
-  """The residual network of IMPALA (Espeholt et al., 2018), for Atari (table 7).
+  """The residual network of IMPALA (Espeholt et al., 2018; table 7).
 
   Three stacks of 32, 64 and 64 filters, each a convolution (3×3, stride 1), a
   max-pool (3×3, stride 2) and two residual blocks of two convolutions; then a
