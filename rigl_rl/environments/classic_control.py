@@ -1,0 +1,250 @@
+"""Classic control tasks of gymnasium, under Dopamine's protocol.
+
+Graesser et al. (2022) train DQN on CartPole-v0 (episodes of at most 200
+steps), Acrobot-v1 and MountainCar-v0. Any other gymnasium task with discrete
+actions and a vector of numbers as observation works too.
+"""
+
+import difflib
+from typing import Any, Dict, List, Tuple
+import warnings
+
+import gin
+import gymnasium
+from gymnasium import wrappers
+import numpy as np
+from rigl_rl import errors
+
+CLASSIC_CONTROL_TASKS = ('CartPole-v0', 'Acrobot-v1', 'MountainCar-v0')
+
+# What gymnasium.make puts around a task and this module does itself.
+_REPLACED_WRAPPERS = (
+    wrappers.TimeLimit,
+    wrappers.OrderEnforcing,
+    wrappers.PassiveEnvChecker,
+)
+
+# Tasks whose whole simulator state is known to be `state` (and, for CartPole,
+# `steps_beyond_terminated`).
+_STATEFUL_MODULE = 'gymnasium.envs.classic_control.'
+
+
+class ClassicControlEnvironment:
+  """A gymnasium task under Dopamine's protocol, with a state to save.
+
+  Attributes:
+    game_over: bool, whether the episode has ended: by a terminal state or by
+      the time limit.
+    action_space: gymnasium.spaces.Discrete.
+    observation_space: gymnasium.spaces.Box of shape (n,).
+  """
+
+  def __init__(self, env: gymnasium.Env, env_name: str, seed: int):
+    """Wraps a task.
+
+    Args:
+      env: what gymnasium.make returned.
+      env_name: its gymnasium id.
+      seed: non-negative integer, given to the first reset. Later resets go on
+        from the generator that it started.
+    """
+    limits = []
+    while isinstance(env, _REPLACED_WRAPPERS):
+      # Every wrapper costs a Python call a step. The time limit is the only
+      # one of them that changes what an agent sees; `step` keeps it itself.
+      if isinstance(env, wrappers.TimeLimit):
+        limits.append(env.spec.max_episode_steps)
+      env = env.env
+    self._env = env
+    self._env_name = env_name
+    self._seed = seed
+    self._max_episode_steps = min(limits, default=float('inf'))
+    self.action_space = env.action_space
+    self.observation_space = env.observation_space
+    self.game_over = False
+    self._elapsed_steps = 0
+    self._started = False  # Whether the generator has been seeded.
+    self._in_episode = False
+
+  def reset(self) -> np.ndarray:
+    """Starts an episode.
+
+    Returns:
+      The first observation, float32 of shape (n,).
+    """
+    if self._started:
+      observation, _ = self._env.reset()
+    else:
+      observation, _ = self._env.reset(seed=self._seed)
+      self._started = True
+    self._elapsed_steps = 0
+    self._in_episode = True
+    self.game_over = False
+    return np.asarray(observation, dtype=np.float32)
+
+  def step(self, action: int) -> Tuple[np.ndarray, float, bool, Dict[str, Any]]:
+    """Takes one step.
+
+    Args:
+      action: int in [0, action_space.n).
+
+    Returns:
+      observation: float32 of shape (n,).
+      reward: float.
+      is_terminal: bool, whether this is a terminal state. False when the time
+        limit alone ended the episode: `game_over` is true then as well.
+      info: dict, what gymnasium says about the step.
+
+    Raises:
+      RuntimeError: between episodes.
+    """
+    if not self._in_episode:
+      raise RuntimeError('step() was called between episodes: call reset().')
+    observation, reward, terminated, truncated, info = self._env.step(action)
+    self._elapsed_steps += 1
+    if (
+        terminated
+        or truncated
+        or self._elapsed_steps >= self._max_episode_steps
+    ):
+      self.game_over = True
+      self._in_episode = False
+    observation = np.asarray(observation, dtype=np.float32)
+    return observation, float(reward), bool(terminated), info
+
+  def close(self) -> None:
+    self._env.close()
+
+  def get_state(self) -> Dict[str, Any]:
+    """Returns all that decides what comes next.
+
+    Within an episode the simulator's state is part of it for gymnasium's own
+    classic control tasks. Other tasks may hide state anywhere, so that theirs
+    is complete between episodes only.
+
+    Returns:
+      dict of JSON values and numpy arrays.
+    """
+    state = {
+        'env_name': self._env_name,
+        'started': self._started,
+        'in_episode': self._in_episode,
+        'game_over': self.game_over,
+        'elapsed_steps': self._elapsed_steps,
+        'rng': None,
+        'simulator': None,
+    }
+    task = self._env.unwrapped
+    if self._started:
+      state['rng'] = task.np_random.bit_generator.state
+    if self._in_episode and self._knows_simulator_state():
+      # MountainCar's state is an array after a reset and a tuple after a step.
+      # An array keeps the dtype: Acrobot starts in float32, goes on in float64.
+      state['simulator'] = {
+          'state': np.array(task.state),
+          'steps_beyond_terminated': getattr(
+              task, 'steps_beyond_terminated', None
+          ),
+      }
+    return state
+
+  def set_state(self, state: Dict[str, Any]) -> None:
+    """Goes on where `get_state` was called.
+
+    Args:
+      state: what `get_state` returned, of the same task. If it was taken within
+        an episode of a task whose simulator state is unknown, the next call
+        has to be `reset`.
+
+    Raises:
+      ValueError: if the state belongs to another task.
+    """
+    if state['env_name'] != self._env_name:
+      raise ValueError(
+          f'This is the state of {state["env_name"]}, not of {self._env_name}.'
+      )
+    task = self._env.unwrapped
+    self._started = bool(state['started'])
+    self._in_episode = bool(state['in_episode'])
+    self.game_over = bool(state['game_over'])
+    self._elapsed_steps = int(state['elapsed_steps'])
+    if self._started:
+      generator = np.random.Generator(np.random.PCG64())
+      generator.bit_generator.state = state['rng']
+      task.np_random = generator
+    if self._in_episode:
+      simulator = state['simulator']
+      if simulator is None:
+        self._in_episode = False
+      else:
+        task.state = np.array(simulator['state'])
+        if hasattr(task, 'steps_beyond_terminated'):
+          task.steps_beyond_terminated = simulator['steps_beyond_terminated']
+
+  def _knows_simulator_state(self) -> bool:
+    return type(self._env.unwrapped).__module__.startswith(_STATEFUL_MODULE)
+
+
+@gin.configurable(denylist=['seed'])
+def create_classic_control_environment(
+    env_name: str, seed: int
+) -> ClassicControlEnvironment:
+  """Builds a classic control task.
+
+  Args:
+    env_name: gymnasium id: 'CartPole-v0', 'Acrobot-v1', 'MountainCar-v0', or
+      any other task with discrete actions and a vector as observation.
+    seed: non-negative integer that decides all initial states.
+
+  Returns:
+    The environment, under Dopamine's protocol.
+
+  Raises:
+    UserError: if there is no such task, or it is of another kind.
+  """
+  try:
+    with warnings.catch_warnings():
+      # CartPole-v0 is the paper's task: no advice to use another, please.
+      warnings.simplefilter('ignore')
+      env = gymnasium.make(str(env_name), disable_env_checker=True)
+  except gymnasium.error.UnregisteredEnv as e:
+    raise _user_error(env_name, 'is not a gymnasium task') from e
+  except gymnasium.error.DependencyNotInstalled as e:
+    reason = f'needs a package that is missing ({" ".join(str(e).split())})'
+    raise _user_error(env_name, reason) from e
+  except (gymnasium.error.Error, ImportError) as e:
+    raise _user_error(env_name, 'is not a gymnasium task') from e
+
+  actions, observations = env.action_space, env.observation_space
+  if not isinstance(actions, gymnasium.spaces.Discrete) or actions.start != 0:
+    raise _user_error(env_name, f'has actions {actions}')
+  if (
+      not isinstance(observations, gymnasium.spaces.Box)
+      or len(observations.shape) != 1
+  ):
+    raise _user_error(env_name, f'has observations {observations}')
+  return ClassicControlEnvironment(env, env_name, seed)
+
+
+def _user_error(env_name: Any, reason: str) -> errors.UserError:
+  """Builds the one-line error for an ENV_NAME that cannot be used."""
+  known = env_name in gymnasium.registry
+  matches = [] if known else _close_matches(str(env_name))
+  hint = f' Did you mean {" or ".join(matches)}?' if matches else ''
+  message = (
+      f'ENV_NAME = {env_name!r} {reason}; allowed are'
+      f' {", ".join(CLASSIC_CONTROL_TASKS)} and every other gymnasium id with'
+      ' Discrete actions (from 0) and a 1-D Box of observations.' + hint
+  )
+  return errors.UserError(' '.join(message.split()))
+
+
+def _close_matches(env_name: str) -> List[str]:
+  """Returns up to three registered ids that look like `env_name`."""
+  # The tasks of the paper come first, so that they win among equals.
+  ids = list(CLASSIC_CONTROL_TASKS) + sorted(gymnasium.registry)
+  by_lower = {}
+  for registered in ids:
+    by_lower.setdefault(registered.lower(), registered)
+  close = difflib.get_close_matches(env_name.lower(), by_lower, 3, 0.7)
+  return [by_lower[name] for name in close]

@@ -1,0 +1,102 @@
+"""Noise on an agent's observations, for evaluation only.
+
+Graesser et al. (2022), section 8 and figure 6: how well does a trained policy
+stand noise that it has not seen in training?
+"""
+
+import math
+from typing import Any, Dict, Tuple
+
+import gin
+import numpy as np
+from rigl_rl import errors
+
+
+@gin.configurable(denylist=['environment', 'seed'])
+class ObservationNoise:
+  """Adds Gaussian noise to each pixel of each observation of an environment.
+
+  The noise is drawn from N(0, sigma), independently per pixel, made an integer
+  by truncation towards zero (the paper says 'quantized to an integer'; the
+  released code truncates), and added to the frame in [0, 255] before frames are
+  stacked or normalized. Unlike the released code, which adds it in training
+  too, leaves out the first frame of an episode, and lets a pixel wrap around:
+  every observation gets noise, and the result is clipped to [0, 255].
+
+  What is not named here (`game_over`, `action_space`, ...) is the wrapped
+  environment's.
+  """
+
+  def __init__(
+      self, environment: Any, seed: int, sigma: float = 0.0, wrap: bool = False
+  ):
+    """Wraps an environment.
+
+    Args:
+      environment: one under Dopamine's protocol, with uint8 observations.
+      seed: non-negative integer that decides the noise.
+      sigma: standard deviation of the noise, in units of a pixel's 0 to 255;
+        >= 0. The paper takes 0 to 30. At 0 observations are passed on as they
+        are.
+      wrap: whether a pixel that leaves [0, 255] wraps around (modulo 256), as
+        in the released code, or is clipped.
+
+    Raises:
+      UserError: if sigma is out of range, or observations are no pixels.
+    """
+    if (
+        isinstance(sigma, bool)
+        or not isinstance(sigma, (int, float))
+        or not math.isfinite(sigma)
+        or sigma < 0
+    ):
+      raise errors.UserError(
+          f'ObservationNoise.sigma = {sigma!r} is not a finite number >= 0.'
+      )
+    dtype = np.dtype(environment.observation_space.dtype)
+    if dtype != np.uint8:
+      raise errors.UserError(
+          f'ObservationNoise.sigma = {sigma!r} is given for an environment with'
+          f' {dtype} observations; allowed are images with uint8 pixels.'
+      )
+    self._environment = environment
+    self._rng = np.random.default_rng(seed)
+    self._sigma = float(sigma)
+    self._wrap = wrap
+
+  def __getattr__(self, name: str) -> Any:
+    if name.startswith('_'):  # Else copying this object would never end.
+      raise AttributeError(name)
+    return getattr(self._environment, name)
+
+  def reset(self) -> np.ndarray:
+    """Starts an episode and returns the first observation, with noise."""
+    return self._add_noise(self._environment.reset())
+
+  def step(self, action: int) -> Tuple[np.ndarray, float, bool, Dict[str, Any]]:
+    """Takes a step; the observation that is returned has noise on it."""
+    observation, reward, is_terminal, info = self._environment.step(action)
+    return self._add_noise(observation), reward, is_terminal, info
+
+  def get_state(self) -> Dict[str, Any]:
+    """Returns the state of the environment and of the noise."""
+    return {
+        'environment': self._environment.get_state(),
+        'rng': self._rng.bit_generator.state,
+    }
+
+  def set_state(self, state: Dict[str, Any]) -> None:
+    """Goes on where `get_state` was called."""
+    self._environment.set_state(state['environment'])
+    self._rng.bit_generator.state = state['rng']
+
+  def _add_noise(self, observation: np.ndarray) -> np.ndarray:
+    """Returns a new array: the observation with noise."""
+    if self._sigma == 0:
+      return observation
+    noise = self._rng.normal(0.0, self._sigma, observation.shape)
+    # int64 holds any sum exactly; a cast of a float truncates towards zero.
+    noisy = observation.astype(np.int64) + noise.astype(np.int64)
+    if self._wrap:
+      return (noisy % 256).astype(np.uint8)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
