@@ -38,7 +38,7 @@ def polynomial_sparsity(
 ) -> tf.Tensor:
   """Pruning curve (Zhu & Gupta, 2018).
 
-    s(t) = final + (initial − final) · (1 − (t − begin) / (end − begin)) ** power
+    s(t) = final + (initial − final) · (1 − (t − begin) / (end − begin))^power
 
   Args:
     step: integer scalar, the gradient step.
@@ -58,7 +58,9 @@ def polynomial_sparsity(
 def _position(step, begin_step, end_step) -> tf.Tensor:
   """Where `step` lies in the window: 0 up to its begin, 1 from its end on."""
   step = tf.cast(step, tf.float64)
-  position = (step - begin_step) / max(end_step - begin_step, 1)
+  if end_step <= begin_step:  # A window of a single step.
+    return tf.cast(step >= end_step, tf.float64)
+  position = (step - begin_step) / (end_step - begin_step)
   return tf.clip_by_value(position, 0.0, 1.0)
 
 
@@ -114,8 +116,8 @@ class UpdateSchedule:
       )
     if int(interval) != interval or interval < 1:
       raise UserError(
-          f'UpdateSchedule.interval is {interval!r}, but must be a whole number '
-          'of gradient steps, at least 1.'
+          f'UpdateSchedule.interval is {interval!r}, but must be a whole '
+          'number of gradient steps, at least 1.'
       )
     if not 0 <= offset < interval:
       raise UserError(

@@ -202,7 +202,7 @@ def sparsify(
     keep_dense: patterns of paths (as in fnmatch) of layers that stay dense and
       out of the distribution.
     initializer: see `rigl_rl.sparsity.initializers`.
-    seed: int32 seed; each layer's own is derived from it and the path.
+    seed: int32 seed; each layer's own is derived from it and the position.
 
   Returns:
     The wrappers of all layers but those kept dense, first layer first.
@@ -225,6 +225,8 @@ def sparsify(
         f'sparsify.model is {model.name!r}, whose layer {unbuilt[0]} is not '
         'built yet: call the model once before.'
     )
+  if isinstance(keep_dense, str):
+    keep_dense = (keep_dense,)  # Else each of its letters were a pattern.
   for pattern in keep_dense:
     if not fnmatch.filter(layers, pattern):
       raise UserError(
@@ -241,8 +243,11 @@ def sparsify(
     sparsities = dict.fromkeys(shapes, 0.0)
   else:
     sparsities = distribution(shapes, sparsity)
+  # By position, not by path: Keras numbers the names that it makes up through
+  # the whole process, so the same network built later would be seeded anew.
+  positions = {path: str(i) for i, path in enumerate(layers)}
   for path, wrapper in masked.items():
-    layer_seed = derive_seed(seed, path)
+    layer_seed = derive_seed(seed, positions[path])
     wrapper.initialize(sparsities[path], algorithm, layer_seed, initializer)
   return list(masked.values())
 

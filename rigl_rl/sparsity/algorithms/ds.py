@@ -13,11 +13,17 @@ from rigl_rl.sparsity.algorithms import base
 class DS(base.SparseAlgorithm):
   """Dynamic Sparse training (Sokar et al., 2022, algorithm 2).
 
-  Drops, of the c = ⌊η · active⌋ weights closest to zero, half from the positive
-  and half from the negative ones (all there are, where one sign has fewer), and
-  grows as many at random among the weights that were absent before. The first
-  mask is Erdős–Rényi: each weight exists with the layer's density,
+  Drops the c = ⌊η · nonzero⌋ weights closest to zero, half of them from the
+  positive and half from the negative ones (all there are, where one sign has
+  fewer), and grows as many at random among the weights that were zero before.
+  The first mask is Erdős–Rényi: each weight exists with the layer's density,
   independently. η does not decay.
+
+  The paper knows a connection by its weight: one that is zero does not exist.
+  So an active weight of exactly zero, which has had no gradient since it grew
+  (its input is always zero, as 84 of Ant's are, or its unit is dead), is moved
+  as well, as in the authors' code. Were it kept, growth would in time carry
+  every connection to such a place.
 
   The authors' code differs in three points, each a binding: it stops at 92.5 %
   of training with a drop that nothing regrows (`UpdateSchedule.end = 0.925`,
@@ -35,7 +41,7 @@ class DS(base.SparseAlgorithm):
     """Initializes the algorithm.
 
     Args:
-      drop_fraction: η, share of the active weights that move, in [0, 1].
+      drop_fraction: η, share of the nonzero weights that move, in [0, 1].
       drop_each_sign: drop ⌊η · count⌋ of the positive and of the negative
         weights, rather than ⌊c / 2⌋ of either.
       last_update_only_drops: at the window's last step, drop and do not grow.
@@ -58,7 +64,11 @@ class DS(base.SparseAlgorithm):
 
   def update(self, weight, mask, grad, step, seed):
     del grad
+    if not self.drop_fraction:
+      return mask
     active = mask > 0
+    zero = tf.equal(weight * mask, 0)
+    idle = active & zero
     num_absent = tf.math.count_nonzero(~active, dtype=tf.int32)
     if self.last_update_only_drops:
       only_drops = self.schedule.is_last_update(step)
@@ -67,10 +77,10 @@ class DS(base.SparseAlgorithm):
     # No more than can grow again, or a nearly dense layer would lose weights.
     budget = tf.where(only_drops, tf.size(weight), num_absent)
 
-    dropped = tf.zeros_like(mask)
+    dropped = tf.cast(idle, tf.float32)
     for sign in (active & (weight > 0), active & (weight < 0)):
       num_sign = tf.math.count_nonzero(sign, dtype=tf.int32)
-      share = self._share(num_sign, active)
+      share = self._share(num_sign, active & ~idle)
       num_dropped = tf.minimum(tf.minimum(share, num_sign), budget)
       budget -= num_dropped
       dropped += masks.top_k_mask(-tf.abs(weight), num_dropped, candidates=sign)
@@ -79,11 +89,11 @@ class DS(base.SparseAlgorithm):
     grown = masks.top_k_mask(
         tf.random.stateless_uniform(tf.shape(weight), seed=seed),
         tf.where(only_drops, 0, num_grown),
-        candidates=~active,
+        candidates=zero,
     )
     return mask - dropped + grown
 
-  def _share(self, num_sign, active):
+  def _share(self, num_sign, nonzero):
     """How many weights of one sign are to be dropped."""
 
     def fraction_of(count):
@@ -93,4 +103,4 @@ class DS(base.SparseAlgorithm):
 
     if self.drop_each_sign:
       return fraction_of(num_sign)
-    return fraction_of(tf.math.count_nonzero(active, dtype=tf.int32)) // 2
+    return fraction_of(tf.math.count_nonzero(nonzero, dtype=tf.int32)) // 2
