@@ -1,0 +1,136 @@
+"""One SEED, split by name into independent streams.
+
+Every component that draws random numbers has a stream of its own, so that a
+component which draws more or fewer numbers shifts no other one. The split is
+a pure function of the seed and the names: it depends neither on the order in
+which streams are made nor on Python's `hash`, which differs from process to
+process.
+
+The same SEED on the same machine gives the same numbers; a checkpoint holds
+the state of every stream (see `generator_state`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import numbers
+from typing import Any
+
+import numpy as np
+
+from rigl_rl.errors import UserError
+
+
+def check_seed(seed: Any) -> int:
+  """Returns SEED as a Python integer.
+
+  Args:
+    seed: what the user bound to SEED.
+
+  Returns:
+    The same number, an `int` >= 0. There is no upper limit.
+
+  Raises:
+    UserError: `seed` is not an integer >= 0. A bool is no integer here.
+  """
+  is_integer = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
+  if not is_integer or seed < 0:
+    raise UserError(f'SEED is {seed!r}; it must be an integer >= 0')
+  return int(seed)
+
+
+def _sequence(
+  seed: int, names: tuple[str | int, ...]
+) -> np.random.SeedSequence:
+  """The seed sequence of the stream called `names`."""
+  digest = hashlib.sha256()
+  for name in names:
+    is_integer = isinstance(name, numbers.Integral)
+    if isinstance(name, bool) or not (is_integer or isinstance(name, str)):
+      raise TypeError(f'a stream is named by str and int, got {name!r}')
+    text = str(int(name)) if is_integer else name
+    data = text.encode('utf-8')
+    # Kind and length go in, so that ('a', 'b'), ('ab',) and 1, '1' differ.
+    digest.update(b'i' if is_integer else b's')
+    digest.update(len(data).to_bytes(8, 'big'))
+    digest.update(data)
+  key = np.frombuffer(digest.digest(), dtype='>u4')
+  return np.random.SeedSequence(
+    entropy=check_seed(seed), spawn_key=tuple(int(word) for word in key)
+  )
+
+
+def stream_seed(seed: int, *names: str | int) -> int:
+  """Returns the seed of the stream called `names`.
+
+  For libraries that take an integer: TensorFlow's stateless operations, Keras
+  initializers, `env.reset(seed=...)`, ALE.
+
+  Args:
+    seed: the run's SEED, an integer >= 0.
+    *names: the path of the stream, for example `'evaluation', 3`.
+
+  Returns:
+    An integer in [0, 2**31).
+
+  Raises:
+    UserError: `seed` is not an integer >= 0.
+  """
+  return int(_sequence(seed, names).generate_state(1, np.uint32)[0] >> 1)
+
+
+def generator(seed: int, *names: str | int) -> np.random.Generator:
+  """Returns a NumPy generator (PCG64) of the stream called `names`.
+
+  Args:
+    seed: the run's SEED, an integer >= 0.
+    *names: the path of the stream, for example `'replay'`.
+
+  Returns:
+    A new generator at the start of its stream.
+
+  Raises:
+    UserError: `seed` is not an integer >= 0.
+  """
+  # Named, since the default bit generator may change with NumPy's version.
+  return np.random.Generator(np.random.PCG64(_sequence(seed, names)))
+
+
+def _plain(value: Any) -> Any:
+  """`value` with NumPy arrays and scalars turned into lists and numbers."""
+  if isinstance(value, dict):
+    return {key: _plain(item) for key, item in value.items()}
+  if isinstance(value, (np.ndarray, np.generic)):
+    return value.tolist()
+  return value
+
+
+def generator_state(gen: np.random.Generator) -> dict[str, Any]:
+  """Returns the position of a generator in its stream, as JSON values.
+
+  Args:
+    gen: a NumPy generator on any of NumPy's bit generators.
+
+  Returns:
+    A nested dict of strings, integers (of up to 128 bits) and lists.
+  """
+  return _plain(gen.bit_generator.state)
+
+
+def restore_generator(gen: np.random.Generator, state: dict[str, Any]) -> None:
+  """Puts a generator, in place, where `generator_state` found one.
+
+  Args:
+    gen: a generator on the same kind of bit generator.
+    state: what `generator_state` returned.
+
+  Raises:
+    ValueError: `state` belongs to another kind of bit generator.
+  """
+  expected = type(gen.bit_generator).__name__
+  found = state.get('bit_generator')
+  if found != expected:
+    raise ValueError(
+      f'the state of a {found} generator does not fit a {expected} one'
+    )
+  gen.bit_generator.state = state

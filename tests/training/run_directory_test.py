@@ -1,0 +1,702 @@
+"""What a run directory holds, and when a second start is refused."""
+
+import json
+import math
+import os
+import pathlib
+import shutil
+import stat
+import subprocess
+import sys
+
+import gin
+import numpy as np
+import pytest
+
+import rigl_rl
+from rigl_rl.errors import UserError
+from rigl_rl.training import checkpointing, run_directory
+
+CONFIG = """
+import rigl_rl.agents.dqn
+
+# Macros:
+SEED = 3
+SPARSITY = 0.9
+ENV_NAME = 'CartPole-v0'
+
+RigL.drop_fraction = 0.3
+RigL.window = (0.0, 0.8)
+online/MLP.widths = [512, 512]
+Agent.algorithm = @RigL()
+Agent.sparsity = %SPARSITY
+Agent.custom = {'a': 1, 'b': None}
+"""
+
+
+def conflict(base_dir, differences):
+  return (
+    f'--base_dir is {str(base_dir)!r}, which holds a run of another config: '
+    f'{differences}; give another --base_dir'
+  )
+
+
+def row(step, mean=1.0, std=0.5, episodes=20):
+  return {
+    'step': step,
+    'return_mean': mean,
+    'return_std': std,
+    'episodes': episodes,
+  }
+
+
+@pytest.fixture
+def run(tmp_path):
+  run = run_directory.RunDirectory(str(tmp_path / 'run'))
+  run.prepare(CONFIG)
+  return run
+
+
+# Configs
+
+
+def test_new_run_writes_its_config(tmp_path):
+  base_dir = tmp_path / 'a' / 'b' / 'run'
+  assert not run_directory.RunDirectory(str(base_dir)).prepare(CONFIG)
+  assert (base_dir / 'config.gin').read_text() == CONFIG
+  assert os.listdir(base_dir) == ['config.gin']
+
+
+def test_same_config_resumes_and_is_left_alone(tmp_path):
+  path = tmp_path / 'config.gin'
+  path.write_text('A = 1\n')
+  assert run_directory.RunDirectory(str(tmp_path)).prepare('# again\nA = 1')
+  assert path.read_text() == 'A = 1\n'
+
+
+@pytest.mark.parametrize(
+  'same',
+  [
+    'A.b = 1 # a comment',
+    '\n\n  # indented\nA.b = \\\n    1\n',
+    'A.b = 1.0',
+    'A:\n  b = 1\n',
+    'A.b = 2\nA.b = 1',
+    'import some.module\nfrom another import one\nA.b = 1',
+    'rigl_rl.module.A.b = 1',
+  ],
+)
+def test_what_does_not_change_a_config(same):
+  assert run_directory.differing_bindings(same, 'A.b = 1') == []
+  assert run_directory.differing_bindings('A.b = 1', same) == []
+
+
+@pytest.mark.parametrize(
+  'one, other',
+  [
+    (
+      'A = [1, (2, "x"), {"k": @f()}]',
+      'A = [\n  1,\n  (2, \'x\'),\n  {"k": @f()},\n]',
+    ),
+    ('A = "ab"', "A = ('a'\n 'b')"),
+    ('A = @scope/f', 'A = @scope/module.f'),
+    ('A = %B', 'A = @B/macro()'),
+    ('A = 1', 'A/macro.value = 1'),
+    ('A = -1', 'A = -  1'),
+  ],
+)
+def test_the_same_value_written_otherwise(one, other):
+  assert run_directory.differing_bindings(one, other) == []
+
+
+@pytest.mark.parametrize(
+  'one, other',
+  [
+    ('1', '2'),
+    ('1', 'True'),
+    ('0', 'False'),
+    ('0', 'None'),
+    ('"1"', '1'),
+    ('[1]', '(1,)'),
+    ('[1, 2]', '[1]'),
+    ('{"a": 1}', '{"a": 2}'),
+    ('{"a": 1}', '{"b": 1}'),
+    ('[True]', '[1]'),
+    ('@f', '@f()'),
+    ('@f', '@g'),
+    ('@s/f', '@f'),
+    ('@s/f', '@t/f'),
+    ('%X', '%Y'),
+    ('@f', '"f"'),
+    ('@one.f', '@two.f'),
+    ('.1', '.1000000000000001'),
+  ],
+)
+def test_values_that_differ(one, other):
+  assert run_directory.differing_bindings(f'A = {one}', f'A = {other}') == [
+    f'A is {shown(one)} here, {shown(other)} in the existing run'
+  ]
+
+
+def shown(text):
+  return text if text[0] in '@%' else repr(eval(text))  # Literals above.
+
+
+def test_scopes_and_modules_tell_bindings_apart():
+  assert run_directory.differing_bindings(
+    'a/F.x = 1\nF.x = 1\none.G.y = 1', 'b/F.x = 1\nF.x = 1\ntwo.G.y = 1'
+  ) == [
+    'one.G.y is 1 here, not set in the existing run',
+    'two.G.y is not set here, 1 in the existing run',
+    'a/F.x is 1 here, not set in the existing run',
+    'b/F.x is not set here, 1 in the existing run',
+  ]
+
+
+def test_different_binding_is_refused_by_name(run):
+  base_dir = run.path()
+  changed = CONFIG.replace('drop_fraction = 0.3', 'drop_fraction = 0.5')
+  with pytest.raises(UserError) as error:
+    run_directory.RunDirectory(base_dir).prepare(changed)
+  assert str(error.value) == conflict(
+    base_dir,
+    'RigL.drop_fraction is 0.5 here, 0.3 in the existing run',
+  )
+  # What was there is untouched.
+  assert pathlib.Path(run.path('config.gin')).read_text() == CONFIG
+
+
+def test_several_differences_macros_first(run):
+  base_dir = run.path()
+  changed = CONFIG.replace('SEED = 3', "SEED = 4\nNEW = 'x\\ny'").replace(
+    'Agent.algorithm = @RigL()\n', ''
+  )
+  with pytest.raises(UserError) as error:
+    run_directory.RunDirectory(base_dir).prepare(changed)
+  assert str(error.value) == conflict(
+    base_dir,
+    "NEW is 'x\\ny' here, not set in the existing run; "
+    'SEED is 4 here, 3 in the existing run; '
+    'Agent.algorithm is not set here, @RigL() in the existing run',
+  )
+
+
+@pytest.mark.parametrize(
+  'count, end',
+  [
+    (5, 'E is 1 here, 0 in the existing run; give another --base_dir'),
+    (
+      6,
+      'E is 1 here, 0 in the existing run; … and 1 more; give another '
+      '--base_dir',
+    ),
+    (
+      9,
+      'E is 1 here, 0 in the existing run; … and 4 more; give another '
+      '--base_dir',
+    ),
+  ],
+)
+def test_at_most_five_differences_are_named(tmp_path, count, end):
+  names = 'ABCDEFGHI'[:count]
+  run = run_directory.RunDirectory(str(tmp_path))
+  run.prepare(''.join(f'{name} = 0\n' for name in names))
+  with pytest.raises(UserError) as error:
+    run.prepare(''.join(f'{name} = 1\n' for name in names))
+  assert str(error.value).endswith(end)
+  assert '\n' not in str(error.value)
+
+
+def test_long_values_are_cut(tmp_path):
+  (difference,) = run_directory.differing_bindings(
+    f'A = {list(range(1000))}', 'A = 1'
+  )
+  assert len(difference) < 120 and '… here, 1 in' in difference
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    'Runner.verbose',
+    'dopamine.Runner.verbose',
+    'THREADS',
+    'train/F.x',
+    'F.x',
+  ],
+)
+def test_ignored_bindings_may_differ(name):
+  binding = {'THREADS': 'THREADS'}.get(
+    name, 'train/F.x' if 'F.x' in name else 'Runner.verbose'
+  )
+  assert (
+    run_directory.differing_bindings(
+      f'{binding} = 1', f'{binding} = 2', ignore=(name,)
+    )
+    == []
+  )
+  assert (
+    run_directory.differing_bindings(f'{binding} = 1', '', ignore=[name]) == []
+  )
+
+
+def test_ignoring_one_binding_ignores_no_other(run):
+  with pytest.raises(UserError, match='SEED is 4 here'):
+    run_directory.RunDirectory(run.path()).prepare(
+      CONFIG.replace('SEED = 3', 'SEED = 4'),
+      ignore=('SEED.x', 'ED', 'RigL.SEED', 'x/SEED'),
+    )
+
+
+def test_what_gin_writes_can_be_compared():
+  @gin.configurable('RunDirectoryTestThing')
+  def thing(values=(), other=None, long=''):
+    return values, other, long
+
+  del thing
+  with gin.unlock_config():
+    gin.clear_config()
+    gin.parse_config("""
+        LIST = [1.5, 'text', None, True, (1,), {'a': @RunDirectoryTestThing}]
+        RunDirectoryTestThing.values = %LIST
+        scope/RunDirectoryTestThing.other = @scope/RunDirectoryTestThing()
+        RunDirectoryTestThing.long = 'aaaaaaaaaaaaa bbbbbbbbbbbbb ccccc'
+        RunDirectoryTestThing.values = [
+            'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbbbbbbbbbbbbbbb',
+            'ccccccccccccccccccccccccccccc']
+    """)
+    text = gin.config_str()
+    narrow = gin.config_str(max_line_length=20, continuation_indent=2)
+    gin.clear_config()
+  assert text != narrow
+  assert len(run_directory.parse_bindings(text)) == 4
+  assert run_directory.differing_bindings(text, narrow) == []
+
+
+@pytest.mark.parametrize(
+  'broken',
+  ['A = [1,', 'A ==', 'A = \x00', '\xff = 1', "A = '''", 'include "b.gin"'],
+)
+def test_broken_existing_config_is_refused(tmp_path, broken):
+  (tmp_path / 'config.gin').write_text(broken, encoding='latin-1')
+  with pytest.raises(UserError) as error:
+    run_directory.RunDirectory(str(tmp_path)).prepare(CONFIG)
+  assert str(error.value) == (
+    f'--base_dir is {str(tmp_path)!r}, whose config.gin cannot be read; '
+    'give another --base_dir'
+  )
+
+
+# The directory
+
+
+@pytest.mark.parametrize('base_dir', ['', None])
+def test_no_base_dir_is_refused(base_dir):
+  with pytest.raises(UserError) as error:
+    run_directory.RunDirectory(base_dir)
+  assert str(error.value) == (
+    f'--base_dir is {base_dir!r}; it must name a directory'
+  )
+
+
+@pytest.mark.parametrize('name', ['file', 'file/below'])
+def test_file_as_base_dir_is_refused(tmp_path, name):
+  (tmp_path / 'file').write_text('content')
+  base_dir = str(tmp_path / name)
+  with pytest.raises(UserError) as error:
+    run_directory.RunDirectory(base_dir).prepare(CONFIG)
+  assert str(error.value) == (
+    f'--base_dir is {base_dir!r}, which cannot be written to '
+    f'({tmp_path}/file is not a directory); it must be a writable directory'
+  )
+  assert (tmp_path / 'file').read_text() == 'content'
+
+
+@pytest.mark.parametrize('base_dir', ['/proc/rigl_rl', 'nowhere://run'])
+def test_impossible_base_dir_is_refused(base_dir):
+  with pytest.raises(UserError) as error:
+    run_directory.RunDirectory(base_dir).prepare(CONFIG)
+  assert str(error.value).startswith(
+    f'--base_dir is {base_dir!r}, which cannot be written to ('
+  )
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.skipif(
+  not hasattr(os, 'geteuid') or os.geteuid() == 0,
+  reason='root may write everywhere',
+)
+def test_read_only_base_dir_is_refused(tmp_path):
+  tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+  try:
+    with pytest.raises(UserError, match='Permission denied'):
+      run_directory.RunDirectory(str(tmp_path)).prepare(CONFIG)
+  finally:
+    tmp_path.chmod(stat.S_IRWXU)
+
+
+def test_tilde_is_the_home_directory(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  run = run_directory.RunDirectory('~/runs/1')
+  run.prepare(CONFIG)
+  assert (tmp_path / 'runs' / '1' / 'config.gin').exists()
+  assert run.checkpoints == str(tmp_path / 'runs' / '1' / 'checkpoints')
+
+
+@pytest.mark.parametrize(
+  'name', ['checkpoints', 'evaluations.csv', 'summary.json']
+)
+def test_run_without_its_config_is_not_overwritten(tmp_path, name):
+  (tmp_path / name).mkdir()
+  with pytest.raises(UserError) as error:
+    run_directory.RunDirectory(str(tmp_path)).prepare(CONFIG)
+  assert str(error.value) == (
+    f'--base_dir is {str(tmp_path)!r}, which holds {name} but no '
+    'config.gin; give another --base_dir'
+  )
+
+
+def test_leftovers_of_a_killed_process_are_removed(run):
+  base_dir = pathlib.Path(run.path())
+  # Killed while writing the config and an evaluation; a file of the user.
+  for name in ('config.gin.tmp-7', 'evaluations.csv.tmp-99', 'my.tmp-1'):
+    (base_dir / name).write_text('half')
+  assert run_directory.RunDirectory(str(base_dir)).prepare(CONFIG)
+  assert sorted(os.listdir(base_dir)) == ['config.gin', 'my.tmp-1']
+
+
+def test_killed_before_the_config_was_whole_is_a_new_run(tmp_path):
+  (tmp_path / 'config.gin.tmp-7').write_text('SEED = ')
+  assert not run_directory.RunDirectory(str(tmp_path)).prepare(CONFIG)
+  assert os.listdir(tmp_path) == ['config.gin']
+
+
+def test_operative_config(run):
+  run.write_operative_config('A = 1\n')
+  assert pathlib.Path(run.path('operative_config.gin')).read_text() == 'A = 1\n'
+
+
+# Evaluations
+
+
+def test_evaluations_are_written_exactly(run):
+  run.append_evaluation(row(2000, 0.1 + 0.2, 1 / 3))
+  run.append_evaluation(
+    row(np.int64(4000), np.float32(0.1), np.float64(0), np.int32(5))
+  )
+  assert pathlib.Path(run.path('evaluations.csv')).read_text() == (
+    'step,return_mean,return_std,episodes\n'
+    '2000,0.30000000000000004,0.3333333333333333,20\n'
+    '4000,0.10000000149011612,0.0,5\n'
+  )
+  assert run_directory.read_evaluations(run.path()) == run.evaluations
+  assert run.evaluations[0] == row(2000, 0.1 + 0.2, 1 / 3)
+
+
+def test_no_evaluations_yet(run):
+  assert run_directory.read_evaluations(run.path()) == []
+
+
+@pytest.mark.parametrize(
+  'bad, message',
+  [
+    ({'step': 1}, 'a row has the columns step, return_mean'),
+    ({**row(1), 'seconds': 1.0}, 'a row has the columns'),
+    (row(1.5), 'step must be an integer, got 1.5'),
+    (row(2000), 'step 2000 comes after 2000'),
+    (row(1999), 'step 1999 comes after 2000'),
+  ],
+)
+def test_bad_rows_are_refused(run, bad, message):
+  run.append_evaluation(row(2000))
+  before = pathlib.Path(run.path('evaluations.csv')).read_text()
+  with pytest.raises(ValueError, match=message):
+    run.append_evaluation(bad)
+  assert pathlib.Path(run.path('evaluations.csv')).read_text() == before
+  assert run.evaluations == [row(2000)]
+
+
+def test_history_is_a_copy(run):
+  run.append_evaluation(row(1))
+  run.evaluations[0]['step'] = 7
+  run.get_state()['evaluations'].clear()
+  assert run.evaluations == [row(1)]
+
+
+def test_restart_equals_a_run_never_stopped(tmp_path):
+  def evaluation(step):
+    rng = np.random.default_rng(step)
+    return row(step, rng.normal(), rng.random())
+
+  def finish(run, start):
+    for step in range(start, 6):
+      run.append_evaluation(evaluation(step))
+
+  whole = run_directory.RunDirectory(str(tmp_path / 'whole'))
+  whole.prepare(CONFIG)
+  finish(whole, 1)
+
+  run = run_directory.RunDirectory(str(tmp_path / 'killed'))
+  run.prepare(CONFIG)
+  for step in (1, 2):
+    run.append_evaluation(evaluation(step))
+    run.append_timing(step, 10.0 * step, 100.0)
+  checkpointer = checkpointing.Checkpointer(run.checkpoints)
+  checkpointer.save(2, run.get_state())
+  # After the checkpoint, then killed.
+  run.append_evaluation(evaluation(3))
+  run.append_timing(3, 30.0, 100.0)
+
+  again = run_directory.RunDirectory(str(tmp_path / 'killed'))
+  assert again.prepare(CONFIG)
+  again.set_state(checkpointer.load_latest()[1])
+  # Cut back at once, not only at the next evaluation.
+  assert len(run_directory.read_evaluations(again.path())) == 2
+  assert again.elapsed_seconds == 20.0
+  finish(again, 3)
+  again.append_timing(5, 77.0, 50.0)
+  name = 'evaluations.csv'
+  assert (tmp_path / 'killed' / name).read_bytes() == (
+    tmp_path / 'whole' / name
+  ).read_bytes()
+  assert (tmp_path / 'killed' / 'timing.csv').read_text() == (
+    'step,seconds,steps_per_second\n1,10.0,100.0\n2,20.0,100.0\n5,77.0,50.0\n'
+  )
+
+
+def test_start_over_without_a_checkpoint_drops_the_old_rows(run):
+  run.append_evaluation(row(1))
+  run.append_evaluation(row(2))
+  again = run_directory.RunDirectory(run.path())
+  assert again.prepare(CONFIG)
+  again.append_evaluation(row(1))
+  assert run_directory.read_evaluations(run.path()) == [row(1)]
+
+
+def test_state_holds_no_clock(run):
+  run.append_evaluation(row(1))
+  before = run.get_state()
+  run.append_timing(1, 3.25, 7.0)
+  assert run.get_state() == before
+
+
+def test_spoiled_timing_costs_no_run(run):
+  run.append_evaluation(row(1))
+  pathlib.Path(run.path('timing.csv')).write_text('nonsense\nx\n')
+  again = run_directory.RunDirectory(run.path())
+  again.set_state(run.get_state())
+  assert again.elapsed_seconds == 0.0
+  again.append_timing(1, 1.0, 2.0)
+
+
+def test_elapsed_seconds_start_at_zero(run):
+  assert run.elapsed_seconds == 0.0
+
+
+def test_killed_while_rewriting_leaves_the_old_file(run, monkeypatch):
+  run.append_evaluation(row(1))
+  before = pathlib.Path(run.path('evaluations.csv')).read_bytes()
+
+  def die(*unused, **unused_too):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(run_directory.files.tf.io.gfile, 'rename', die)
+  with pytest.raises(KeyboardInterrupt):
+    run.append_evaluation(row(2))
+  assert pathlib.Path(run.path('evaluations.csv')).read_bytes() == before
+
+
+# Summary and curve
+
+
+def test_summary_is_strict_sorted_json(run):
+  run.write_summary(
+    {
+      'seed': np.int64(3),
+      'final_score': np.float32(0.5),
+      'b': [np.bool_(True)],
+      'nan': math.nan,
+      'a': {'z': np.arange(2), 'inf': [math.inf]},
+      'Δ': None,
+    }
+  )
+  text = pathlib.Path(run.path('summary.json')).read_text(encoding='utf-8')
+  assert (
+    text
+    == """{
+  "a": {
+    "inf": [
+      null
+    ],
+    "z": [
+      0,
+      1
+    ]
+  },
+  "b": [
+    true
+  ],
+  "final_score": 0.5,
+  "nan": null,
+  "seed": 3,
+  "Δ": null
+}
+"""
+  )
+  assert run.read_summary() == json.loads(text)
+
+
+def test_finished(run):
+  assert not run.finished
+  run.write_summary({'finished': False})
+  assert not run.finished
+  run.write_summary({'finished': True, 'final_score': 1.0})
+  assert run.finished
+  assert run_directory.RunDirectory(run.path()).finished
+
+
+@pytest.mark.parametrize(
+  'content', ['', '{"finished": tr', '[true]', '{"finished": 1}', 'null']
+)
+def test_spoiled_summary_is_not_finished(run, content):
+  pathlib.Path(run.path('summary.json')).write_text(content)
+  assert not run.finished
+
+
+def test_curve_is_a_png_of_the_stated_size(run):
+  import struct
+
+  for step in range(1, 31):
+    run.append_evaluation(row(step * 2000, float(step), 3.0))
+  path = run.write_curve(title='CartPole-v0 · RigL')
+  data = pathlib.Path(path).read_bytes()
+  assert path == run.path('curve.png')
+  assert data[:8] == b'\x89PNG\r\n\x1a\n'
+  assert struct.unpack('>II', data[16:24]) == (1050, 600)
+  assert 'matplotlib.pyplot' not in _modules_after_drawing()
+  # What is drawn depends on the history.
+  run.write_curve(run.evaluations[:4], title='CartPole-v0 · RigL')
+  assert pathlib.Path(path).read_bytes() != data
+
+
+def _modules_after_drawing():
+  code = (
+    'import sys\n'
+    'from rigl_rl.training import quiet\n'
+    'quiet.silence()\n'
+    'from rigl_rl.training import run_directory\n'
+    'assert "matplotlib" not in sys.modules\n'
+    'run_directory._draw_curve([{"step": 1, "return_mean": 1.,'
+    ' "return_std": 0.}], "")\n'
+    'print(*sys.modules)\n'
+  )
+  path = os.pathsep.join(path for path in sys.path if path)
+  return subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    check=True,
+    env={**os.environ, 'PYTHONPATH': path},
+  ).stdout.split()
+
+
+def test_curve_shows_mean_band_and_score(monkeypatch, run):
+  from matplotlib import figure
+
+  drawn = []
+  add = figure.Figure.add_subplot
+
+  def keep(self, *arguments, **keywords):
+    drawn.append(add(self, *arguments, **keywords))
+    return drawn[-1]
+
+  monkeypatch.setattr(figure.Figure, 'add_subplot', keep)
+  history = [row(step, float(step), 2.0) for step in range(1, 21)]
+  run.write_curve(history, title='title')
+  (axes,) = drawn
+  mean, score = axes.lines
+  assert list(mean.get_ydata()) == [float(step) for step in range(1, 21)]
+  assert score.get_ydata()[0] == 19.5
+  assert score.get_label() == 'final score 19.5 (last 10 %)'
+  (band,) = axes.collections
+  vertices = band.get_paths()[0].vertices
+  assert vertices[:, 1].min() == -1.0 and vertices[:, 1].max() == 22.0
+  assert axes.get_title(loc='left') == 'title'
+
+
+def test_curve_of_one_evaluation_and_of_none(run):
+  with pytest.raises(ValueError, match='no evaluation to draw'):
+    run.write_curve()
+  run.append_evaluation(row(1))
+  assert os.path.exists(run.write_curve())
+
+
+# Where it ran
+
+
+def test_versions():
+  versions = run_directory.versions()
+  assert list(versions) == [
+    'python',
+    'rigl_rl',
+    'tensorflow',
+    'tf_agents',
+    'dopamine',
+    'gymnasium',
+    'ale_py',
+    'mujoco',
+    'numpy',
+  ]
+  assert versions['python'] == sys.version.split()[0]
+  assert versions['numpy'] == np.__version__
+  import tensorflow as tf
+
+  assert versions['tensorflow'] == tf.__version__
+  json.dumps(versions)
+
+
+def _git(path, *arguments):
+  return subprocess.run(
+    [
+      'git',
+      '-c',
+      'user.name=n',
+      '-c',
+      'user.email=e',
+      '-C',
+      str(path),
+      *arguments,
+    ],
+    check=True,
+    capture_output=True,
+    text=True,
+  ).stdout.strip()
+
+
+@pytest.mark.skipif(shutil.which('git') is None, reason='there is no git')
+def test_git_revision(tmp_path, monkeypatch):
+  package = tmp_path / 'repository' / 'package'
+  package.mkdir(parents=True)
+  module = package / '__init__.py'
+  module.write_text('')
+  monkeypatch.setattr(rigl_rl, '__file__', str(module))
+  assert run_directory.git_revision() is None
+
+  _git(package.parent, 'init', '-q')
+  (package.parent / 'other').write_text('')
+  _git(package.parent, 'add', 'other')
+  _git(package.parent, 'commit', '-qm', 'a')
+  # Installed inside a repository that is not the package's.
+  assert run_directory.git_revision() is None
+
+  _git(package.parent, 'add', '.')
+  _git(package.parent, 'commit', '-qm', 'b')
+  revision = _git(package.parent, 'rev-parse', 'HEAD')
+  assert len(revision) == 40
+  monkeypatch.setenv('GIT_DIR', str(tmp_path / 'elsewhere'))
+  assert run_directory.git_revision() == revision
+  (package.parent / 'untracked').write_text('')
+  assert run_directory.git_revision() == revision
+  module.write_text('changed = True')
+  assert run_directory.git_revision() == revision + '+dirty'
+  monkeypatch.setenv('PATH', str(tmp_path))
+  assert run_directory.git_revision() is None
