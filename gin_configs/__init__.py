@@ -1,0 +1,1 @@
+"""The gin files, as package data; `rigl_rl.configs` finds them."""

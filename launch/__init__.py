@@ -1,0 +1,1 @@
+"""Command-line entry points: each a short script over `rigl_rl`."""

@@ -1,0 +1,159 @@
+"""Finds gin files: in the current directory, else in the installed package."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from typing import Collection, Sequence
+
+
+import gin
+
+import gin_configs
+from rigl_rl import errors
+
+# The directory that holds `gin_configs`: a checkout, or site-packages.
+_PACKAGE_PARENT = os.path.dirname(
+  os.path.dirname(os.path.abspath(gin_configs.__file__))
+)
+
+
+def add_search_path() -> None:
+  """Lets gin resolve `include 'gin_configs/...'` from any directory.
+
+  A file of that name under the current directory goes first, so a user can
+  shadow one. Calling it again changes nothing.
+  """
+  # Not gin.add_config_file_search_path: gin tries all its readers on one prefix
+  # before the next prefix, and its second reader takes 'gin_configs/agents' for
+  # a Python package, which it logs as an error or stumbles over.
+  readers = gin.config._FILE_READERS
+  if (_open, _is_readable) not in readers:
+    readers.insert(0, (_open, _is_readable))
+
+
+def config_path(relative: str) -> str:
+  """Resolves the name of a gin file.
+
+  Args:
+    relative: A path as a user gives it to `--gin_files`, such as
+      'gin_configs/graesser22/dqn_classic/rigl.gin'; relative, absolute, or a
+      URL that `tf.io.gfile` knows.
+
+  Returns:
+    `relative` itself if there is such a file; else the path of the file of
+    that name in the installed package.
+
+  Raises:
+    UserError: If there is neither.
+  """
+  path = _resolve(relative)
+  if path is None:
+    raise errors.UserError(
+      f'--gin_files={relative!r}: no such file, neither from the current '
+      'directory nor among the installed gin_configs/'
+    )
+  return path
+
+
+def _resolve(path: str) -> str | None:
+  """Returns where the file of a name is, or None if there is none."""
+  if _is_url(path):
+    # Imported here, since only a URL is worth the seconds it takes.
+    import tensorflow as tf
+
+    try:
+      found = tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)
+    except tf.errors.OpError:  # Of a kind that TensorFlow does not know.
+      found = False
+    return path if found else None
+  if os.path.isfile(path):
+    return path
+  installed = os.path.join(_PACKAGE_PARENT, path)
+  if path.startswith('gin_configs/') and os.path.isfile(installed):
+    return installed
+  return None
+
+
+def _is_url(path: str) -> bool:
+  return '://' in path
+
+
+def _is_readable(path: str) -> bool:
+  return _resolve(path) is not None
+
+
+def _open(path: str) -> IO[str]:
+  path = _resolve(path) or path
+  if _is_url(path):
+    import tensorflow as tf
+
+    return tf.io.gfile.GFile(path)
+  return open(path, encoding='utf-8')
+
+def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
+  """Parses a run's gin config, and refuses what would have no effect.
+
+  Args:
+    gin_files: as `config_path` takes them; later ones win.
+    gin_bindings: single bindings, which win over the files.
+
+  Raises:
+    UserError: on a missing file, a syntax error, a binding of something
+      unknown, or a macro that nothing uses.
+  """
+  add_search_path()
+  # A user's own algorithm lies in the current directory, more often than not.
+  if '' not in sys.path and os.getcwd() not in sys.path:
+    sys.path.insert(0, os.getcwd())
+  files = [config_path(name) for name in gin_files]
+  try:
+    gin.parse_config_files_and_bindings(files, list(gin_bindings))
+  except (ImportError, SyntaxError, ValueError, OSError) as error:
+    raise errors.UserError(_one_line(error)) from error
+  config = gin.config_str()
+  _check_macros(
+      bound=re.findall(r'^(\w+) = ', config, re.MULTILINE),
+      used=set(re.findall(r'%(\w+)', config)),
+  )
+
+
+def _one_line(error: Exception) -> str:
+  """Says in one line what gin says in several."""
+  lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+  message = lines[0] if lines else type(error).__name__
+  for line in lines[1:]:
+    # gin quotes the offending binding below the place where it stands.
+    if ' = ' in line or line.startswith(('In file', 'import ', 'include ')):
+      message += f' | {line}'
+  unknown = re.search(r"No configurable matching '([^']+)'", message)
+  if unknown:
+    name = unknown.group(1).split('/')[-1]
+    message += _did_you_mean(name, _configurables())
+  parameter = re.search(r"parameter named '([^']+)'", message)
+  if parameter:
+    message += '.'
+  return message
+
+
+def _configurables() -> list[str]:
+  """Names of everything that can be bound, without modules."""
+  selectors = gin.config._REGISTRY.all_selectors()
+  return sorted({selector.rsplit('.')[-1] for selector in selectors})
+
+
+def _check_macros(bound: Collection[str], used: Collection[str]) -> None:
+  """Refuses a macro that nothing refers to: most likely a misspelling."""
+  for name in bound:
+    if name not in used:
+      raise errors.UserError(
+          f'{name} is bound, but nothing uses it; macros in use are '
+          f'{", ".join(sorted(used))}.{_did_you_mean(name, used)}'
+      )
+
+
+def _did_you_mean(name: str, known: Collection[str]) -> str:
+  matches = difflib.get_close_matches(name, known, 3, 0.7)
+  return f' Did you mean {" or ".join(matches)}?' if matches else ''
