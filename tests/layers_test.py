@@ -112,7 +112,7 @@ def test_imports_point_down(module, is_package, path):
   [
     ('rigl_rl.sparsity.masks', 'rigl_rl.agents.dqn'),
     ('rigl_rl.replay.ring', 'rigl_rl.networks.widths'),
-    ('rigl_rl.agents.dqn', 'rigl_rl.training.seeding'),
+    ('rigl_rl.agents.dqn', 'rigl_rl.training.loop'),
     ('rigl_rl.training.loop', 'launch.train'),
     ('rigl_rl.errors', 'rigl_rl.sparsity.masks'),
     ('rigl_rl', 'rigl_rl.sparsity'),
