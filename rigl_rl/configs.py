@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import sys
-from typing import Collection, Sequence
+from typing import IO, Collection, Sequence
 
 
 import gin
@@ -111,7 +111,9 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
   files = [config_path(name) for name in gin_files]
   try:
     gin.parse_config_files_and_bindings(files, list(gin_bindings))
-  except (ImportError, SyntaxError, ValueError, OSError) as error:
+  except (
+    ImportError, KeyError, OSError, SyntaxError, ValueError
+  ) as error:
     raise errors.UserError(_one_line(error)) from error
   config = gin.config_str()
   _check_macros(

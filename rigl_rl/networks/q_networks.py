@@ -35,6 +35,7 @@ class QNetwork(tf.keras.Model):
     num_actions: number of outputs; the width never scales it.
     width: factor on the units of all other layers; a number once built.
     seed: decides all initial weights.
+    state_shape: `(*observation, stack)`, without the batch; set once built.
   """
 
   def __init__(
@@ -68,7 +69,7 @@ class QNetwork(tf.keras.Model):
 
   def build(self, input_shape):
     """Makes the layers for states of shape `input_shape[1:]`."""
-    state_shape = tuple(input_shape)[1:]
+    state_shape = self.state_shape = tuple(input_shape)[1:]
     if callable(self.width):
       self.width = float(
           self.width(lambda width: self.num_parameters(state_shape, width))

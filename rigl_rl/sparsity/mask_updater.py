@@ -15,6 +15,7 @@ class MaskUpdater(tf.Module):
 
   Attributes:
     layers: the layers whose masks may change.
+    algorithms: the algorithm of each, bound to its sparsity and the schedule.
   """
 
   def __init__(
@@ -38,7 +39,7 @@ class MaskUpdater(tf.Module):
         for layer in layers
         if layer.sparsity > 0 and layer.algorithm.changes_masks
     ]
-    self._algorithms = [
+    self.algorithms = [
         layer.algorithm.bind(layer.sparsity, schedule) for layer in self.layers
     ]
     self._seeds = [
@@ -61,7 +62,7 @@ class MaskUpdater(tf.Module):
       slots: function of a layer to the optimizer slots of its kernel.
     """
     for layer, algorithm, seed in zip(
-        self.layers, self._algorithms, self._seeds
+        self.layers, self.algorithms, self._seeds
     ):
       old_mask = layer.mask.read_value()
       new_mask = algorithm.update(

@@ -243,6 +243,8 @@ def sparsify(
     sparsities = dict.fromkeys(shapes, 0.0)
   else:
     sparsities = distribution(shapes, sparsity)
+  if algorithm.starts_dense or not any(sparsities.values()):
+    initializer = initializers.layer_default
   # By position, not by path: Keras numbers the names that it makes up through
   # the whole process, so the same network built later would be seeded anew.
   positions = {path: str(i) for i, path in enumerate(layers)}

@@ -24,6 +24,8 @@ class SparseAlgorithm:
   does), in any module; a gin file names it after an `import`.
 
   Attributes:
+    starts_dense: whether nothing is masked in the first step; sparsity-aware
+      initialization then has no effect.
     changes_masks: whether masks ever change after the first step.
     needs_dense_gradient: whether `grad` must hold the gradient of inactive
       weights too, on update steps.
@@ -31,6 +33,7 @@ class SparseAlgorithm:
     schedule: the run's `UpdateSchedule`; set by `bind`.
   """
 
+  starts_dense = False
   changes_masks = True
   needs_dense_gradient = False
   sparsity: float | None = None
@@ -53,7 +56,8 @@ class SparseAlgorithm:
 
   def drop_fraction_at(self, step: tf.Tensor) -> tf.Tensor:
     """Returns the share of active weights that move at gradient step `step`."""
-    raise NotImplementedError
+    del step
+    return tf.constant(0.0)
 
   def drop_score(self, weight, mask, grad, seed) -> tf.Tensor:
     """Scores active weights: the lowest are dropped."""

@@ -10,6 +10,7 @@ from rigl_rl.sparsity.algorithms.base import SparseAlgorithm
 class Dense(SparseAlgorithm):
   """Masks nothing, whatever the sparsity that is asked for."""
 
+  starts_dense = True
   changes_masks = False
 
   def initial_mask(self, shape, sparsity, seed):

@@ -17,6 +17,8 @@ class Prune(SparseAlgorithm):
   pruned weight is zero and stays pruned.
   """
 
+  starts_dense = True
+
   def initial_mask(self, shape, sparsity, seed):
     del sparsity, seed
     return tf.ones(shape)

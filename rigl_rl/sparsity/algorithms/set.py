@@ -5,6 +5,7 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
+from rigl_rl.errors import UserError
 from rigl_rl.sparsity import schedules
 from rigl_rl.sparsity.algorithms import base
 
@@ -17,16 +18,24 @@ class SET(base.SparseAlgorithm):
   ones at random. The share that moves decays by a cosine over the window.
   """
 
-  def __init__(self, drop_fraction: float = 0.3):
+  def __init__(self, drop_fraction: float = 0.3, drop_noise: float = 0.0):
     """Initializes the algorithm.
 
     Args:
       drop_fraction: share of the active weights that move at the window's
         begin, in [0, 1].
+      drop_noise: standard deviation of normal noise on the drop scores, >= 0;
+        the released code has 1e-5 on Atari.
 
     Raises:
-      UserError: if drop_fraction is outside [0, 1].
+      UserError: if an argument is outside its range.
     """
+    if not drop_noise >= 0:
+      raise UserError(
+          f'{type(self).__name__}.drop_noise is {drop_noise!r}, but must be at '
+          'least 0.'
+      )
+    self.drop_noise = drop_noise
     self.drop_fraction = base.check_drop_fraction(
         f'{type(self).__name__}.drop_fraction', drop_fraction
     )
@@ -40,8 +49,13 @@ class SET(base.SparseAlgorithm):
     )
 
   def drop_score(self, weight, mask, grad, seed):
-    del mask, grad, seed
-    return tf.abs(weight)
+    del mask, grad
+    score = tf.abs(weight)
+    if self.drop_noise:
+      # Other numbers than growth draws from the same seed.
+      noise = tf.random.stateless_normal(tf.shape(weight), seed=seed[::-1])
+      score += self.drop_noise * noise
+    return score
 
   def grow_score(self, weight, mask, grad, seed):
     del mask, grad

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rigl_rl.errors import UserError
-from rigl_rl.training import seeding
+from rigl_rl import seeding
 
 
 def test_stream_seeds_are_fixed_for_good():
@@ -20,7 +20,7 @@ def test_stream_seeds_are_fixed_for_good():
 
 def test_stream_seeds_do_not_depend_on_the_process():
   code = (
-    'from rigl_rl.training import seeding;'
+    'from rigl_rl import seeding;'
     'print(seeding.stream_seed(7, "networks", "online", 1))'
   )
   expected = str(seeding.stream_seed(7, 'networks', 'online', 1))

@@ -1,0 +1,422 @@
+"""SparseDQNAgent: Dopamine's DQN, native to TensorFlow 2, with sparse networks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Sequence
+
+from dopamine.agents.dqn import dqn_agent
+import gin
+import numpy as np
+import tensorflow as tf
+
+from rigl_rl import seeding
+from rigl_rl.agents import losses
+from rigl_rl.agents import optimizers
+from rigl_rl.errors import UserError
+#TMP from rigl_rl.networks import numpy_mlp
+from rigl_rl.networks import q_networks
+from rigl_rl.replay import circular_buffer
+#TMP from rigl_rl.sparsity import diagnostics
+from rigl_rl.sparsity import optimizer as sparse_optimizer
+from rigl_rl.sparsity import wrappers
+
+
+@gin.configurable(denylist=['num_actions', 'observation_shape', 'seed'])
+def build_network(
+    num_actions: int,
+    observation_shape: Sequence[int],
+    seed: int,
+    network: Callable[..., q_networks.QNetwork] = q_networks.NatureQNetwork,
+    stack_size: int = 4,
+) -> tuple[q_networks.QNetwork, list[wrappers.SparseWrapper]]:
+  """Builds a Q-network and draws its masks, as gin binds `sparsify`.
+
+  Args:
+    num_actions: number of outputs.
+    observation_shape: shape of one observation, without the stack.
+    seed: the run's SEED.
+    network: a class of `rigl_rl.networks.q_networks`, or one's own.
+    stack_size: observations in a state, >= 1.
+
+  Returns:
+    The network, built, and its sparse layers, first layer first.
+  """
+  model = q_networks.build_q_network(
+      network,
+      num_actions,
+      observation_shape,
+      stack_size,
+      seed=seeding.stream_seed(seed, 'network'),
+      name='online',
+  )
+  layers = wrappers.sparsify(model, seed=seeding.stream_seed(seed, 'masks'))
+  return model, layers
+
+
+@gin.configurable(
+    denylist=['num_actions', 'observation_space', 'seed', 'train_steps']
+)
+class SparseDQNAgent(dqn_agent.DQNAgent):
+  """DQN whose network is sparse, for Dopamine's Runner.
+
+  Takes over Dopamine's acting protocol, ε-greedy exploration and state. The
+  rest is native to TensorFlow 2: one tf.function is one train step. The
+  parent's constructor is not called, as it switches TensorFlow 2 off for the
+  whole process.
+
+  Differs from Dopamine in three points: the target network starts as a copy of
+  the online network; a time-limit cut is not stored as a terminal state; and
+  all that is random comes from one seed.
+
+  Attributes:
+    online, target: the Q-networks.
+    layers: the online network's sparse layers.
+    training_steps: agent steps taken in training.
+  """
+
+  def __init__(
+      self,
+      num_actions: int,
+      observation_space,
+      seed: int,
+      train_steps: int,
+      optimizer: Callable[
+          [], tf.keras.optimizers.legacy.Optimizer
+      ] = optimizers.adam,
+      loss: Callable[..., tf.Tensor] = losses.huber_loss,
+      gamma: float = 0.99,
+      update_horizon: int = 1,
+      batch_size: int = 32,
+      replay_capacity: int = 1000000,
+      min_replay_history: int = 20000,
+      update_period: int = 4,
+      target_update_period: int = 8000,
+      epsilon_fn: Callable = dqn_agent.linearly_decaying_epsilon,
+      epsilon_train: float = 0.01,
+      epsilon_eval: float = 0.001,
+      epsilon_decay_period: int = 25000,
+      summary_writer: tf.summary.SummaryWriter | None = None,
+      summary_writing_frequency: int = 1000,
+      summarize_gradient_snr: bool = False,
+  ):
+    """Initializes the agent.
+
+    Args:
+      num_actions: number of actions.
+      observation_space: the environment's, with `shape` and `dtype`.
+      seed: the run's SEED.
+      train_steps: agent steps of the whole training; decides where the window
+        of mask updates lies.
+      optimizer: makes the inner optimizer.
+      loss: maps (targets, predictions) to a loss per example.
+      gamma: discount per step, in [0, 1].
+      update_horizon: n of n-step returns, >= 1.
+      batch_size: transitions in a minibatch.
+      replay_capacity: transitions kept.
+      min_replay_history: transitions stored before the first gradient step.
+      update_period: agent steps between gradient steps.
+      target_update_period: agent steps between copies to the target network.
+      epsilon_fn: Dopamine's `linearly_decaying_epsilon`, or `identity_epsilon`.
+      epsilon_train: final ε in training.
+      epsilon_eval: ε in evaluation.
+      epsilon_decay_period: agent steps over which ε decays from 1, after
+        `min_replay_history` steps.
+      summary_writer: where TensorBoard summaries go; None for nowhere.
+      summary_writing_frequency: agent steps between summaries of the loss.
+      summarize_gradient_snr: whether summaries hold the signal-to-noise ratio
+        of the gradients (figure 5), which costs about a gradient step each.
+
+    Raises:
+      UserError: on a value outside its range.
+    """
+    _check_in_range('gamma', gamma, 0, 1)
+    _check_in_range('epsilon_train', epsilon_train, 0, 1)
+    _check_in_range('epsilon_eval', epsilon_eval, 0, 1)
+    for name, value in (
+        ('update_horizon', update_horizon),
+        ('batch_size', batch_size),
+        ('update_period', update_period),
+        ('target_update_period', target_update_period),
+        ('summary_writing_frequency', summary_writing_frequency),
+    ):
+      _check_in_range(name, value, 1)
+    self.num_actions = int(num_actions)
+    self.observation_shape = tuple(observation_space.shape)
+    self.observation_dtype = tf.as_dtype(observation_space.dtype)
+    self.online, self.layers = build_network(
+        num_actions, self.observation_shape, seed
+    )
+    self.target, _ = build_network(num_actions, self.observation_shape, seed)
+    self.stack_size = self.online.state_shape[-1]
+    self.state = np.zeros(
+        (1, *self.online.state_shape), observation_space.dtype
+    )
+    self._observation = None
+    self._last_observation = None
+    self._replay = circular_buffer.ReplayBuffer(
+        observation_shape=self.observation_shape,
+        stack_size=self.stack_size,
+        replay_capacity=replay_capacity,
+        batch_size=batch_size,
+        update_horizon=update_horizon,
+        gamma=gamma,
+        observation_dtype=observation_space.dtype,
+        seed=seeding.stream_seed(seed, 'replay'),
+    )
+
+    self.optimizer = sparse_optimizer.make_sparse_optimizer(
+        optimizer(),
+        self.layers,
+        total_steps=(train_steps - min_replay_history) // update_period,
+        seed=seeding.stream_seed(seed, 'growth'),
+    )
+    self.optimizer.create_slots(self.online.trainable_variables)
+    self._loss = loss
+    self.gamma = gamma
+    self.update_horizon = update_horizon
+    self.cumulative_gamma = gamma**update_horizon
+    self.min_replay_history = min_replay_history
+    self.update_period = update_period
+    self.target_update_period = target_update_period
+    self.epsilon_fn = epsilon_fn
+    self.epsilon_train = epsilon_train
+    self.epsilon_eval = epsilon_eval
+    self.epsilon_decay_period = epsilon_decay_period
+    self.eval_mode = False
+    self.training_steps = 0
+    self.summary_writer = summary_writer
+    self.summary_writing_frequency = summary_writing_frequency
+    self._summarize_gradient_snr = summarize_gradient_snr
+    self._rng = seeding.generator(seed, 'exploration')
+    self._batch = None
+    self._loss_value = None
+    # Q-values of `state`, where the train step has just computed them.
+    self._q_values = None
+    self._q_function = tf.function(self.online)
+    self._train_function = tf.function(self._train)
+
+  def _bellman_loss(self, states, actions, rewards, next_states, terminals):
+    """Loss per example, of shape (batch,)."""
+    next_values = tf.reduce_max(self.target(next_states), axis=1)
+    targets = rewards + self.cumulative_gamma * next_values * (
+        1.0 - tf.cast(terminals, tf.float32)
+    )
+    values = tf.gather(self.online(states), actions, batch_dims=1)
+    return self._loss(tf.stop_gradient(targets), values)
+
+  def _train(self, states, actions, rewards, next_states, terminals, state):
+    """One gradient step; then the Q-values of `state`, to act by."""
+    variables = self.online.trainable_variables
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_mean(
+          self._bellman_loss(states, actions, rewards, next_states, terminals)
+      )
+      if self.online.losses:  # Weight decay.
+        loss += tf.add_n(self.online.losses)
+    gradients = tape.gradient(loss, variables)
+    self.optimizer.apply_gradients(zip(gradients, variables))
+    # Acting in the same call spares a second one, or reading all weights.
+    return loss, self.online(state)
+
+  def _train_step(self):
+    """Trains and synchronizes on Dopamine's schedule; after each new state."""
+    if self._replay.add_count > self.min_replay_history:
+      if self.training_steps % self.update_period == 0:
+        self._batch = self._sample_batch()
+        self._loss_value, self._q_values = self._train_function(
+            *self._batch, self.state
+        )
+      if self.training_steps % self.target_update_period == 0:
+        self._sync_target()
+      if self.training_steps % self.summary_writing_frequency == 0:
+        self._write_summaries()
+    self.training_steps += 1
+
+  def _sample_batch(self) -> tuple[np.ndarray, ...]:
+    batch = self._replay.sample_transition_batch()
+    states, actions, rewards, next_states, _, _, terminals, _ = batch
+    return states, actions, rewards, next_states, terminals
+
+  def _sync_target(self) -> None:
+    """Copies weights and masks to the target network."""
+    for target, online in zip(self.target.variables, self.online.variables):
+      target.assign(online)
+
+  def _record_observation(self, observation):
+    """Puts an observation last in the state, in place."""
+    self._observation = np.reshape(observation, self.observation_shape)
+    self.state[..., :-1] = self.state[..., 1:]
+    self.state[0, ..., -1] = self._observation
+    self._q_values = None
+
+  def _select_action(self) -> int:
+    """ε-greedy, by the Q-values of the train step if there was one."""
+    if self._rng.random() <= self._epsilon():
+      return int(self._rng.integers(self.num_actions))
+    if self._q_values is None:
+      self._q_values = self._q_function(self.state)
+    return int(np.argmax(self._q_values.numpy()))
+
+  def _epsilon(self) -> float:
+    if self.eval_mode:
+      return self.epsilon_eval
+    return self.epsilon_fn(
+        self.epsilon_decay_period,
+        self.training_steps,
+        self.min_replay_history,
+        self.epsilon_train,
+    )
+
+  def greedy_policy(self) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns what maps states (batch, *state) to greedy actions (batch,).
+
+    It holds the weights of this moment.
+    """
+    q_values = self._q_function
+    return lambda states: np.argmax(np.asarray(q_values(states)), axis=1)
+
+  def end_episode(self, reward: float, terminal: bool = True) -> None:
+    """Stores the last transition of an episode.
+
+    Args:
+      reward: the last reward.
+      terminal: whether the last state is terminal; False where a time limit
+        cut the episode, so that its value is not taken for 0.
+    """
+    if not self.eval_mode:
+      self._replay.add(
+          self._observation, self.action, reward, terminal, episode_end=True
+      )
+
+  def begin_evaluation(self, seed: int) -> None:
+    """Turns to evaluation, with random numbers of its own."""
+    self.eval_mode = True
+    self._training_rng, self._rng = self._rng, seeding.generator(seed, 'act')
+
+  def end_evaluation(self) -> None:
+    """Turns back to training, as if no evaluation had been."""
+    self.eval_mode = False
+    self._rng = self._training_rng
+
+  def check_loss(self) -> None:
+    """Raises UserError if the last loss is not finite."""
+    if self._loss_value is None:
+      return
+    loss = float(self._loss_value)
+    if not np.isfinite(loss):
+      rate = float(tf.convert_to_tensor(self.optimizer.inner.learning_rate))
+      raise UserError(
+          f'The loss is {loss} after {self.training_steps} agent steps, but '
+          f'must be finite; try a lower adam.learning_rate than {rate:g}.'
+      )
+
+  def _write_summaries(self) -> None:
+    """Writes the loss, masks and, when asked, gradient SNR to TensorBoard."""
+    self.check_loss()
+    if self.summary_writer is None or self._loss_value is None:
+      return
+    with self.summary_writer.as_default(step=self.training_steps):
+      tf.summary.scalar('train/loss', self._loss_value)
+      for name, layer in wrappers.named_layers(self.online).items():
+        if layer in self.layers:
+          density = tf.reduce_mean(layer.mask)
+          tf.summary.scalar(f'sparsity/{name}', 1.0 - density)
+      updater = self.optimizer.mask_updater
+      for algorithm in updater.algorithms[:1]:
+        drop_fraction = algorithm.drop_fraction_at(self.optimizer.step)
+        tf.summary.scalar('masks/drop_fraction', drop_fraction)
+      if self._summarize_gradient_snr:
+        tf.summary.scalar('gradients/snr', self._gradient_snr())
+
+  def _gradient_snr(self) -> tf.Tensor:
+    """Mean |μ|/σ of the online network's gradients, on the last minibatch."""
+    return diagnostics.gradient_snr(
+        lambda: self._bellman_loss(*self._batch), self.layers
+    )
+
+  def describe(self):
+    return {}
+
+  @property
+  def title(self) -> str:
+    """The method in words: 'RigL at 90 % sparsity'."""
+    algorithm = self.layers[0].algorithm
+    if not any(layer.sparsity for layer in self.layers):
+      return type(algorithm).__name__
+    size = sum(layer.kernel.shape.num_elements() for layer in self.layers)
+    zeros = sum(
+        layer.sparsity * layer.kernel.shape.num_elements()
+        for layer in self.layers
+    )
+    return f'{type(algorithm).__name__} at {100 * zeros / size:.3g} % sparsity'
+
+  def bundle_and_checkpoint(
+      self, checkpoint_dir: str, iteration_number: int
+  ) -> dict[str, Any]:
+    """Returns all that training goes on from, as arrays and JSON values.
+
+    Args:
+      checkpoint_dir: directory of the replay buffer's segments.
+      iteration_number: not used; the caller names the checkpoint.
+
+    Returns:
+      A nested dict.
+    """
+    del iteration_number
+    return {
+        'online': _values(self.online.variables),
+        'target': _values(self.target.variables),
+        'optimizer': _values(self.optimizer.variables()),
+        'training_steps': self.training_steps,
+        'exploration': seeding.generator_state(self._rng),
+        'replay': self._replay.save(checkpoint_dir),
+    }
+
+  def unbundle(
+      self,
+      checkpoint_dir: str,
+      iteration_number: int,
+      bundle_dictionary: dict[str, Any],
+  ) -> bool:
+    """Goes on from what `bundle_and_checkpoint` returned, bit for bit.
+
+    Returns:
+      True.
+
+    Raises:
+      ValueError: if a segment of the replay buffer is missing or torn.
+    """
+    del iteration_number
+    self._replay.load(checkpoint_dir, bundle_dictionary['replay'])
+    _assign(self.online.variables, bundle_dictionary['online'])
+    _assign(self.target.variables, bundle_dictionary['target'])
+    _assign(self.optimizer.variables(), bundle_dictionary['optimizer'])
+    self.training_steps = bundle_dictionary['training_steps']
+    seeding.restore_generator(self._rng, bundle_dictionary['exploration'])
+    return True
+
+
+def _values(variables: Sequence[tf.Variable]) -> list[np.ndarray]:
+  return [variable.numpy() for variable in variables]
+
+
+def _assign(
+    variables: Sequence[tf.Variable], values: Sequence[np.ndarray]
+) -> None:
+  if len(variables) != len(values):
+    raise ValueError(
+        f'The checkpoint has {len(values)} arrays for {len(variables)} variables.'
+    )
+  for variable, value in zip(variables, values):
+    variable.assign(value)
+
+
+def _check_in_range(
+    name: str, value: float, low: float, high: float = math.inf
+) -> None:
+  if not low <= value <= high:
+    allowed = f'at least {low}' if high == math.inf else f'in [{low}, {high}]'
+    raise UserError(
+        f'SparseDQNAgent.{name} is {value!r}, but must be {allowed}.'
+    )

@@ -1,0 +1,82 @@
+"""A run: from a parsed gin config to a finished run directory."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import gin
+
+from rigl_rl import seeding
+from rigl_rl.errors import UserError
+from rigl_rl.training import run_directory as run_directory_lib
+from rigl_rl.training import scores
+
+
+@gin.configurable(denylist=['base_dir'])
+def train(
+    base_dir: str,
+    runner: Callable[..., Any] = gin.REQUIRED,
+    seed: int = gin.REQUIRED,
+    train_steps: int = gin.REQUIRED,
+    task: str = '',
+) -> dict[str, Any]:
+  """Trains as the gin config says, or continues a run that was cut off.
+
+  Args:
+    base_dir: the run directory.
+    runner: builds what trains, from (run_directory, seed, train_steps): an
+      object with `run_experiment()`, `describe()` and `title`.
+    seed: the run's SEED; every random stream of the run derives from it.
+    train_steps: environment steps of training (agent steps on Atari).
+    task: name of the task, above the curve.
+
+  Returns:
+    The content of summary.json.
+
+  Raises:
+    UserError: on a mistake in the config, or a base_dir that does not fit it.
+  """
+  seeding.check_seed(seed)
+  is_whole = isinstance(train_steps, int) and not isinstance(train_steps, bool)
+  if not is_whole or train_steps < 1:
+    raise UserError(
+        f'TRAIN_STEPS is {train_steps!r}, but must be a whole number, at least '
+        '1.'
+    )
+  run_directory = run_directory_lib.RunDirectory(base_dir)
+  resumed = run_directory.prepare(gin.config_str())
+  if run_directory.finished:
+    summary = run_directory.read_summary()
+    print(
+        f'{base_dir} is finished: final score {summary["final_score"]:.1f}. '
+        'Nothing to do.'
+    )
+    return summary
+
+  built = runner(run_directory, seed=seed, train_steps=train_steps)
+  run_directory.write_operative_config(gin.operative_config_str())
+  print(f'{built.title} on {task}, {train_steps:,} steps, seed {seed}: {base_dir}')
+  evaluations = run_directory.evaluations
+  if resumed and evaluations:
+    print(f'Continues at step {evaluations[-1]["step"]:,}.')
+  built.run_experiment()
+
+  returns = [row['return_mean'] for row in run_directory.evaluations]
+  summary = {
+      'finished': True,
+      'task': task,
+      'final_score': scores.final_score(returns),
+      'learning_curve_area': scores.learning_curve_area(returns),
+      'steps': run_directory.evaluations[-1]['step'],
+      'seconds': run_directory.elapsed_seconds,
+      'seed': seed,
+      'versions': run_directory_lib.versions(),
+      'git_revision': run_directory_lib.git_revision(),
+      **built.describe(),
+  }
+  curve = run_directory.write_curve(title=f'{built.title} on {task}')
+  run_directory.write_summary(summary)
+  print(f'Final score {summary["final_score"]:.1f} (last 10 % of evaluations)')
+  print(f'Curve:   {curve}')
+  print(f'Summary: {run_directory.path("summary.json")}')
+  return summary
