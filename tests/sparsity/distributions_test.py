@@ -1,0 +1,259 @@
+"""Layer sparsities: the oracle file, the papers' counts, and bad input."""
+
+import json
+import math
+import pathlib
+
+import pytest
+from absl import logging
+
+from rigl_rl.errors import UserError
+from rigl_rl.sparsity import distributions
+
+_ORACLES = json.loads(
+  (pathlib.Path(__file__).parent / 'oracles' / 'distributions.json').read_text()
+)
+_FUNCTIONS = {
+  'random': distributions.uniform,
+  'erdos_renyi': distributions.erdos_renyi,
+  'erdos_renyi_kernel': distributions.erdos_renyi_kernel,
+}
+_CASES = [
+  (network, key)
+  for network, case in _ORACLES.items()
+  for key in case['sparsity']
+]
+
+
+def _mlp(*widths):
+  return {f'dense{i}': shape for i, shape in enumerate(zip(widths, widths[1:]))}
+
+
+def _size(shapes):
+  return sum(math.prod(shape) for shape in shapes.values())
+
+
+def _network_sparsity(shapes, sparsities):
+  zeros = sum(
+    distributions.num_zeros(math.prod(shape), sparsities[name])
+    for name, shape in shapes.items()
+  )
+  return zeros / _size(shapes)
+
+
+def _assert_one_line(error, *parts):
+  # Lines that gin appends, on where a configurable was called, are indented.
+  message, *context = str(error.value).splitlines()
+  assert all(line.startswith('  In ') for line in context)
+  for part in parts:
+    assert part in message
+
+
+def test_oracle_file_is_whole():
+  assert len(_ORACLES) == 5
+  assert len(_CASES) == 5 * 6 * 3
+
+
+@pytest.mark.parametrize(('network', 'key'), _CASES)
+def test_equals_released_code(network, key):
+  method, sparsity = key.split('@')
+  actual = _FUNCTIONS[method](_ORACLES[network]['shapes'], float(sparsity))
+  expected = _ORACLES[network]['sparsity'][key]
+  assert list(actual) == list(expected)
+  assert actual == pytest.approx(expected, rel=0, abs=1e-9)
+
+
+@pytest.mark.parametrize('function', _FUNCTIONS.values())
+@pytest.mark.parametrize('network', _ORACLES)
+@pytest.mark.parametrize('sparsity', [0.01, 0.3, 0.5, 0.9, 0.999])
+def test_layers_are_in_range_and_the_network_meets_its_sparsity(
+  function, network, sparsity
+):
+  shapes = _ORACLES[network]['shapes']
+  actual = function(shapes, sparsity)
+  assert all(0 <= value < 1 for value in actual.values())
+  # Each layer's count is rounded down, to the kernel's granularity.
+  assert _network_sparsity(shapes, actual) == pytest.approx(
+    sparsity, abs=2 * len(shapes) / _size(shapes)
+  )
+
+
+@pytest.mark.parametrize('function', _FUNCTIONS.values())
+def test_sparsity_zero_is_dense_and_keeps_custom(function):
+  shapes = _mlp(4, 8, 2)
+  assert function(shapes, 0.0) == {'dense0': 0.0, 'dense1': 0.0}
+  assert function(shapes, 0, custom={'dense1': 0.5}) == {
+    'dense0': 0.0,
+    'dense1': 0.5,
+  }
+
+
+def test_nature_cnn_weights():
+  assert _size(_ORACLES['nature_pong']['shapes']) == 4_045_824
+
+
+def test_kernel_counts_the_window_and_er_does_not():
+  shapes = {'conv': (3, 3, 64, 64), 'dense': (2048, 128)}
+  er = distributions.erdos_renyi(shapes, 0.9)
+  erk = distributions.erdos_renyi_kernel(shapes, 0.9)
+  # Ratios of densities by hand: Σ/Π of (64, 64), (3, 3, 64, 64), (2048, 128).
+  dense = 2176 / 262144
+  assert (1 - er['conv']) / (1 - er['dense']) == pytest.approx(
+    (128 / 4096) / dense
+  )
+  assert (1 - erk['conv']) / (1 - erk['dense']) == pytest.approx(
+    (134 / 36864) / dense
+  )
+
+
+def test_equal_layers_turn_dense_together():
+  # The narrow ones are dense, and the wide one pays for them: of 4 + 4 + 1024
+  # weights 1032 − ⌊.5 · 4⌋ · 2 − ⌊.5 · 1024⌋ = 516 are ones, 508 in the wide.
+  shapes = {'a': (2, 2), 'b': (2, 2), 'wide': (32, 32)}
+  expected = {'a': 0.0, 'b': 0.0, 'wide': 1 - 508 / 1024}
+  assert distributions.erdos_renyi_kernel(shapes, 0.5) == pytest.approx(
+    expected, abs=1e-12
+  )
+
+
+@pytest.mark.parametrize(
+  'function', [distributions.erdos_renyi, distributions.erdos_renyi_kernel]
+)
+def test_power(function):
+  shapes = {'a': (100, 100), 'b': (100, 400)}
+  flat = function(shapes, 0.9, power=0.0)
+  assert flat == pytest.approx({'a': 0.9, 'b': 0.9}, abs=1e-12)
+  squared = function(shapes, 0.9, power=2.0)
+  ratio = (200 / 10000) / (500 / 40000)
+  assert (1 - squared['a']) / (1 - squared['b']) == pytest.approx(ratio**2)
+
+
+@pytest.mark.parametrize('function', _FUNCTIONS.values())
+def test_custom_layers_are_left_out(function):
+  shapes = _mlp(17, 256, 256, 6)
+  free = {name: shapes[name] for name in ('dense0', 'dense1')}
+  actual = function(shapes, 0.9, custom={'dense2': 0.25})
+  assert actual == {**function(free, 0.9), 'dense2': 0.25}
+  assert list(actual) == list(shapes)
+
+
+def _expected_lambda_sparsity(obs, act, actor_out, lambdas):
+  weights = active = 0.0
+  for shapes, copies in (
+    (_mlp(obs, 256, 256, actor_out), 1),
+    (_mlp(obs + act, 256, 256, 1), 2),
+  ):
+    sparsities = distributions.erdos_renyi_lambda(shapes, lambdas=lambdas)
+    assert list(sparsities) == list(shapes)
+    assert sparsities['dense2'] == 0.0
+    weights += copies * _size(shapes)
+    active += copies * sum(
+      math.prod(shape) * (1 - sparsities[name])
+      for name, shape in shapes.items()
+    )
+  return weights, active, 1 - active / weights
+
+
+@pytest.mark.parametrize(
+  ('obs', 'act', 'lambda1', 'expected'),
+  [
+    (17, 6, 7, 0.506),  # HalfCheetah, Walker2d
+    (11, 3, 7, 0.494),  # Hopper
+    (111, 8, 40, 0.496),  # Ant
+    (376, 17, 61, 0.557),  # Humanoid
+  ],
+)
+def test_ds_td3_sparsities(obs, act, lambda1, expected):
+  _, _, sparsity = _expected_lambda_sparsity(obs, act, act, (lambda1, 64))
+  assert sparsity == pytest.approx(expected, abs=5e-4)
+
+
+def test_ds_td3_half_cheetah_counts():
+  weights, active, _ = _expected_lambda_sparsity(17, 6, 6, (7, 64))
+  assert weights == 214_784
+  assert active == pytest.approx(106_169, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('obs', 'act', 'lambdas', 'expected'),
+  [
+    (17, 6, (12, 80), 0.369),
+    (11, 3, (7, 20), 0.816),
+    (111, 8, (30, 64), 0.530),
+    (376, 17, (61, 64), 0.552),
+  ],
+)
+def test_ds_sac_sparsities(obs, act, lambdas, expected):
+  _, _, sparsity = _expected_lambda_sparsity(obs, act, 2 * act, lambdas)
+  assert sparsity == pytest.approx(expected, abs=5e-4)
+
+
+def test_lambda_clips_to_dense_with_one_warning(monkeypatch):
+  warnings = []
+  monkeypatch.setattr(
+    logging, 'warning', lambda message, *args: warnings.append(message % args)
+  )
+  shapes = _mlp(4, 8, 8, 2)
+  sparsities = distributions.erdos_renyi_lambda(shapes, lambdas=(3, 2))
+  # 3 · 12 / 32 = 1.125, and 2 · 16 / 64 = .5.
+  assert sparsities == {'dense0': 0.0, 'dense1': 0.5, 'dense2': 0.0}
+  assert len(warnings) == 1
+  assert 'dense0' in warnings[0]
+  assert '1.125' in warnings[0]
+
+
+def test_lambda_ignores_the_network_sparsity():
+  shapes = _mlp(17, 256, 1)
+  assert distributions.erdos_renyi_lambda(
+    shapes, 0.9, lambdas=(7,)
+  ) == distributions.erdos_renyi_lambda(shapes, lambdas=(7,))
+
+
+@pytest.mark.parametrize('lambdas', [(), (1, 2, 3), (0,), (3, -1)])
+def test_bad_lambdas(lambdas):
+  with pytest.raises(UserError) as error:
+    distributions.erdos_renyi_lambda(_mlp(4, 8, 2), lambdas=lambdas)
+  _assert_one_line(
+    error, 'erdos_renyi_lambda.lambdas', repr(lambdas), '1 to 2 positive'
+  )
+
+
+@pytest.mark.parametrize('function', _FUNCTIONS.values())
+@pytest.mark.parametrize('sparsity', [1.0, -0.1, 90, float('nan'), '0.9', True])
+def test_bad_sparsity(function, sparsity):
+  with pytest.raises(UserError) as error:
+    function(_mlp(4, 8, 2), sparsity)
+  _assert_one_line(error, 'sparsity', repr(sparsity), '[0, 1)')
+
+
+@pytest.mark.parametrize('function', _FUNCTIONS.values())
+def test_bad_custom(function):
+  with pytest.raises(UserError) as error:
+    function(_mlp(4, 8, 2), 0.9, custom={'dense7': 0.5})
+  _assert_one_line(error, 'custom', "'dense7'", 'dense0, dense1')
+  with pytest.raises(UserError) as error:
+    function(_mlp(4, 8, 2), 0.9, custom={'dense1': 1.5})
+  _assert_one_line(error, 'custom', 'dense1', '1.5', '[0, 1)')
+
+
+@pytest.mark.parametrize(
+  ('size', 'sparsity', 'expected'),
+  [
+    (100, 0.29, 29),  # .29 · 100 is 28.999999999999996 in floating point.
+    (100, 0.0, 0),
+    (10, 0.99, 9),
+    (7, 0.5, 3),
+    (1000, 0.999, 999),
+    (3_964_928, 0.95, 3_766_681),
+  ],
+)
+def test_num_zeros(size, sparsity, expected):
+  assert distributions.num_zeros(size, sparsity) == expected
+
+
+def test_num_zeros_is_the_floor_of_the_decimal_product():
+  for percent in range(100):
+    for size in (1, 7, 100, 1000, 4096, 3_964_928):
+      assert distributions.num_zeros(size, percent / 100) == (
+        percent * size // 100
+      )

@@ -1,0 +1,141 @@
+"""When masks change and by how much: the oracle file, windows, bad input."""
+
+import json
+import math
+import pathlib
+
+import pytest
+import tensorflow as tf
+
+from rigl_rl.errors import UserError
+from rigl_rl.sparsity import schedules
+
+_ORACLES = json.loads(
+  (pathlib.Path(__file__).parent / 'oracles' / 'schedules.json').read_text()
+)
+
+
+def _update_steps(schedule, total_steps):
+  return [
+    step for step in range(total_steps) if bool(schedule.is_update_step(step))
+  ]
+
+
+@pytest.mark.parametrize(
+  ('step', 'expected'), _ORACLES['prune_cubic_0_0.9_200k_800k']
+)
+def test_polynomial_sparsity_equals_released_code(step, expected):
+  actual = schedules.polynomial_sparsity(step, 0.9, 200_000, 800_000)
+  assert actual.dtype == tf.float64
+  assert float(actual) == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+  ('step', 'expected'), _ORACLES['cosine_drop_0.5_end_800k']
+)
+def test_cosine_drop_fraction_equals_released_code(step, expected):
+  actual = schedules.cosine_drop_fraction(step, 0.5, 800_000)
+  assert float(actual) == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize(('step', 'expected'), _ORACLES['is_update_1000_800k'])
+def test_update_steps_equal_released_code(step, expected):
+  schedule = schedules.UpdateSchedule(1_000_000, end=0.8, interval=1000)
+  assert bool(schedule.is_update_step(step)) == expected
+  in_graph = tf.function(schedule.is_update_step)
+  assert bool(in_graph(tf.constant(step, tf.int64))) == expected
+
+
+def test_polynomial_sparsity_by_hand():
+  def sparsity(step, **kwargs):
+    return float(schedules.polynomial_sparsity(step, 0.8, 10, 20, **kwargs))
+
+  assert sparsity(0) == 0.0
+  assert sparsity(10) == 0.0
+  assert sparsity(15) == pytest.approx(0.8 * (1 - 1 / 8), abs=1e-15)
+  assert sparsity(20) == 0.8
+  assert sparsity(10**9) == 0.8
+  assert sparsity(10, initial=0.2) == pytest.approx(0.2, abs=1e-15)
+  assert sparsity(15, initial=0.2, power=1) == pytest.approx(0.5, abs=1e-15)
+
+
+def test_cosine_drop_fraction_by_hand():
+  def fraction(step):
+    return float(schedules.cosine_drop_fraction(step, 0.4, 110, 10))
+
+  assert fraction(0) == pytest.approx(0.4)
+  assert fraction(10) == pytest.approx(0.4)
+  assert fraction(35) == pytest.approx(0.2 * (1 + math.cos(math.pi / 4)))
+  assert fraction(60) == pytest.approx(0.2)
+  assert fraction(110) == 0.0
+  assert fraction(111) == 0.0
+
+
+def test_window_and_interval():
+  schedule = schedules.UpdateSchedule(100, begin=0.2, end=0.8, interval=20)
+  assert (schedule.begin_step, schedule.end_step) == (20, 80)
+  assert _update_steps(schedule, 100) == [20, 40, 60, 80]
+
+
+def test_last_step_of_the_window_is_an_update():
+  schedule = schedules.UpdateSchedule(100, begin=0.2, end=0.75, interval=20)
+  assert _update_steps(schedule, 100) == [20, 40, 60, 75]
+  assert [
+    step for step in range(100) if bool(schedule.is_last_update(step))
+  ] == [75]
+
+
+def test_interval_longer_than_the_window_still_ends_it():
+  schedule = schedules.UpdateSchedule(100, interval=1000)
+  assert _update_steps(schedule, 100) == [0, 80]
+
+
+def test_offset_shifts_all_but_the_last():
+  schedule = schedules.UpdateSchedule(50, end=0.8, interval=10, offset=2)
+  assert _update_steps(schedule, 50) == [2, 12, 22, 32, 40]
+
+
+def test_windows_are_fractions_of_training():
+  long = schedules.UpdateSchedule(1_000_000, begin=0.2)
+  short = schedules.UpdateSchedule(1_000, begin=0.2)
+  assert (long.begin_step, long.end_step) == (200_000, 800_000)
+  assert (short.begin_step, short.end_step) == (200, 800)
+
+
+def test_window_of_a_single_step_prunes_fully():
+  schedule = schedules.UpdateSchedule(10, begin=0.5, end=0.51)
+  assert schedule.begin_step == schedule.end_step == 5
+  assert _update_steps(schedule, 10) == [5]
+  assert float(schedules.polynomial_sparsity(4, 0.9, 5, 5)) == 0.0
+  assert float(schedules.polynomial_sparsity(5, 0.9, 5, 5)) == 0.9
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'parts'),
+  [
+    ({'total_steps': 0}, ('TRAIN_STEPS', '0', 'at least 1')),
+    ({'total_steps': -5}, ('TRAIN_STEPS', '-5', 'at least 1')),
+    ({'begin': -0.1}, ('UpdateSchedule.begin', '-0.1', '[0, 1]')),
+    ({'end': 80}, ('UpdateSchedule.end', '80', '[0, 1]')),
+    ({'end': float('nan')}, ('UpdateSchedule.end', 'nan', '[0, 1]')),
+    (
+      {'begin': 0.8, 'end': 0.8},
+      ('UpdateSchedule.begin', '0.8', 'less than UpdateSchedule.end'),
+    ),
+    ({'interval': 0}, ('UpdateSchedule.interval', '0', 'at least 1')),
+    ({'interval': 2.5}, ('UpdateSchedule.interval', '2.5', 'whole number')),
+    (
+      {'interval': 10, 'offset': 10},
+      ('UpdateSchedule.offset', '10', '[0, 10)'),
+    ),
+    ({'offset': -1}, ('UpdateSchedule.offset', '-1', '[0, 1000)')),
+  ],
+)
+def test_bad_arguments(arguments, parts):
+  with pytest.raises(UserError) as error:
+    schedules.UpdateSchedule(**{'total_steps': 100, **arguments})
+  # Lines that gin appends, on where a configurable was called, are indented.
+  message, *context = str(error.value).splitlines()
+  assert all(line.startswith('  In ') for line in context)
+  for part in parts:
+    assert part in message
