@@ -1,0 +1,242 @@
+"""What is measured to understand sparse training, and changes nothing in it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Callable, Iterator, Sequence
+
+import tensorflow as tf
+
+from rigl_rl.sparsity import wrappers
+
+# σ is held at this share of the gradients' root mean square or above it: float32
+# sums of a minibatch do not tell smaller ones from 0.
+_SIGMA_FLOOR = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+  """One call of a layer, as `record_layers` saw it.
+
+  Attributes:
+    layer: the wrapper or Keras layer.
+    inputs: `(batch, ..., in)`.
+    pre_activation: `(batch, ..., out)`, before the activation function.
+    activation: `(batch, ..., out)`, what the layer returned.
+    affine: the layer without its activation function, as it can be called.
+  """
+
+  layer: tf.keras.layers.Layer
+  inputs: tf.Tensor
+  pre_activation: tf.Tensor
+  activation: tf.Tensor
+  affine: Callable[[tf.Tensor], tf.Tensor]
+
+
+@contextlib.contextmanager
+def record_layers(
+    layers: Sequence[tf.keras.layers.Layer],
+) -> Iterator[list[Call]]:
+  """Records every call of some layers, and leaves their results as they are.
+
+  Inside a tf.function, enter it inside the function too: it acts while the
+  function is traced.
+
+  Args:
+    layers: SparseWrappers, or bare Dense, Conv1D or Conv2D layers.
+
+  Yields:
+    A list that grows by a `Call` with each call.
+  """
+  calls = []
+  with contextlib.ExitStack() as stack:
+    for layer in layers:
+      stack.enter_context(_record(layer, calls))
+    yield calls
+
+
+@contextlib.contextmanager
+def _record(layer, calls):
+  """Replaces the `call` of one Keras layer for a while."""
+  keras_layer = _keras_layer(layer)
+  original = keras_layer.call
+
+  def affine(inputs):
+    activation, keras_layer.activation = keras_layer.activation, None
+    try:
+      return original(inputs)
+    finally:
+      keras_layer.activation = activation
+
+  def call(inputs):
+    pre_activation = affine(inputs)
+    activation = keras_layer.activation
+    result = pre_activation
+    if activation is not None:
+      result = activation(pre_activation)
+    calls.append(Call(layer, inputs, pre_activation, result, affine))
+    return result
+
+  keras_layer.call = call
+  try:
+    yield
+  finally:
+    del keras_layer.call
+
+
+def gradient_snr(
+    loss_fn: Callable[[], tf.Tensor],
+    layers: Sequence[tf.keras.layers.Layer],
+) -> tf.Tensor:
+  """Signal-to-noise ratio of a minibatch's gradients (Graesser et al., §7).
+
+  The mean over all weights and biases, inactive weights too, of
+
+    |μ| / σ,   μ = mean_b g_b,   σ² = mean_b g_b² − μ²,
+
+  g_b the gradient of example b's loss. No Jacobian is made: where a dense layer
+  has inputs X and gradients Δ of its pre-activations, Σ_b g_b = XᵀΔ and
+  Σ_b g_b² = (X²)ᵀ(Δ²).
+
+  A parameter whose gradient is 0 in every example counts as 0. σ is held at
+  0.001 of the gradients' root mean square or above, so that a ratio is at most
+  1000: the paper's is infinite where all examples have the same gradient.
+
+  Args:
+    loss_fn: returns the loss of each example, `(batch,)`. It calls each layer
+      once on the whole batch, first dimension first; calls through which no
+      gradient flows do not count. Weight decay is not part of it.
+    layers: SparseWrappers, or bare Dense, Conv1D or Conv2D layers; those whose
+      parameters count.
+
+  Returns:
+    float32 scalar, >= 0.
+
+  Raises:
+    ValueError: if a layer is reached by no gradient, or by more than one call.
+  """
+  layers = list(layers)
+  # Not persistent, and closed before the gradients of single examples.
+  with record_layers(layers) as calls, tf.GradientTape() as tape:
+    loss = tf.reduce_sum(loss_fn())
+  deltas = tape.gradient(loss, [call.pre_activation for call in calls])
+
+  reached = {}
+  for call, delta in zip(calls, deltas):
+    if delta is None:
+      continue
+    if id(call.layer) in reached:
+      raise ValueError(
+          f'gradient_snr: the loss calls layer {call.layer.name} more than once.'
+      )
+    reached[id(call.layer)] = (call, delta)
+
+  total, count = tf.constant(0.0), 0
+  for layer in layers:
+    if id(layer) not in reached:
+      raise ValueError(
+          f'gradient_snr: the loss has no gradient in layer {layer.name}.'
+      )
+    call, delta = reached[id(layer)]
+    batch = tf.cast(tf.shape(delta)[0], tf.float32)
+    for first, second in _gradient_moments(call, delta):
+      mean, mean_square = first / batch, second / batch
+      variance = tf.maximum(
+          mean_square - mean**2, _SIGMA_FLOOR**2 * mean_square
+      )
+      ratio = tf.math.divide_no_nan(tf.abs(mean), tf.sqrt(variance))
+      total += tf.reduce_sum(ratio)
+      count += ratio.shape.num_elements()
+  return total / count
+
+
+def _gradient_moments(call: Call, delta: tf.Tensor):
+  """Returns (Σ_b g_b, Σ_b g_b²) of a layer's kernel, and of its bias if any."""
+  layer = _keras_layer(call.layer)
+  if isinstance(layer, tf.keras.layers.Dense) and delta.shape.rank == 2:
+    inputs = call.inputs
+    moments = [
+        (
+            tf.matmul(inputs, delta, transpose_a=True),
+            tf.matmul(inputs**2, delta**2, transpose_a=True),
+        )
+    ]
+    if layer.use_bias:
+      moments.append(
+          (tf.reduce_sum(delta, axis=0), tf.reduce_sum(delta**2, axis=0))
+      )
+    return moments
+
+  # A weight of a convolution adds up over positions before it is squared: one
+  # example at a time, as all gradients at once would not fit into memory.
+  parameters = [layer.kernel] + ([layer.bias] if layer.use_bias else [])
+
+  def add_example(sums, example):
+    inputs, example_delta = example
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(parameters)
+      outputs = call.affine(inputs[tf.newaxis])
+    gradients = tape.gradient(
+        outputs, parameters, output_gradients=example_delta[tf.newaxis]
+    )
+    return [
+        (first + gradient, second + gradient**2)
+        for (first, second), gradient in zip(sums, gradients)
+    ]
+
+  zeros = [(tf.zeros(p.shape), tf.zeros(p.shape)) for p in parameters]
+  return tf.foldl(add_example, (call.inputs, delta), initializer=zeros)
+
+
+def mask_overlap(old: tf.Tensor, new: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """Compares two masks of one layer.
+
+  Args:
+    old: tensor of zeros and ones.
+    new: tensor of the same shape.
+
+  Returns:
+    float32 scalars in [0, 1]: the share of old's ones that new has too, and the
+    intersection over union; either is 1 where it would be 0/0.
+  """
+  old, new = tf.cast(old, tf.bool), tf.cast(new, tf.bool)
+  both = tf.math.count_nonzero(old & new, dtype=tf.float32)
+  either = tf.math.count_nonzero(old | new, dtype=tf.float32)
+  ones = tf.math.count_nonzero(old, dtype=tf.float32)
+
+  def share(total):
+    return tf.where(total > 0, tf.math.divide_no_nan(both, total), 1.0)
+
+  return share(ones), share(either)
+
+
+def dormant_share(
+    activations: Sequence[tf.Tensor], tau: float = 0.025
+) -> tf.Tensor:
+  """Share of τ-dormant units (Sokar et al., 2023, definitions 3.1 and 3.2).
+
+  A unit is dormant if its mean |activation| over the batch (and, for a
+  convolution's channel, the positions) is at most τ of the mean over its layer.
+  In a layer whose units are all silent, all are dormant.
+
+  Args:
+    activations: of each hidden layer, `(batch, ..., units)`; see
+      `Call.activation`.
+    tau: τ >= 0.
+
+  Returns:
+    float32 scalar in [0, 1], of the units of all layers.
+  """
+  dormant, count = tf.constant(0.0), 0
+  for activation in activations:
+    axes = list(range(activation.shape.rank - 1))
+    size = tf.reduce_mean(tf.abs(activation), axis=axes)
+    is_dormant = size <= tau * tf.reduce_mean(size)
+    dormant += tf.math.count_nonzero(is_dormant, dtype=tf.float32)
+    count += activation.shape[-1]
+  return dormant / count
+
+
+def _keras_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+  return layer.layer if isinstance(layer, wrappers.SparseWrapper) else layer
