@@ -9,12 +9,13 @@ with the game, not with a life. Bindings of `AtariPreprocessing` apply.
 import contextlib
 import difflib
 import os
-from typing import Any, Dict, List, Tuple
 import warnings
+from typing import Any, Dict, List, Tuple
 
 import gin
 import gymnasium
 import numpy as np
+
 from rigl_rl import errors
 
 
@@ -36,21 +37,21 @@ with _quietly():
 # The fifteen games of Graesser et al. (2022): the three of their figures 2 and
 # 6 first.
 GRAESSER22_GAMES = (
-    'MsPacman',
-    'Pong',
-    'Qbert',
-    'Assault',
-    'Asterix',
-    'BeamRider',
-    'Boxing',
-    'Breakout',
-    'CrazyClimber',
-    'DemonAttack',
-    'Enduro',
-    'FishingDerby',
-    'SpaceInvaders',
-    'Tutankham',
-    'VideoPinball',
+  'MsPacman',
+  'Pong',
+  'Qbert',
+  'Assault',
+  'Asterix',
+  'BeamRider',
+  'Boxing',
+  'Breakout',
+  'CrazyClimber',
+  'DemonAttack',
+  'Enduro',
+  'FishingDerby',
+  'SpaceInvaders',
+  'Tutankham',
+  'VideoPinball',
 )
 
 # Machado et al. (2018), section 5.3: the previous action is repeated with this
@@ -83,7 +84,7 @@ class AleGame:
   reward_range = (-float('inf'), float('inf'))
 
   def __init__(
-      self, rom: str, seed: int, sticky_actions: float, full_action_set: bool
+    self, rom: str, seed: int, sticky_actions: float, full_action_set: bool
   ):
     """Loads a game.
 
@@ -104,19 +105,19 @@ class AleGame:
       self.ale = ale_py.ALEInterface()
       # ALE takes a non-negative int32; -1 would mean the time of day.
       self.ale.setInt(
-          'random_seed', int(ale_seed.generate_state(1)[0] & 0x7FFFFFFF)
+        'random_seed', int(ale_seed.generate_state(1)[0] & 0x7FFFFFFF)
       )
       self.ale.setFloat('repeat_action_probability', 0.0)
       self.ale.loadROM(roms.get_rom_path(rom))
     self._actions = (
-        self.ale.getLegalActionSet()
-        if full_action_set
-        else self.ale.getMinimalActionSet()
+      self.ale.getLegalActionSet()
+      if full_action_set
+      else self.ale.getMinimalActionSet()
     )
     self._action_in_effect = ale_py.Action.NOOP
     self.action_space = gymnasium.spaces.Discrete(len(self._actions))
     self.observation_space = gymnasium.spaces.Box(
-        0, 255, self.ale.getScreenDims() + (3,), np.uint8
+      0, 255, self.ale.getScreenDims() + (3,), np.uint8
     )
 
   def reset(self) -> None:
@@ -151,16 +152,16 @@ class AleGame:
   def get_state(self) -> Dict[str, Any]:
     ale_state = self.ale.cloneState(include_rng=True).serialize()
     return {
-        'rom': self._rom,
-        'ale': np.frombuffer(ale_state, dtype=np.uint8).copy(),
-        'action_in_effect': int(self._action_in_effect),
-        'rng': self._rng.bit_generator.state,
+      'rom': self._rom,
+      'ale': np.frombuffer(ale_state, dtype=np.uint8).copy(),
+      'action_in_effect': self._action_in_effect.value,
+      'rng': self._rng.bit_generator.state,
     }
 
   def set_state(self, state: Dict[str, Any]) -> None:
     if state['rom'] != self._rom:
       raise ValueError(
-          f'This is the state of {state["rom"]}, not of {self._rom}.'
+        f'This is the state of {state["rom"]}, not of {self._rom}.'
       )
     ale_state = np.asarray(state['ale'], dtype=np.uint8).tobytes()
     self.ale.restoreState(ale_py.ALEState(ale_state))
@@ -187,10 +188,10 @@ class AtariEnvironment(atari_lib.AtariPreprocessing):
       dict of JSON values and numpy arrays.
     """
     return {
-        'game': self.environment.get_state(),
-        'screen_buffer': np.stack(self.screen_buffer),
-        'game_over': bool(self.game_over),
-        'lives': int(self.lives),
+      'game': self.environment.get_state(),
+      'screen_buffer': np.stack(self.screen_buffer),
+      'game_over': bool(self.game_over),
+      'lives': int(self.lives),
     }
 
   def set_state(self, state: Dict[str, Any]) -> None:
@@ -211,10 +212,10 @@ class AtariEnvironment(atari_lib.AtariPreprocessing):
 
 @gin.configurable(denylist=['seed'])
 def create_atari_environment(
-    game: str,
-    seed: int,
-    sticky_actions: float = STICKY_ACTION_PROBABILITY,
-    full_action_set: bool = False,
+  game: str,
+  seed: int,
+  sticky_actions: float = STICKY_ACTION_PROBABILITY,
+  full_action_set: bool = False,
 ) -> AtariEnvironment:
   """Builds an Atari game as Dopamine plays it.
 
@@ -241,31 +242,30 @@ def create_atari_environment(
     matches = _close_matches(str(game), list(games))
     hint = f' Did you mean {" or ".join(matches)}?' if matches else ''
     raise errors.UserError(
-        f'GAME = {game!r} is not an Atari game; allowed are the {len(games)}'
-        ' one-player games of ale-py, written as in'
-        f' {", ".join(GRAESSER22_GAMES[:3])} or SpaceInvaders.{hint}'
+      f'GAME = {game!r} is not an Atari game; allowed are the {len(games)}'
+      ' one-player games of ale-py, written as in'
+      f' {", ".join(GRAESSER22_GAMES[:3])} or SpaceInvaders.{hint}'
     )
   if isinstance(sticky_actions, bool):
     sticky_actions = STICKY_ACTION_PROBABILITY if sticky_actions else 0.0
   if (
-      not isinstance(sticky_actions, (int, float))
-      or not 0 <= sticky_actions < 1
+    not isinstance(sticky_actions, (int, float)) or not 0 <= sticky_actions < 1
   ):
     raise errors.UserError(
-        f'create_atari_environment.sticky_actions = {sticky_actions!r} is not a'
-        ' probability in [0, 1).'
+      f'create_atari_environment.sticky_actions = {sticky_actions!r} is not a'
+      ' probability in [0, 1).'
     )
   return AtariEnvironment(
-      AleGame(games[game], seed, float(sticky_actions), full_action_set)
+    AleGame(games[game], seed, float(sticky_actions), full_action_set)
   )
 
 
 def _roms_by_game() -> Dict[str, str]:
   """Returns {name of the game as papers write it: name of the ROM}."""
   return {
-      rom.title().replace('_', ''): rom
-      for rom in sorted(roms.get_all_rom_ids())
-      if rom not in _TWO_PLAYER_ROMS
+    rom.title().replace('_', ''): rom
+    for rom in sorted(roms.get_all_rom_ids())
+    if rom not in _TWO_PLAYER_ROMS
   }
 
 
@@ -274,5 +274,5 @@ def _close_matches(game: str, games: List[str]) -> List[str]:
   by_lower = {name.lower(): name for name in games}
   wanted = game.lower().replace('_', '').replace('-', '')
   return [
-      by_lower[name] for name in difflib.get_close_matches(wanted, by_lower, 3)
+    by_lower[name] for name in difflib.get_close_matches(wanted, by_lower, 3)
   ]

@@ -6,22 +6,23 @@ actions and a vector of numbers as observation works too.
 """
 
 import difflib
-from typing import Any, Dict, List, Tuple
 import warnings
+from typing import Any, Dict, List, Tuple
 
 import gin
 import gymnasium
-from gymnasium import wrappers
 import numpy as np
+from gymnasium import wrappers
+
 from rigl_rl import errors
 
 CLASSIC_CONTROL_TASKS = ('CartPole-v0', 'Acrobot-v1', 'MountainCar-v0')
 
 # What gymnasium.make puts around a task and this module does itself.
 _REPLACED_WRAPPERS = (
-    wrappers.TimeLimit,
-    wrappers.OrderEnforcing,
-    wrappers.PassiveEnvChecker,
+  wrappers.TimeLimit,
+  wrappers.OrderEnforcing,
+  wrappers.PassiveEnvChecker,
 )
 
 # Tasks whose whole simulator state is known to be `state` (and, for CartPole,
@@ -103,9 +104,7 @@ class ClassicControlEnvironment:
     observation, reward, terminated, truncated, info = self._env.step(action)
     self._elapsed_steps += 1
     if (
-        terminated
-        or truncated
-        or self._elapsed_steps >= self._max_episode_steps
+      terminated or truncated or self._elapsed_steps >= self._max_episode_steps
     ):
       self.game_over = True
       self._in_episode = False
@@ -126,13 +125,13 @@ class ClassicControlEnvironment:
       dict of JSON values and numpy arrays.
     """
     state = {
-        'env_name': self._env_name,
-        'started': self._started,
-        'in_episode': self._in_episode,
-        'game_over': self.game_over,
-        'elapsed_steps': self._elapsed_steps,
-        'rng': None,
-        'simulator': None,
+      'env_name': self._env_name,
+      'started': self._started,
+      'in_episode': self._in_episode,
+      'game_over': self.game_over,
+      'elapsed_steps': self._elapsed_steps,
+      'rng': None,
+      'simulator': None,
     }
     task = self._env.unwrapped
     if self._started:
@@ -141,10 +140,10 @@ class ClassicControlEnvironment:
       # MountainCar's state is an array after a reset and a tuple after a step.
       # An array keeps the dtype: Acrobot starts in float32, goes on in float64.
       state['simulator'] = {
-          'state': np.array(task.state),
-          'steps_beyond_terminated': getattr(
-              task, 'steps_beyond_terminated', None
-          ),
+        'state': np.array(task.state),
+        'steps_beyond_terminated': getattr(
+          task, 'steps_beyond_terminated', None
+        ),
       }
     return state
 
@@ -161,7 +160,7 @@ class ClassicControlEnvironment:
     """
     if state['env_name'] != self._env_name:
       raise ValueError(
-          f'This is the state of {state["env_name"]}, not of {self._env_name}.'
+        f'This is the state of {state["env_name"]}, not of {self._env_name}.'
       )
     task = self._env.unwrapped
     self._started = bool(state['started'])
@@ -187,7 +186,7 @@ class ClassicControlEnvironment:
 
 @gin.configurable(denylist=['seed'])
 def create_classic_control_environment(
-    env_name: str, seed: int
+  env_name: str, seed: int
 ) -> ClassicControlEnvironment:
   """Builds a classic control task.
 
@@ -219,8 +218,8 @@ def create_classic_control_environment(
   if not isinstance(actions, gymnasium.spaces.Discrete) or actions.start != 0:
     raise _user_error(env_name, f'has actions {actions}')
   if (
-      not isinstance(observations, gymnasium.spaces.Box)
-      or len(observations.shape) != 1
+    not isinstance(observations, gymnasium.spaces.Box)
+    or len(observations.shape) != 1
   ):
     raise _user_error(env_name, f'has observations {observations}')
   return ClassicControlEnvironment(env, env_name, seed)
@@ -232,9 +231,9 @@ def _user_error(env_name: Any, reason: str) -> errors.UserError:
   matches = [] if known else _close_matches(str(env_name))
   hint = f' Did you mean {" or ".join(matches)}?' if matches else ''
   message = (
-      f'ENV_NAME = {env_name!r} {reason}; allowed are'
-      f' {", ".join(CLASSIC_CONTROL_TASKS)} and every other gymnasium id with'
-      ' Discrete actions (from 0) and a 1-D Box of observations.' + hint
+    f'ENV_NAME = {env_name!r} {reason}; allowed are'
+    f' {", ".join(CLASSIC_CONTROL_TASKS)} and every other gymnasium id with'
+    ' Discrete actions (from 0) and a 1-D Box of observations.' + hint
   )
   return errors.UserError(' '.join(message.split()))
 

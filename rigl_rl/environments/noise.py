@@ -9,6 +9,7 @@ from typing import Any, Dict, Tuple
 
 import gin
 import numpy as np
+
 from rigl_rl import errors
 
 
@@ -28,7 +29,7 @@ class ObservationNoise:
   """
 
   def __init__(
-      self, environment: Any, seed: int, sigma: float = 0.0, wrap: bool = False
+    self, environment: Any, seed: int, sigma: float = 0.0, wrap: bool = False
   ):
     """Wraps an environment.
 
@@ -45,19 +46,19 @@ class ObservationNoise:
       UserError: if sigma is out of range, or observations are no pixels.
     """
     if (
-        isinstance(sigma, bool)
-        or not isinstance(sigma, (int, float))
-        or not math.isfinite(sigma)
-        or sigma < 0
+      isinstance(sigma, bool)
+      or not isinstance(sigma, (int, float))
+      or not math.isfinite(sigma)
+      or sigma < 0
     ):
       raise errors.UserError(
-          f'ObservationNoise.sigma = {sigma!r} is not a finite number >= 0.'
+        f'ObservationNoise.sigma = {sigma!r} is not a finite number >= 0.'
       )
     dtype = np.dtype(environment.observation_space.dtype)
     if dtype != np.uint8:
       raise errors.UserError(
-          f'ObservationNoise.sigma = {sigma!r} is given for an environment with'
-          f' {dtype} observations; allowed are images with uint8 pixels.'
+        f'ObservationNoise.sigma = {sigma!r} is given for an environment with'
+        f' {dtype} observations; allowed are images with uint8 pixels.'
       )
     self._environment = environment
     self._rng = np.random.default_rng(seed)
@@ -81,8 +82,8 @@ class ObservationNoise:
   def get_state(self) -> Dict[str, Any]:
     """Returns the state of the environment and of the noise."""
     return {
-        'environment': self._environment.get_state(),
-        'rng': self._rng.bit_generator.state,
+      'environment': self._environment.get_state(),
+      'rng': self._rng.bit_generator.state,
     }
 
   def set_state(self, state: Dict[str, Any]) -> None:
