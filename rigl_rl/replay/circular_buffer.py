@@ -10,16 +10,17 @@ sampled; here one flag per slot, kept up to date by `add`, says so.
 import io
 import os
 import re
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 import zipfile
 import zlib
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 import cv2
-from dopamine.replay_memory import circular_replay_buffer
 import gin
 import numpy as np
-from rigl_rl import errors
 import tensorflow as tf
+from dopamine.replay_memory import circular_replay_buffer
+
+from rigl_rl import errors
 
 # Transitions per file of a checkpoint. 20,000 Atari frames are 141 MB, which
 # bounds the memory that saving and loading take.
@@ -29,28 +30,26 @@ _MANIFEST_FORMAT = 1
 # replay-<first transition>-<end, exclusive>-<crc32>.npz. With the checksum of
 # the contents in its name, a file is never overwritten by another one's.
 _SEGMENT_NAME = 'replay-{start:012d}-{stop:012d}-{crc32:08x}.npz'
-_SEGMENT_PATTERN = re.compile(
-    r'replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz(\.tmp)?$'
-)
+_SEGMENT_PATTERN = re.compile(r'replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz(\.tmp)?$')
 # Name in a segment of the flags that mark the last transition of an episode.
 _EPISODE_END = 'episode_end'
 
 
 @gin.configurable(
-    denylist=[
-        'observation_shape',
-        'stack_size',
-        'update_horizon',
-        'gamma',
-        'extra_storage_types',
-        'observation_dtype',
-        'terminal_dtype',
-        'action_shape',
-        'action_dtype',
-        'reward_shape',
-        'reward_dtype',
-        'seed',
-    ]
+  denylist=[
+    'observation_shape',
+    'stack_size',
+    'update_horizon',
+    'gamma',
+    'extra_storage_types',
+    'observation_dtype',
+    'terminal_dtype',
+    'action_shape',
+    'action_dtype',
+    'reward_shape',
+    'reward_dtype',
+    'seed',
+  ]
 )
 class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
   """A circular buffer of transitions, sampled uniformly.
@@ -68,25 +67,25 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
   """
 
   def __init__(
-      self,
-      observation_shape: Tuple[int, ...],
-      stack_size: int,
-      replay_capacity: int,
-      batch_size: int,
-      update_horizon: int = 1,
-      gamma: float = 0.99,
-      max_sample_attempts: int = 1000,
-      extra_storage_types: Optional[
-          Sequence[circular_replay_buffer.ReplayElement]
-      ] = None,
-      observation_dtype: Any = np.uint8,
-      terminal_dtype: Any = np.uint8,
-      action_shape: Tuple[int, ...] = (),
-      action_dtype: Any = np.int32,
-      reward_shape: Tuple[int, ...] = (),
-      reward_dtype: Any = np.float32,
-      *,
-      seed: int,
+    self,
+    observation_shape: Tuple[int, ...],
+    stack_size: int,
+    replay_capacity: int,
+    batch_size: int,
+    update_horizon: int = 1,
+    gamma: float = 0.99,
+    max_sample_attempts: int = 1000,
+    extra_storage_types: Optional[
+      Sequence[circular_replay_buffer.ReplayElement]
+    ] = None,
+    observation_dtype: Any = np.uint8,
+    terminal_dtype: Any = np.uint8,
+    action_shape: Tuple[int, ...] = (),
+    action_dtype: Any = np.int32,
+    reward_shape: Tuple[int, ...] = (),
+    reward_dtype: Any = np.float32,
+    *,
+    seed: int,
   ):
     """Allocates the buffer (memory is taken up as it fills).
 
@@ -114,40 +113,40 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       UserError: if a size is no positive integer, or the capacity too small.
     """
     for name, value in (
-        ('replay_capacity', replay_capacity),
-        ('batch_size', batch_size),
-        ('max_sample_attempts', max_sample_attempts),
-        ('stack_size', stack_size),
-        ('update_horizon', update_horizon),
+      ('replay_capacity', replay_capacity),
+      ('batch_size', batch_size),
+      ('max_sample_attempts', max_sample_attempts),
+      ('stack_size', stack_size),
+      ('update_horizon', update_horizon),
     ):
       if not isinstance(value, (int, np.integer)) or value < 1:
         raise errors.UserError(
-            f'ReplayBuffer.{name} = {value!r} is not an integer >= 1.'
+          f'ReplayBuffer.{name} = {value!r} is not an integer >= 1.'
         )
     if replay_capacity < stack_size + update_horizon:
       raise errors.UserError(
-          f'ReplayBuffer.replay_capacity = {replay_capacity} is less than'
-          f' stack_size + update_horizon = {stack_size + update_horizon}.'
+        f'ReplayBuffer.replay_capacity = {replay_capacity} is less than'
+        f' stack_size + update_horizon = {stack_size + update_horizon}.'
       )
     # The parent's constructor assigns the two properties below; their setters
     # need these.
     self._saved_directory = None
     self._saved_segments = []
     super().__init__(
-        observation_shape=tuple(observation_shape),
-        stack_size=int(stack_size),
-        replay_capacity=int(replay_capacity),
-        batch_size=int(batch_size),
-        update_horizon=int(update_horizon),
-        gamma=gamma,
-        max_sample_attempts=int(max_sample_attempts),
-        extra_storage_types=extra_storage_types,
-        observation_dtype=observation_dtype,
-        terminal_dtype=terminal_dtype,
-        action_shape=tuple(action_shape),
-        action_dtype=action_dtype,
-        reward_shape=tuple(reward_shape),
-        reward_dtype=reward_dtype,
+      observation_shape=tuple(observation_shape),
+      stack_size=int(stack_size),
+      replay_capacity=int(replay_capacity),
+      batch_size=int(batch_size),
+      update_horizon=int(update_horizon),
+      gamma=gamma,
+      max_sample_attempts=int(max_sample_attempts),
+      extra_storage_types=extra_storage_types,
+      observation_dtype=observation_dtype,
+      terminal_dtype=terminal_dtype,
+      action_shape=tuple(action_shape),
+      action_dtype=action_dtype,
+      reward_shape=tuple(reward_shape),
+      reward_dtype=reward_dtype,
     )
     self.add_count = 0  # A Python int: adding to an np.array(0) is slow.
     self._rng = np.random.default_rng(seed)
@@ -155,7 +154,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     self._add_shapes = tuple(tuple(element.shape) for element in signature)
     self._columns = tuple(self._store[element.name] for element in signature)
     self._element_names = tuple(
-        element.name for element in self.get_transition_elements()
+      element.name for element in self.get_transition_elements()
     )
 
   # ----------------------------------------------------------------- adding
@@ -187,10 +186,10 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
   @property
   def invalid_range(self) -> np.ndarray:
     return circular_replay_buffer.invalid_range(
-        self.cursor(),
-        self._replay_capacity,
-        self._stack_size,
-        self._update_horizon,
+      self.cursor(),
+      self._replay_capacity,
+      self._stack_size,
+      self._update_horizon,
     )
 
   @invalid_range.setter
@@ -198,14 +197,14 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     del value  # It follows from the cursor. Dopamine's constructor assigns it.
 
   def add(
-      self,
-      observation: np.ndarray,
-      action: Any,
-      reward: Any,
-      terminal: Any,
-      *args: Any,
-      priority: Optional[float] = None,
-      episode_end: bool = False,
+    self,
+    observation: np.ndarray,
+    action: Any,
+    reward: Any,
+    terminal: Any,
+    *args: Any,
+    priority: Optional[float] = None,
+    episode_end: bool = False,
   ) -> None:
     """Adds a transition; the oldest one is lost if the buffer is full.
 
@@ -233,7 +232,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     shapes = self._add_shapes
     if len(values) != len(shapes):
       raise ValueError(
-          f'Add expects {len(shapes)} elements, received {len(values)}'
+        f'Add expects {len(shapes)} elements, received {len(values)}'
       )
     for value, shape in zip(values, shapes):
       if isinstance(value, np.ndarray):
@@ -262,12 +261,12 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     """Adds a dictionary of elements. For subclasses; `add` does without."""
     terminal = bool(transition['terminal'])
     values = tuple(
-        transition[element.name] for element in self.get_add_args_signature()
+      transition[element.name] for element in self.get_add_args_signature()
     )
     self._write(values, terminal, terminal)
 
   def _write(
-      self, values: Sequence[Any], terminal: bool, episode_end: bool
+    self, values: Sequence[Any], terminal: bool, episode_end: bool
   ) -> None:
     """Writes one slot and moves the cursor on."""
     cursor = self.add_count % self._replay_capacity
@@ -348,9 +347,9 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     first, end = self._valid_ids()
     if end <= first:
       raise RuntimeError(
-          'Cannot sample a batch with fewer than stack size '
-          f'({self._stack_size}) + update_horizon ({self._update_horizon}) '
-          'transitions.'
+        'Cannot sample a batch with fewer than stack size '
+        f'({self._stack_size}) + update_horizon ({self._update_horizon}) '
+        'transitions.'
       )
     capacity = self._replay_capacity
     indices = self._rng.integers(first, end, batch_size)
@@ -374,17 +373,17 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     valid = ids[self._usable.take(ids)]
     if not valid.size:
       raise RuntimeError(
-          f'None of the {self.add_count} transitions added so far is valid:'
-          f' every episode is shorter than update_horizon ='
-          f' {self._update_horizon}, and cut off.'
+        f'None of the {self.add_count} transitions added so far is valid:'
+        f' every episode is shorter than update_horizon ='
+        f' {self._update_horizon}, and cut off.'
       )
     indices[places] = valid[self._rng.integers(0, valid.size, places.size)]
     return indices
 
   def sample_transition_batch(
-      self,
-      batch_size: Optional[int] = None,
-      indices: Optional[Sequence[int]] = None,
+    self,
+    batch_size: Optional[int] = None,
+    indices: Optional[Sequence[int]] = None,
   ) -> Tuple[np.ndarray, ...]:
     """Returns a batch of transitions.
 
@@ -412,7 +411,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       indices = np.array(indices, dtype=np.int64)
       if indices.shape != (batch_size,):
         raise ValueError(
-            f'indices have shape {indices.shape}, expected ({batch_size},)'
+          f'indices have shape {indices.shape}, expected ({batch_size},)'
         )
       self._check_added(indices)
     else:
@@ -444,7 +443,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
         element = indices.astype(np.int32)
       elif name in ('next_action', 'next_reward'):
         element = store[name[len('next_') :]].take(
-            next_indices, axis=0, mode='wrap'
+          next_indices, axis=0, mode='wrap'
         )
       elif name in store:
         element = store[name].take(indices, axis=0)
@@ -460,12 +459,12 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     stop = min(self.add_count, self._replay_capacity)
     if indices.size and (indices.min() < 0 or indices.max() >= stop):
       raise ValueError(
-          f'The transitions or next states lie in [{indices.min()},'
-          f' {indices.max()}], but only [0, {stop}) have been added.'
+        f'The transitions or next states lie in [{indices.min()},'
+        f' {indices.max()}], but only [0, {stop}) have been added.'
       )
 
   def _n_step(
-      self, indices: np.ndarray
+    self, indices: np.ndarray
   ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Looks update_horizon transitions ahead, or as far as a terminal one.
 
@@ -494,7 +493,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     return indices + steps, ended, total.astype(self._reward_dtype, copy=False)
 
   def _states(
-      self, indices: np.ndarray, next_indices: np.ndarray
+    self, indices: np.ndarray, next_indices: np.ndarray
   ) -> Tuple[np.ndarray, np.ndarray]:
     """Returns the stacks that end at `indices` and `next_indices`."""
     # One observation is one row.
@@ -503,23 +502,23 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     shape = (indices.size,) + self._state_shape
     if size == 1:
       return (
-          rows.take(indices, axis=0).reshape(shape),
-          rows.take(next_indices, axis=0, mode='wrap').reshape(shape),
+        rows.take(indices, axis=0).reshape(shape),
+        rows.take(next_indices, axis=0, mode='wrap').reshape(shape),
       )
     frames = [
-        rows.take(indices + i, axis=0, mode='wrap') for i in range(1 - size, 1)
+      rows.take(indices + i, axis=0, mode='wrap') for i in range(1 - size, 1)
     ]
     if self._update_horizon == 1:
       # The two stacks have all but one observation in common.
       next_frames = frames[1:] + [rows.take(next_indices, axis=0, mode='wrap')]
     else:
       next_frames = [
-          rows.take(next_indices + i, axis=0, mode='wrap')
-          for i in range(1 - size, 1)
+        rows.take(next_indices + i, axis=0, mode='wrap')
+        for i in range(1 - size, 1)
       ]
     return (
-        _interleave(frames).reshape(shape),
-        _interleave(next_frames).reshape(shape),
+      _interleave(frames).reshape(shape),
+      _interleave(next_frames).reshape(shape),
     )
 
   # ---------------------------------------------------------- checkpointing
@@ -552,13 +551,13 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       start = stop
     self._saved_segments = segments
     return {
-        'format': _MANIFEST_FORMAT,
-        'signature': self._signature(),
-        'add_count': self.add_count,
-        'next_is_episode_start': bool(self._next_experience_is_episode_start),
-        'since_terminal': self._since_terminal,
-        'rng': self._rng.bit_generator.state,
-        'segments': [dict(segment) for segment in segments],
+      'format': _MANIFEST_FORMAT,
+      'signature': self._signature(),
+      'add_count': self.add_count,
+      'next_is_episode_start': bool(self._next_experience_is_episode_start),
+      'since_terminal': self._since_terminal,
+      'rng': self._rng.bit_generator.state,
+      'segments': [dict(segment) for segment in segments],
     }
 
   def load(self, directory: str, manifest: Dict[str, Any]) -> None:  # pylint: disable=arguments-differ,arguments-renamed
@@ -584,7 +583,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       raise
 
   def delete_unused(
-      self, directory: str, manifests: Iterable[Dict[str, Any]]
+    self, directory: str, manifests: Iterable[Dict[str, Any]]
   ) -> None:
     """Removes the files of `save` that no checkpoint needs any more.
 
@@ -599,7 +598,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       if _SEGMENT_PATTERN.match(name) and name not in needed:
         tf.io.gfile.remove(os.path.join(directory, name))
     if directory == self._saved_directory and any(
-        segment['file'] not in needed for segment in self._saved_segments
+      segment['file'] not in needed for segment in self._saved_segments
     ):
       # The last save was not kept: the next one cannot build on its files.
       self._saved_segments = []
@@ -607,13 +606,13 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
   def _signature(self) -> Dict[str, Any]:
     """Describes what has to be equal for a load to make sense."""
     return {
-        'replay_capacity': self._replay_capacity,
-        'stack_size': self._stack_size,
-        'update_horizon': self._update_horizon,
-        'elements': [
-            [element.name, list(element.shape), np.dtype(element.type).str]
-            for element in self.get_storage_signature()
-        ],
+      'replay_capacity': self._replay_capacity,
+      'stack_size': self._stack_size,
+      'update_horizon': self._update_horizon,
+      'elements': [
+        [element.name, list(element.shape), np.dtype(element.type).str]
+        for element in self.get_storage_signature()
+      ],
     }
 
   def _clear(self) -> None:
@@ -630,20 +629,19 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     """`load` without the handling of errors; the buffer is empty."""
     if manifest['format'] != _MANIFEST_FORMAT:
       raise ValueError(
-          f'The replay was saved in format {manifest["format"]}; this version'
-          f' reads format {_MANIFEST_FORMAT}.'
+        f'The replay was saved in format {manifest["format"]}; this version'
+        f' reads format {_MANIFEST_FORMAT}.'
       )
     signature = self._signature()
     for key, value in signature.items():
       if manifest['signature'][key] != value:
         raise ValueError(
-            f'The replay was saved with {key} = {manifest["signature"][key]},'
-            f' but this buffer has {value}.'
+          f'The replay was saved with {key} = {manifest["signature"][key]},'
+          f' but this buffer has {value}.'
         )
     segments = [dict(segment) for segment in manifest['segments']]
     add_count = int(manifest['add_count'])
-    oldest = max(0, add_count - self._replay_capacity)
-    start = oldest
+    start = max(0, add_count - self._replay_capacity)
     for segment in segments:
       if segment['start'] > start or segment['stop'] <= segment['start']:
         raise ValueError(f'The replay lacks the transitions from {start} on.')
@@ -656,13 +654,14 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       raise ValueError(f'The replay lacks the transitions from {start} on.')
 
     for segment in segments:
-      self._read_segment(directory, segment, oldest)
+      # From the oldest on: where two lie in one slot, the newer one stays.
+      self._read_segment(directory, segment)
     self.add_count = add_count
     self._rebuild_flags()
     # What the slots cannot tell: the last terminal transition may be lost.
     self._since_terminal = int(manifest['since_terminal'])
     self._next_experience_is_episode_start = bool(
-        manifest['next_is_episode_start']
+      manifest['next_is_episode_start']
     )
     self._rng.bit_generator.state = manifest['rng']
     self._saved_directory = directory
@@ -672,7 +671,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     return list(self._store.items()) + [(_EPISODE_END, self._episode_end)]
 
   def _write_segment(
-      self, directory: str, start: int, stop: int
+    self, directory: str, start: int, stop: int
   ) -> Dict[str, Any]:
     """Writes the transitions [start, stop), which do not wrap around.
 
@@ -695,7 +694,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
         # the same file.)
         is_bytes = column.dtype.itemsize == 1
         archive.compression = (
-            zipfile.ZIP_DEFLATED if is_bytes else zipfile.ZIP_STORED
+          zipfile.ZIP_DEFLATED if is_bytes else zipfile.ZIP_STORED
         )
         with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
           np.lib.format.write_array(member, column[slots], allow_pickle=False)
@@ -708,15 +707,12 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     tf.io.gfile.rename(f'{path}.tmp', path, overwrite=True)
     return {'file': name, 'start': start, 'stop': stop, 'crc32': crc32}
 
-  def _read_segment(
-      self, directory: str, segment: Dict[str, Any], oldest: int
-  ) -> None:
-    """Reads the transitions of a segment, from `oldest` on, into their slots.
+  def _read_segment(self, directory: str, segment: Dict[str, Any]) -> None:
+    """Reads the transitions of a segment into their slots.
 
     Args:
       directory: where the file is.
       segment: its entry in the manifest.
-      oldest: int, the first transition that is still in the buffer.
 
     Raises:
       ValueError: if the file is damaged.
@@ -729,14 +725,13 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       raise ValueError(f'The replay segment {path} cannot be read: {e}') from e
     if zlib.crc32(contents) != segment['crc32']:
       raise ValueError(
-          f'The replay segment {path} is damaged: its checksum is wrong.'
+        f'The replay segment {path} is damaged: its checksum is wrong.'
       )
-    skipped = max(0, oldest - segment['start'])
-    slots = np.arange(segment['start'] + skipped, segment['stop'])
-    slots %= self._replay_capacity
+    first = segment['start'] % self._replay_capacity
+    slots = slice(first, first + segment['stop'] - segment['start'])
     with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
       for name, column in self._saved_columns():
-        column[slots] = arrays[name][skipped:]
+        column[slots] = arrays[name]
 
 
 def _interleave(frames: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,732 @@
+"""Tests of rigl_rl.replay.circular_buffer."""
+
+import json
+import os
+import zipfile
+
+import gin
+import numpy as np
+import pytest
+from dopamine.replay_memory import circular_replay_buffer
+
+from rigl_rl import errors
+from rigl_rl.replay import circular_buffer
+
+ReplayElement = circular_replay_buffer.ReplayElement
+
+
+def _scalars(capacity=10, batch_size=4, **kwargs):
+  """A buffer of observations of one number."""
+  kwargs = {
+    'stack_size': 1,
+    'observation_dtype': np.float32,
+    'seed': 0,
+    **kwargs,
+  }
+  return circular_buffer.ReplayBuffer(
+    (1,), replay_capacity=capacity, batch_size=batch_size, **kwargs
+  )
+
+
+def _add(buffer, *observations, terminal=False, cut=False):
+  """Adds transitions; the last one ends an episode if asked to.
+
+  The action is the observation, the reward ten times it.
+  """
+  for i, observation in enumerate(observations):
+    last = i == len(observations) - 1
+    buffer.add(
+      np.array([observation], np.float32),
+      observation,
+      10 * observation,
+      terminal and last,
+      episode_end=cut and last,
+    )
+
+
+def _valid(buffer):
+  capacity = buffer._replay_capacity
+  return [i for i in range(capacity) if buffer.is_valid_transition(i)]
+
+
+def _named(buffer, batch):
+  elements = buffer.get_transition_elements(len(batch[0]))
+  return {element.name: array for element, array in zip(elements, batch)}
+
+
+# --------------------------------------------------------------------- by hand
+
+
+def test_transitions_by_hand():
+  buffer = _scalars()
+  _add(buffer, 1, 2, 3, terminal=True)
+  _add(buffer, 4, 5)
+  assert buffer.add_count == 5
+  assert buffer.cursor() == 5
+  assert not buffer.is_full()
+  assert buffer.episode_end_indices == {2}
+  # The last one has no next state yet.
+  assert _valid(buffer) == [0, 1, 2, 3]
+  batch = _named(buffer, buffer.sample_transition_batch(3, [0, 2, 3]))
+  assert batch['state'].tolist() == [[[1]], [[3]], [[4]]]
+  assert batch['action'].tolist() == [1, 3, 4]
+  assert batch['reward'].tolist() == [10, 30, 40]
+  assert batch['next_state'][[0, 2]].tolist() == [[[2]], [[5]]]
+  assert batch['next_action'][[0, 2]].tolist() == [2, 5]
+  assert batch['next_reward'][[0, 2]].tolist() == [20, 50]
+  assert batch['terminal'].tolist() == [0, 1, 0]
+  assert batch['indices'].tolist() == [0, 2, 3]
+
+
+def test_a_cut_is_no_transition():
+  buffer = _scalars()
+  _add(buffer, 1, 2, 3, cut=True)
+  _add(buffer, 4, 5)
+  assert buffer.episode_end_indices == {2}
+  assert _valid(buffer) == [0, 1, 3]
+
+
+def test_a_full_buffer_by_hand():
+  buffer = _scalars(capacity=5)
+  _add(buffer, 1, 2, 3, 4, 5, 6, 7)
+  assert buffer.is_full()
+  assert buffer.add_count == 7
+  assert buffer.cursor() == 2
+  # Slots: 6, 7, 3, 4, 5. The oldest lies under the cursor; the newest, in
+  # slot 1, has no next state.
+  assert _valid(buffer) == [0, 3, 4]
+  batch = _named(buffer, buffer.sample_transition_batch(3, [0, 3, 4]))
+  assert batch['state'].ravel().tolist() == [6, 4, 5]
+  assert batch['next_state'].ravel().tolist() == [7, 5, 6]
+
+
+def test_stacks_by_hand():
+  buffer = _scalars(capacity=20, stack_size=3)
+  _add(buffer, 1, 2, terminal=True)
+  _add(buffer, 3, 4, 5)
+  # Slots: 0 0 1 2 | 0 0 3 4 5. The zeros of the second episode cannot be
+  # sampled: there is a terminal transition in their stack.
+  assert buffer.add_count == 9
+  assert _valid(buffer) == [2, 3, 6, 7]
+  batch = _named(buffer, buffer.sample_transition_batch(4, [2, 3, 6, 7]))
+  assert batch['state'].tolist() == [
+    [[0, 0, 1]],
+    [[0, 1, 2]],
+    [[0, 0, 3]],
+    [[0, 3, 4]],
+  ]
+  assert batch['next_state'][[0, 2, 3]].tolist() == [
+    [[0, 1, 2]],
+    [[0, 3, 4]],
+    [[3, 4, 5]],
+  ]
+
+
+def test_n_steps_by_hand():
+  buffer = _scalars(update_horizon=3, gamma=0.5)
+  _add(buffer, 1, 2, 3, 4, terminal=True)
+  _add(buffer, 5, 6, 7, 8, cut=True)
+  _add(buffer, 9)
+  # 6, 7 and 8 do not reach three steps within their episode; 9 is too new.
+  assert _valid(buffer) == [0, 1, 2, 3, 4]
+  batch = _named(buffer, buffer.sample_transition_batch(5, [0, 1, 2, 3, 4]))
+  assert batch['reward'].tolist() == [
+    10 + 10 + 7.5,
+    20 + 15 + 10,
+    30 + 20,
+    40,
+    50 + 30 + 17.5,
+  ]
+  assert batch['terminal'].tolist() == [0, 1, 1, 1, 0]
+  assert batch['next_state'][[0, 4]].ravel().tolist() == [4, 8]
+
+
+# ------------------------------------------------------------ against Dopamine
+
+
+class _Twins:
+  """Dopamine's buffer and ours, which get the same random transitions."""
+
+  def __init__(self, stack_size, horizon, capacity, dtype, seed, shape=(3, 2)):
+    self.rng = np.random.default_rng(seed)
+    self.shape = shape
+    self.dtype = dtype
+    self.ours = self.make(
+      circular_buffer.ReplayBuffer, stack_size, horizon, capacity, seed=1
+    )
+    self.theirs = self.make(
+      circular_replay_buffer.OutOfGraphReplayBuffer,
+      stack_size,
+      horizon,
+      capacity,
+    )
+
+  def make(self, cls, stack_size, horizon, capacity, **kwargs):
+    return cls(
+      self.shape,
+      stack_size=stack_size,
+      replay_capacity=capacity,
+      batch_size=7,
+      update_horizon=horizon,
+      gamma=0.9,
+      extra_storage_types=[ReplayElement('extra', (2,), np.int16)],
+      observation_dtype=self.dtype,
+      **kwargs,
+    )
+
+  def add(self, count, p_terminal, p_cut):
+    rng = self.rng
+    for _ in range(count):
+      transition = (
+        rng.integers(0, 256, self.shape).astype(self.dtype),
+        int(rng.integers(5)),
+        float(rng.normal()),
+        bool(rng.random() < p_terminal),
+        rng.integers(0, 100, 2).astype(np.int16),
+      )
+      episode_end = bool(rng.random() < p_cut)
+      for buffer in (self.ours, self.theirs):
+        buffer.add(*transition, episode_end=episode_end)
+
+
+def _assert_same(ours, theirs):
+  """Compares all that Dopamine's buffer makes public."""
+  capacity = ours._replay_capacity
+  assert ours.add_count == theirs.add_count
+  assert ours.cursor() == theirs.cursor()
+  assert ours.is_full() == theirs.is_full()
+  assert ours.is_empty() == theirs.is_empty()
+  assert ours.episode_end_indices == theirs.episode_end_indices
+  if not theirs.is_empty():
+    np.testing.assert_array_equal(ours.invalid_range, theirs.invalid_range)
+  filled = min(int(theirs.add_count), capacity)
+  for name, column in theirs._store.items():
+    np.testing.assert_array_equal(ours._store[name][:filled], column[:filled])
+  everywhere = range(-1, capacity + 2)
+  valid = [i for i in everywhere if theirs.is_valid_transition(i)]
+  assert [i for i in everywhere if ours.is_valid_transition(i)] == valid
+
+  # In a full buffer any slot can be asked for.
+  indices = list(range(capacity)) if theirs.is_full() else valid
+  if not indices:
+    return
+  expected = theirs.sample_transition_batch(len(indices), indices)
+  actual = ours.sample_transition_batch(len(indices), indices)
+  elements = theirs.get_transition_elements(len(indices))
+  assert len(actual) == len(expected) == len(elements)
+  for element, a, b in zip(elements, actual, expected):
+    assert a.dtype == b.dtype == element.type, element.name
+    assert a.shape == b.shape == tuple(element.shape), element.name
+    assert a.flags.c_contiguous and a.flags.writeable, element.name
+    np.testing.assert_array_equal(a, b, err_msg=element.name)
+
+
+@pytest.mark.parametrize('stack_size', [1, 2, 4])
+@pytest.mark.parametrize('horizon', [1, 3, 5])
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+@pytest.mark.parametrize(
+  'p_terminal, p_cut', [(0.0, 0.0), (0.1, 0.0), (0.0, 0.15), (0.2, 0.2)]
+)
+def test_same_as_dopamine(stack_size, horizon, dtype, p_terminal, p_cut):
+  for seed, capacity in enumerate([stack_size + horizon, 11, 37]):
+    twins = _Twins(stack_size, horizon, capacity, dtype, seed)
+    _assert_same(twins.ours, twins.theirs)
+    for _ in range(14):
+      twins.add(int(twins.rng.integers(1, 9)), p_terminal, p_cut)
+      _assert_same(twins.ours, twins.theirs)
+
+
+@pytest.mark.parametrize('shape', [(), (4,), (4, 1), (5, 3, 1)])
+@pytest.mark.parametrize('stack_size', [1, 4])
+def test_shapes_of_observations(shape, stack_size):
+  twins = _Twins(stack_size, 1, 23, np.uint8, seed=0, shape=shape)
+  twins.add(50, 0.1, 0.1)
+  _assert_same(twins.ours, twins.theirs)
+
+
+def test_a_long_horizon_sums_the_same():
+  twins = _Twins(1, 7, 60, np.float32, seed=0)
+  twins.add(200, 0.05, 0.02)
+  _assert_same(twins.ours, twins.theirs)
+
+
+# -------------------------------------------------------------------- sampling
+
+
+@pytest.mark.parametrize('max_sample_attempts', [1, 1000])
+@pytest.mark.parametrize('full', [False, True])
+def test_sampling_is_uniform_over_the_valid(max_sample_attempts, full):
+  """With one attempt nearly every batch is drawn from the list of the valid."""
+  buffer = _scalars(
+    capacity=60 if full else 500,
+    batch_size=50,
+    stack_size=4,
+    update_horizon=3,
+    max_sample_attempts=max_sample_attempts,
+  )
+  rng = np.random.default_rng(0)
+  for _ in range(12):
+    _add(
+      buffer,
+      *range(int(rng.integers(2, 9))),
+      terminal=rng.random() < 0.5,
+      cut=True,
+    )
+  assert buffer.is_full() == full
+  valid = _valid(buffer)
+  first, end = buffer._valid_ids()
+  assert 10 < len(valid) < 0.8 * (end - first)
+  counts = np.zeros(buffer._replay_capacity)
+  for _ in range(1000):
+    indices = buffer.sample_index_batch(50)
+    assert indices.shape == (50,)
+    np.add.at(counts, indices, 1)
+  assert counts.sum() == counts[valid].sum() == 50_000
+  expected = 50_000 / len(valid)
+  chi_square = ((counts[valid] - expected) ** 2 / expected).sum()
+  freedom = len(valid) - 1
+  assert abs(chi_square - freedom) < 4 * np.sqrt(2 * freedom)
+
+
+def test_seed_decides_the_samples():
+  def samples(seed):
+    buffer = _scalars(capacity=100, seed=seed)
+    _add(buffer, *range(90))
+    return [buffer.sample_transition_batch()[-1].tolist() for _ in range(5)]
+
+  assert samples(1) == samples(1)
+  assert samples(1) != samples(2)
+
+
+def test_sampling_leaves_the_global_generator_alone():
+  buffer = _scalars()
+  _add(buffer, *range(8))
+  np.random.seed(0)
+  expected = np.random.random()
+  np.random.seed(0)
+  buffer.sample_transition_batch()
+  assert np.random.random() == expected
+
+
+def test_a_batch_is_a_copy():
+  buffer = _scalars()
+  _add(buffer, 1, 2, 3)
+  for array in buffer.sample_transition_batch(2, [0, 1]):
+    array[...] = 77
+  batch = _named(buffer, buffer.sample_transition_batch(2, [0, 1]))
+  assert batch['state'].ravel().tolist() == [1, 2]
+
+
+def test_batch_size():
+  buffer = _scalars(batch_size=4)
+  _add(buffer, *range(8))
+  assert len(buffer.sample_transition_batch()[0]) == 4
+  assert len(buffer.sample_transition_batch(batch_size=3)[0]) == 3
+
+
+def test_too_few_transitions():
+  buffer = _scalars(stack_size=2, update_horizon=2)
+  with pytest.raises(RuntimeError, match='fewer than stack size'):
+    buffer.sample_transition_batch()
+  _add(buffer, 1, 2)
+  with pytest.raises(RuntimeError, match='fewer than stack size'):
+    buffer.sample_transition_batch()
+  _add(buffer, 3)
+  assert buffer.sample_index_batch(2).tolist() == [1, 1]
+
+
+def test_no_valid_transition():
+  buffer = _scalars(update_horizon=3)
+  for i in range(4):
+    _add(buffer, i, i, cut=True)
+  with pytest.raises(RuntimeError, match='None of the 8'):
+    buffer.sample_transition_batch()
+
+
+@pytest.mark.parametrize('indices', [[0], [-1, 0], [0, 2], [0, 10]])
+def test_indices_that_are_not_there(indices):
+  buffer = _scalars()
+  _add(buffer, 1, 2, 3)
+  with pytest.raises(ValueError, match='indices|added'):
+    buffer.sample_transition_batch(2, indices)
+
+
+def test_indices_whose_next_state_is_not_there():
+  buffer = _scalars(update_horizon=3)
+  _add(buffer, 1, 2, 3, 4)
+  buffer.sample_transition_batch(1, [0])
+  with pytest.raises(ValueError, match='added'):
+    buffer.sample_transition_batch(1, [1])
+
+
+# ---------------------------------------------------------- wrong arguments
+
+
+@pytest.mark.parametrize(
+  'transition, message',
+  [
+    ((np.zeros(2), 0, 0.0, False), r'shape \(2,\), expected \(1,\)'),
+    ((0.0, 0, 0.0, False), r'shape \(\), expected \(1,\)'),
+    (([[0.0]], 0, 0.0, False), r'shape \(1, 1\), expected \(1,\)'),
+    (
+      (np.zeros(1), np.zeros(1), 0.0, False),
+      r'shape \(1,\), expected \(\)',
+    ),
+    ((np.zeros(1), 0, [0.0], False), r'shape \(1,\), expected \(\)'),
+    ((np.zeros(1), 0, 0.0, False, 1), 'expects 4 elements, received 5'),
+  ],
+)
+def test_wrong_transition(transition, message):
+  buffer = _scalars()
+  with pytest.raises(ValueError, match=message):
+    buffer.add(*transition)
+  assert buffer.is_empty()
+
+
+@pytest.mark.parametrize(
+  'name, value, allowed',
+  [
+    ('capacity', 1, 'stack_size + update_horizon = 2'),
+    ('capacity', 0, 'an integer >= 1'),
+    ('capacity', 1e6, 'an integer >= 1'),
+    ('batch_size', 0, 'an integer >= 1'),
+    ('max_sample_attempts', 0, 'an integer >= 1'),
+    ('update_horizon', 0, 'an integer >= 1'),
+  ],
+)
+def test_wrong_size_is_a_user_error(name, value, allowed):
+  with pytest.raises(errors.UserError) as info:
+    _scalars(**{name: value})
+  message = str(info.value).splitlines()[0]
+  binding = 'replay_capacity' if name == 'capacity' else name
+  assert f'ReplayBuffer.{binding} = {value!r} ' in message
+  assert allowed in message
+
+
+def test_bindings():
+  with gin.unlock_config():
+    gin.parse_config(
+      [
+        'ReplayBuffer.replay_capacity = 17',
+        'ReplayBuffer.batch_size = 3',
+        'OutOfGraphReplayBuffer.replay_capacity = 999',
+      ]
+    )
+    try:
+      buffer = circular_buffer.ReplayBuffer((1,), 1, seed=0)
+      assert buffer._replay_capacity == 17
+      assert buffer._store['reward'].shape == (17,)
+      for runtime in ('seed', 'stack_size', 'gamma', 'observation_shape'):
+        with pytest.raises(ValueError, match=runtime):
+          gin.parse_config(f'ReplayBuffer.{runtime} = 1')
+    finally:
+      gin.clear_config()
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def _json(manifest):
+  return json.loads(json.dumps(manifest))
+
+
+def _files(directory):
+  """Returns {name: when it was written} of all files."""
+  return {
+    entry.name: (entry.stat().st_mtime_ns, entry.stat().st_ino)
+    for entry in os.scandir(directory)
+  }
+
+
+def _assert_continues_alike(ours, restored, twins):
+  """Adds and samples on in two buffers; they agree to the bit."""
+  for _ in range(12):
+    assert _valid(restored) == _valid(ours)
+    if _valid(ours):
+      for a, b in zip(
+        ours.sample_transition_batch(), restored.sample_transition_batch()
+      ):
+        assert a.tobytes() == b.tobytes()
+    transition = (
+      twins.rng.integers(0, 256, twins.shape).astype(twins.dtype),
+      int(twins.rng.integers(5)),
+      float(twins.rng.normal()),
+      bool(twins.rng.random() < 0.2),
+      twins.rng.integers(0, 100, 2).astype(np.int16),
+    )
+    episode_end = bool(twins.rng.random() < 0.2)
+    for buffer in (ours, restored, twins.theirs):
+      buffer.add(*transition, episode_end=episode_end)
+    _assert_same(restored, twins.theirs)
+
+
+@pytest.mark.parametrize('stack_size', [1, 4])
+@pytest.mark.parametrize('horizon', [1, 3])
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_a_restored_buffer_continues_to_the_bit(
+  tmp_path, monkeypatch, stack_size, horizon, dtype
+):
+  monkeypatch.setattr(circular_buffer, 'SEGMENT_SIZE', 9)
+  twins = _Twins(stack_size, horizon, 23, dtype, seed=stack_size + horizon)
+  for moment in range(8):
+    twins.add(int(twins.rng.integers(0, 17)), 0.15, 0.15)
+    if twins.ours.add_count > horizon + stack_size + 3:
+      try:
+        twins.ours.sample_transition_batch(batch_size=3)  # Moves its generator.
+      except RuntimeError:
+        pass
+    manifest = _json(twins.ours.save(str(tmp_path)))
+    restored = twins.make(
+      circular_buffer.ReplayBuffer, stack_size, horizon, 23, seed=1000
+    )
+    if moment % 2:  # What is in the buffer before has to go.
+      for _ in range(30):
+        restored.add(
+          np.zeros(twins.shape, dtype), 0, 0.0, True, np.zeros(2, np.int16)
+        )
+    restored.load(str(tmp_path), manifest)
+    _assert_same(restored, twins.theirs)
+    _assert_continues_alike(twins.ours, restored, twins)
+
+
+def test_a_save_writes_only_what_is_new(tmp_path):
+  directory = str(tmp_path)
+  buffer = _scalars(capacity=100)
+  _add(buffer, *range(30))
+  first = buffer.save(directory)
+  before = _files(directory)
+  assert len(before) == 1
+
+  assert buffer.save(directory) == first
+  assert _files(directory) == before
+
+  _add(buffer, *range(5))
+  second = buffer.save(directory)
+  after = _files(directory)
+  assert {name: after[name] for name in before} == before
+  (new,) = set(after) - set(before)
+  assert new.startswith('replay-000000000030-000000000035-')
+  assert [s['file'] for s in second['segments']] == [*before, new]
+
+  # A restored buffer goes on in the same way.
+  restored = _scalars(capacity=100)
+  restored.load(directory, _json(second))
+  _add(restored, *range(5))
+  restored.save(directory)
+  assert len(_files(directory)) == 3
+
+
+def test_segments_are_bounded_and_old_ones_forgotten(tmp_path, monkeypatch):
+  monkeypatch.setattr(circular_buffer, 'SEGMENT_SIZE', 10)
+
+  def ranges(manifest):
+    return [(s['start'], s['stop']) for s in manifest['segments']]
+
+  buffer = _scalars(capacity=25)
+  _add(buffer, *range(23))
+  assert ranges(buffer.save(str(tmp_path))) == [(0, 10), (10, 20), (20, 23)]
+  # A segment ends where the buffer does. The first is lost whole, the second
+  # in part.
+  _add(buffer, *range(20))
+  assert ranges(buffer.save(str(tmp_path))) == [
+    (10, 20),
+    (20, 23),
+    (23, 25),
+    (25, 35),
+    (35, 43),
+  ]
+  # More than a lap at once.
+  _add(buffer, *range(60))
+  manifest = buffer.save(str(tmp_path))
+  assert ranges(manifest) == [(78, 88), (88, 98), (98, 100), (100, 103)]
+  restored = _scalars(capacity=25)
+  restored.load(str(tmp_path), _json(manifest))
+  for name, column in buffer._store.items():
+    np.testing.assert_array_equal(restored._store[name], column)
+  assert _valid(restored) == _valid(buffer)
+
+
+def test_an_empty_buffer_can_be_saved(tmp_path):
+  manifest = _scalars().save(str(tmp_path))
+  assert not _files(tmp_path)
+  buffer = _scalars()
+  _add(buffer, 1, 2, 3)
+  buffer.load(str(tmp_path), _json(manifest))
+  assert buffer.is_empty()
+  _add(buffer, 5, 6)
+  assert _valid(buffer) == [0]
+
+
+def test_another_directory_gets_everything(tmp_path):
+  buffer = _scalars()
+  _add(buffer, 1, 2, 3)
+  buffer.save(str(tmp_path))
+  other = tmp_path / 'other'
+  other.mkdir()
+  _add(buffer, 4)
+  manifest = buffer.save(str(other))
+  restored = _scalars()
+  restored.load(str(other), manifest)
+  assert restored._store['action'][:4].tolist() == [1, 2, 3, 4]
+
+
+def test_files_hold_plain_arrays_and_frames_shrink(tmp_path):
+  frames = circular_buffer.ReplayBuffer((84, 84), 1, 100, 4, seed=0)
+  for _ in range(50):
+    frames.add(np.full((84, 84), 7, np.uint8), 0, 0.0, False)
+  (segment,) = frames.save(str(tmp_path))['segments']
+  path = tmp_path / segment['file']
+  assert path.stat().st_size < 50 * 84 * 84 / 50
+  with zipfile.ZipFile(path) as archive:
+    compressed = {
+      info.filename: info.compress_type == zipfile.ZIP_DEFLATED
+      for info in archive.infolist()
+    }
+  assert compressed == {
+    'observation.npy': True,
+    'action.npy': False,
+    'reward.npy': False,
+    'terminal.npy': True,
+    'episode_end.npy': True,
+  }
+  with np.load(path, allow_pickle=False) as arrays:
+    assert (arrays['observation'] == 7).all()
+
+
+def test_equal_transitions_make_equal_files(tmp_path):
+  names = []
+  for name in ('a', 'b'):
+    (tmp_path / name).mkdir()
+    buffer = _scalars()
+    _add(buffer, 1, 2, 3)
+    names.append(buffer.save(str(tmp_path / name))['segments'])
+  assert names[0] == names[1]
+
+
+def _remove(path):
+  path.unlink()
+
+
+def _truncate(path):
+  path.write_bytes(path.read_bytes()[:-20])
+
+
+def _flip(path):
+  contents = bytearray(path.read_bytes())
+  contents[len(contents) // 2] ^= 1
+  path.write_bytes(contents)
+
+
+@pytest.mark.parametrize('damage', [_remove, _truncate, _flip])
+def test_a_damaged_segment_is_found_and_the_checkpoint_before_loads(
+  tmp_path, damage
+):
+  directory = str(tmp_path)
+  buffer = _scalars()
+  _add(buffer, 1, 2, 3)
+  earlier = _json(buffer.save(directory))
+  _add(buffer, 4, 5, terminal=True)
+  later = _json(buffer.save(directory))
+  damage(tmp_path / later['segments'][-1]['file'])
+
+  restored = _scalars()
+  with pytest.raises(ValueError, match='segment .*replay-.* (missing|damaged)'):
+    restored.load(directory, later)
+  assert restored.is_empty()
+  with pytest.raises(RuntimeError):
+    restored.sample_transition_batch()
+  restored.load(directory, earlier)
+  assert restored.add_count == 3
+  assert restored.episode_end_indices == set()
+  assert _valid(restored) == [0, 1]
+  assert restored._store['action'][:3].tolist() == [1, 2, 3]
+
+
+def test_an_abandoned_future_is_not_mixed_in(tmp_path):
+  directory = str(tmp_path)
+  buffer = _scalars()
+  _add(buffer, 1, 2, 3)
+  fork = _json(buffer.save(directory))
+  _add(buffer, 4, 5)
+  abandoned = _json(buffer.save(directory))
+
+  other = _scalars()
+  other.load(directory, fork)
+  _add(other, 6, 7)
+  taken = _json(other.save(directory))
+  # The same range, other contents, and both are there.
+  for manifest, actions in ((abandoned, [4, 5]), (taken, [6, 7])):
+    restored = _scalars()
+    restored.load(directory, manifest)
+    assert restored._store['action'][:5].tolist() == [1, 2, 3] + actions
+
+
+def test_delete_unused(tmp_path):
+  directory = str(tmp_path)
+  (tmp_path / 'ckpt.json').write_text('{}')
+  leftover = 'replay-000000000000-000000000002-00000000.npz.tmp'
+  (tmp_path / leftover).write_text('')
+  buffer = _scalars(capacity=10)
+  manifests = []
+  for _ in range(6):
+    _add(buffer, 1, 2, 3, 4)
+    manifests.append(_json(buffer.save(directory)))
+  buffer.delete_unused(directory, manifests[-2:])
+  needed = {s['file'] for m in manifests[-2:] for s in m['segments']}
+  assert set(_files(directory)) == needed | {'ckpt.json'}
+  for manifest in manifests[-2:]:
+    _scalars(capacity=10).load(directory, manifest)
+  with pytest.raises(ValueError, match='missing'):
+    _scalars(capacity=10).load(directory, manifests[0])
+
+
+def test_delete_unused_of_the_last_save(tmp_path):
+  """The next save must not build on files that are gone."""
+  directory = str(tmp_path)
+  buffer = _scalars()
+  _add(buffer, 1, 2)
+  kept = buffer.save(directory)
+  _add(buffer, 3, 4)
+  buffer.save(directory)
+  buffer.delete_unused(directory, [kept])
+  _add(buffer, 5)
+  manifest = buffer.save(directory)
+  restored = _scalars()
+  restored.load(directory, manifest)
+  assert restored._store['action'][:5].tolist() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+  'kwargs, named',
+  [
+    ({'capacity': 11}, 'replay_capacity = 10'),
+    ({'stack_size': 2}, 'stack_size = 1'),
+    ({'update_horizon': 2}, 'update_horizon = 1'),
+    ({'observation_dtype': np.uint8}, 'elements'),
+  ],
+)
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path, kwargs, named):
+  buffer = _scalars(capacity=10)
+  _add(buffer, 1, 2, 3)
+  manifest = buffer.save(str(tmp_path))
+  with pytest.raises(ValueError, match=named):
+    _scalars(**{'capacity': 10, **kwargs}).load(str(tmp_path), manifest)
+
+
+def test_a_damaged_manifest_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(circular_buffer, 'SEGMENT_SIZE', 2)
+  buffer = _scalars()
+  _add(buffer, 1, 2, 3, 4, 5)
+  manifest = _json(buffer.save(str(tmp_path)))
+  for key in manifest:
+    broken = {k: v for k, v in manifest.items() if k != key}
+    with pytest.raises(ValueError):
+      _scalars().load(str(tmp_path), broken)
+  for lost in range(3):
+    segments = list(manifest['segments'])
+    del segments[lost]
+    with pytest.raises(ValueError, match='lacks the transitions'):
+      _scalars().load(str(tmp_path), {**manifest, 'segments': segments})
+  with pytest.raises(ValueError, match='format 2'):
+    _scalars().load(str(tmp_path), {**manifest, 'format': 2})
+  _scalars().load(str(tmp_path), manifest)
