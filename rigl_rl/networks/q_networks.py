@@ -1,9 +1,9 @@
 """The Q-networks of Graesser et al. (2022), built from sparse layers.
 
 Each is a Keras model that maps a state, `(batch, *observation, stack)`, to
-Q-values, `(batch, num_actions)`. `WIDTH` scales every layer but the last; it is
-a number, or a function that chooses one, such as
-`rigl_rl.networks.widths.matched_width`.
+Q-values, `(batch, num_actions)`. `WIDTH` scales every layer but the last. It is
+a number; or a pair of numbers, the second for the last hidden layer; or a
+function that chooses either, such as `rigl_rl.networks.widths.matched_width`.
 
 A network seeds each initializer from its own seed and the layer's path: nothing
 depends on TensorFlow's global seed, or on the order of construction.
@@ -18,11 +18,15 @@ import gin
 import tensorflow as tf
 
 from rigl_rl.errors import UserError
+from rigl_rl.networks import widths
 from rigl_rl.sparsity import wrappers
 
-# A width, or a function that chooses one: it is given the network's parameter
-# count, as a function of the width.
-Width = Union[float, Callable[[Callable[[float], int]], float]]
+# A width, or a function that chooses one: it is given the network's kernel
+# shapes, as a function of the width.
+WidthOrRule = Union[
+    widths.Width,
+    Callable[[Callable[[widths.Width], widths.Shapes]], widths.Width],
+]
 
 
 class QNetwork(tf.keras.Model):
@@ -33,7 +37,8 @@ class QNetwork(tf.keras.Model):
 
   Attributes:
     num_actions: number of outputs; the width never scales it.
-    width: factor on the units of all other layers; a number once built.
+    width: factor on the units of all other layers, or a pair, the second for
+      the last hidden layer; no function any more once built.
     seed: decides all initial weights.
     state_shape: `(*observation, stack)`, without the batch; set once built.
   """
@@ -41,18 +46,20 @@ class QNetwork(tf.keras.Model):
   def __init__(
       self,
       num_actions: int,
-      width: Width,
+      width: WidthOrRule,
       weight_decay: float,
       weight_decay_factor: float,
       seed: int,
       name: str | None,
   ):
     super().__init__(name=name)
-    if not callable(width) and not _is_number(width, above=0):
-      raise UserError(
-          f'WIDTH ({type(self).__name__}.width) is {width!r}, but must be a '
-          'number above 0, or a function such as @matched_width.'
-      )
+    if not callable(width):
+      pair = widths.as_pair(width)
+      if len(pair) != 2 or not all(_is_number(w, above=0) for w in pair):
+        raise UserError(
+            f'WIDTH ({type(self).__name__}.width) is {width!r}, but must be a '
+            'number above 0, a pair of them, or @matched_width.'
+        )
     for binding, value in (
         ('weight_decay', weight_decay),
         ('weight_decay_factor', weight_decay_factor),
@@ -71,8 +78,8 @@ class QNetwork(tf.keras.Model):
     """Makes the layers for states of shape `input_shape[1:]`."""
     state_shape = self.state_shape = tuple(input_shape)[1:]
     if callable(self.width):
-      self.width = float(
-          self.width(lambda width: self.num_parameters(state_shape, width))
+      self.width = self.width(
+          lambda width: self.layer_shapes(state_shape, width)
       )
     self._make_layers()
     super().build(input_shape)
@@ -82,7 +89,7 @@ class QNetwork(tf.keras.Model):
     raise NotImplementedError
 
   def layer_shapes(
-      self, state_shape: Sequence[int], width: float | None = None
+      self, state_shape: Sequence[int], width: widths.Width | None = None
   ) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each kernel without making any layer.
 
@@ -96,16 +103,17 @@ class QNetwork(tf.keras.Model):
     """
     raise NotImplementedError
 
-  def num_parameters(
-      self, state_shape: Sequence[int], width: float | None = None
-  ) -> int:
-    """Returns the number of weights and biases, nothing masked."""
-    shapes = self.layer_shapes(state_shape, width).values()
-    return sum(math.prod(shape) + shape[-1] for shape in shapes)
+  def _scaled(
+      self, hidden_units: Sequence[int], width: widths.Width | None = None
+  ) -> list[int]:
+    """Returns the units of the hidden layers, scaled by the width."""
+    most, last = widths.as_pair(self.width if width is None else width)
+    factors = [most] * (len(hidden_units) - 1) + [last]
+    return [self._scale(n, w) for n, w in zip(hidden_units, factors)]
 
-  def _units(self, units: int, width: float | None = None) -> int:
-    """Scales a layer's units by the width, as the released code does."""
-    return math.ceil(units * (self.width if width is None else width))
+  def _scale(self, units: int, width: float) -> int:
+    """Scales one layer's units as the released code does."""
+    return math.ceil(units * width)
 
   def _dense(
       self,
@@ -170,7 +178,7 @@ class MLPQNetwork(QNetwork):
       self,
       num_actions: int,
       seed: int,
-      width: Width = 1.0,
+      width: WidthOrRule = 1.0,
       weight_decay: float = 0.0,
       weight_decay_factor: float = 1.0,
       hidden_units: Sequence[int] = (512, 512),
@@ -181,7 +189,8 @@ class MLPQNetwork(QNetwork):
     Args:
       num_actions: number of outputs.
       seed: int32 seed of all initial weights.
-      width: n hidden units become int(max(1, n · width)); > 0.
+      width: n hidden units become int(max(1, n · width)); > 0. See the module
+        for its other forms.
       weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
         biases), which the model's `losses` hold.
       weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
@@ -200,14 +209,14 @@ class MLPQNetwork(QNetwork):
     )
     self._hidden_layers = []
 
-  def _units(self, units, width=None):
-    return int(max(1, units * (self.width if width is None else width)))
+  def _scale(self, units, width):
+    return int(max(1, units * width))
 
   def layer_shapes(self, state_shape, width=None):
     shapes = {}
     fan_in = math.prod(state_shape)
-    for number, units in enumerate(self._hidden_units, start=1):
-      units = self._units(units, width)
+    hidden_units = self._scaled(self._hidden_units, width)
+    for number, units in enumerate(hidden_units, start=1):
       shapes[f'dense{number}'] = (fan_in, units)
       fan_in = units
     shapes['output'] = (fan_in, self.num_actions)
@@ -217,11 +226,13 @@ class MLPQNetwork(QNetwork):
     self._hidden_layers = [
         self._dense(
             f'dense{number}',
-            self._units(units),
+            units,
             activation='relu',
             kernel_initializer=_he_truncated_normal,
         )
-        for number, units in enumerate(self._hidden_units, start=1)
+        for number, units in enumerate(
+            self._scaled(self._hidden_units), start=1
+        )
     ]
     self._output_layer = self._dense(
         'output',
@@ -247,13 +258,14 @@ class NatureQNetwork(QNetwork):
   Pixels are scaled from 0…255 to 0…1.
   """
 
-  _CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+  _FILTERS = (32, 64, 64)
+  _WINDOWS_AND_STRIDES = ((8, 4), (4, 2), (3, 1))
 
   def __init__(
       self,
       num_actions: int,
       seed: int,
-      width: Width = 1.0,
+      width: WidthOrRule = 1.0,
       weight_decay: float = 0.0,
       weight_decay_factor: float = 0.5,
       dense_units: int = 512,
@@ -264,7 +276,8 @@ class NatureQNetwork(QNetwork):
     Args:
       num_actions: number of outputs.
       seed: int32 seed of all initial weights.
-      width: n units or filters become ⌈n · width⌉; > 0.
+      width: n units or filters become ⌈n · width⌉; > 0. See the module for its
+        other forms.
       weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
         biases), which the model's `losses` hold.
       weight_decay_factor: factor of that term; 0.5 as released for Atari.
@@ -284,30 +297,28 @@ class NatureQNetwork(QNetwork):
   def layer_shapes(self, state_shape, width=None):
     shapes = {}
     *image, channels = state_shape
-    for number, (filters, window, stride) in enumerate(
-        self._CONVOLUTIONS, start=1
+    *all_filters, units = self._scaled(
+        (*self._FILTERS, self._dense_units), width
+    )
+    for number, (filters, (window, stride)) in enumerate(
+        zip(all_filters, self._WINDOWS_AND_STRIDES), start=1
     ):
-      filters = self._units(filters, width)
       shapes[f'conv{number}'] = (window, window, channels, filters)
       image = [math.ceil(side / stride) for side in image]
       channels = filters
-    units = self._units(self._dense_units, width)
     shapes['dense1'] = (math.prod(image) * channels, units)
     shapes['output'] = (units, self.num_actions)
     return shapes
 
   def _make_layers(self):
+    *all_filters, units = self._scaled((*self._FILTERS, self._dense_units))
     self._convolutions = [
-        self._conv(
-            f'conv{number}', self._units(filters), window, stride, 'relu'
-        )
-        for number, (filters, window, stride) in enumerate(
-            self._CONVOLUTIONS, start=1
+        self._conv(f'conv{number}', filters, window, stride, 'relu')
+        for number, (filters, (window, stride)) in enumerate(
+            zip(all_filters, self._WINDOWS_AND_STRIDES), start=1
         )
     ]
-    self._dense_layer = self._dense(
-        'dense1', self._units(self._dense_units), activation='relu'
-    )
+    self._dense_layer = self._dense('dense1', units, activation='relu')
     self._output_layer = self._dense('output', self.num_actions)
 
   def call(self, state):
@@ -328,14 +339,14 @@ class ImpalaQNetwork(QNetwork):
   Pixels are scaled from 0…255 to 0…1.
   """
 
-  _STACKS = (32, 64, 64)
+  _FILTERS = (32, 64, 64)  # of each stack
   _BLOCKS = 2
 
   def __init__(
       self,
       num_actions: int,
       seed: int,
-      width: Width = 1.0,
+      width: WidthOrRule = 1.0,
       weight_decay: float = 0.0,
       weight_decay_factor: float = 0.5,
       dense_units: int = 512,
@@ -346,7 +357,8 @@ class ImpalaQNetwork(QNetwork):
     Args:
       num_actions: number of outputs.
       seed: int32 seed of all initial weights.
-      width: n units or filters become ⌈n · width⌉; > 0.
+      width: n units or filters become ⌈n · width⌉; > 0. See the module for its
+        other forms.
       weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
         biases), which the model's `losses` hold.
       weight_decay_factor: factor of that term; 0.5 as released for Atari.
@@ -367,8 +379,10 @@ class ImpalaQNetwork(QNetwork):
   def layer_shapes(self, state_shape, width=None):
     shapes = {}
     *image, channels = state_shape
-    for stack, filters in enumerate(self._STACKS, start=1):
-      filters = self._units(filters, width)
+    *all_filters, units = self._scaled(
+        (*self._FILTERS, self._dense_units), width
+    )
+    for stack, filters in enumerate(all_filters, start=1):
       shapes[f'stack{stack}/conv'] = (3, 3, channels, filters)
       for block in range(1, self._BLOCKS + 1):
         for conv in (1, 2):
@@ -376,19 +390,17 @@ class ImpalaQNetwork(QNetwork):
           shapes[path] = (3, 3, filters, filters)
       image = [math.ceil(side / 2) for side in image]
       channels = filters
-    units = self._units(self._dense_units, width)
     shapes['dense1'] = (math.prod(image) * channels, units)
     shapes['output'] = (units, self.num_actions)
     return shapes
 
   def _make_layers(self):
+    *all_filters, units = self._scaled((*self._FILTERS, self._dense_units))
     self._stacks = [
-        _Stack(f'stack{number}', self._units(filters), self._BLOCKS, self._conv)
-        for number, filters in enumerate(self._STACKS, start=1)
+        _Stack(f'stack{number}', filters, self._BLOCKS, self._conv)
+        for number, filters in enumerate(all_filters, start=1)
     ]
-    self._dense_layer = self._dense(
-        'dense1', self._units(self._dense_units), activation='relu'
-    )
+    self._dense_layer = self._dense('dense1', units, activation='relu')
     self._output_layer = self._dense('output', self.num_actions)
 
   def call(self, state):

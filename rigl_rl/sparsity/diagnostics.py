@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from rigl_rl.sparsity import wrappers
 
-# σ is held at this share of the gradients' root mean square or above it: float32
-# sums of a minibatch do not tell smaller ones from 0.
+# σ is held at this share of the gradients' root mean square or above: float32
+# sums over a minibatch do not tell smaller ones from 0.
 _SIGMA_FLOOR = 1e-3
 
 
@@ -128,7 +128,8 @@ def gradient_snr(
       continue
     if id(call.layer) in reached:
       raise ValueError(
-          f'gradient_snr: the loss calls layer {call.layer.name} more than once.'
+          f'gradient_snr: the loss calls layer {call.layer.name} more than '
+          'once.'
       )
     reached[id(call.layer)] = (call, delta)
 

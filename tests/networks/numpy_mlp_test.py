@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from rigl_rl.networks import numpy_mlp
-from rigl_rl.networks import q_networks
+from rigl_rl.networks import numpy_mlp, q_networks
 from rigl_rl.sparsity import wrappers
 
 

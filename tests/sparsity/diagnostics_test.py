@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 
 from rigl_rl.networks import q_networks
-from rigl_rl.sparsity import diagnostics
-from rigl_rl.sparsity import wrappers
+from rigl_rl.sparsity import diagnostics, wrappers
 
 
 def _jacobian_snr(loss_fn, variables):

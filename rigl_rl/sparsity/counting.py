@@ -1,0 +1,324 @@
+"""What a sparse network costs: parameters, FLOPs and memory.
+
+FLOPs are counted as Evci et al. (2020, appendix H) do: two, a multiplication
+and an addition, for each active weight, and in a convolution for each position
+of its output. Biases, activation functions, pooling, the loss and the optimizer
+are left out, and so is a target network's forward pass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from rigl_rl.sparsity import algorithms, distributions, schedules, wrappers
+
+_BYTES = 4  # of a float32 number
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCount:
+  """The size of one layer.
+
+  Attributes:
+    name: path of the layer.
+    kernel_shape: `(*window, in, out)`.
+    biases: number of biases, all active.
+    positions: positions of the output at which each weight is used: 1 in a
+      dense layer, height × width of the output in a convolution.
+    sparsity: share of zeros among the weights, in [0, 1); the target, which a
+      network that is being pruned reaches at the end.
+    active_weights: number of weights that are not masked.
+  """
+
+  name: str
+  kernel_shape: tuple[int, ...]
+  biases: int
+  positions: int
+  sparsity: float
+  active_weights: int
+
+  @property
+  def weights(self) -> int:
+    """Weights, inactive ones too."""
+    return math.prod(self.kernel_shape)
+
+  @property
+  def forward_flops(self) -> int:
+    """FLOPs of one example's forward pass; f_S of Evci et al."""
+    return 2 * self.active_weights * self.positions
+
+  @property
+  def dense_forward_flops(self) -> int:
+    """FLOPs of the forward pass if nothing were masked; f_D of Evci et al."""
+    return 2 * self.weights * self.positions
+
+  def with_sparsity(self, sparsity: float) -> LayerCount:
+    """Returns the same layer at another sparsity, in [0, 1)."""
+    zeros = distributions.num_zeros(self.weights, sparsity)
+    return dataclasses.replace(
+        self, sparsity=sparsity, active_weights=self.weights - zeros
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkCount:
+  """The size of a network.
+
+  Attributes:
+    layers: its layers, first layer first.
+  """
+
+  layers: tuple[LayerCount, ...]
+
+  @property
+  def weights(self) -> int:
+    """Weights, inactive ones too, without biases."""
+    return sum(layer.weights for layer in self.layers)
+
+  @property
+  def active_weights(self) -> int:
+    return sum(layer.active_weights for layer in self.layers)
+
+  @property
+  def biases(self) -> int:
+    return sum(layer.biases for layer in self.layers)
+
+  @property
+  def parameters(self) -> int:
+    """Active weights and biases: what the figures call parameters."""
+    return self.active_weights + self.biases
+
+  @property
+  def sparsity(self) -> float:
+    """Share of zeros among all weights."""
+    return 1 - self.active_weights / self.weights
+
+  @property
+  def forward_flops(self) -> int:
+    """FLOPs of one example's forward pass; f_S of Evci et al."""
+    return sum(layer.forward_flops for layer in self.layers)
+
+  @property
+  def dense_forward_flops(self) -> int:
+    """FLOPs of the forward pass if nothing were masked; f_D of Evci et al."""
+    return sum(layer.dense_forward_flops for layer in self.layers)
+
+  @property
+  def shapes(self) -> dict[str, tuple[int, ...]]:
+    """Kernel shape of each layer, by name, as distributions take them."""
+    return {layer.name: layer.kernel_shape for layer in self.layers}
+
+  def with_sparsities(self, sparsities: Mapping[str, float]) -> NetworkCount:
+    """Returns the same network with other layer sparsities.
+
+    Args:
+      sparsities: of layers, by name, as a distribution returns them; layers
+        that it does not name stay as they are.
+    """
+    return NetworkCount(
+        tuple(
+            layer.with_sparsity(sparsities.get(layer.name, layer.sparsity))
+            for layer in self.layers
+        )
+    )
+
+
+def count_network(
+    model: tf.keras.layers.Layer,
+    layers: Sequence[wrappers.SparseWrapper] = (),
+    current: bool = False,
+) -> NetworkCount:
+  """Counts a built network.
+
+  Args:
+    model: a built Keras model or TF-Agents network.
+    layers: what `sparsify` returned; needed only if the model was not built
+      from wrapped layers.
+    current: count the masks as they are now. By default active weights follow
+      from the target sparsity, floor(sparsity · weights) being zero: with
+      pruning, the end of training; with random counts (DS), their expectation.
+
+  Returns:
+    The sizes of all Dense, Conv1D and Conv2D layers.
+
+  Raises:
+    ValueError: if a convolution was built without a fixed image size.
+  """
+  wrapper_of = {id(wrapper.layer): wrapper for wrapper in layers}
+  counts = []
+  for name, layer in wrappers.named_layers(model).items():
+    wrapper = wrapper_of.get(id(layer), layer)
+    count = LayerCount(
+        name=name,
+        kernel_shape=tuple(wrapper.kernel.shape),
+        biases=0 if wrapper.bias is None else int(wrapper.bias.shape[0]),
+        positions=_positions(name, layer),
+        sparsity=0.0,
+        active_weights=wrapper.kernel.shape.num_elements(),
+    )
+    if isinstance(wrapper, wrappers.SparseWrapper):
+      count = count.with_sparsity(wrapper.sparsity)
+      if current:
+        count = dataclasses.replace(
+            count,
+            active_weights=int(np.count_nonzero(wrapper.mask.numpy())),
+        )
+    counts.append(count)
+  return NetworkCount(tuple(counts))
+
+
+def _positions(name: str, layer: tf.keras.layers.Layer) -> int:
+  """Positions of a layer's output at which each of its weights is used."""
+  if len(layer.kernel.shape) == 2:
+    return 1
+  output_shape = layer.compute_output_shape(
+      layer.get_build_config()['input_shape']
+  )
+  positions = tuple(output_shape)[1:-1]
+  if None in positions:
+    raise ValueError(
+        f'Layer {name} was built without a fixed image size: its output has '
+        f'the shape {tuple(output_shape)}.'
+    )
+  return math.prod(positions)
+
+
+def layer_training_flops(
+    layer: LayerCount,
+    algorithm: algorithms.SparseAlgorithm,
+    schedule: schedules.UpdateSchedule,
+    total_steps: int,
+) -> float:
+  """FLOPs by example of one gradient step, a mean over training.
+
+  A backward pass costs twice a forward pass, f_S sparse or f_D dense (Evci et
+  al., 2020, appendix H), so that the mean is
+
+  * dense: 3 f_D
+  * static, SET, DS, whatever needs no dense gradient: 3 f_S
+  * RigL, whatever needs a dense gradient every ΔT steps:
+    (3 f_S ΔT + 2 f_S + f_D) / (ΔT + 1)
+  * pruning, whatever has a `sparsity_at`: 3 f_D, times the mean over all steps
+    of the density in force.
+
+  Args:
+    layer: the layer at its target sparsity.
+    algorithm: what trains it.
+    schedule: when masks change.
+    total_steps: gradient steps of the whole training.
+
+  Returns:
+    FLOPs.
+  """
+  sparse, dense = layer.forward_flops, layer.dense_forward_flops
+  if layer.sparsity == 0 or isinstance(algorithm, algorithms.Dense):
+    return 3.0 * dense
+  if hasattr(algorithm, 'sparsity_at'):
+    bound = algorithm.bind(layer.sparsity, schedule)
+    return 3.0 * dense * mean_density(bound, schedule, total_steps)
+  if algorithm.needs_dense_gradient:
+    interval = schedule.interval
+    return (3.0 * sparse * interval + 2 * sparse + dense) / (interval + 1)
+  return 3.0 * sparse
+
+
+def training_flops(
+    network: NetworkCount,
+    algorithm: algorithms.SparseAlgorithm,
+    schedule: schedules.UpdateSchedule,
+    total_steps: int,
+) -> float:
+  """FLOPs by example of one gradient step; see `layer_training_flops`.
+
+  Times the batch size and `total_steps`, it is what the whole training costs.
+  """
+  return sum(
+      layer_training_flops(layer, algorithm, schedule, total_steps)
+      for layer in network.layers
+  )
+
+
+def mean_density(
+    algorithm: algorithms.SparseAlgorithm,
+    schedule: schedules.UpdateSchedule,
+    total_steps: int,
+) -> float:
+  """Mean over all gradient steps of a pruned layer's density.
+
+  Args:
+    algorithm: bound to a layer's sparsity and the schedule; `sparsity_at` gives
+      the sparsity that an update at a gradient step leads to.
+    schedule: when masks change; a mask is in force from the step after.
+    total_steps: gradient steps of the whole training.
+
+  Returns:
+    A number in (0, 1].
+  """
+  updates = np.arange(
+      schedule.begin_step + schedule.offset,
+      schedule.end_step + 1,
+      schedule.interval,
+  )
+  updates = np.union1d(updates, [schedule.end_step])
+  updates = updates[updates < total_steps]
+  densities = 1 - np.asarray(algorithm.sparsity_at(updates))
+  # Dense in the steps 0 to updates[0]; then until the next update's step.
+  starts = np.concatenate([[0], updates + 1, [total_steps]])
+  return float(
+      np.diff(starts) @ np.concatenate([[1.0], densities]) / total_steps
+  )
+
+
+def actor_critic_training_flops(
+    actor_weights: int,
+    critic_weights: int,
+    batch_size: int,
+    steps: int,
+    actor_period: int = 2,
+) -> float:
+  """FLOPs of a whole training as Sokar et al. (2022) count them.
+
+    3 · 2 · (critic weights + actor weights / actor period) · batch · steps
+
+  Their dense TD3 on HalfCheetah comes to 1.0744e14: steps are all 1 M
+  environment steps, the 25,000 random ones before training too.
+
+  Args:
+    actor_weights: active weights of the actor, without biases.
+    critic_weights: active weights of all online critics together.
+    batch_size: examples in a minibatch.
+    steps: environment steps, with one critic step each.
+    actor_period: critic steps to one actor step.
+
+  Returns:
+    FLOPs.
+  """
+  weights = critic_weights + actor_weights / actor_period
+  return 6.0 * weights * batch_size * steps
+
+
+def memory_bytes(
+    network: NetworkCount, slots: int = 2, simulated: bool = False
+) -> int:
+  """Memory of parameters and optimizer slots, as float32.
+
+  Args:
+    network: the network's size.
+    slots: slots of the optimizer by parameter; 2 with Adam.
+    simulated: as masks simulate sparsity, with every weight stored, and a mask.
+      By default what active weights need, without the indices that say which
+      they are.
+
+  Returns:
+    Bytes.
+  """
+  if simulated:
+    stored = network.weights * (2 + slots) + network.biases * (1 + slots)
+  else:
+    stored = network.parameters * (1 + slots)
+  return _BYTES * stored
