@@ -35,6 +35,10 @@ _INSTALL_REQUIRES = [
   'pandas>=2.0,<4',
   # The learning curve of a run and the figures.
   'matplotlib>=3.7,<4',
+  # Draws and resizes frames; 4.12 and later need NumPy 2.
+  'opencv-python>=4.5,<4.12',
+  # Logging, as both frameworks do it.
+  'absl-py>=1.0',
   # The progress bar.
   'tqdm>=4.64,<5',
   # TensorBoard 2.15 imports pkg_resources, which setuptools 81 drops; 80
@@ -74,7 +78,7 @@ setuptools.setup(
   license_files=['LICENSE'],
   python_requires='>=3.9,<3.12',
   packages=setuptools.find_packages(
-    include=['rigl_rl', 'rigl_rl.*', 'launch', 'gin_configs']
+    include=['rigl_rl', 'rigl_rl.*', 'launch', 'launch.*', 'gin_configs']
   ),
   package_data={'gin_configs': ['*.gin', '**/*.gin']},
   install_requires=_INSTALL_REQUIRES,
