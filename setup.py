@@ -35,7 +35,7 @@ _INSTALL_REQUIRES = [
   'pandas>=2.0,<4',
   # The learning curve of a run and the figures.
   'matplotlib>=3.7,<4',
-  # Draws and resizes frames; 4.12 and later need NumPy 2.
+  # Stacks and resizes frames; 4.12 and later need NumPy 2.
   'opencv-python>=4.5,<4.12',
   # Logging, as both frameworks do it.
   'absl-py>=1.0',
