@@ -57,9 +57,18 @@ def run(command: Callable[[], None]) -> int:
     command()
   except UserError as error:
     # gin adds lines that say where it was called from.
-    print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
-    return 2
+    return _fail(error)
+  except RuntimeError as error:
+    # Of gin, where a file is given that is not all of a run.
+    if not str(error).startswith('Required bindings'):
+      raise
+    return _fail(error)
   except KeyboardInterrupt:
     print('\ninterrupted', file=sys.stderr)
     return 130
   return 0
+
+
+def _fail(error: Exception) -> int:
+  print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
+  return 2

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import re
 import sys
+import tokenize
 from typing import IO, Collection, Sequence
 
 
@@ -109,6 +111,8 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
   if '' not in sys.path and os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
   files = [config_path(name) for name in gin_files]
+  for binding in gin_bindings:
+    _check_syntax(binding)
   try:
     gin.parse_config_files_and_bindings(files, list(gin_bindings))
   except (
@@ -120,6 +124,24 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
       bound=re.findall(r'^(\w+) = ', config, re.MULTILINE),
       used=set(re.findall(r'%(\w+)', config)),
   )
+
+
+def _check_syntax(binding: str) -> None:
+  """Raises UserError unless the text is one binding, such as 'A.b = 1'."""
+  name, equals, _ = binding.partition('=')
+  try:
+    if not name.strip() or not equals:
+      raise SyntaxError
+    list(
+        gin.config_parser.ConfigParser(
+            binding, gin.config.ParserDelegate(skip_unknown=True)
+        )
+    )
+  except (SyntaxError, ValueError, tokenize.TokenError) as error:
+    raise errors.UserError(
+        f'--gin_bindings={binding!r} cannot be parsed: it must read '
+        "'name = value', the value a Python literal, @reference or %macro."
+    ) from error
 
 
 def _one_line(error: Exception) -> str:
@@ -134,15 +156,26 @@ def _one_line(error: Exception) -> str:
   if unknown:
     name = unknown.group(1).split('/')[-1]
     message += _did_you_mean(name, _configurables())
-  parameter = re.search(r"parameter named '([^']+)'", message)
+  parameter = re.search(
+      r"'([^']+)' doesn't have a parameter named '([^']+)'", message
+  )
   if parameter:
-    message += '.'
+    configurable, name = parameter.groups()
+    known = _parameters(configurable)
+    message += f' Its parameters are {", ".join(known)}.'
+    message += _did_you_mean(name, known)
   return message
+
+
+def _parameters(configurable: str) -> list[str]:
+  wrapped = gin.config._REGISTRY.get_match(configurable).wrapped
+  names = list(inspect.signature(wrapped).parameters)
+  return [name for name in names if name != 'self']
 
 
 def _configurables() -> list[str]:
   """Names of everything that can be bound, without modules."""
-  selectors = gin.config._REGISTRY.all_selectors()
+  selectors = (selector for selector, _ in gin.config._REGISTRY.items())
   return sorted({selector.rsplit('.')[-1] for selector in selectors})
 
 

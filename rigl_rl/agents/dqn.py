@@ -14,10 +14,11 @@ from rigl_rl import seeding
 from rigl_rl.agents import losses
 from rigl_rl.agents import optimizers
 from rigl_rl.errors import UserError
-#TMP from rigl_rl.networks import numpy_mlp
+from rigl_rl.networks import numpy_mlp
 from rigl_rl.networks import q_networks
 from rigl_rl.replay import circular_buffer
-#TMP from rigl_rl.sparsity import diagnostics
+from rigl_rl.sparsity import counting
+from rigl_rl.sparsity import diagnostics
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 from rigl_rl.sparsity import wrappers
 
@@ -165,10 +166,13 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
         seed=seeding.stream_seed(seed, 'replay'),
     )
 
+    self._total_gradient_steps = (
+        train_steps - min_replay_history
+    ) // update_period
     self.optimizer = sparse_optimizer.make_sparse_optimizer(
         optimizer(),
         self.layers,
-        total_steps=(train_steps - min_replay_history) // update_period,
+        self._total_gradient_steps,
         seed=seeding.stream_seed(seed, 'growth'),
     )
     self.optimizer.create_slots(self.online.trainable_variables)
@@ -194,7 +198,18 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     # Q-values of `state`, where the train step has just computed them.
     self._q_values = None
     self._q_function = tf.function(self.online)
-    self._train_function = tf.function(self._train)
+    # A concrete function: dispatch by argument types would take a tenth of a
+    # train step on a small network.
+    state_shape = self.online.state_shape
+    states = tf.TensorSpec((batch_size, *state_shape), self.observation_dtype)
+    self._train_function = tf.function(self._train).get_concrete_function(
+        states,
+        tf.TensorSpec((batch_size,), tf.int32),
+        tf.TensorSpec((batch_size,), tf.float32),
+        states,
+        tf.TensorSpec((batch_size,), tf.uint8),
+        tf.TensorSpec((1, *state_shape), self.observation_dtype),
+    )
 
   def _bellman_loss(self, states, actions, rewards, next_states, terminals):
     """Loss per example, of shape (batch,)."""
@@ -225,7 +240,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       if self.training_steps % self.update_period == 0:
         self._batch = self._sample_batch()
         self._loss_value, self._q_values = self._train_function(
-            *self._batch, self.state
+            *self._batch, tf.constant(self.state)
         )
       if self.training_steps % self.target_update_period == 0:
         self._sync_target()
@@ -233,10 +248,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
         self._write_summaries()
     self.training_steps += 1
 
-  def _sample_batch(self) -> tuple[np.ndarray, ...]:
+  def _sample_batch(self) -> tuple[tf.Tensor, ...]:
     batch = self._replay.sample_transition_batch()
     states, actions, rewards, next_states, _, _, terminals, _ = batch
-    return states, actions, rewards, next_states, terminals
+    arrays = states, actions, rewards, next_states, terminals
+    return tuple(tf.constant(array) for array in arrays)
 
   def _sync_target(self) -> None:
     """Copies weights and masks to the target network."""
@@ -273,7 +289,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
     It holds the weights of this moment.
     """
-    q_values = self._q_function
+    if isinstance(self.online, q_networks.MLPQNetwork):
+      q_values = numpy_mlp.NumpyMLP(numpy_mlp.read_weights(self.online))
+    else:
+      q_values = self._q_function
     return lambda states: np.argmax(np.asarray(q_values(states)), axis=1)
 
   def end_episode(self, reward: float, terminal: bool = True) -> None:
@@ -335,21 +354,46 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
         lambda: self._bellman_loss(*self._batch), self.layers
     )
 
-  def describe(self):
-    return {}
+  def describe(self) -> dict[str, Any]:
+    """Returns the network's size and cost, for summary.json."""
+    network = counting.count_network(self.online, self.layers, current=True)
+    updater = self.optimizer.mask_updater
+    return {
+        'algorithm': type(self.layers[0].algorithm).__name__,
+        'sparsity': network.sparsity,
+        'parameters': network.parameters,
+        'forward_flops': network.forward_flops,
+        'training_flops': counting.training_flops(
+            network,
+            self.layers[0].algorithm,
+            updater.schedule,
+            self._total_gradient_steps,
+        ),
+        'gradient_steps': int(self.optimizer.step),
+        'layers': {
+            layer.name: {
+                'kernel': list(layer.kernel_shape),
+                'sparsity': layer.sparsity,
+                'active_weights': layer.active_weights,
+            }
+            for layer in network.layers
+        },
+    }
+
+  @property
+  def replay(self) -> circular_buffer.ReplayBuffer:
+    return self._replay
 
   @property
   def title(self) -> str:
     """The method in words: 'RigL at 90 % sparsity'."""
-    algorithm = self.layers[0].algorithm
-    if not any(layer.sparsity for layer in self.layers):
-      return type(algorithm).__name__
-    size = sum(layer.kernel.shape.num_elements() for layer in self.layers)
+    name = type(self.layers[0].algorithm).__name__
+    sizes = [layer.kernel.shape.num_elements() for layer in self.layers]
     zeros = sum(
-        layer.sparsity * layer.kernel.shape.num_elements()
-        for layer in self.layers
+        size * layer.sparsity for size, layer in zip(sizes, self.layers)
     )
-    return f'{type(algorithm).__name__} at {100 * zeros / size:.3g} % sparsity'
+    share = zeros / sum(sizes)
+    return f'{name} at {100 * share:.3g} % sparsity' if share else name
 
   def bundle_and_checkpoint(
       self, checkpoint_dir: str, iteration_number: int

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
+from rigl_rl.errors import UserError
+
 
 @gin.configurable
 def adam(
@@ -17,5 +19,11 @@ def adam(
   Args:
     learning_rate: step size, > 0.
     epsilon: added to the root of the second moment, > 0.
+
+  Raises:
+    UserError: if an argument is not above 0.
   """
+  for name, value in (('learning_rate', learning_rate), ('epsilon', epsilon)):
+    if not isinstance(value, (int, float)) or not value > 0:
+      raise UserError(f'adam.{name} is {value!r}, but must be a number above 0.')
   return tf.keras.optimizers.legacy.Adam(learning_rate, epsilon=epsilon)

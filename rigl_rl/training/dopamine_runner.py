@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import time
 from typing import Any, Callable
 
@@ -20,6 +21,9 @@ from rigl_rl.training import checkpointing
 from rigl_rl.training import evaluation
 from rigl_rl.training import progress
 from rigl_rl.training import run_directory as run_directory_lib
+
+# One to fall back to, should the newest be torn.
+_CHECKPOINTS_KEPT = 2
 
 
 @gin.configurable(denylist=['run_directory', 'seed', 'train_steps'])
@@ -131,10 +135,14 @@ class DopamineRunner(run_experiment.Runner):
   def _initialize_checkpointer_and_maybe_resume(self, checkpoint_file_prefix):
     del checkpoint_file_prefix
     self._checkpointer = checkpointing.Checkpointer(
-        self._run_directory.checkpoints
+        self._run_directory.checkpoints, keep=_CHECKPOINTS_KEPT
     )
     self._start_iteration = 0
+    # Those of the checkpoints that are kept.
+    self._replay_manifests = collections.deque(maxlen=_CHECKPOINTS_KEPT)
     self._checkpointer.load_latest(accept=self._resume)
+    # Built now, so that a mistake is told before time is spent.
+    self._evaluation_environment(seed=0, episode=0).close()
 
   def _resume(self, state: dict[str, Any]) -> None:
     """Goes on from a checkpoint; ValueError if it cannot be used."""
@@ -143,6 +151,7 @@ class DopamineRunner(run_experiment.Runner):
     )
     self._environment.set_state(state['environment'])
     self._run_directory.set_state(state['run_directory'])
+    self._replay_manifests.append(state['agent']['replay'])
     self._steps_done = state['steps_done']
     self._start_iteration = state['iteration'] + 1
 
@@ -166,6 +175,8 @@ class DopamineRunner(run_experiment.Runner):
             'iteration': iteration,
         },
     )
+    self._replay_manifests.append(agent_state['replay'])
+    self._agent.replay.delete_unused(replay_directory, self._replay_manifests)
 
   def run_experiment(self) -> None:
     """Trains to the end, or on from where the last checkpoint was."""
@@ -218,7 +229,8 @@ class DopamineRunner(run_experiment.Runner):
   def _run_one_step(self, action):
     if not self._agent.eval_mode:
       self._steps_done += 1
-      self._progress.step()
+      if self._progress is not None:
+        self._progress.step()
     return super()._run_one_step(action)
 
   def _end_episode(self, reward, terminal=True):
@@ -227,23 +239,13 @@ class DopamineRunner(run_experiment.Runner):
 
   def _evaluate(self, seed: int) -> np.ndarray:
     """Returns the undiscounted return of each episode of an evaluation."""
-
-    def environment(episode: int):
-      created = self._create_environment(
-          seed=seeding.stream_seed(seed, 'environment', episode)
-      )
-      if not self._evaluation_noise:
-        return created
-      return noise.ObservationNoise(
-          created,
-          seed=seeding.stream_seed(seed, 'noise', episode),
-          sigma=self._evaluation_noise,
-      )
-
     if self._evaluation_episodes is not None:
       return evaluation.evaluate_episodes(
           self._agent.greedy_policy(),
-          [environment(i) for i in range(self._evaluation_episodes)],
+          [
+              self._evaluation_environment(seed, episode)
+              for episode in range(self._evaluation_episodes)
+          ],
           self._agent.online.state_shape,
           self._agent.epsilon_eval,
           seeding.generator(seed, 'exploration'),
@@ -251,7 +253,7 @@ class DopamineRunner(run_experiment.Runner):
       )
     statistics = iteration_statistics.IterationStatistics()
     training_environment = self._environment
-    self._environment = environment(0)
+    self._environment = self._evaluation_environment(seed, episode=0)
     self._agent.begin_evaluation(seed)
     try:
       self._run_eval_phase(statistics)
@@ -260,6 +262,18 @@ class DopamineRunner(run_experiment.Runner):
       self._environment.close()
       self._environment = training_environment
     return np.array(statistics.data_lists['eval_episode_returns'])
+
+  def _evaluation_environment(self, seed: int, episode: int):
+    environment = self._create_environment(
+        seed=seeding.stream_seed(seed, 'environment', episode)
+    )
+    if not self._evaluation_noise:
+      return environment
+    return noise.ObservationNoise(
+        environment,
+        seed=seeding.stream_seed(seed, 'noise', episode),
+        sigma=self._evaluation_noise,
+    )
 
   @property
   def title(self) -> str:

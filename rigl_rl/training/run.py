@@ -44,7 +44,8 @@ def train(
         '1.'
     )
   run_directory = run_directory_lib.RunDirectory(base_dir)
-  resumed = run_directory.prepare(gin.config_str())
+  config = gin.config_str()
+  resumed = run_directory.check(config)
   if run_directory.finished:
     summary = run_directory.read_summary()
     print(
@@ -54,8 +55,12 @@ def train(
     return summary
 
   built = runner(run_directory, seed=seed, train_steps=train_steps)
+  # Not before all is built: a mistake must not leave a config behind.
+  run_directory.prepare(config)
   run_directory.write_operative_config(gin.operative_config_str())
-  print(f'{built.title} on {task}, {train_steps:,} steps, seed {seed}: {base_dir}')
+  print(
+      f'{built.title} on {task}, {train_steps:,} steps, seed {seed}: {base_dir}'
+  )
   evaluations = run_directory.evaluations
   if resumed and evaluations:
     print(f'Continues at step {evaluations[-1]["step"]:,}.')

@@ -336,8 +336,8 @@ class RunDirectory:
     """Path for TensorBoard events."""
     return self.path(_EVENTS)
 
-  def prepare(self, config: str, ignore: Collection[str] = ()) -> bool:
-    """Makes the directory ready for a run of `config`, before training.
+  def check(self, config: str, ignore: Collection[str] = ()) -> bool:
+    """Tells whether a run of `config` may be here; changes nothing.
 
     Args:
       config: the complete gin config as parsed: `gin.config_str()`.
@@ -373,10 +373,18 @@ class RunDirectory:
           f'--base_dir is {self._base_dir!r}, which holds a run of another '
           f'config: {shown}; give another --base_dir'
         )
-    self._clean()
-    if existing is None:
-      files.write_file(self.path(_CONFIG), config)
     return existing is not None
+
+  def prepare(self, config: str, ignore: Collection[str] = ()) -> bool:
+    """Makes the directory ready for a run of `config`, before training.
+
+    Takes and returns what `check` does, and raises the same errors.
+    """
+    resumed = self.check(config, ignore)
+    self._clean()
+    if not resumed:
+      files.write_file(self.path(_CONFIG), config)
+    return resumed
 
   def _check_writable(self) -> None:
     # Written for real: permission bits do not tell of read-only or full file

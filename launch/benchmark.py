@@ -1,0 +1,137 @@
+"""Measures training speed, in environment steps per second, as ratios.
+
+  python -m launch.benchmark dqn --task=CartPole-v0 --rounds=5
+
+Each contender trains in a process of its own. They take turns, so that a
+machine whose speed drifts is equally fast for all of them: compare the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import statistics
+import subprocess
+import sys
+import time
+from typing import Sequence
+
+from launch import command_line
+from rigl_rl.errors import UserError
+
+SUBJECTS = ('dqn',)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command; returns its exit code."""
+  argv = list(sys.argv[1:] if argv is None else argv)
+  parser = argparse.ArgumentParser(
+      prog='python -m launch.benchmark',
+      description=__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  subjects = parser.add_subparsers(dest='subject', required=True)
+  for name in SUBJECTS:
+    subject = subjects.add_parser(name)
+    importlib.import_module(f'launch.benchmarks.{name}').add_arguments(subject)
+    subject.add_argument(
+        '--rounds', type=int, default=5, help='turns of each (default: 5)'
+    )
+    subject.add_argument(
+        '--seconds', type=float, default=5.0,
+        help='length of a turn, about (default: 5)',
+    )
+    subject.add_argument(
+        '--contenders', default=None,
+        help='names, separated by commas (default: all)',
+    )
+    subject.add_argument('--worker', default=None, help=argparse.SUPPRESS)
+    command_line.add_thread_arguments(subject)
+  arguments = parser.parse_args(argv)
+  if arguments.worker:
+    return command_line.run(lambda: _work(arguments))
+  return command_line.run(lambda: _compare(arguments, argv))
+
+
+def _work(arguments: argparse.Namespace) -> None:
+  """Trains as many steps as each line of stdin says; prints steps and time."""
+  command_line.start_tensorflow(arguments)
+  subject = importlib.import_module(f'launch.benchmarks.{arguments.subject}')
+  train = subject.make(arguments.worker, arguments)
+  for line in sys.stdin:
+    begin = time.perf_counter()
+    steps = train(int(line))
+    print(f'turn {steps} {time.perf_counter() - begin}', flush=True)
+
+
+class _Worker:
+  """A contender in a process of its own."""
+
+  def __init__(self, contender: str, argv: list[str]):
+    self._process = subprocess.Popen(
+        [
+            sys.executable, '-m', 'launch.benchmark', *argv,
+            f'--worker={contender}',
+        ],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )
+
+  def train(self, steps: int) -> float:
+    """Trains some steps; returns environment steps per second."""
+    self._process.stdin.write(f'{steps}\n')
+    self._process.stdin.flush()
+    for line in self._process.stdout:
+      if line.startswith('turn '):
+        _, done, seconds = line.split()
+        return int(done) / float(seconds)
+    raise UserError(f'--worker ended with code {self._process.wait()}.')
+
+  def close(self) -> None:
+    self._process.stdin.close()
+    self._process.wait()
+
+
+def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
+  subject = importlib.import_module(f'launch.benchmarks.{arguments.subject}')
+  names = subject.CONTENDERS
+  if arguments.contenders is not None:
+    names = tuple(arguments.contenders.split(','))
+    unknown = set(names) - set(subject.CONTENDERS)
+    if unknown:
+      raise UserError(
+          f'--contenders names {", ".join(sorted(unknown))}, but allowed are '
+          f'{", ".join(subject.CONTENDERS)}.'
+      )
+  workers = {name: _Worker(name, argv) for name in names}
+  try:
+    # The first turn fills the replay buffer and traces; the second sets how
+    # many steps fill a turn.
+    for worker in workers.values():
+      worker.train(1000)
+    steps = {
+        name: max(200, int(worker.train(500) * arguments.seconds))
+        for name, worker in workers.items()
+    }
+    rates = {name: [] for name in names}
+    for turn in range(arguments.rounds):
+      for name in names if turn % 2 == 0 else names[::-1]:
+        rates[name].append(workers[name].train(steps[name]))
+  finally:
+    for worker in workers.values():
+      worker.close()
+  _print_table(rates, subject.REFERENCE if subject.REFERENCE in names else names[0])
+
+
+def _print_table(rates: dict[str, list[float]], reference: str) -> None:
+  print(f'{"":12}{"steps/s":>10}{"min":>8}{"max":>8}   ratio to {reference}')
+  for name, values in rates.items():
+    ratios = [a / b for a, b in zip(values, rates[reference])]
+    print(
+        f'{name:12}{statistics.median(values):10.0f}{min(values):8.0f}'
+        f'{max(values):8.0f}   {statistics.median(ratios):.3f} '
+        f'({min(ratios):.3f} to {max(ratios):.3f})'
+    )
+
+
+if __name__ == '__main__':
+  sys.exit(main())
