@@ -296,7 +296,7 @@ class NatureQNetwork(QNetwork):
 
   def layer_shapes(self, state_shape, width=None):
     shapes = {}
-    *image, channels = state_shape
+    *image, channels = _image_shape(state_shape)
     *all_filters, units = self._scaled(
         (*self._FILTERS, self._dense_units), width
     )
@@ -322,8 +322,8 @@ class NatureQNetwork(QNetwork):
     self._output_layer = self._dense('output', self.num_actions)
 
   def call(self, state):
-    """Maps images `(batch, height, width, stack)` of 0…255 to Q-values."""
-    x = tf.cast(state, tf.float32) / 255.0
+    """Maps images `(batch, height, width, ..., stack)` to Q-values."""
+    x = _to_images(state)
     for layer in self._convolutions:
       x = layer(x)
     return self._output_layer(self._dense_layer(_flatten(x)))
@@ -378,7 +378,7 @@ class ImpalaQNetwork(QNetwork):
 
   def layer_shapes(self, state_shape, width=None):
     shapes = {}
-    *image, channels = state_shape
+    *image, channels = _image_shape(state_shape)
     *all_filters, units = self._scaled(
         (*self._FILTERS, self._dense_units), width
     )
@@ -404,8 +404,8 @@ class ImpalaQNetwork(QNetwork):
     self._output_layer = self._dense('output', self.num_actions)
 
   def call(self, state):
-    """Maps images `(batch, height, width, stack)` of 0…255 to Q-values."""
-    x = tf.cast(state, tf.float32) / 255.0
+    """Maps images `(batch, height, width, ..., stack)` to Q-values."""
+    x = _to_images(state)
     for stack in self._stacks:
       x = stack(x)
     x = _flatten(tf.nn.relu(x))
@@ -479,6 +479,19 @@ def _he_truncated_normal(seed: int) -> tf.keras.initializers.Initializer:
 
 def _small_uniform(seed: int) -> tf.keras.initializers.Initializer:
   return tf.keras.initializers.RandomUniform(-0.03, 0.03, seed=seed)
+
+
+def _image_shape(state_shape: Sequence[int]) -> tuple[int, int, int]:
+  """Height, width and channels; what follows the width are all channels."""
+  height, width, *channels = state_shape
+  return height, width, math.prod(channels)
+
+
+def _to_images(state: tf.Tensor) -> tf.Tensor:
+  """Images of 0…1, from pixels of 0…255: ALE's have a channel and a stack."""
+  # Left as it is, Keras would take a fifth dimension for a second batch.
+  images = tf.reshape(state, (-1, *_image_shape(state.shape[1:])))
+  return tf.cast(images, tf.float32) / 255.0
 
 
 def _flatten(x: tf.Tensor) -> tf.Tensor:

@@ -138,6 +138,22 @@ def test_pixels_are_scaled():
   np.testing.assert_allclose(model(states), x, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize('case', SMALL_NETWORKS[1:])
+def test_an_image_may_have_channels_beside_the_stack(case):
+  network, (height, width), stack_size, num_actions = case
+  plain = _build(*case)
+  channel = _build(network, (height, width, 1), stack_size, num_actions)
+  states = np.random.default_rng(0).integers(0, 256, (3, height, width, 4))
+  assert plain.layer_shapes((height, width, 4)) == channel.layer_shapes(
+      (height, width, 1, 4)
+  )
+  np.testing.assert_array_equal(
+      plain(states), channel(states[:, :, :, np.newaxis])
+  )
+  colors = _build(network, (height, width, 3), stack_size, num_actions)
+  assert list(_shapes(colors).values())[0][2] == 12
+
+
 def test_impala_block_is_residual():
   model = _build(*SMALL_NETWORKS[2])
   for path, layer in wrappers.named_layers(model).items():

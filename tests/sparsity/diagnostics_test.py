@@ -18,34 +18,36 @@ def _jacobian_snr(loss_fn, variables):
     sigma = gradients.std(axis=0)
     mean = np.abs(gradients.mean(axis=0))
     ratios.append(
-        np.divide(mean, sigma, out=np.zeros_like(mean), where=sigma > 0)
+      np.divide(mean, sigma, out=np.zeros_like(mean), where=sigma > 0)
     )
   return np.concatenate([r.ravel() for r in ratios]).mean()
 
 
 def _sparse_mlp():
   model = q_networks.build_q_network(
-      lambda **kwargs: q_networks.MLPQNetwork(hidden_units=(8, 6), **kwargs),
-      num_actions=3,
-      observation_shape=(5,),
-      stack_size=1,
-      seed=1,
+    lambda **kwargs: q_networks.MLPQNetwork(hidden_units=(8, 6), **kwargs),
+    num_actions=3,
+    observation_shape=(5,),
+    stack_size=1,
+    seed=1,
   )
   layers = wrappers.sparsify(model, sparsity=0.5, seed=2)
   return model, layers
 
 
 def _small_conv_net():
-  model = tf.keras.Sequential([
+  model = tf.keras.Sequential(
+    [
       wrappers.SparseWrapper(
-          tf.keras.layers.Conv2D(
-              4, 3, strides=2, padding='same', activation='relu', name='conv'
-          )
+        tf.keras.layers.Conv2D(
+          4, 3, strides=2, padding='same', activation='relu', name='conv'
+        )
       ),
       tf.keras.layers.Conv2D(3, 2, use_bias=False, name='bare'),
       tf.keras.layers.Flatten(),
       tf.keras.layers.Dense(2, name='output'),
-  ])
+    ]
+  )
   model(tf.zeros((1, 8, 7, 2)))
   return model
 
@@ -93,21 +95,23 @@ def test_snr_equals_jacobian_on_convolutions_wrapped_and_bare():
 
 @pytest.mark.parametrize('padding', ['valid', 'causal'])
 def test_snr_equals_jacobian_on_sequences(padding):
-  model = tf.keras.Sequential([
+  model = tf.keras.Sequential(
+    [
       tf.keras.layers.Conv1D(
-          4, 3, padding=padding, activation='tanh', name='conv'
+        4, 3, padding=padding, activation='tanh', name='conv'
       ),
       tf.keras.layers.Dense(3, name='by_position'),
       tf.keras.layers.Flatten(),
       tf.keras.layers.Dense(2, name='output'),
-  ])
+    ]
+  )
   loss_fn = _losses(model, _states(5, 6, 2))
   loss_fn()
   layers = list(wrappers.named_layers(model).values())
   np.testing.assert_allclose(
-      diagnostics.gradient_snr(loss_fn, layers),
-      _jacobian_snr(loss_fn, model.trainable_variables),
-      rtol=1e-4,
+    diagnostics.gradient_snr(loss_fn, layers),
+    _jacobian_snr(loss_fn, model.trainable_variables),
+    rtol=1e-4,
   )
 
 
@@ -140,8 +144,8 @@ def test_snr_passes_over_calls_without_gradient():
     return loss_fn()
 
   np.testing.assert_allclose(
-      diagnostics.gradient_snr(loss_with_target, layers),
-      diagnostics.gradient_snr(loss_fn, layers),
+    diagnostics.gradient_snr(loss_with_target, layers),
+    diagnostics.gradient_snr(loss_fn, layers),
   )
 
 
@@ -152,8 +156,8 @@ def test_snr_refuses_what_it_cannot_count():
     diagnostics.gradient_snr(lambda: loss_fn() + loss_fn(), layers)
   with pytest.raises(ValueError, match='no gradient in layer output'):
     diagnostics.gradient_snr(
-        lambda: tf.reduce_sum(layers[0](_states(4, 5)), axis=1),
-        [layers[0], layers[2]],
+      lambda: tf.reduce_sum(layers[0](_states(4, 5)), axis=1),
+      [layers[0], layers[2]],
     )
 
 
@@ -170,7 +174,7 @@ def test_record_layers_leaves_results_and_layers_alone():
   first = calls[0]
   assert np.min(first.pre_activation) < 0
   np.testing.assert_array_equal(
-      np.maximum(first.pre_activation, 0), first.activation
+    np.maximum(first.pre_activation, 0), first.activation
   )
   np.testing.assert_array_equal(calls[1].inputs, first.activation)
   assert 'call' not in vars(layers[0].layer)
@@ -200,8 +204,6 @@ def test_dormant_share_by_hand():
   # By channel: 1 and 1.
   second = tf.ones((2, 3, 3, 2))
   np.testing.assert_allclose(diagnostics.dormant_share([first]), 2 / 4)
-  np.testing.assert_allclose(
-      diagnostics.dormant_share([first], tau=0.0), 1 / 4
-  )
+  np.testing.assert_allclose(diagnostics.dormant_share([first], tau=0.0), 1 / 4)
   np.testing.assert_allclose(diagnostics.dormant_share([first, second]), 2 / 6)
   np.testing.assert_allclose(diagnostics.dormant_share([tf.zeros((2, 3))]), 1)
