@@ -20,6 +20,11 @@ MASKABLE_LAYERS = (
     tf.keras.layers.Conv1D,
     tf.keras.layers.Conv2D,
 )
+# Keras derives them from the above, but their kernels are `(..., out, in)`.
+_TRANSPOSED_LAYERS = (
+    tf.keras.layers.Conv1DTranspose,
+    tf.keras.layers.Conv2DTranspose,
+)
 
 
 class SparseWrapper(tf.keras.layers.Layer):
@@ -59,7 +64,7 @@ class SparseWrapper(tf.keras.layers.Layer):
     Raises:
       UserError: if the layer cannot be masked, or sparsity is out of range.
     """
-    if not isinstance(layer, MASKABLE_LAYERS):
+    if not _is_maskable(layer):
       raise UserError(
           f'SparseWrapper.layer is a {type(layer).__name__}, but must be a '
           'Dense, Conv1D or Conv2D layer.'
@@ -143,6 +148,12 @@ class SparseWrapper(tf.keras.layers.Layer):
     return cls(layer, name=config['name'])
 
 
+def _is_maskable(layer: tf.keras.layers.Layer) -> bool:
+  return isinstance(layer, MASKABLE_LAYERS) and not isinstance(
+      layer, _TRANSPOSED_LAYERS
+  )
+
+
 def named_layers(
     model: tf.keras.layers.Layer,
 ) -> dict[str, tf.keras.layers.Layer]:
@@ -172,7 +183,7 @@ def named_layers(
 def _walk(
     layer: tf.keras.layers.Layer, path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], tf.keras.layers.Layer]]:
-  if isinstance(layer, (SparseWrapper,) + MASKABLE_LAYERS):
+  if isinstance(layer, SparseWrapper) or _is_maskable(layer):
     yield path, layer
     return
   for child in layer._flatten_layers(recursive=False, include_self=False):

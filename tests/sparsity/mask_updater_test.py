@@ -1,0 +1,111 @@
+"""MaskUpdater: which layers, when, with which seeds."""
+
+import numpy as np
+import tensorflow as tf
+
+from rigl_rl.sparsity import (
+  algorithms,
+  distributions,
+  mask_updater,
+  schedules,
+  wrappers,
+)
+
+
+def _layer(algorithm, sparsity=0.5, shape=(16, 16), seed=0):
+  layer = wrappers.SparseWrapper(tf.keras.layers.Dense(shape[1]))
+  layer.build((None, shape[0]))
+  layer.initialize(sparsity, algorithm, seed)
+  return layer
+
+
+def _updater(layers, seed=0, **kwargs):
+  return mask_updater.MaskUpdater(
+    layers, schedules.UpdateSchedule(100, **kwargs), seed
+  )
+
+
+def _update(updater, step=0, gradient=None, slots=()):
+  updater.update(
+    tf.constant(step, tf.int64),
+    lambda layer: (
+      tf.zeros(layer.kernel.shape)
+      if gradient is None
+      else tf.constant(gradient)
+    ),
+    lambda layer: list(slots),
+  )
+
+
+def test_passes_over_layers_that_do_not_change():
+  changing = _layer(algorithms.SET())
+  layers = [
+    _layer(algorithms.Static()),
+    _layer(algorithms.Dense()),
+    _layer(algorithms.RigL(), sparsity=0.0),
+    changing,
+    wrappers.SparseWrapper(tf.keras.layers.Dense(2)),  # Never initialized.
+  ]
+  updater = _updater(layers)
+  assert len(updater.layers) == 1
+  assert updater.layers[0] is changing
+
+
+def test_asks_the_schedule():
+  updater = _updater([_layer(algorithms.SET())], begin=0.1, interval=30)
+  steps = [step for step in range(100) if bool(updater.is_update_step(step))]
+  assert steps == [10, 40, 70, 80]
+
+
+def test_update_moves_masks_and_zeroes_what_enters_and_leaves():
+  layer = _layer(algorithms.RigL(0.5), shape=(4, 2))
+  layer.mask.assign([[1, 1], [1, 1], [0, 0], [0, 0]])
+  layer.kernel.assign([[5, -1], [-4, 2], [0, 0], [0, 0]])
+  slot = tf.Variable(tf.ones((4, 2)))
+  gradient = [[0.0, 0], [0, 9], [-7, 5], [6, -8]]
+  _update(_updater([layer]), gradient=gradient, slots=[slot])
+  # -1 is dropped; so is 2, which grows again at once and keeps its value.
+  np.testing.assert_array_equal(layer.mask, [[1, 0], [1, 1], [0, 0], [0, 1]])
+  np.testing.assert_array_equal(layer.kernel, [[5, 0], [-4, 2], [0, 0], [0, 0]])
+  np.testing.assert_array_equal(slot, [[1, 0], [1, 1], [0, 0], [0, 0]])
+
+
+def _growth(layer_seed=0, seed=0, step=0, position=0):
+  """Where SET grows, in one of two layers of equal weights and masks."""
+  layers = [_layer(algorithms.SET(0.5), seed=layer_seed) for _ in range(2)]
+  mask = np.zeros((16, 16), np.float32)
+  mask[:8] = 1
+  for layer in layers:
+    layer.mask.assign(mask)
+    layer.kernel.assign(mask)
+  _update(_updater(layers, seed), step=step)
+  new = layers[position].mask.numpy()
+  assert new.sum() == mask.sum()
+  assert (new != mask).any()
+  return new
+
+
+def test_growth_follows_seed_layer_and_step():
+  first = _growth()
+  np.testing.assert_array_equal(first, _growth())
+  np.testing.assert_array_equal(first, _growth(layer_seed=1))
+  assert (first != _growth(seed=1)).any()
+  assert (first != _growth(position=1)).any()
+  assert (first != _growth(step=1)).any()
+
+
+def test_each_layer_is_bound_to_its_own_sparsity():
+  model = tf.keras.Sequential(
+    [tf.keras.layers.Dense(32), tf.keras.layers.Dense(4)]
+  )
+  model.build((None, 32))
+  layers = wrappers.sparsify(
+    model, distributions.erdos_renyi, 0.9, algorithms.Prune()
+  )
+  assert layers[0].sparsity != layers[1].sparsity
+  _update(_updater(layers, begin=0.2), step=80)
+  for layer in layers:
+    mask = layer.mask.numpy()
+    zeros = distributions.num_zeros(mask.size, layer.sparsity)
+    assert (mask == 0).sum() == zeros
+    assert (layer.kernel.numpy() == 0).sum() == zeros
