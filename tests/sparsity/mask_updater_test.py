@@ -71,8 +71,9 @@ def test_update_moves_masks_and_zeroes_what_enters_and_leaves():
 
 
 def _growth(layer_seed=0, seed=0, step=0, position=0):
-  """Where SET grows, in one of two layers of equal weights and masks."""
-  layers = [_layer(algorithms.SET(0.5), seed=layer_seed) for _ in range(2)]
+  """Where DS grows, in one of two layers of equal weights and masks."""
+  # DS rather than SET: its drop fraction is the same at every step.
+  layers = [_layer(algorithms.DS(0.5), seed=layer_seed) for _ in range(2)]
   mask = np.zeros((16, 16), np.float32)
   mask[:8] = 1
   for layer in layers:
