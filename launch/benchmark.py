@@ -26,24 +26,27 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command; returns its exit code."""
   argv = list(sys.argv[1:] if argv is None else argv)
   parser = argparse.ArgumentParser(
-      prog='python -m launch.benchmark',
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog='python -m launch.benchmark',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   subjects = parser.add_subparsers(dest='subject', required=True)
   for name in SUBJECTS:
     subject = subjects.add_parser(name)
     importlib.import_module(f'launch.benchmarks.{name}').add_arguments(subject)
     subject.add_argument(
-        '--rounds', type=int, default=5, help='turns of each (default: 5)'
+      '--rounds', type=int, default=5, help='turns of each (default: 5)'
     )
     subject.add_argument(
-        '--seconds', type=float, default=5.0,
-        help='length of a turn, about (default: 5)',
+      '--seconds',
+      type=float,
+      default=5.0,
+      help='length of a turn, about (default: 5)',
     )
     subject.add_argument(
-        '--contenders', default=None,
-        help='names, separated by commas (default: all)',
+      '--contenders',
+      default=None,
+      help='names, separated by commas (default: all)',
     )
     subject.add_argument('--worker', default=None, help=argparse.SUPPRESS)
     command_line.add_thread_arguments(subject)
@@ -69,11 +72,16 @@ class _Worker:
 
   def __init__(self, contender: str, argv: list[str]):
     self._process = subprocess.Popen(
-        [
-            sys.executable, '-m', 'launch.benchmark', *argv,
-            f'--worker={contender}',
-        ],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+      [
+        sys.executable,
+        '-m',
+        'launch.benchmark',
+        *argv,
+        f'--worker={contender}',
+      ],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
     )
 
   def train(self, steps: int) -> float:
@@ -99,8 +107,8 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
     unknown = set(names) - set(subject.CONTENDERS)
     if unknown:
       raise UserError(
-          f'--contenders names {", ".join(sorted(unknown))}, but allowed are '
-          f'{", ".join(subject.CONTENDERS)}.'
+        f'--contenders names {", ".join(sorted(unknown))}, but allowed are '
+        f'{", ".join(subject.CONTENDERS)}.'
       )
   workers = {name: _Worker(name, argv) for name in names}
   try:
@@ -109,8 +117,8 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
     for worker in workers.values():
       worker.train(1000)
     steps = {
-        name: max(200, int(worker.train(500) * arguments.seconds))
-        for name, worker in workers.items()
+      name: max(200, int(worker.train(500) * arguments.seconds))
+      for name, worker in workers.items()
     }
     rates = {name: [] for name in names}
     for turn in range(arguments.rounds):
@@ -119,7 +127,9 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
   finally:
     for worker in workers.values():
       worker.close()
-  _print_table(rates, subject.REFERENCE if subject.REFERENCE in names else names[0])
+  _print_table(
+    rates, subject.REFERENCE if subject.REFERENCE in names else names[0]
+  )
 
 
 def _print_table(rates: dict[str, list[float]], reference: str) -> None:
@@ -127,9 +137,9 @@ def _print_table(rates: dict[str, list[float]], reference: str) -> None:
   for name, values in rates.items():
     ratios = [a / b for a, b in zip(values, rates[reference])]
     print(
-        f'{name:12}{statistics.median(values):10.0f}{min(values):8.0f}'
-        f'{max(values):8.0f}   {statistics.median(ratios):.3f} '
-        f'({min(ratios):.3f} to {max(ratios):.3f})'
+      f'{name:12}{statistics.median(values):10.0f}{min(values):8.0f}'
+      f'{max(values):8.0f}   {statistics.median(ratios):.3f} '
+      f'({min(ratios):.3f} to {max(ratios):.3f})'
     )
 
 

@@ -13,37 +13,50 @@ from rigl_rl.training import quiet
 def make_parser(prog: str, doc: str) -> argparse.ArgumentParser:
   """Returns a parser with the flags that name a gin config."""
   parser = argparse.ArgumentParser(
-      prog=f'python -m {prog}',
-      description=doc,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
-      allow_abbrev=False,
+    prog=f'python -m {prog}',
+    description=doc,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
   )
   parser.add_argument(
-      '--gin_files', action='append', default=[], metavar='FILE',
-      required=True, help='a gin file; may be repeated, later ones win',
+    '--gin_files',
+    action='append',
+    default=[],
+    metavar='FILE',
+    required=True,
+    help='a gin file; may be repeated, later ones win',
   )
   parser.add_argument(
-      '--gin_bindings', action='append', default=[], metavar='BINDING',
-      help="a binding such as 'SPARSITY=0.95'; may be repeated",
+    '--gin_bindings',
+    action='append',
+    default=[],
+    metavar='BINDING',
+    help="a binding such as 'SPARSITY=0.95'; may be repeated",
   )
   return parser
 
 
 def add_thread_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
-      '--inter_op_threads', type=int, default=2, metavar='N',
-      help='TensorFlow operations at a time (default: 2)',
+    '--inter_op_threads',
+    type=int,
+    default=2,
+    metavar='N',
+    help='TensorFlow operations at a time (default: 2)',
   )
   parser.add_argument(
-      '--intra_op_threads', type=int, default=1, metavar='N',
-      help='threads within one operation (default: 1)',
+    '--intra_op_threads',
+    type=int,
+    default=1,
+    metavar='N',
+    help='threads within one operation (default: 1)',
   )
 
 
 def start_tensorflow(arguments: argparse.Namespace) -> None:
   """Loads TensorFlow without its noise, on the threads that were asked for."""
   quiet.configure_threads(
-      intra=arguments.intra_op_threads, inter=arguments.inter_op_threads
+    intra=arguments.intra_op_threads, inter=arguments.inter_op_threads
   )
   import tensorflow as tf
 

@@ -54,17 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command; returns its exit code."""
   parser = command_line.make_parser('launch.cost', __doc__)
   parser.add_argument(
-      '--num_actions', type=int, metavar='N',
-      help="number of actions (default: the task's own)",
+    '--num_actions',
+    type=int,
+    metavar='N',
+    help="number of actions (default: the task's own)",
   )
   parser.add_argument(
-      '--sparsities', metavar='S,S,...',
-      help='sparsities to compare, separated by commas',
+    '--sparsities',
+    metavar='S,S,...',
+    help='sparsities to compare, separated by commas',
   )
   parser.add_argument(
-      '--csv', metavar='FILE',
-      help='write the table there too: by sparsity, if there is one, or by '
-      'layer',
+    '--csv',
+    metavar='FILE',
+    help='write the table there too: by sparsity, if there is one, or by layer',
   )
   command_line.add_thread_arguments(parser)
   arguments = parser.parse_args(argv)
@@ -75,7 +78,7 @@ def _cost(arguments: argparse.Namespace) -> None:
   sparsities = _parse_sparsities(arguments.sparsities)
   if arguments.num_actions is not None and arguments.num_actions < 1:
     raise UserError(
-        f'--num_actions is {arguments.num_actions}, but must be at least 1.'
+      f'--num_actions is {arguments.num_actions}, but must be at least 1.'
     )
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
@@ -111,8 +114,8 @@ def _parse_sparsities(text: str | None) -> list[float]:
     values = []
   if not values or not all(0 <= value < 1 for value in values):
     raise UserError(
-        f'--sparsities is {text!r}, but must be numbers in [0, 1), separated '
-        'by commas.'
+      f'--sparsities is {text!r}, but must be numbers in [0, 1), separated '
+      'by commas.'
     )
   return values
 
@@ -134,27 +137,27 @@ def _read_job(num_actions: int | None) -> _Job:
 
   agent = _bindings(dqn.SparseDQNAgent)
   gradient_steps = (
-      _bindings(run.train)['train_steps'] - agent['min_replay_history']
+    _bindings(run.train)['train_steps'] - agent['min_replay_history']
   ) // agent['update_period']
   sparse = {id(layer.layer) for layer in layers}
   dense_layers = frozenset(
-      name
-      for name, layer in wrappers.named_layers(model).items()
-      if id(getattr(layer, 'layer', layer)) not in sparse
+    name
+    for name, layer in wrappers.named_layers(model).items()
+    if id(getattr(layer, 'layer', layer)) not in sparse
   )
   return _Job(
-      title=(
-          f'{type(model).__name__} on {task or "an unnamed task"}, '
-          f'{num_actions} actions, width {_format_width(model)}: '
-          f'{type(algorithm).__name__}, sparsity {network.sparsity:.4g}'
-      ),
-      network=network,
-      dense_layers=dense_layers,
-      distribution=_bindings(wrappers.sparsify)['distribution'],
-      algorithm=algorithm,
-      schedule=schedules.UpdateSchedule(gradient_steps),
-      gradient_steps=gradient_steps,
-      batch_size=agent['batch_size'],
+    title=(
+      f'{type(model).__name__} on {task or "an unnamed task"}, '
+      f'{num_actions} actions, width {_format_width(model)}: '
+      f'{type(algorithm).__name__}, sparsity {network.sparsity:.4g}'
+    ),
+    network=network,
+    dense_layers=dense_layers,
+    distribution=_bindings(wrappers.sparsify)['distribution'],
+    algorithm=algorithm,
+    schedule=schedules.UpdateSchedule(gradient_steps),
+    gradient_steps=gradient_steps,
+    batch_size=agent['batch_size'],
   )
 
 
@@ -163,16 +166,16 @@ def _bindings(configurable) -> dict[str, Any]:
   import gin
 
   defaults = {
-      name: parameter.default
-      for name, parameter in inspect.signature(configurable).parameters.items()
-      if parameter.default is not parameter.empty
+    name: parameter.default
+    for name, parameter in inspect.signature(configurable).parameters.items()
+    if parameter.default is not parameter.empty
   }
   bound = {**defaults, **gin.get_bindings(configurable)}
   for name, value in bound.items():
     if value is gin.REQUIRED:
       raise UserError(
-          f'{configurable.__name__}.{name} is not bound, but must be: '
-          '--gin_files has to name a whole run.'
+        f'{configurable.__name__}.{name} is not bound, but must be: '
+        '--gin_files has to name a whole run.'
       )
   return bound
 
@@ -191,8 +194,8 @@ def _find_spaces(task: str) -> tuple[tuple[int, ...], int]:
   environment = create(seed=0)
   try:
     return (
-        tuple(environment.observation_space.shape),
-        int(environment.action_space.n),
+      tuple(environment.observation_space.shape),
+      int(environment.action_space.n),
     )
   finally:
     environment.close()
@@ -211,7 +214,8 @@ def layer_rows(job: _Job) -> list[dict[str, Any]]:
 
   rows = []
   for layer in job.network.layers:
-    rows.append({
+    rows.append(
+      {
         'layer': layer.name,
         'kernel': '×'.join(map(str, layer.kernel_shape)),
         'sparsity': layer.sparsity,
@@ -220,11 +224,13 @@ def layer_rows(job: _Job) -> list[dict[str, Any]]:
         'biases': layer.biases,
         'forward_flops': layer.forward_flops,
         'training_flops': counting.layer_training_flops(
-            layer, job.algorithm, job.schedule, job.gradient_steps
+          layer, job.algorithm, job.schedule, job.gradient_steps
         ),
-    })
+      }
+    )
   network = job.network
-  rows.append({
+  rows.append(
+    {
       'layer': 'total',
       'kernel': '',
       'sparsity': network.sparsity,
@@ -233,29 +239,30 @@ def layer_rows(job: _Job) -> list[dict[str, Any]]:
       'biases': network.biases,
       'forward_flops': network.forward_flops,
       'training_flops': _training_flops(job, network),
-  })
+    }
+  )
   return rows
 
 
 def sparsity_rows(
-    job: _Job, sparsities: Sequence[float]
+  job: _Job, sparsities: Sequence[float]
 ) -> list[dict[str, Any]]:
   """Returns the table by sparsity and distribution; costs also over dense."""
   from rigl_rl.sparsity import algorithms, distributions
 
   choices = {
-      _name(distribution): distribution
-      for distribution in (
-          job.distribution,
-          distributions.erdos_renyi_kernel,
-          distributions.uniform,
-      )
+    _name(distribution): distribution
+    for distribution in (
+      job.distribution,
+      distributions.erdos_renyi_kernel,
+      distributions.uniform,
+    )
   }
   dense = job.network.with_sparsities(dict.fromkeys(job.network.shapes, 0.0))
   shapes = {
-      name: shape
-      for name, shape in job.network.shapes.items()
-      if name not in job.dense_layers
+    name: shape
+    for name, shape in job.network.shapes.items()
+    if name not in job.dense_layers
   }
   rows = []
   for name, distribution in choices.items():
@@ -264,7 +271,8 @@ def sparsity_rows(
       if not isinstance(job.algorithm, algorithms.Dense):
         network = dense.with_sparsities(distribution(shapes, sparsity))
       training_flops = _training_flops(job, network)
-      rows.append({
+      rows.append(
+        {
           'distribution': name,
           'sparsity': sparsity,
           'parameters': network.parameters,
@@ -272,7 +280,8 @@ def sparsity_rows(
           'forward_share': network.forward_flops / dense.forward_flops,
           'training_flops': training_flops,
           'training_share': training_flops / _training_flops(job, dense),
-      })
+        }
+      )
   return rows
 
 
@@ -280,7 +289,7 @@ def _training_flops(job: _Job, network) -> float:
   from rigl_rl.sparsity import counting
 
   return counting.training_flops(
-      network, job.algorithm, job.schedule, job.gradient_steps
+    network, job.algorithm, job.schedule, job.gradient_steps
   )
 
 
@@ -296,51 +305,53 @@ def _print_totals(job: _Job) -> None:
   training = _training_flops(job, network)
   dense_training = 3 * network.dense_forward_flops
   print(
-      f'parameters      {network.parameters:,} '
-      f'({network.active_weights:,} active weights, {network.biases:,} biases)'
+    f'parameters      {network.parameters:,} '
+    f'({network.active_weights:,} active weights, {network.biases:,} biases)'
   )
   print(
-      f'forward FLOPs   {network.forward_flops:.4g}, '
-      f'{network.forward_flops / network.dense_forward_flops:.3f} of dense'
+    f'forward FLOPs   {network.forward_flops:.4g}, '
+    f'{network.forward_flops / network.dense_forward_flops:.3f} of dense'
   )
   print(
-      f'training FLOPs  {training:.4g} by example, '
-      f'{training / dense_training:.3f} of dense; '
-      f'{training * job.batch_size * job.gradient_steps:.4g} in all '
-      f'({job.gradient_steps:,} gradient steps of {job.batch_size})'
+    f'training FLOPs  {training:.4g} by example, '
+    f'{training / dense_training:.3f} of dense; '
+    f'{training * job.batch_size * job.gradient_steps:.4g} in all '
+    f'({job.gradient_steps:,} gradient steps of {job.batch_size})'
   )
   sparse_bytes = counting.memory_bytes(network)
   simulated_bytes = counting.memory_bytes(network, simulated=True)
   print(
-      f'memory          {sparse_bytes / 1e6:.4g} MB of active weights, biases '
-      f"and Adam's slots; {simulated_bytes / 1e6:.4g} MB as masks simulate it"
+    f'memory          {sparse_bytes / 1e6:.4g} MB of active weights, biases '
+    f"and Adam's slots; {simulated_bytes / 1e6:.4g} MB as masks simulate it"
   )
 
 
 _FORMATS = {
-    'sparsity': '{:.4f}',
-    'active': '{:,}',
-    'of': '{:,}',
-    'biases': '{:,}',
-    'parameters': '{:,}',
-    'forward_flops': '{:.4g}',
-    'training_flops': '{:.4g}',
-    'forward_share': '{:.4f}',
-    'training_share': '{:.4f}',
+  'sparsity': '{:.4f}',
+  'active': '{:,}',
+  'of': '{:,}',
+  'biases': '{:,}',
+  'parameters': '{:,}',
+  'forward_flops': '{:.4g}',
+  'training_flops': '{:.4g}',
+  'forward_share': '{:.4f}',
+  'training_share': '{:.4f}',
 }
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
   """Prints rows in columns: words to the left, numbers to the right."""
   words = {'flops': 'FLOPs', 'share': '/ dense'}
-  lines = [[
+  lines = [
+    [
       ' '.join(words.get(word, word) for word in name.split('_'))
       for name in rows[0]
-  ]]
+    ]
+  ]
   for row in rows:
-    lines.append([
-        _FORMATS.get(name, '{}').format(value) for name, value in row.items()
-    ])
+    lines.append(
+      [_FORMATS.get(name, '{}').format(value) for name, value in row.items()]
+    )
   column_widths = [max(map(len, column)) for column in zip(*lines)]
   for line in lines:
     cells = []
@@ -362,8 +373,8 @@ def _write_csv(path: str, rows: list[dict[str, Any]]) -> None:
     files.write_file(path, text.getvalue())
   except (OSError, tf.errors.OpError) as error:
     raise UserError(
-        f'--csv is {path!r}, but must be a file that can be written: '
-        f'{str(error).splitlines()[0]}'
+      f'--csv is {path!r}, but must be a file that can be written: '
+      f'{str(error).splitlines()[0]}'
     ) from error
 
 

@@ -21,8 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command; returns its exit code."""
   parser = command_line.make_parser('launch.train', __doc__)
   parser.add_argument(
-      '--base_dir', required=True, metavar='DIR',
-      help='the run directory; made if need be',
+    '--base_dir',
+    required=True,
+    metavar='DIR',
+    help='the run directory; made if need be',
   )
   command_line.add_thread_arguments(parser)
   arguments = parser.parse_args(argv)

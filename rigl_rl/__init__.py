@@ -1,1 +1,4 @@
-"""Sparse training for deep reinforcement learning, on Dopamine and TF-Agents."""
+"""Sparse training for deep RL, on Dopamine and TF-Agents."""
+
+# Before any module of the package can import Dopamine.
+from rigl_rl import compat as compat

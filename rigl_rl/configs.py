@@ -10,7 +10,6 @@ import sys
 import tokenize
 from typing import IO, Collection, Sequence
 
-
 import gin
 
 import gin_configs
@@ -95,6 +94,7 @@ def _open(path: str) -> IO[str]:
     return tf.io.gfile.GFile(path)
   return open(path, encoding='utf-8')
 
+
 def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
   """Parses a run's gin config, and refuses what would have no effect.
 
@@ -115,14 +115,12 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
     _check_syntax(binding)
   try:
     gin.parse_config_files_and_bindings(files, list(gin_bindings))
-  except (
-    ImportError, KeyError, OSError, SyntaxError, ValueError
-  ) as error:
+  except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
     raise errors.UserError(_one_line(error)) from error
   config = gin.config_str()
   _check_macros(
-      bound=re.findall(r'^(\w+) = ', config, re.MULTILINE),
-      used=set(re.findall(r'%(\w+)', config)),
+    bound=re.findall(r'^(\w+) = ', config, re.MULTILINE),
+    used=set(re.findall(r'%(\w+)', config)),
   )
 
 
@@ -133,14 +131,14 @@ def _check_syntax(binding: str) -> None:
     if not name.strip() or not equals:
       raise SyntaxError
     list(
-        gin.config_parser.ConfigParser(
-            binding, gin.config.ParserDelegate(skip_unknown=True)
-        )
+      gin.config_parser.ConfigParser(
+        binding, gin.config.ParserDelegate(skip_unknown=True)
+      )
     )
   except (SyntaxError, ValueError, tokenize.TokenError) as error:
     raise errors.UserError(
-        f'--gin_bindings={binding!r} cannot be parsed: it must read '
-        "'name = value', the value a Python literal, @reference or %macro."
+      f'--gin_bindings={binding!r} cannot be parsed: it must read '
+      "'name = value', the value a Python literal, @reference or %macro."
     ) from error
 
 
@@ -157,7 +155,7 @@ def _one_line(error: Exception) -> str:
     name = unknown.group(1).split('/')[-1]
     message += _did_you_mean(name, _configurables())
   parameter = re.search(
-      r"'([^']+)' doesn't have a parameter named '([^']+)'", message
+    r"'([^']+)' doesn't have a parameter named '([^']+)'", message
   )
   if parameter:
     configurable, name = parameter.groups()
@@ -184,8 +182,8 @@ def _check_macros(bound: Collection[str], used: Collection[str]) -> None:
   for name in bound:
     if name not in used:
       raise errors.UserError(
-          f'{name} is bound, but nothing uses it; macros in use are '
-          f'{", ".join(sorted(used))}.{_did_you_mean(name, used)}'
+        f'{name} is bound, but nothing uses it; macros in use are '
+        f'{", ".join(sorted(used))}.{_did_you_mean(name, used)}'
       )
 
 

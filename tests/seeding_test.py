@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from rigl_rl.errors import UserError
 from rigl_rl import seeding
+from rigl_rl.errors import UserError
 
 
 def test_stream_seeds_are_fixed_for_good():

@@ -17,18 +17,18 @@ REFERENCE = 'dopamine'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
-      '--task', default='CartPole-v0',
-      help='CartPole-v0, Acrobot-v1, MountainCar-v0, or an Atari game '
-      '(default: CartPole-v0)',
+    '--task',
+    default='CartPole-v0',
+    help='CartPole-v0, Acrobot-v1, MountainCar-v0, or an Atari game '
+    '(default: CartPole-v0)',
   )
   parser.add_argument(
-      '--sparsity', type=float, default=0.9, help='of rigl (default: 0.9)'
+    '--sparsity', type=float, default=0.9, help='of rigl (default: 0.9)'
   )
 
 
 def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   """Builds a contender; see the package."""
-  import gin
 
   from rigl_rl import configs
 
@@ -36,15 +36,15 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   suite, macro = ('classic', 'ENV_NAME') if classic else ('atari_cnn', 'GAME')
   method = 'rigl' if contender == 'rigl' else 'dense'
   configs.parse(
-      [f'gin_configs/graesser22/dqn_{suite}/{method}.gin'],
-      [
-          f'{macro} = {arguments.task!r}',
-          f'SPARSITY = {arguments.sparsity}',
-          # Training begins at once; ε, and with it the share of steps that
-          # ask the network, is at its final value.
-          'SparseDQNAgent.min_replay_history = 500',
-          'SparseDQNAgent.epsilon_decay_period = 1',
-      ],
+    [f'gin_configs/graesser22/dqn_{suite}/{method}.gin'],
+    [
+      f'{macro} = {arguments.task!r}',
+      f'SPARSITY = {arguments.sparsity}',
+      # Training begins at once; ε, and with it the share of steps that
+      # ask the network, is at its final value.
+      'SparseDQNAgent.min_replay_history = 500',
+      'SparseDQNAgent.epsilon_decay_period = 1',
+    ],
   )
   if contender == 'dopamine':
     runner = _dopamine_runner(classic, arguments)
@@ -65,23 +65,21 @@ def _train(runner, steps: int) -> int:
 def _our_runner():
   import gin
 
-  from rigl_rl.training import dopamine_runner
-  from rigl_rl.training import run_directory
+  from rigl_rl.training import dopamine_runner, run_directory
 
   directory = run_directory.RunDirectory(tempfile.mkdtemp())
   directory.prepare(gin.config_str())
   return dopamine_runner.DopamineRunner(
-      directory, seed=0, train_steps=gin.query_parameter('%TRAIN_STEPS')
+    directory, seed=0, train_steps=gin.query_parameter('%TRAIN_STEPS')
   )
 
 
 def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
   """Dopamine's Runner and TF agent, with the values of the same gin files."""
-  from dopamine.agents.dqn import dqn_agent
-  from dopamine.discrete_domains import atari_lib
-  from dopamine.discrete_domains import run_experiment
   import gin
   import tensorflow as tf
+  from dopamine.agents.dqn import dqn_agent
+  from dopamine.discrete_domains import atari_lib, run_experiment
 
   def value(parameter):
     return gin.query_parameter(f'SparseDQNAgent.{parameter}')
@@ -103,27 +101,27 @@ def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
   def create_agent(sess, environment, summary_writer=None):
     del sess, summary_writer
     config = tf.compat.v1.ConfigProto(
-        inter_op_parallelism_threads=arguments.inter_op_threads,
-        intra_op_parallelism_threads=arguments.intra_op_threads,
+      inter_op_parallelism_threads=arguments.inter_op_threads,
+      intra_op_parallelism_threads=arguments.intra_op_threads,
     )
     tf.compat.v1.disable_v2_behavior()
     space = environment.observation_space
     return dqn_agent.DQNAgent(
-        tf.compat.v1.Session('', config=config),
-        num_actions=environment.action_space.n,
-        observation_shape=space.shape[:2] if not classic else space.shape,
-        observation_dtype=tf.as_dtype(space.dtype),
-        stack_size=gin.query_parameter('build_network.stack_size'),
-        network=Network if classic else atari_lib.NatureDQNNetwork,
-        gamma=value('gamma'),
-        min_replay_history=value('min_replay_history'),
-        update_period=value('update_period'),
-        target_update_period=value('target_update_period'),
-        epsilon_train=value('epsilon_train'),
-        epsilon_decay_period=value('epsilon_decay_period'),
-        optimizer=tf.compat.v1.train.AdamOptimizer(
-            gin.query_parameter('adam.learning_rate')
-        ),
+      tf.compat.v1.Session('', config=config),
+      num_actions=environment.action_space.n,
+      observation_shape=space.shape[:2] if not classic else space.shape,
+      observation_dtype=tf.as_dtype(space.dtype),
+      stack_size=gin.query_parameter('build_network.stack_size'),
+      network=Network if classic else atari_lib.NatureDQNNetwork,
+      gamma=value('gamma'),
+      min_replay_history=value('min_replay_history'),
+      update_period=value('update_period'),
+      target_update_period=value('target_update_period'),
+      epsilon_train=value('epsilon_train'),
+      epsilon_decay_period=value('epsilon_decay_period'),
+      optimizer=tf.compat.v1.train.AdamOptimizer(
+        gin.query_parameter('adam.learning_rate')
+      ),
     )
 
   with gin.unlock_config():
@@ -132,10 +130,10 @@ def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
     gin.bind_parameter(f'{buffer}.replay_capacity', value('replay_capacity'))
   create_environment = gin.query_parameter('DopamineRunner.create_environment')
   return run_experiment.Runner(
-      tempfile.mkdtemp(),
-      create_agent,
-      lambda: create_environment.scoped_configurable_fn(seed=0),
-      clip_rewards=gin.query_parameter('DopamineRunner.clip_rewards'),
-      use_legacy_logger=False,
-      fine_grained_print_to_console=False,
+    tempfile.mkdtemp(),
+    create_agent,
+    lambda: create_environment.scoped_configurable_fn(seed=0),
+    clip_rewards=gin.query_parameter('DopamineRunner.clip_rewards'),
+    use_legacy_logger=False,
+    fine_grained_print_to_console=False,
   )

@@ -1,35 +1,31 @@
-"""SparseDQNAgent: Dopamine's DQN, native to TensorFlow 2, with sparse networks."""
+"""SparseDQNAgent: Dopamine's DQN in TensorFlow 2, with sparse networks."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, Callable, Sequence
 
-from dopamine.agents.dqn import dqn_agent
 import gin
 import numpy as np
 import tensorflow as tf
+from dopamine.agents.dqn import dqn_agent
 
 from rigl_rl import seeding
-from rigl_rl.agents import losses
-from rigl_rl.agents import optimizers
+from rigl_rl.agents import losses, optimizers
 from rigl_rl.errors import UserError
-from rigl_rl.networks import numpy_mlp
-from rigl_rl.networks import q_networks
+from rigl_rl.networks import numpy_mlp, q_networks
 from rigl_rl.replay import circular_buffer
-from rigl_rl.sparsity import counting
-from rigl_rl.sparsity import diagnostics
+from rigl_rl.sparsity import counting, diagnostics, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
-from rigl_rl.sparsity import wrappers
 
 
 @gin.configurable(denylist=['num_actions', 'observation_shape', 'seed'])
 def build_network(
-    num_actions: int,
-    observation_shape: Sequence[int],
-    seed: int,
-    network: Callable[..., q_networks.QNetwork] = q_networks.NatureQNetwork,
-    stack_size: int = 4,
+  num_actions: int,
+  observation_shape: Sequence[int],
+  seed: int,
+  network: Callable[..., q_networks.QNetwork] = q_networks.NatureQNetwork,
+  stack_size: int = 4,
 ) -> tuple[q_networks.QNetwork, list[wrappers.SparseWrapper]]:
   """Builds a Q-network and draws its masks, as gin binds `sparsify`.
 
@@ -44,19 +40,19 @@ def build_network(
     The network, built, and its sparse layers, first layer first.
   """
   model = q_networks.build_q_network(
-      network,
-      num_actions,
-      observation_shape,
-      stack_size,
-      seed=seeding.stream_seed(seed, 'network'),
-      name='online',
+    network,
+    num_actions,
+    observation_shape,
+    stack_size,
+    seed=seeding.stream_seed(seed, 'network'),
+    name='online',
   )
   layers = wrappers.sparsify(model, seed=seeding.stream_seed(seed, 'masks'))
   return model, layers
 
 
 @gin.configurable(
-    denylist=['num_actions', 'observation_space', 'seed', 'train_steps']
+  denylist=['num_actions', 'observation_space', 'seed', 'train_steps']
 )
 class SparseDQNAgent(dqn_agent.DQNAgent):
   """DQN whose network is sparse, for Dopamine's Runner.
@@ -77,29 +73,29 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   """
 
   def __init__(
-      self,
-      num_actions: int,
-      observation_space,
-      seed: int,
-      train_steps: int,
-      optimizer: Callable[
-          [], tf.keras.optimizers.legacy.Optimizer
-      ] = optimizers.adam,
-      loss: Callable[..., tf.Tensor] = losses.huber_loss,
-      gamma: float = 0.99,
-      update_horizon: int = 1,
-      batch_size: int = 32,
-      replay_capacity: int = 1000000,
-      min_replay_history: int = 20000,
-      update_period: int = 4,
-      target_update_period: int = 8000,
-      epsilon_fn: Callable = dqn_agent.linearly_decaying_epsilon,
-      epsilon_train: float = 0.01,
-      epsilon_eval: float = 0.001,
-      epsilon_decay_period: int = 25000,
-      summary_writer: tf.summary.SummaryWriter | None = None,
-      summary_writing_frequency: int = 1000,
-      summarize_gradient_snr: bool = False,
+    self,
+    num_actions: int,
+    observation_space,
+    seed: int,
+    train_steps: int,
+    optimizer: Callable[
+      [], tf.keras.optimizers.legacy.Optimizer
+    ] = optimizers.adam,
+    loss: Callable[..., tf.Tensor] = losses.huber_loss,
+    gamma: float = 0.99,
+    update_horizon: int = 1,
+    batch_size: int = 32,
+    replay_capacity: int = 1000000,
+    min_replay_history: int = 20000,
+    update_period: int = 4,
+    target_update_period: int = 8000,
+    epsilon_fn: Callable = dqn_agent.linearly_decaying_epsilon,
+    epsilon_train: float = 0.01,
+    epsilon_eval: float = 0.001,
+    epsilon_decay_period: int = 25000,
+    summary_writer: tf.summary.SummaryWriter | None = None,
+    summary_writing_frequency: int = 1000,
+    summarize_gradient_snr: bool = False,
   ):
     """Initializes the agent.
 
@@ -135,45 +131,45 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     _check_in_range('epsilon_train', epsilon_train, 0, 1)
     _check_in_range('epsilon_eval', epsilon_eval, 0, 1)
     for name, value in (
-        ('update_horizon', update_horizon),
-        ('batch_size', batch_size),
-        ('update_period', update_period),
-        ('target_update_period', target_update_period),
-        ('summary_writing_frequency', summary_writing_frequency),
+      ('update_horizon', update_horizon),
+      ('batch_size', batch_size),
+      ('update_period', update_period),
+      ('target_update_period', target_update_period),
+      ('summary_writing_frequency', summary_writing_frequency),
     ):
       _check_in_range(name, value, 1)
     self.num_actions = int(num_actions)
     self.observation_shape = tuple(observation_space.shape)
     self.observation_dtype = tf.as_dtype(observation_space.dtype)
     self.online, self.layers = build_network(
-        num_actions, self.observation_shape, seed
+      num_actions, self.observation_shape, seed
     )
     self.target, _ = build_network(num_actions, self.observation_shape, seed)
     self.stack_size = self.online.state_shape[-1]
     self.state = np.zeros(
-        (1, *self.online.state_shape), observation_space.dtype
+      (1, *self.online.state_shape), observation_space.dtype
     )
     self._observation = None
     self._last_observation = None
     self._replay = circular_buffer.ReplayBuffer(
-        observation_shape=self.observation_shape,
-        stack_size=self.stack_size,
-        replay_capacity=replay_capacity,
-        batch_size=batch_size,
-        update_horizon=update_horizon,
-        gamma=gamma,
-        observation_dtype=observation_space.dtype,
-        seed=seeding.stream_seed(seed, 'replay'),
+      observation_shape=self.observation_shape,
+      stack_size=self.stack_size,
+      replay_capacity=replay_capacity,
+      batch_size=batch_size,
+      update_horizon=update_horizon,
+      gamma=gamma,
+      observation_dtype=observation_space.dtype,
+      seed=seeding.stream_seed(seed, 'replay'),
     )
 
     self._total_gradient_steps = (
-        train_steps - min_replay_history
+      train_steps - min_replay_history
     ) // update_period
     self.optimizer = sparse_optimizer.make_sparse_optimizer(
-        optimizer(),
-        self.layers,
-        self._total_gradient_steps,
-        seed=seeding.stream_seed(seed, 'growth'),
+      optimizer(),
+      self.layers,
+      self._total_gradient_steps,
+      seed=seeding.stream_seed(seed, 'growth'),
     )
     self.optimizer.create_slots(self.online.trainable_variables)
     self._loss = loss
@@ -203,19 +199,19 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     state_shape = self.online.state_shape
     states = tf.TensorSpec((batch_size, *state_shape), self.observation_dtype)
     self._train_function = tf.function(self._train).get_concrete_function(
-        states,
-        tf.TensorSpec((batch_size,), tf.int32),
-        tf.TensorSpec((batch_size,), tf.float32),
-        states,
-        tf.TensorSpec((batch_size,), tf.uint8),
-        tf.TensorSpec((1, *state_shape), self.observation_dtype),
+      states,
+      tf.TensorSpec((batch_size,), tf.int32),
+      tf.TensorSpec((batch_size,), tf.float32),
+      states,
+      tf.TensorSpec((batch_size,), tf.uint8),
+      tf.TensorSpec((1, *state_shape), self.observation_dtype),
     )
 
   def _bellman_loss(self, states, actions, rewards, next_states, terminals):
     """Loss per example, of shape (batch,)."""
     next_values = tf.reduce_max(self.target(next_states), axis=1)
     targets = rewards + self.cumulative_gamma * next_values * (
-        1.0 - tf.cast(terminals, tf.float32)
+      1.0 - tf.cast(terminals, tf.float32)
     )
     values = tf.gather(self.online(states), actions, batch_dims=1)
     return self._loss(tf.stop_gradient(targets), values)
@@ -225,7 +221,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     variables = self.online.trainable_variables
     with tf.GradientTape() as tape:
       loss = tf.reduce_mean(
-          self._bellman_loss(states, actions, rewards, next_states, terminals)
+        self._bellman_loss(states, actions, rewards, next_states, terminals)
       )
       if self.online.losses:  # Weight decay.
         loss += tf.add_n(self.online.losses)
@@ -240,7 +236,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       if self.training_steps % self.update_period == 0:
         self._batch = self._sample_batch()
         self._loss_value, self._q_values = self._train_function(
-            *self._batch, tf.constant(self.state)
+          *self._batch, tf.constant(self.state)
         )
       if self.training_steps % self.target_update_period == 0:
         self._sync_target()
@@ -278,10 +274,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     if self.eval_mode:
       return self.epsilon_eval
     return self.epsilon_fn(
-        self.epsilon_decay_period,
-        self.training_steps,
-        self.min_replay_history,
-        self.epsilon_train,
+      self.epsilon_decay_period,
+      self.training_steps,
+      self.min_replay_history,
+      self.epsilon_train,
     )
 
   def greedy_policy(self) -> Callable[[np.ndarray], np.ndarray]:
@@ -305,7 +301,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     """
     if not self.eval_mode:
       self._replay.add(
-          self._observation, self.action, reward, terminal, episode_end=True
+        self._observation, self.action, reward, terminal, episode_end=True
       )
 
   def begin_evaluation(self, seed: int) -> None:
@@ -326,8 +322,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     if not np.isfinite(loss):
       rate = float(tf.convert_to_tensor(self.optimizer.inner.learning_rate))
       raise UserError(
-          f'The loss is {loss} after {self.training_steps} agent steps, but '
-          f'must be finite; try a lower adam.learning_rate than {rate:g}.'
+        f'The loss is {loss} after {self.training_steps} agent steps, but '
+        f'must be finite; try a lower adam.learning_rate than {rate:g}.'
       )
 
   def _write_summaries(self) -> None:
@@ -351,7 +347,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   def _gradient_snr(self) -> tf.Tensor:
     """Mean |μ|/σ of the online network's gradients, on the last minibatch."""
     return diagnostics.gradient_snr(
-        lambda: self._bellman_loss(*self._batch), self.layers
+      lambda: self._bellman_loss(*self._batch),
+      list(wrappers.named_layers(self.online).values()),
     )
 
   def describe(self) -> dict[str, Any]:
@@ -359,25 +356,25 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     network = counting.count_network(self.online, self.layers, current=True)
     updater = self.optimizer.mask_updater
     return {
-        'algorithm': type(self.layers[0].algorithm).__name__,
-        'sparsity': network.sparsity,
-        'parameters': network.parameters,
-        'forward_flops': network.forward_flops,
-        'training_flops': counting.training_flops(
-            network,
-            self.layers[0].algorithm,
-            updater.schedule,
-            self._total_gradient_steps,
-        ),
-        'gradient_steps': int(self.optimizer.step),
-        'layers': {
-            layer.name: {
-                'kernel': list(layer.kernel_shape),
-                'sparsity': layer.sparsity,
-                'active_weights': layer.active_weights,
-            }
-            for layer in network.layers
-        },
+      'algorithm': type(self.layers[0].algorithm).__name__,
+      'sparsity': network.sparsity,
+      'parameters': network.parameters,
+      'forward_flops': network.forward_flops,
+      'training_flops': counting.training_flops(
+        network,
+        self.layers[0].algorithm,
+        updater.schedule,
+        self._total_gradient_steps,
+      ),
+      'gradient_steps': int(self.optimizer.step),
+      'layers': {
+        layer.name: {
+          'kernel': list(layer.kernel_shape),
+          'sparsity': layer.sparsity,
+          'active_weights': layer.active_weights,
+        }
+        for layer in network.layers
+      },
     }
 
   @property
@@ -390,13 +387,13 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     name = type(self.layers[0].algorithm).__name__
     sizes = [layer.kernel.shape.num_elements() for layer in self.layers]
     zeros = sum(
-        size * layer.sparsity for size, layer in zip(sizes, self.layers)
+      size * layer.sparsity for size, layer in zip(sizes, self.layers)
     )
     share = zeros / sum(sizes)
     return f'{name} at {100 * share:.3g} % sparsity' if share else name
 
   def bundle_and_checkpoint(
-      self, checkpoint_dir: str, iteration_number: int
+    self, checkpoint_dir: str, iteration_number: int
   ) -> dict[str, Any]:
     """Returns all that training goes on from, as arrays and JSON values.
 
@@ -409,19 +406,19 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     """
     del iteration_number
     return {
-        'online': _values(self.online.variables),
-        'target': _values(self.target.variables),
-        'optimizer': _values(self.optimizer.variables()),
-        'training_steps': self.training_steps,
-        'exploration': seeding.generator_state(self._rng),
-        'replay': self._replay.save(checkpoint_dir),
+      'online': _values(self.online.variables),
+      'target': _values(self.target.variables),
+      'optimizer': _values(self.optimizer.variables()),
+      'training_steps': self.training_steps,
+      'exploration': seeding.generator_state(self._rng),
+      'replay': self._replay.save(checkpoint_dir),
     }
 
   def unbundle(
-      self,
-      checkpoint_dir: str,
-      iteration_number: int,
-      bundle_dictionary: dict[str, Any],
+    self,
+    checkpoint_dir: str,
+    iteration_number: int,
+    bundle_dictionary: dict[str, Any],
   ) -> bool:
     """Goes on from what `bundle_and_checkpoint` returned, bit for bit.
 
@@ -446,21 +443,21 @@ def _values(variables: Sequence[tf.Variable]) -> list[np.ndarray]:
 
 
 def _assign(
-    variables: Sequence[tf.Variable], values: Sequence[np.ndarray]
+  variables: Sequence[tf.Variable], values: Sequence[np.ndarray]
 ) -> None:
   if len(variables) != len(values):
     raise ValueError(
-        f'The checkpoint has {len(values)} arrays for {len(variables)} variables.'
+      f'The checkpoint has {len(values)} arrays for {len(variables)} variables.'
     )
   for variable, value in zip(variables, values):
     variable.assign(value)
 
 
 def _check_in_range(
-    name: str, value: float, low: float, high: float = math.inf
+  name: str, value: float, low: float, high: float = math.inf
 ) -> None:
   if not low <= value <= high:
     allowed = f'at least {low}' if high == math.inf else f'in [{low}, {high}]'
     raise UserError(
-        f'SparseDQNAgent.{name} is {value!r}, but must be {allowed}.'
+      f'SparseDQNAgent.{name} is {value!r}, but must be {allowed}.'
     )

@@ -22,7 +22,7 @@ def squared_loss(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
 
 @gin.configurable(denylist=['targets', 'predictions'])
 def huber_loss(
-    targets: tf.Tensor, predictions: tf.Tensor, delta: float = 1.0
+  targets: tf.Tensor, predictions: tf.Tensor, delta: float = 1.0
 ) -> tf.Tensor:
   """Huber's loss, as released for Atari: e² / 2 up to δ, then δ (|e| − δ / 2).
 

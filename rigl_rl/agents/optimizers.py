@@ -10,7 +10,7 @@ from rigl_rl.errors import UserError
 
 @gin.configurable
 def adam(
-    learning_rate: float = 1e-3, epsilon: float = 1e-8
+  learning_rate: float = 1e-3, epsilon: float = 1e-8
 ) -> tf.keras.optimizers.legacy.Optimizer:
   """Returns Adam (Kingma & Ba, 2015).
 
@@ -25,5 +25,7 @@ def adam(
   """
   for name, value in (('learning_rate', learning_rate), ('epsilon', epsilon)):
     if not isinstance(value, (int, float)) or not value > 0:
-      raise UserError(f'adam.{name} is {value!r}, but must be a number above 0.')
+      raise UserError(
+        f'adam.{name} is {value!r}, but must be a number above 0.'
+      )
   return tf.keras.optimizers.legacy.Adam(learning_rate, epsilon=epsilon)

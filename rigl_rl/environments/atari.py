@@ -150,7 +150,10 @@ class AleGame:
     pass
 
   def get_state(self) -> Dict[str, Any]:
-    ale_state = self.ale.cloneState(include_rng=True).serialize()
+    # Not serialize(): before ale-py 0.12 it takes the bytes for text and fails.
+    ale_state = self.ale.cloneState(include_rng=True).__getstate__()
+    if isinstance(ale_state, tuple):  # Before ale-py 0.12.
+      (ale_state,) = ale_state
     return {
       'rom': self._rom,
       'ale': np.frombuffer(ale_state, dtype=np.uint8).copy(),

@@ -14,21 +14,21 @@ ATARI_FULL_ACTION_SET = 18
 
 # Actions that have a meaning in the game: Dopamine's, and ALE's minimal set.
 _ATARI_ACTIONS = {
-    'Assault': 7,
-    'Asterix': 9,
-    'BeamRider': 9,
-    'Boxing': 18,
-    'Breakout': 4,
-    'CrazyClimber': 9,
-    'DemonAttack': 6,
-    'Enduro': 9,
-    'FishingDerby': 18,
-    'MsPacman': 9,
-    'Pong': 6,
-    'Qbert': 6,
-    'SpaceInvaders': 6,
-    'Tutankham': 8,
-    'VideoPinball': 9,
+  'Assault': 7,
+  'Asterix': 9,
+  'BeamRider': 9,
+  'Boxing': 18,
+  'Breakout': 4,
+  'CrazyClimber': 9,
+  'DemonAttack': 6,
+  'Enduro': 9,
+  'FishingDerby': 18,
+  'MsPacman': 9,
+  'Pong': 6,
+  'Qbert': 6,
+  'SpaceInvaders': 6,
+  'Tutankham': 8,
+  'VideoPinball': 9,
 }
 
 
@@ -46,9 +46,9 @@ class Spaces:
 
 
 _CLASSIC_CONTROL = {
-    'CartPole-v0': Spaces((4,), 2),
-    'Acrobot-v1': Spaces((6,), 3),
-    'MountainCar-v0': Spaces((2,), 3),
+  'CartPole-v0': Spaces((4,), 2),
+  'Acrobot-v1': Spaces((6,), 3),
+  'MountainCar-v0': Spaces((2,), 3),
 }
 
 

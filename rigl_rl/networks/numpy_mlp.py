@@ -37,15 +37,15 @@ class NumpyMLP:
   def set_weights(self, weights: Weights) -> None:
     """Replaces the weights; their shapes may differ from the ones before."""
     weights = [
-        (np.asarray(kernel, np.float32), np.asarray(bias, np.float32))
-        for kernel, bias in weights
+      (np.asarray(kernel, np.float32), np.asarray(bias, np.float32))
+      for kernel, bias in weights
     ]
     for i, (kernel, bias) in enumerate(weights):
       fan_in = kernel.shape[0] if i == 0 else weights[i - 1][0].shape[-1]
       if kernel.ndim != 2 or kernel.shape != (fan_in, *bias.shape):
         raise ValueError(
-            f'Layer {i} has a kernel of shape {kernel.shape} and a bias of '
-            f'shape {bias.shape}, after {fan_in} units.'
+          f'Layer {i} has a kernel of shape {kernel.shape} and a bias of '
+          f'shape {bias.shape}, after {fan_in} units.'
         )
     units = [kernel.shape[1] for kernel, _ in weights]
     if self._buffers and units != self._units:

@@ -24,8 +24,8 @@ from rigl_rl.sparsity import wrappers
 # A width, or a function that chooses one: it is given the network's kernel
 # shapes, as a function of the width.
 WidthOrRule = Union[
-    widths.Width,
-    Callable[[Callable[[widths.Width], widths.Shapes]], widths.Width],
+  widths.Width,
+  Callable[[Callable[[widths.Width], widths.Shapes]], widths.Width],
 ]
 
 
@@ -44,30 +44,30 @@ class QNetwork(tf.keras.Model):
   """
 
   def __init__(
-      self,
-      num_actions: int,
-      width: WidthOrRule,
-      weight_decay: float,
-      weight_decay_factor: float,
-      seed: int,
-      name: str | None,
+    self,
+    num_actions: int,
+    width: WidthOrRule,
+    weight_decay: float,
+    weight_decay_factor: float,
+    seed: int,
+    name: str | None,
   ):
     super().__init__(name=name)
     if not callable(width):
       pair = widths.as_pair(width)
       if len(pair) != 2 or not all(_is_number(w, above=0) for w in pair):
         raise UserError(
-            f'WIDTH ({type(self).__name__}.width) is {width!r}, but must be a '
-            'number above 0, a pair of them, or @matched_width.'
+          f'WIDTH ({type(self).__name__}.width) is {width!r}, but must be a '
+          'number above 0, a pair of them, or @matched_width.'
         )
     for binding, value in (
-        ('weight_decay', weight_decay),
-        ('weight_decay_factor', weight_decay_factor),
+      ('weight_decay', weight_decay),
+      ('weight_decay_factor', weight_decay_factor),
     ):
       if not _is_number(value) or value < 0:
         raise UserError(
-            f'{type(self).__name__}.{binding} is {value!r}, but must be a '
-            'number of at least 0.'
+          f'{type(self).__name__}.{binding} is {value!r}, but must be a '
+          'number of at least 0.'
         )
     self.num_actions = int(num_actions)
     self.width = width
@@ -79,7 +79,7 @@ class QNetwork(tf.keras.Model):
     state_shape = self.state_shape = tuple(input_shape)[1:]
     if callable(self.width):
       self.width = self.width(
-          lambda width: self.layer_shapes(state_shape, width)
+        lambda width: self.layer_shapes(state_shape, width)
       )
     self._make_layers()
     super().build(input_shape)
@@ -89,7 +89,7 @@ class QNetwork(tf.keras.Model):
     raise NotImplementedError
 
   def layer_shapes(
-      self, state_shape: Sequence[int], width: widths.Width | None = None
+    self, state_shape: Sequence[int], width: widths.Width | None = None
   ) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each kernel without making any layer.
 
@@ -104,7 +104,7 @@ class QNetwork(tf.keras.Model):
     raise NotImplementedError
 
   def _scaled(
-      self, hidden_units: Sequence[int], width: widths.Width | None = None
+    self, hidden_units: Sequence[int], width: widths.Width | None = None
   ) -> list[int]:
     """Returns the units of the hidden layers, scaled by the width."""
     most, last = widths.as_pair(self.width if width is None else width)
@@ -116,45 +116,45 @@ class QNetwork(tf.keras.Model):
     return math.ceil(units * width)
 
   def _dense(
-      self,
-      path: str,
-      units: int,
-      activation: str | None = None,
-      kernel_initializer: Callable = tf.keras.initializers.GlorotUniform,
-      bias_initializer='zeros',
+    self,
+    path: str,
+    units: int,
+    activation: str | None = None,
+    kernel_initializer: Callable = tf.keras.initializers.GlorotUniform,
+    bias_initializer='zeros',
   ) -> wrappers.SparseWrapper:
     return wrappers.SparseWrapper(
-        tf.keras.layers.Dense(
-            units,
-            activation=activation,
-            kernel_initializer=kernel_initializer(seed=self._seed_of(path)),
-            kernel_regularizer=self._regularizer(),
-            bias_initializer=bias_initializer,
-            name=path.rsplit('/')[-1],
-        )
+      tf.keras.layers.Dense(
+        units,
+        activation=activation,
+        kernel_initializer=kernel_initializer(seed=self._seed_of(path)),
+        kernel_regularizer=self._regularizer(),
+        bias_initializer=bias_initializer,
+        name=path.rsplit('/')[-1],
+      )
     )
 
   def _conv(
-      self,
-      path: str,
-      filters: int,
-      window: int,
-      stride: int,
-      activation: str | None = None,
+    self,
+    path: str,
+    filters: int,
+    window: int,
+    stride: int,
+    activation: str | None = None,
   ) -> wrappers.SparseWrapper:
     return wrappers.SparseWrapper(
-        tf.keras.layers.Conv2D(
-            filters,
-            window,
-            stride,
-            padding='same',
-            activation=activation,
-            kernel_initializer=tf.keras.initializers.GlorotUniform(
-                seed=self._seed_of(path)
-            ),
-            kernel_regularizer=self._regularizer(),
-            name=path.rsplit('/')[-1],
-        )
+      tf.keras.layers.Conv2D(
+        filters,
+        window,
+        stride,
+        padding='same',
+        activation=activation,
+        kernel_initializer=tf.keras.initializers.GlorotUniform(
+          seed=self._seed_of(path)
+        ),
+        kernel_regularizer=self._regularizer(),
+        name=path.rsplit('/')[-1],
+      )
     )
 
   def _seed_of(self, path: str) -> int:
@@ -175,14 +175,14 @@ class MLPQNetwork(QNetwork):
   """
 
   def __init__(
-      self,
-      num_actions: int,
-      seed: int,
-      width: WidthOrRule = 1.0,
-      weight_decay: float = 0.0,
-      weight_decay_factor: float = 1.0,
-      hidden_units: Sequence[int] = (512, 512),
-      name: str | None = None,
+    self,
+    num_actions: int,
+    seed: int,
+    width: WidthOrRule = 1.0,
+    weight_decay: float = 0.0,
+    weight_decay_factor: float = 1.0,
+    hidden_units: Sequence[int] = (512, 512),
+    name: str | None = None,
   ):
     """Initializes the network.
 
@@ -202,10 +202,10 @@ class MLPQNetwork(QNetwork):
         hidden units below 1.
     """
     super().__init__(
-        num_actions, width, weight_decay, weight_decay_factor, seed, name
+      num_actions, width, weight_decay, weight_decay_factor, seed, name
     )
     self._hidden_units = tuple(
-        _check_units('MLPQNetwork.hidden_units', n) for n in hidden_units
+      _check_units('MLPQNetwork.hidden_units', n) for n in hidden_units
     )
     self._hidden_layers = []
 
@@ -224,21 +224,19 @@ class MLPQNetwork(QNetwork):
 
   def _make_layers(self):
     self._hidden_layers = [
-        self._dense(
-            f'dense{number}',
-            units,
-            activation='relu',
-            kernel_initializer=_he_truncated_normal,
-        )
-        for number, units in enumerate(
-            self._scaled(self._hidden_units), start=1
-        )
+      self._dense(
+        f'dense{number}',
+        units,
+        activation='relu',
+        kernel_initializer=_he_truncated_normal,
+      )
+      for number, units in enumerate(self._scaled(self._hidden_units), start=1)
     ]
     self._output_layer = self._dense(
-        'output',
-        self.num_actions,
-        kernel_initializer=_small_uniform,
-        bias_initializer=tf.keras.initializers.Constant(-0.2),
+      'output',
+      self.num_actions,
+      kernel_initializer=_small_uniform,
+      bias_initializer=tf.keras.initializers.Constant(-0.2),
     )
 
   def call(self, state):
@@ -262,14 +260,14 @@ class NatureQNetwork(QNetwork):
   _WINDOWS_AND_STRIDES = ((8, 4), (4, 2), (3, 1))
 
   def __init__(
-      self,
-      num_actions: int,
-      seed: int,
-      width: WidthOrRule = 1.0,
-      weight_decay: float = 0.0,
-      weight_decay_factor: float = 0.5,
-      dense_units: int = 512,
-      name: str | None = None,
+    self,
+    num_actions: int,
+    seed: int,
+    width: WidthOrRule = 1.0,
+    weight_decay: float = 0.0,
+    weight_decay_factor: float = 0.5,
+    dense_units: int = 512,
+    name: str | None = None,
   ):
     """Initializes the network.
 
@@ -289,7 +287,7 @@ class NatureQNetwork(QNetwork):
         dense units below 1.
     """
     super().__init__(
-        num_actions, width, weight_decay, weight_decay_factor, seed, name
+      num_actions, width, weight_decay, weight_decay_factor, seed, name
     )
     self._dense_units = _check_units('NatureQNetwork.dense_units', dense_units)
     self._convolutions = []
@@ -298,10 +296,10 @@ class NatureQNetwork(QNetwork):
     shapes = {}
     *image, channels = _image_shape(state_shape)
     *all_filters, units = self._scaled(
-        (*self._FILTERS, self._dense_units), width
+      (*self._FILTERS, self._dense_units), width
     )
     for number, (filters, (window, stride)) in enumerate(
-        zip(all_filters, self._WINDOWS_AND_STRIDES), start=1
+      zip(all_filters, self._WINDOWS_AND_STRIDES), start=1
     ):
       shapes[f'conv{number}'] = (window, window, channels, filters)
       image = [math.ceil(side / stride) for side in image]
@@ -313,10 +311,10 @@ class NatureQNetwork(QNetwork):
   def _make_layers(self):
     *all_filters, units = self._scaled((*self._FILTERS, self._dense_units))
     self._convolutions = [
-        self._conv(f'conv{number}', filters, window, stride, 'relu')
-        for number, (filters, (window, stride)) in enumerate(
-            zip(all_filters, self._WINDOWS_AND_STRIDES), start=1
-        )
+      self._conv(f'conv{number}', filters, window, stride, 'relu')
+      for number, (filters, (window, stride)) in enumerate(
+        zip(all_filters, self._WINDOWS_AND_STRIDES), start=1
+      )
     ]
     self._dense_layer = self._dense('dense1', units, activation='relu')
     self._output_layer = self._dense('output', self.num_actions)
@@ -343,14 +341,14 @@ class ImpalaQNetwork(QNetwork):
   _BLOCKS = 2
 
   def __init__(
-      self,
-      num_actions: int,
-      seed: int,
-      width: WidthOrRule = 1.0,
-      weight_decay: float = 0.0,
-      weight_decay_factor: float = 0.5,
-      dense_units: int = 512,
-      name: str | None = None,
+    self,
+    num_actions: int,
+    seed: int,
+    width: WidthOrRule = 1.0,
+    weight_decay: float = 0.0,
+    weight_decay_factor: float = 0.5,
+    dense_units: int = 512,
+    name: str | None = None,
   ):
     """Initializes the network.
 
@@ -371,7 +369,7 @@ class ImpalaQNetwork(QNetwork):
         dense units below 1.
     """
     super().__init__(
-        num_actions, width, weight_decay, weight_decay_factor, seed, name
+      num_actions, width, weight_decay, weight_decay_factor, seed, name
     )
     self._dense_units = _check_units('ImpalaQNetwork.dense_units', dense_units)
     self._stacks = []
@@ -380,7 +378,7 @@ class ImpalaQNetwork(QNetwork):
     shapes = {}
     *image, channels = _image_shape(state_shape)
     *all_filters, units = self._scaled(
-        (*self._FILTERS, self._dense_units), width
+      (*self._FILTERS, self._dense_units), width
     )
     for stack, filters in enumerate(all_filters, start=1):
       shapes[f'stack{stack}/conv'] = (3, 3, channels, filters)
@@ -397,8 +395,8 @@ class ImpalaQNetwork(QNetwork):
   def _make_layers(self):
     *all_filters, units = self._scaled((*self._FILTERS, self._dense_units))
     self._stacks = [
-        _Stack(f'stack{number}', filters, self._BLOCKS, self._conv)
-        for number, filters in enumerate(all_filters, start=1)
+      _Stack(f'stack{number}', filters, self._BLOCKS, self._conv)
+      for number, filters in enumerate(all_filters, start=1)
     ]
     self._dense_layer = self._dense('dense1', units, activation='relu')
     self._output_layer = self._dense('output', self.num_actions)
@@ -420,8 +418,8 @@ class _Stack(tf.keras.layers.Layer):
     self._first = conv(f'{name}/conv', filters, window=3, stride=1)
     self._pool = tf.keras.layers.MaxPool2D(3, strides=2, padding='same')
     self._blocks = [
-        _ResidualBlock(f'{name}/block{number}', filters, conv)
-        for number in range(1, num_blocks + 1)
+      _ResidualBlock(f'{name}/block{number}', filters, conv)
+      for number in range(1, num_blocks + 1)
     ]
 
   def call(self, inputs):
@@ -445,12 +443,12 @@ class _ResidualBlock(tf.keras.layers.Layer):
 
 
 def build_q_network(
-    network: Callable[..., QNetwork],
-    num_actions: int,
-    observation_shape: Sequence[int],
-    stack_size: int,
-    seed: int,
-    name: str | None = None,
+  network: Callable[..., QNetwork],
+  num_actions: int,
+  observation_shape: Sequence[int],
+  stack_size: int,
+  seed: int,
+  name: str | None = None,
 ) -> QNetwork:
   """Makes a Q-network and builds it, so that `sparsify` can take it.
 
@@ -473,7 +471,7 @@ def build_q_network(
 
 def _he_truncated_normal(seed: int) -> tf.keras.initializers.Initializer:
   return tf.keras.initializers.VarianceScaling(
-      2.0, mode='fan_in', distribution='truncated_normal', seed=seed
+    2.0, mode='fan_in', distribution='truncated_normal', seed=seed
   )
 
 
@@ -507,6 +505,6 @@ def _is_number(value, above: float = -math.inf) -> bool:
 def _check_units(binding: str, units: int) -> int:
   if not _is_number(units, above=0) or int(units) != units:
     raise UserError(
-        f'{binding} has {units!r}, but units must be whole numbers, at least 1.'
+      f'{binding} has {units!r}, but units must be whole numbers, at least 1.'
     )
   return int(units)

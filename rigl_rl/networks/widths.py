@@ -31,9 +31,9 @@ def as_pair(width: Width) -> tuple[float, float]:
 
 @gin.configurable(denylist=['shapes_at'])
 def matched_width(
-    shapes_at: Callable[[Width], Shapes],
-    sparsity: float = 0.9,
-    tolerance: float = 0.01,
+  shapes_at: Callable[[Width], Shapes],
+  sparsity: float = 0.9,
+  tolerance: float = 0.01,
 ) -> Width:
   """Chooses the width at which a dense network is as large as a sparse one.
 
@@ -68,20 +68,20 @@ def matched_width(
   if abs(error) <= tolerance:
     return width
   last, error = solve_width(
-      lambda w: num_parameters(shapes_at((width, w))), target
+    lambda w: num_parameters(shapes_at((width, w))), target
   )
   if abs(error) <= tolerance:
     return width, last
   raise UserError(
-      f'matched_width.sparsity is {sparsity!r}, but no dense network comes '
-      f'within {100 * tolerance:g} % of its {target:,} parameters: the '
-      f'nearest, of width ({width:g}, {last:g}), is {100 * error:+.2f} % off. '
-      'Allowed are other sparsities, or a larger matched_width.tolerance.'
+    f'matched_width.sparsity is {sparsity!r}, but no dense network comes '
+    f'within {100 * tolerance:g} % of its {target:,} parameters: the '
+    f'nearest, of width ({width:g}, {last:g}), is {100 * error:+.2f} % off. '
+    'Allowed are other sparsities, or a larger matched_width.tolerance.'
   )
 
 
 def solve_width(
-    parameters_at: Callable[[float], int], target: float
+  parameters_at: Callable[[float], int], target: float
 ) -> tuple[float, float]:
   """Finds the width whose parameter count is nearest to a target.
 
@@ -119,7 +119,7 @@ def solve_width(
 
 
 def _first_width(
-    condition: Callable[[float], bool], low: float, high: float
+  condition: Callable[[float], bool], low: float, high: float
 ) -> float:
   """Returns the least width in [low, high] that meets a monotone condition.
 

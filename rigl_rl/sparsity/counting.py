@@ -61,7 +61,7 @@ class LayerCount:
     """Returns the same layer at another sparsity, in [0, 1)."""
     zeros = distributions.num_zeros(self.weights, sparsity)
     return dataclasses.replace(
-        self, sparsity=sparsity, active_weights=self.weights - zeros
+      self, sparsity=sparsity, active_weights=self.weights - zeros
     )
 
 
@@ -121,17 +121,17 @@ class NetworkCount:
         that it does not name stay as they are.
     """
     return NetworkCount(
-        tuple(
-            layer.with_sparsity(sparsities.get(layer.name, layer.sparsity))
-            for layer in self.layers
-        )
+      tuple(
+        layer.with_sparsity(sparsities.get(layer.name, layer.sparsity))
+        for layer in self.layers
+      )
     )
 
 
 def count_network(
-    model: tf.keras.layers.Layer,
-    layers: Sequence[wrappers.SparseWrapper] = (),
-    current: bool = False,
+  model: tf.keras.layers.Layer,
+  layers: Sequence[wrappers.SparseWrapper] = (),
+  current: bool = False,
 ) -> NetworkCount:
   """Counts a built network.
 
@@ -154,19 +154,19 @@ def count_network(
   for name, layer in wrappers.named_layers(model).items():
     wrapper = wrapper_of.get(id(layer), layer)
     count = LayerCount(
-        name=name,
-        kernel_shape=tuple(wrapper.kernel.shape),
-        biases=0 if wrapper.bias is None else int(wrapper.bias.shape[0]),
-        positions=_positions(name, layer),
-        sparsity=0.0,
-        active_weights=wrapper.kernel.shape.num_elements(),
+      name=name,
+      kernel_shape=tuple(wrapper.kernel.shape),
+      biases=0 if wrapper.bias is None else int(wrapper.bias.shape[0]),
+      positions=_positions(name, layer),
+      sparsity=0.0,
+      active_weights=wrapper.kernel.shape.num_elements(),
     )
     if isinstance(wrapper, wrappers.SparseWrapper):
       count = count.with_sparsity(wrapper.sparsity)
       if current:
         count = dataclasses.replace(
-            count,
-            active_weights=int(np.count_nonzero(wrapper.mask.numpy())),
+          count,
+          active_weights=int(np.count_nonzero(wrapper.mask.numpy())),
         )
     counts.append(count)
   return NetworkCount(tuple(counts))
@@ -177,22 +177,22 @@ def _positions(name: str, layer: tf.keras.layers.Layer) -> int:
   if len(layer.kernel.shape) == 2:
     return 1
   output_shape = layer.compute_output_shape(
-      layer.get_build_config()['input_shape']
+    layer.get_build_config()['input_shape']
   )
   positions = tuple(output_shape)[1:-1]
   if None in positions:
     raise ValueError(
-        f'Layer {name} was built without a fixed image size: its output has '
-        f'the shape {tuple(output_shape)}.'
+      f'Layer {name} was built without a fixed image size: its output has '
+      f'the shape {tuple(output_shape)}.'
     )
   return math.prod(positions)
 
 
 def layer_training_flops(
-    layer: LayerCount,
-    algorithm: algorithms.SparseAlgorithm,
-    schedule: schedules.UpdateSchedule,
-    total_steps: int,
+  layer: LayerCount,
+  algorithm: algorithms.SparseAlgorithm,
+  schedule: schedules.UpdateSchedule,
+  total_steps: int,
 ) -> float:
   """FLOPs by example of one gradient step, a mean over training.
 
@@ -228,25 +228,25 @@ def layer_training_flops(
 
 
 def training_flops(
-    network: NetworkCount,
-    algorithm: algorithms.SparseAlgorithm,
-    schedule: schedules.UpdateSchedule,
-    total_steps: int,
+  network: NetworkCount,
+  algorithm: algorithms.SparseAlgorithm,
+  schedule: schedules.UpdateSchedule,
+  total_steps: int,
 ) -> float:
   """FLOPs by example of one gradient step; see `layer_training_flops`.
 
   Times the batch size and `total_steps`, it is what the whole training costs.
   """
   return sum(
-      layer_training_flops(layer, algorithm, schedule, total_steps)
-      for layer in network.layers
+    layer_training_flops(layer, algorithm, schedule, total_steps)
+    for layer in network.layers
   )
 
 
 def mean_density(
-    algorithm: algorithms.SparseAlgorithm,
-    schedule: schedules.UpdateSchedule,
-    total_steps: int,
+  algorithm: algorithms.SparseAlgorithm,
+  schedule: schedules.UpdateSchedule,
+  total_steps: int,
 ) -> float:
   """Mean over all gradient steps of a pruned layer's density.
 
@@ -260,9 +260,9 @@ def mean_density(
     A number in (0, 1].
   """
   updates = np.arange(
-      schedule.begin_step + schedule.offset,
-      schedule.end_step + 1,
-      schedule.interval,
+    schedule.begin_step + schedule.offset,
+    schedule.end_step + 1,
+    schedule.interval,
   )
   updates = np.union1d(updates, [schedule.end_step])
   updates = updates[updates < total_steps]
@@ -270,16 +270,16 @@ def mean_density(
   # Dense in the steps 0 to updates[0]; then until the next update's step.
   starts = np.concatenate([[0], updates + 1, [total_steps]])
   return float(
-      np.diff(starts) @ np.concatenate([[1.0], densities]) / total_steps
+    np.diff(starts) @ np.concatenate([[1.0], densities]) / total_steps
   )
 
 
 def actor_critic_training_flops(
-    actor_weights: int,
-    critic_weights: int,
-    batch_size: int,
-    steps: int,
-    actor_period: int = 2,
+  actor_weights: int,
+  critic_weights: int,
+  batch_size: int,
+  steps: int,
+  actor_period: int = 2,
 ) -> float:
   """FLOPs of a whole training as Sokar et al. (2022) count them.
 
@@ -303,7 +303,7 @@ def actor_critic_training_flops(
 
 
 def memory_bytes(
-    network: NetworkCount, slots: int = 2, simulated: bool = False
+  network: NetworkCount, slots: int = 2, simulated: bool = False
 ) -> int:
   """Memory of parameters and optimizer slots, as float32.
 

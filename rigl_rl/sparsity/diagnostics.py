@@ -36,7 +36,7 @@ class Call:
 
 @contextlib.contextmanager
 def record_layers(
-    layers: Sequence[tf.keras.layers.Layer],
+  layers: Sequence[tf.keras.layers.Layer],
 ) -> Iterator[list[Call]]:
   """Records every call of some layers, and leaves their results as they are.
 
@@ -86,8 +86,8 @@ def _record(layer, calls):
 
 
 def gradient_snr(
-    loss_fn: Callable[[], tf.Tensor],
-    layers: Sequence[tf.keras.layers.Layer],
+  loss_fn: Callable[[], tf.Tensor],
+  layers: Sequence[tf.keras.layers.Layer],
 ) -> tf.Tensor:
   """Signal-to-noise ratio of a minibatch's gradients (Graesser et al., §7).
 
@@ -128,8 +128,7 @@ def gradient_snr(
       continue
     if id(call.layer) in reached:
       raise ValueError(
-          f'gradient_snr: the loss calls layer {call.layer.name} more than '
-          'once.'
+        f'gradient_snr: the loss calls layer {call.layer.name} more than once.'
       )
     reached[id(call.layer)] = (call, delta)
 
@@ -137,14 +136,14 @@ def gradient_snr(
   for layer in layers:
     if id(layer) not in reached:
       raise ValueError(
-          f'gradient_snr: the loss has no gradient in layer {layer.name}.'
+        f'gradient_snr: the loss has no gradient in layer {layer.name}.'
       )
     call, delta = reached[id(layer)]
     batch = tf.cast(tf.shape(delta)[0], tf.float32)
     for first, second in _gradient_moments(call, delta):
       mean, mean_square = first / batch, second / batch
       variance = tf.maximum(
-          mean_square - mean**2, _SIGMA_FLOOR**2 * mean_square
+        mean_square - mean**2, _SIGMA_FLOOR**2 * mean_square
       )
       ratio = tf.math.divide_no_nan(tf.abs(mean), tf.sqrt(variance))
       total += tf.reduce_sum(ratio)
@@ -158,14 +157,14 @@ def _gradient_moments(call: Call, delta: tf.Tensor):
   if isinstance(layer, tf.keras.layers.Dense) and delta.shape.rank == 2:
     inputs = call.inputs
     moments = [
-        (
-            tf.matmul(inputs, delta, transpose_a=True),
-            tf.matmul(inputs**2, delta**2, transpose_a=True),
-        )
+      (
+        tf.matmul(inputs, delta, transpose_a=True),
+        tf.matmul(inputs**2, delta**2, transpose_a=True),
+      )
     ]
     if layer.use_bias:
       moments.append(
-          (tf.reduce_sum(delta, axis=0), tf.reduce_sum(delta**2, axis=0))
+        (tf.reduce_sum(delta, axis=0), tf.reduce_sum(delta**2, axis=0))
       )
     return moments
 
@@ -179,11 +178,11 @@ def _gradient_moments(call: Call, delta: tf.Tensor):
       tape.watch(parameters)
       outputs = call.affine(inputs[tf.newaxis])
     gradients = tape.gradient(
-        outputs, parameters, output_gradients=example_delta[tf.newaxis]
+      outputs, parameters, output_gradients=example_delta[tf.newaxis]
     )
     return [
-        (first + gradient, second + gradient**2)
-        for (first, second), gradient in zip(sums, gradients)
+      (first + gradient, second + gradient**2)
+      for (first, second), gradient in zip(sums, gradients)
     ]
 
   zeros = [(tf.zeros(p.shape), tf.zeros(p.shape)) for p in parameters]
@@ -213,7 +212,7 @@ def mask_overlap(old: tf.Tensor, new: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def dormant_share(
-    activations: Sequence[tf.Tensor], tau: float = 0.025
+  activations: Sequence[tf.Tensor], tau: float = 0.025
 ) -> tf.Tensor:
   """Share of τ-dormant units (Sokar et al., 2023, definitions 3.1 and 3.2).
 

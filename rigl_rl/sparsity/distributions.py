@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Mapping, Sequence
 
-from absl import logging
 import gin
+from absl import logging
 
 from rigl_rl.errors import UserError
 
@@ -30,11 +30,11 @@ def num_zeros(size: int, sparsity: float) -> int:
 def check_sparsity(binding: str, sparsity: float) -> None:
   """Raises UserError unless `sparsity` is a number in [0, 1)."""
   is_number = isinstance(sparsity, (int, float)) and not isinstance(
-      sparsity, bool
+    sparsity, bool
   )
   if not is_number or not 0 <= sparsity < 1:
     raise UserError(
-        f'{binding} is {sparsity!r}, but must be a number in [0, 1).'
+      f'{binding} is {sparsity!r}, but must be a number in [0, 1).'
     )
 
 
@@ -44,8 +44,8 @@ def _check(shapes: Shapes, sparsity: float, custom) -> dict[str, float]:
   for name, value in custom.items():
     if name not in shapes:
       raise UserError(
-          f'custom names the layer {name!r}, but the layers are '
-          f'{", ".join(shapes)}.'
+        f'custom names the layer {name!r}, but the layers are '
+        f'{", ".join(shapes)}.'
       )
     check_sparsity(f'custom[{name!r}]', value)
   return custom
@@ -53,9 +53,9 @@ def _check(shapes: Shapes, sparsity: float, custom) -> dict[str, float]:
 
 @gin.configurable(denylist=['shapes', 'sparsity'])
 def uniform(
-    shapes: Shapes,
-    sparsity: float,
-    custom: Mapping[str, float] | None = None,
+  shapes: Shapes,
+  sparsity: float,
+  custom: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
   """Gives every layer, first and last included, the same sparsity.
 
@@ -73,26 +73,26 @@ def uniform(
 
 @gin.configurable(denylist=['shapes', 'sparsity'])
 def erdos_renyi(
-    shapes: Shapes,
-    sparsity: float,
-    power: float = 1.0,
-    custom: Mapping[str, float] | None = None,
+  shapes: Shapes,
+  sparsity: float,
+  power: float = 1.0,
+  custom: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-  """Erdős–Rényi (ER; Mocanu et al., 2018): density ∝ (n_in + n_out) / n_in n_out.
+  """Erdős–Rényi (Mocanu et al., 2018): density ∝ (n_in + n_out) / n_in n_out.
 
   As `erdos_renyi_kernel`, but blind to a convolution's window.
   """
   return _erdos_renyi(
-      shapes, sparsity, power, custom, lambda shape: tuple(shape)[-2:]
+    shapes, sparsity, power, custom, lambda shape: tuple(shape)[-2:]
   )
 
 
 @gin.configurable(denylist=['shapes', 'sparsity'])
 def erdos_renyi_kernel(
-    shapes: Shapes,
-    sparsity: float,
-    power: float = 1.0,
-    custom: Mapping[str, float] | None = None,
+  shapes: Shapes,
+  sparsity: float,
+  power: float = 1.0,
+  custom: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
   """Erdős–Rényi–Kernel (ERK; Evci et al., 2020): density ∝ Σ dims / Π dims.
 
@@ -120,8 +120,8 @@ def _erdos_renyi(shapes, sparsity, power, custom, scaled_dims):
   free = {name: shape for name, shape in shapes.items() if name not in custom}
   sizes = {name: math.prod(shape) for name, shape in free.items()}
   raw_densities = {
-      name: (sum(dims) / math.prod(dims)) ** power
-      for name, dims in ((n, scaled_dims(s)) for n, s in free.items())
+    name: (sum(dims) / math.prod(dims)) ** power
+    for name, dims in ((n, scaled_dims(s)) for n, s in free.items())
   }
   dense = set()
   epsilon = 0.0
@@ -148,9 +148,9 @@ def _erdos_renyi(shapes, sparsity, power, custom, scaled_dims):
 
 @gin.configurable(denylist=['shapes', 'sparsity'])
 def erdos_renyi_lambda(
-    shapes: Shapes,
-    sparsity: float | None = None,
-    lambdas: Sequence[float] = (),
+  shapes: Shapes,
+  sparsity: float | None = None,
+  lambdas: Sequence[float] = (),
 ) -> dict[str, float]:
   """Erdős–Rényi by λ per layer (Sokar et al., 2022, §3).
 
@@ -171,8 +171,8 @@ def erdos_renyi_lambda(
   del sparsity
   if not 0 < len(lambdas) <= len(shapes) or min(lambdas) <= 0:
     raise UserError(
-        f'erdos_renyi_lambda.lambdas is {tuple(lambdas)!r}, but must be 1 to '
-        f'{len(shapes)} positive numbers, one for each sparse layer.'
+      f'erdos_renyi_lambda.lambdas is {tuple(lambdas)!r}, but must be 1 to '
+      f'{len(shapes)} positive numbers, one for each sparse layer.'
     )
   sparsities = dict.fromkeys(shapes, 0.0)
   for (name, shape), factor in zip(shapes.items(), lambdas):
@@ -180,8 +180,11 @@ def erdos_renyi_lambda(
     density = factor * (n_in + n_out) / (n_in * n_out)
     if density > 1:
       logging.warning(
-          'erdos_renyi_lambda: λ = %s asks for a density of %.3f in layer %s; '
-          'it is dense instead.', factor, density, name,
+        'erdos_renyi_lambda: λ = %s asks for a density of %.3f in layer %s; '
+        'it is dense instead.',
+        factor,
+        density,
+        name,
       )
     sparsities[name] = max(0.0, 1.0 - density)
   return sparsities

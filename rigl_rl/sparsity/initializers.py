@@ -40,7 +40,7 @@ def sparsity_aware(kernel: tf.Tensor, mask: tf.Tensor, seed: int) -> tf.Tensor:
 
 @gin.configurable(denylist=['kernel', 'mask', 'seed'])
 def per_connection_glorot(
-    kernel: tf.Tensor, mask: tf.Tensor, seed: int
+  kernel: tf.Tensor, mask: tf.Tensor, seed: int
 ) -> tf.Tensor:
   """The released code's sparsity-aware initialization.
 
@@ -61,7 +61,7 @@ def per_connection_glorot(
   active_fan_out = tf.reduce_sum(mask, axis=window + [-1], keepdims=True)
   fan_average = tf.maximum((active_fan_in + active_fan_out) / 2, 1.0)
   draws = tf.random.stateless_uniform(
-      tf.shape(kernel), seed=(seed, 1), minval=-1.0, dtype=kernel.dtype
+    tf.shape(kernel), seed=(seed, 1), minval=-1.0, dtype=kernel.dtype
   )
   return draws * mask * tf.sqrt(3.0 / fan_average)
 

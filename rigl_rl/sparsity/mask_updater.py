@@ -6,8 +6,7 @@ from typing import Sequence
 
 import tensorflow as tf
 
-from rigl_rl.sparsity import schedules
-from rigl_rl.sparsity import wrappers
+from rigl_rl.sparsity import schedules, wrappers
 
 
 class MaskUpdater(tf.Module):
@@ -19,10 +18,10 @@ class MaskUpdater(tf.Module):
   """
 
   def __init__(
-      self,
-      layers: Sequence[wrappers.SparseWrapper],
-      schedule: schedules.UpdateSchedule,
-      seed: int = 0,
+    self,
+    layers: Sequence[wrappers.SparseWrapper],
+    schedule: schedules.UpdateSchedule,
+    seed: int = 0,
   ):
     """Initializes the callback.
 
@@ -35,15 +34,15 @@ class MaskUpdater(tf.Module):
     super().__init__(name='mask_updater')
     self.schedule = schedule
     self.layers = [
-        layer
-        for layer in layers
-        if layer.sparsity > 0 and layer.algorithm.changes_masks
+      layer
+      for layer in layers
+      if layer.sparsity > 0 and layer.algorithm.changes_masks
     ]
     self.algorithms = [
-        layer.algorithm.bind(layer.sparsity, schedule) for layer in self.layers
+      layer.algorithm.bind(layer.sparsity, schedule) for layer in self.layers
     ]
     self._seeds = [
-        wrappers.derive_seed(seed, str(i)) for i in range(len(self.layers))
+      wrappers.derive_seed(seed, str(i)) for i in range(len(self.layers))
     ]
 
   def is_update_step(self, step) -> tf.Tensor:
@@ -62,15 +61,15 @@ class MaskUpdater(tf.Module):
       slots: function of a layer to the optimizer slots of its kernel.
     """
     for layer, algorithm, seed in zip(
-        self.layers, self.algorithms, self._seeds
+      self.layers, self.algorithms, self._seeds
     ):
       old_mask = layer.mask.read_value()
       new_mask = algorithm.update(
-          layer.kernel.read_value(),
-          old_mask,
-          gradients(layer),
-          step,
-          tf.stack([seed, tf.cast(step, tf.int32)]),
+        layer.kernel.read_value(),
+        old_mask,
+        gradients(layer),
+        step,
+        tf.stack([seed, tf.cast(step, tf.int32)]),
       )
       layer.mask.assign(new_mask)
       layer.kernel.assign(layer.kernel * new_mask)

@@ -30,14 +30,14 @@ def random_mask(shape: Sequence[int], sparsity: float, seed: int) -> tf.Tensor:
   """
   # Integer scores: float32 ones repeat from some ten thousand weights on.
   scores = tf.random.stateless_uniform(
-      shape, seed=(seed, 0), minval=None, maxval=None, dtype=tf.int32
+    shape, seed=(seed, 0), minval=None, maxval=None, dtype=tf.int32
   )
   size = scores.shape.num_elements()
   return top_k_mask(scores, size - num_zeros(size, sparsity))
 
 
 def bernoulli_mask(
-    shape: Sequence[int], sparsity: float, seed: int
+  shape: Sequence[int], sparsity: float, seed: int
 ) -> tf.Tensor:
   """Draws each weight active with probability 1 − sparsity, independently."""
   draws = tf.random.stateless_uniform(shape, seed=(seed, 0), dtype=tf.float64)
@@ -75,14 +75,14 @@ def top_k_mask(score: tf.Tensor, k, candidates=None) -> tf.Tensor:
     shift -= bits
     base = 2**bits
     digits = tf.bitwise.bitwise_and(
-        tf.bitwise.right_shift(keys, tf.constant(shift, tf.uint32)),
-        tf.constant(base - 1, tf.uint32),
+      tf.bitwise.right_shift(keys, tf.constant(shift, tf.uint32)),
+      tf.constant(base - 1, tf.uint32),
     )
     digits = tf.cast(digits, tf.int32)
     counts = tf.raw_ops.DenseBincount(
-        input=tf.where(competing, digits, base),  # `base` is not counted.
-        size=base,
-        weights=tf.constant([], tf.int32),
+      input=tf.where(competing, digits, base),  # `base` is not counted.
+      size=base,
+      weights=tf.constant([], tf.int32),
     )
     at_least = tf.cumsum(counts, reverse=True)
     # The k-th's digit: the highest one that enough competitors reach.
@@ -109,12 +109,12 @@ def _sort_keys(score: tf.Tensor) -> tf.Tensor:
     # A negative float grows with its magnitude bits: turn them round.
     bits = tf.where(bits < 0, tf.bitwise.bitwise_xor(bits, 0x7FFFFFFF), bits)
   return tf.bitwise.bitwise_xor(
-      tf.bitcast(bits, tf.uint32), tf.constant(0x80000000, tf.uint32)
+    tf.bitcast(bits, tf.uint32), tf.constant(0x80000000, tf.uint32)
   )
 
 
 def drop_and_grow(
-    mask: tf.Tensor, drop_score, grow_score, drop_fraction
+  mask: tf.Tensor, drop_score, grow_score, drop_fraction
 ) -> tf.Tensor:
   """Moves int(active · drop_fraction) connections; keeps their number.
 
@@ -134,8 +134,8 @@ def drop_and_grow(
   active = mask > 0
   num_active = tf.math.count_nonzero(active, dtype=tf.int32)
   num_moved = tf.cast(
-      tf.cast(num_active, tf.float32) * tf.cast(drop_fraction, tf.float32),
-      tf.int32,
+    tf.cast(num_active, tf.float32) * tf.cast(drop_fraction, tf.float32),
+    tf.int32,
   )
   kept = top_k_mask(drop_score, num_active - num_moved, candidates=active)
   grown = top_k_mask(grow_score, num_moved, candidates=tf.equal(kept, 0))

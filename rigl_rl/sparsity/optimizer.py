@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import mask_updater as mask_updater_lib
-from rigl_rl.sparsity import schedules
-from rigl_rl.sparsity import wrappers
+from rigl_rl.sparsity import schedules, wrappers
 
 
 class SparseOptimizer(tf.Module):
@@ -28,11 +27,11 @@ class SparseOptimizer(tf.Module):
   """
 
   def __init__(
-      self,
-      inner: tf.keras.optimizers.legacy.Optimizer,
-      layers: Sequence[wrappers.SparseWrapper],
-      mask_updater: mask_updater_lib.MaskUpdater,
-      replace_gradient_step: bool = False,
+    self,
+    inner: tf.keras.optimizers.legacy.Optimizer,
+    layers: Sequence[wrappers.SparseWrapper],
+    mask_updater: mask_updater_lib.MaskUpdater,
+    replace_gradient_step: bool = False,
   ):
     """Initializes the optimizer.
 
@@ -50,15 +49,15 @@ class SparseOptimizer(tf.Module):
     super().__init__(name='sparse_optimizer')
     if not hasattr(inner, 'get_slot_names'):
       raise UserError(
-          f'SparseOptimizer.inner is a {type(inner).__name__}, but must be an '
-          'optimizer of tf.keras.optimizers.legacy or tf.compat.v1.train.'
+        f'SparseOptimizer.inner is a {type(inner).__name__}, but must be an '
+        'optimizer of tf.keras.optimizers.legacy or tf.compat.v1.train.'
       )
     self.inner = inner
     self.layers = list(layers)
     self.mask_updater = mask_updater
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
     self._replace_gradient_step = replace_gradient_step
-    self._masked_layers = [l for l in self.layers if l.sparsity > 0]
+    self._masked_layers = [layer for layer in self.layers if layer.sparsity > 0]
 
   def variables(self) -> list[tf.Variable]:
     """The inner optimizer's variables, and the step count."""
@@ -88,16 +87,16 @@ class SparseOptimizer(tf.Module):
     is_update = self.mask_updater.is_update_step(self.step)
     if self._replace_gradient_step:
       tf.cond(
-          is_update,
-          lambda: self._update_masks(grads_and_vars),
-          lambda: self._gradient_step(grads_and_vars, kwargs),
+        is_update,
+        lambda: self._update_masks(grads_and_vars),
+        lambda: self._gradient_step(grads_and_vars, kwargs),
       )
     else:
       self._gradient_step(grads_and_vars, kwargs)
       tf.cond(
-          is_update,
-          lambda: self._update_masks(grads_and_vars),
-          lambda: None,
+        is_update,
+        lambda: self._update_masks(grads_and_vars),
+        lambda: None,
       )
     return self.step.assign_add(1)
 
@@ -108,7 +107,7 @@ class SparseOptimizer(tf.Module):
 
   def _update_masks(self, grads_and_vars) -> None:
     gradients = {
-        variable.ref(): gradient for gradient, variable in grads_and_vars
+      variable.ref(): gradient for gradient, variable in grads_and_vars
     }
 
     def slots(layer):
@@ -116,17 +115,17 @@ class SparseOptimizer(tf.Module):
       return [self.inner.get_slot(layer.kernel, name) for name in names]
 
     self.mask_updater.update(
-        self.step, lambda layer: gradients[layer.kernel.ref()], slots
+      self.step, lambda layer: gradients[layer.kernel.ref()], slots
     )
 
 
 @gin.configurable(allowlist=['replace_gradient_step'])
 def make_sparse_optimizer(
-    inner: tf.keras.optimizers.legacy.Optimizer,
-    layers: Sequence[wrappers.SparseWrapper],
-    total_steps: int,
-    seed: int,
-    replace_gradient_step: bool = False,
+  inner: tf.keras.optimizers.legacy.Optimizer,
+  layers: Sequence[wrappers.SparseWrapper],
+  total_steps: int,
+  seed: int,
+  replace_gradient_step: bool = False,
 ) -> SparseOptimizer:
   """Builds the optimizer of sparsified layers, with the run's schedule.
 

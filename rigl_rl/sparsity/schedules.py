@@ -34,7 +34,7 @@ def cosine_drop_fraction(step, initial, end_step, begin_step=0) -> tf.Tensor:
 
 
 def polynomial_sparsity(
-    step, final, begin_step, end_step, initial=0.0, power=3
+  step, final, begin_step, end_step, initial=0.0, power=3
 ) -> tf.Tensor:
   """Pruning curve (Zhu & Gupta, 2018).
 
@@ -79,12 +79,12 @@ class UpdateSchedule:
   """
 
   def __init__(
-      self,
-      total_steps: int,
-      begin: float = 0.0,
-      end: float = 0.8,
-      interval: int = 1000,
-      offset: int = 0,
+    self,
+    total_steps: int,
+    begin: float = 0.0,
+    end: float = 0.8,
+    interval: int = 1000,
+    offset: int = 0,
   ):
     """Initializes the schedule.
 
@@ -100,29 +100,29 @@ class UpdateSchedule:
     """
     if total_steps <= 0:
       raise UserError(
-          f'TRAIN_STEPS leaves {total_steps} gradient steps, but at least 1 is '
-          'needed: it must exceed the steps collected before training.'
+        f'TRAIN_STEPS leaves {total_steps} gradient steps, but at least 1 is '
+        'needed: it must exceed the steps collected before training.'
       )
     for name, value in (('begin', begin), ('end', end)):
       if not 0 <= value <= 1:
         raise UserError(
-            f'UpdateSchedule.{name} is {value!r}, but must be a fraction of '
-            'training in [0, 1].'
+          f'UpdateSchedule.{name} is {value!r}, but must be a fraction of '
+          'training in [0, 1].'
         )
     if begin >= end:
       raise UserError(
-          f'UpdateSchedule.begin is {begin!r}, but must be less than '
-          f'UpdateSchedule.end, {end!r}.'
+        f'UpdateSchedule.begin is {begin!r}, but must be less than '
+        f'UpdateSchedule.end, {end!r}.'
       )
     if int(interval) != interval or interval < 1:
       raise UserError(
-          f'UpdateSchedule.interval is {interval!r}, but must be a whole '
-          'number of gradient steps, at least 1.'
+        f'UpdateSchedule.interval is {interval!r}, but must be a whole '
+        'number of gradient steps, at least 1.'
       )
     if not 0 <= offset < interval:
       raise UserError(
-          f'UpdateSchedule.offset is {offset!r}, but must be in [0, interval) '
-          f'= [0, {interval}).'
+        f'UpdateSchedule.offset is {offset!r}, but must be in [0, interval) '
+        f'= [0, {interval}).'
       )
     self.begin_step = round(begin * total_steps)
     self.end_step = round(end * total_steps)

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import fnmatch
-from typing import Callable, Iterator, Sequence
 import zlib
+from typing import Callable, Iterator, Sequence
 
 import gin
 import numpy as np
 import tensorflow as tf
 
 from rigl_rl.errors import UserError
-from rigl_rl.sparsity import algorithms
-from rigl_rl.sparsity import distributions
-from rigl_rl.sparsity import initializers
+from rigl_rl.sparsity import algorithms, distributions, initializers
 
 MASKABLE_LAYERS = (
-    tf.keras.layers.Dense,
-    tf.keras.layers.Conv1D,
-    tf.keras.layers.Conv2D,
+  tf.keras.layers.Dense,
+  tf.keras.layers.Conv1D,
+  tf.keras.layers.Conv2D,
 )
 # Keras derives them from the above, but their kernels are `(..., out, in)`.
 _TRANSPOSED_LAYERS = (
-    tf.keras.layers.Conv1DTranspose,
-    tf.keras.layers.Conv2DTranspose,
+  tf.keras.layers.Conv1DTranspose,
+  tf.keras.layers.Conv2DTranspose,
 )
 
 
@@ -42,13 +40,13 @@ class SparseWrapper(tf.keras.layers.Layer):
   """
 
   def __init__(
-      self,
-      layer: tf.keras.layers.Layer,
-      sparsity: float | None = None,
-      algorithm: algorithms.SparseAlgorithm | None = None,
-      name: str | None = None,
-      seed: int = 0,
-      initializer: Callable = initializers.layer_default,
+    self,
+    layer: tf.keras.layers.Layer,
+    sparsity: float | None = None,
+    algorithm: algorithms.SparseAlgorithm | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    initializer: Callable = initializers.layer_default,
   ):
     """Wraps `layer`, which may be built already.
 
@@ -66,8 +64,8 @@ class SparseWrapper(tf.keras.layers.Layer):
     """
     if not _is_maskable(layer):
       raise UserError(
-          f'SparseWrapper.layer is a {type(layer).__name__}, but must be a '
-          'Dense, Conv1D or Conv2D layer.'
+        f'SparseWrapper.layer is a {type(layer).__name__}, but must be a '
+        'Dense, Conv1D or Conv2D layer.'
       )
     super().__init__(name=name or layer.name)
     self.layer = layer
@@ -93,20 +91,20 @@ class SparseWrapper(tf.keras.layers.Layer):
 
   def _add_mask(self):
     self.mask = self.add_weight(
-        name='mask',
-        shape=self.kernel.shape,
-        initializer='ones',
-        trainable=False,
+      name='mask',
+      shape=self.kernel.shape,
+      initializer='ones',
+      trainable=False,
     )
     if self._arguments is not None:
       self.initialize(*self._arguments)
 
   def initialize(
-      self,
-      sparsity: float,
-      algorithm: algorithms.SparseAlgorithm,
-      seed: int,
-      initializer: Callable = initializers.layer_default,
+    self,
+    sparsity: float,
+    algorithm: algorithms.SparseAlgorithm,
+    seed: int,
+    initializer: Callable = initializers.layer_default,
   ) -> None:
     """Draws the first mask, and sets the kernel to start from.
 
@@ -150,12 +148,12 @@ class SparseWrapper(tf.keras.layers.Layer):
 
 def _is_maskable(layer: tf.keras.layers.Layer) -> bool:
   return isinstance(layer, MASKABLE_LAYERS) and not isinstance(
-      layer, _TRANSPOSED_LAYERS
+    layer, _TRANSPOSED_LAYERS
   )
 
 
 def named_layers(
-    model: tf.keras.layers.Layer,
+  model: tf.keras.layers.Layer,
 ) -> dict[str, tf.keras.layers.Layer]:
   """Finds every layer of a built model that can be masked.
 
@@ -181,7 +179,7 @@ def named_layers(
 
 
 def _walk(
-    layer: tf.keras.layers.Layer, path: tuple[str, ...]
+  layer: tf.keras.layers.Layer, path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], tf.keras.layers.Layer]]:
   if isinstance(layer, SparseWrapper) or _is_maskable(layer):
     yield path, layer
@@ -192,13 +190,13 @@ def _walk(
 
 @gin.configurable(denylist=['model', 'seed'])
 def sparsify(
-    model: tf.keras.layers.Layer,
-    distribution: Callable = distributions.erdos_renyi_kernel,
-    sparsity: float = 0.9,
-    algorithm: algorithms.SparseAlgorithm | None = None,
-    keep_dense: Sequence[str] = (),
-    initializer: Callable = initializers.sparsity_aware,
-    seed: int = 0,
+  model: tf.keras.layers.Layer,
+  distribution: Callable = distributions.erdos_renyi_kernel,
+  sparsity: float = 0.9,
+  algorithm: algorithms.SparseAlgorithm | None = None,
+  keep_dense: Sequence[str] = (),
+  initializer: Callable = initializers.sparsity_aware,
+  seed: int = 0,
 ) -> list[SparseWrapper]:
   """Draws masks for a built network, and sets the weights to start from.
 
@@ -227,27 +225,27 @@ def sparsify(
   layers = named_layers(model)
   if not layers:
     raise UserError(
-        f'sparsify.model is {model.name!r}, which has no Dense, Conv1D or '
-        'Conv2D layer to mask.'
+      f'sparsify.model is {model.name!r}, which has no Dense, Conv1D or '
+      'Conv2D layer to mask.'
     )
   unbuilt = [path for path, layer in layers.items() if not layer.built]
   if unbuilt:
     raise UserError(
-        f'sparsify.model is {model.name!r}, whose layer {unbuilt[0]} is not '
-        'built yet: call the model once before.'
+      f'sparsify.model is {model.name!r}, whose layer {unbuilt[0]} is not '
+      'built yet: call the model once before.'
     )
   if isinstance(keep_dense, str):
     keep_dense = (keep_dense,)  # Else each of its letters were a pattern.
   for pattern in keep_dense:
     if not fnmatch.filter(layers, pattern):
       raise UserError(
-          f'sparsify.keep_dense holds {pattern!r}, but the layers are '
-          f'{", ".join(layers)}.'
+        f'sparsify.keep_dense holds {pattern!r}, but the layers are '
+        f'{", ".join(layers)}.'
       )
   masked = {
-      path: _as_wrapper(layer)
-      for path, layer in layers.items()
-      if not any(fnmatch.fnmatch(path, pattern) for pattern in keep_dense)
+    path: _as_wrapper(layer)
+    for path, layer in layers.items()
+    if not any(fnmatch.fnmatch(path, pattern) for pattern in keep_dense)
   }
   shapes = {path: tuple(w.kernel.shape) for path, w in masked.items()}
   if isinstance(algorithm, algorithms.Dense):

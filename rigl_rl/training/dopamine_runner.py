@@ -6,20 +6,16 @@ import collections
 import time
 from typing import Any, Callable
 
-from dopamine.discrete_domains import iteration_statistics
-from dopamine.discrete_domains import run_experiment
 import gin
 import numpy as np
 import tensorflow as tf
+from dopamine.discrete_domains import iteration_statistics, run_experiment
 
 from rigl_rl import seeding
 from rigl_rl.agents import dqn
-from rigl_rl.environments import classic_control
-from rigl_rl.environments import noise
+from rigl_rl.environments import classic_control, noise
 from rigl_rl.errors import UserError
-from rigl_rl.training import checkpointing
-from rigl_rl.training import evaluation
-from rigl_rl.training import progress
+from rigl_rl.training import checkpointing, evaluation, progress
 from rigl_rl.training import run_directory as run_directory_lib
 
 # One to fall back to, should the newest be torn.
@@ -37,22 +33,22 @@ class DopamineRunner(run_experiment.Runner):
   """
 
   def __init__(
-      self,
-      run_directory: run_directory_lib.RunDirectory,
-      seed: int,
-      train_steps: int,
-      create_environment: Callable[
-          ..., Any
-      ] = classic_control.create_classic_control_environment,
-      evaluation_period: int = 2000,
-      evaluation_episodes: int | None = None,
-      evaluation_steps: int | None = None,
-      evaluation_noise: float = 0.0,
-      max_steps_per_episode: int = 27000,
-      clip_rewards: bool = True,
-      checkpoint_period: int = 1,
+    self,
+    run_directory: run_directory_lib.RunDirectory,
+    seed: int,
+    train_steps: int,
+    create_environment: Callable[
+      ..., Any
+    ] = classic_control.create_classic_control_environment,
+    evaluation_period: int = 2000,
+    evaluation_episodes: int | None = None,
+    evaluation_steps: int | None = None,
+    evaluation_noise: float = 0.0,
+    max_steps_per_episode: int = 27000,
+    clip_rewards: bool = True,
+    checkpoint_period: int = 1,
   ):
-    """Builds everything, and resumes from the newest checkpoint if there is one.
+    """Builds everything, and resumes from a checkpoint if there is one.
 
     Args:
       run_directory: where the run is written.
@@ -76,20 +72,20 @@ class DopamineRunner(run_experiment.Runner):
     """
     if (evaluation_episodes is None) == (evaluation_steps is None):
       raise UserError(
-          'DopamineRunner.evaluation_episodes is '
-          f'{evaluation_episodes!r} and evaluation_steps {evaluation_steps!r}, '
-          'but exactly one of them must be a number.'
+        'DopamineRunner.evaluation_episodes is '
+        f'{evaluation_episodes!r} and evaluation_steps {evaluation_steps!r}, '
+        'but exactly one of them must be a number.'
       )
     for name, value in (
-        ('evaluation_period', evaluation_period),
-        ('evaluation_episodes', evaluation_episodes or evaluation_steps),
-        ('max_steps_per_episode', max_steps_per_episode),
-        ('checkpoint_period', checkpoint_period),
+      ('evaluation_period', evaluation_period),
+      ('evaluation_episodes', evaluation_episodes or evaluation_steps),
+      ('max_steps_per_episode', max_steps_per_episode),
+      ('checkpoint_period', checkpoint_period),
     ):
       if int(value) != value or value < 1:
         raise UserError(
-            f'DopamineRunner.{name} is {value!r}, but must be a whole number, '
-            'at least 1.'
+          f'DopamineRunner.{name} is {value!r}, but must be a whole number, '
+          'at least 1.'
         )
     self._run_directory = run_directory
     self._seed = seed
@@ -102,17 +98,15 @@ class DopamineRunner(run_experiment.Runner):
     self._steps_done = 0
     self._progress = None
     super().__init__(
-        run_directory.path(),
-        self._create_agent,
-        lambda: create_environment(
-            seed=seeding.stream_seed(seed, 'environment')
-        ),
-        num_iterations=-(-train_steps // self._evaluation_period),
-        evaluation_steps=evaluation_steps,
-        max_steps_per_episode=max_steps_per_episode,
-        clip_rewards=clip_rewards,
-        use_legacy_logger=False,
-        fine_grained_print_to_console=False,
+      run_directory.path(),
+      self._create_agent,
+      lambda: create_environment(seed=seeding.stream_seed(seed, 'environment')),
+      num_iterations=-(-train_steps // self._evaluation_period),
+      evaluation_steps=evaluation_steps,
+      max_steps_per_episode=max_steps_per_episode,
+      clip_rewards=clip_rewards,
+      use_legacy_logger=False,
+      fine_grained_print_to_console=False,
     )
 
   @property
@@ -123,19 +117,17 @@ class DopamineRunner(run_experiment.Runner):
     """Dopamine's Runner calls this; it hands a directory for summaries."""
     del sess, summary_writer
     return dqn.SparseDQNAgent(
-        num_actions=environment.action_space.n,
-        observation_space=environment.observation_space,
-        seed=self._seed,
-        train_steps=self._train_steps,
-        summary_writer=tf.summary.create_file_writer(
-            self._run_directory.events
-        ),
+      num_actions=environment.action_space.n,
+      observation_space=environment.observation_space,
+      seed=self._seed,
+      train_steps=self._train_steps,
+      summary_writer=tf.summary.create_file_writer(self._run_directory.events),
     )
 
   def _initialize_checkpointer_and_maybe_resume(self, checkpoint_file_prefix):
     del checkpoint_file_prefix
     self._checkpointer = checkpointing.Checkpointer(
-        self._run_directory.checkpoints, keep=_CHECKPOINTS_KEPT
+      self._run_directory.checkpoints, keep=_CHECKPOINTS_KEPT
     )
     self._start_iteration = 0
     # Those of the checkpoints that are kept.
@@ -147,7 +139,7 @@ class DopamineRunner(run_experiment.Runner):
   def _resume(self, state: dict[str, Any]) -> None:
     """Goes on from a checkpoint; ValueError if it cannot be used."""
     self._agent.unbundle(
-        self._run_directory.path('replay'), state['iteration'], state['agent']
+      self._run_directory.path('replay'), state['iteration'], state['agent']
     )
     self._environment.set_state(state['environment'])
     self._run_directory.set_state(state['run_directory'])
@@ -162,18 +154,16 @@ class DopamineRunner(run_experiment.Runner):
     self._agent.check_loss()
     replay_directory = self._run_directory.path('replay')
     tf.io.gfile.makedirs(replay_directory)
-    agent_state = self._agent.bundle_and_checkpoint(
-        replay_directory, iteration
-    )
+    agent_state = self._agent.bundle_and_checkpoint(replay_directory, iteration)
     self._checkpointer.save(
-        self._steps_done,
-        {
-            'agent': agent_state,
-            'environment': self._environment.get_state(),
-            'run_directory': self._run_directory.get_state(),
-            'steps_done': self._steps_done,
-            'iteration': iteration,
-        },
+      self._steps_done,
+      {
+        'agent': agent_state,
+        'environment': self._environment.get_state(),
+        'run_directory': self._run_directory.get_state(),
+        'steps_done': self._steps_done,
+        'iteration': iteration,
+      },
     )
     self._replay_manifests.append(agent_state['replay'])
     self._agent.replay.delete_unused(replay_directory, self._replay_manifests)
@@ -195,33 +185,35 @@ class DopamineRunner(run_experiment.Runner):
     self._training_steps = min(end_step, self._train_steps) - begin_step
     statistics = iteration_statistics.IterationStatistics()
     train_episodes, train_return, steps_per_second = self._run_train_phase(
-        statistics
+      statistics
     )
     self._agent.check_loss()
-    returns = self._evaluate(seeding.stream_seed(
-        self._seed, 'evaluation', iteration
-    ))
+    returns = self._evaluate(
+      seeding.stream_seed(self._seed, 'evaluation', iteration)
+    )
 
     if self._steps_done > begin_step:  # Else one long episode spans periods.
-      self._run_directory.append_evaluation({
+      self._run_directory.append_evaluation(
+        {
           'step': self._steps_done,
           'return_mean': float(np.mean(returns)),
           'return_std': float(np.std(returns)),
           'episodes': len(returns),
-      })
+        }
+      )
       elapsed = self._run_directory.elapsed_seconds
       self._run_directory.append_timing(
-          self._steps_done,
-          elapsed + time.monotonic() - begin_time,
-          steps_per_second,
+        self._steps_done,
+        elapsed + time.monotonic() - begin_time,
+        steps_per_second,
       )
     self._save_tensorboard_summaries(
-        self._steps_done,
-        train_episodes,
-        train_return,
-        len(returns),
-        np.mean(returns),
-        steps_per_second,
+      self._steps_done,
+      train_episodes,
+      train_return,
+      len(returns),
+      np.mean(returns),
+      steps_per_second,
     )
     self._progress.evaluated(self._steps_done, float(np.mean(returns)))
     return statistics.data_lists
@@ -241,15 +233,15 @@ class DopamineRunner(run_experiment.Runner):
     """Returns the undiscounted return of each episode of an evaluation."""
     if self._evaluation_episodes is not None:
       return evaluation.evaluate_episodes(
-          self._agent.greedy_policy(),
-          [
-              self._evaluation_environment(seed, episode)
-              for episode in range(self._evaluation_episodes)
-          ],
-          self._agent.online.state_shape,
-          self._agent.epsilon_eval,
-          seeding.generator(seed, 'exploration'),
-          self._max_steps_per_episode,
+        self._agent.greedy_policy(),
+        [
+          self._evaluation_environment(seed, episode)
+          for episode in range(self._evaluation_episodes)
+        ],
+        self._agent.online.state_shape,
+        self._agent.epsilon_eval,
+        seeding.generator(seed, 'exploration'),
+        self._max_steps_per_episode,
       )
     statistics = iteration_statistics.IterationStatistics()
     training_environment = self._environment
@@ -265,14 +257,14 @@ class DopamineRunner(run_experiment.Runner):
 
   def _evaluation_environment(self, seed: int, episode: int):
     environment = self._create_environment(
-        seed=seeding.stream_seed(seed, 'environment', episode)
+      seed=seeding.stream_seed(seed, 'environment', episode)
     )
     if not self._evaluation_noise:
       return environment
     return noise.ObservationNoise(
-        environment,
-        seed=seeding.stream_seed(seed, 'noise', episode),
-        sigma=self._evaluation_noise,
+      environment,
+      seed=seeding.stream_seed(seed, 'noise', episode),
+      sigma=self._evaluation_noise,
     )
 
   @property

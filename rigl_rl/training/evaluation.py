@@ -8,12 +8,12 @@ import numpy as np
 
 
 def evaluate_episodes(
-    policy: Callable[[np.ndarray], np.ndarray],
-    environments: Sequence,
-    state_shape: Sequence[int],
-    epsilon: float,
-    rng: np.random.Generator,
-    max_steps_per_episode: int,
+  policy: Callable[[np.ndarray], np.ndarray],
+  environments: Sequence,
+  state_shape: Sequence[int],
+  epsilon: float,
+  rng: np.random.Generator,
+  max_steps_per_episode: int,
 ) -> np.ndarray:
   """Plays one episode in each environment, all in step with one another.
 

@@ -20,20 +20,20 @@ class Progress:
     self._total = total
     self._tenth = 10 * initial // total
     self._bar = tqdm.tqdm(
-        total=total,
-        initial=initial,
-        unit=' steps',
-        unit_scale=True,
-        smoothing=0.05,
-        dynamic_ncols=True,
-        file=sys.stderr,
-        disable=not sys.stderr.isatty(),
-        mininterval=0.5,
+      total=total,
+      initial=initial,
+      unit=' steps',
+      unit_scale=True,
+      smoothing=0.05,
+      dynamic_ncols=True,
+      file=sys.stderr,
+      disable=not sys.stderr.isatty(),
+      mininterval=0.5,
     )
     self.step = self._bar.update
 
   def evaluated(self, step: int, return_mean: float) -> None:
-    """Shows an evaluation: behind the bar, or else a line a tenth of the run."""
+    """Shows an evaluation behind the bar; without one, a line a tenth."""
     if not self._bar.disable:
       self._bar.set_postfix_str(f'return {return_mean:.1f}')
       return

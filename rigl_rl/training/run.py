@@ -14,11 +14,11 @@ from rigl_rl.training import scores
 
 @gin.configurable(denylist=['base_dir'])
 def train(
-    base_dir: str,
-    runner: Callable[..., Any] = gin.REQUIRED,
-    seed: int = gin.REQUIRED,
-    train_steps: int = gin.REQUIRED,
-    task: str = '',
+  base_dir: str,
+  runner: Callable[..., Any] = gin.REQUIRED,
+  seed: int = gin.REQUIRED,
+  train_steps: int = gin.REQUIRED,
+  task: str = '',
 ) -> dict[str, Any]:
   """Trains as the gin config says, or continues a run that was cut off.
 
@@ -40,8 +40,7 @@ def train(
   is_whole = isinstance(train_steps, int) and not isinstance(train_steps, bool)
   if not is_whole or train_steps < 1:
     raise UserError(
-        f'TRAIN_STEPS is {train_steps!r}, but must be a whole number, at least '
-        '1.'
+      f'TRAIN_STEPS is {train_steps!r}, but must be a whole number, at least 1.'
     )
   run_directory = run_directory_lib.RunDirectory(base_dir)
   config = gin.config_str()
@@ -49,8 +48,8 @@ def train(
   if run_directory.finished:
     summary = run_directory.read_summary()
     print(
-        f'{base_dir} is finished: final score {summary["final_score"]:.1f}. '
-        'Nothing to do.'
+      f'{base_dir} is finished: final score {summary["final_score"]:.1f}. '
+      'Nothing to do.'
     )
     return summary
 
@@ -59,7 +58,7 @@ def train(
   run_directory.prepare(config)
   run_directory.write_operative_config(gin.operative_config_str())
   print(
-      f'{built.title} on {task}, {train_steps:,} steps, seed {seed}: {base_dir}'
+    f'{built.title} on {task}, {train_steps:,} steps, seed {seed}: {base_dir}'
   )
   evaluations = run_directory.evaluations
   if resumed and evaluations:
@@ -68,16 +67,16 @@ def train(
 
   returns = [row['return_mean'] for row in run_directory.evaluations]
   summary = {
-      'finished': True,
-      'task': task,
-      'final_score': scores.final_score(returns),
-      'learning_curve_area': scores.learning_curve_area(returns),
-      'steps': run_directory.evaluations[-1]['step'],
-      'seconds': run_directory.elapsed_seconds,
-      'seed': seed,
-      'versions': run_directory_lib.versions(),
-      'git_revision': run_directory_lib.git_revision(),
-      **built.describe(),
+    'finished': True,
+    'task': task,
+    'final_score': scores.final_score(returns),
+    'learning_curve_area': scores.learning_curve_area(returns),
+    'steps': run_directory.evaluations[-1]['step'],
+    'seconds': run_directory.elapsed_seconds,
+    'seed': seed,
+    'versions': run_directory_lib.versions(),
+    'git_revision': run_directory_lib.git_revision(),
+    **built.describe(),
   }
   curve = run_directory.write_curve(title=f'{built.title} on {task}')
   run_directory.write_summary(summary)

@@ -21,16 +21,14 @@ def test_games(game):
 
 def test_full_action_set():
   environment = atari.create_atari_environment(
-      'Pong', seed=0, full_action_set=True
+    'Pong', seed=0, full_action_set=True
   )
   _check(environment, 'Pong', full_action_set=True)
 
 
 @pytest.mark.parametrize('task', classic_control.CLASSIC_CONTROL_TASKS)
 def test_classic_control(task):
-  _check(
-      classic_control.create_classic_control_environment(task, seed=0), task
-  )
+  _check(classic_control.create_classic_control_environment(task, seed=0), task)
 
 
 def test_other_tasks_are_not_known():

@@ -23,7 +23,7 @@ def no_gin_config():
 def threads_as_they_are(monkeypatch):
   """TensorFlow, which other tests have started, would refuse new ones."""
   monkeypatch.setattr(
-      cost.command_line, 'start_tensorflow', lambda arguments: None
+    cost.command_line, 'start_tensorflow', lambda arguments: None
   )
 
 
@@ -39,7 +39,7 @@ def test_table_of_a_sparse_cnn(capsys):
   assert _run(f'--gin_files={CNN}/rigl.gin', '--gin_bindings=SPARSITY=0.9') == 0
   lines = capsys.readouterr().out.splitlines()
   assert lines[0] == (
-      'NatureQNetwork on Pong, 6 actions, width 1: RigL, sparsity 0.9'
+    'NatureQNetwork on Pong, 6 actions, width 1: RigL, sparsity 0.9'
   )
   row = next(line.split() for line in lines if line.startswith('dense1'))
   assert row[1:3] == ['7744×512', '0.9022']
@@ -54,19 +54,19 @@ def test_table_of_a_sparse_cnn(capsys):
 def test_sparsities_are_figure_7(tmp_path, capsys):
   path = tmp_path / 'costs.csv'
   code = _run(
-      f'--gin_files={CNN}/static.gin',
-      *_bind('GAME="MsPacman"', 'sparsify.distribution = @uniform'),
-      '--sparsities=0.5,0.95',
-      f'--csv={path}',
+    f'--gin_files={CNN}/static.gin',
+    *_bind('GAME="MsPacman"', 'sparsify.distribution = @uniform'),
+    '--sparsities=0.5,0.95',
+    f'--csv={path}',
   )
   assert code == 0
   assert 'MsPacman, 9 actions' in capsys.readouterr().out
   rows = list(csv.DictReader(io.StringIO(path.read_text())))
   assert [(row['distribution'], row['sparsity']) for row in rows] == [
-      ('uniform', '0.5'),
-      ('uniform', '0.95'),
-      ('erdos_renyi_kernel', '0.5'),
-      ('erdos_renyi_kernel', '0.95'),
+    ('uniform', '0.5'),
+    ('uniform', '0.95'),
+    ('erdos_renyi_kernel', '0.5'),
+    ('erdos_renyi_kernel', '0.95'),
   ]
   share = [float(row['forward_share']) for row in rows]
   assert share[0] == pytest.approx(0.5, abs=1e-4)
@@ -80,14 +80,17 @@ def test_sparsities_are_figure_7(tmp_path, capsys):
 def test_csv_by_layer_and_keep_dense(tmp_path):
   path = tmp_path / 'layers.csv'
   code = _run(
-      f'--gin_files={CLASSIC}/set.gin',
-      *_bind('SPARSITY=0.5', 'sparsify.keep_dense=("dense2",)'),
-      f'--csv={path}',
+    f'--gin_files={CLASSIC}/set.gin',
+    *_bind('SPARSITY=0.5', 'sparsify.keep_dense=("dense2",)'),
+    f'--csv={path}',
   )
   assert code == 0
   rows = list(csv.DictReader(io.StringIO(path.read_text())))
   assert [row['layer'] for row in rows] == [
-      'dense1', 'dense2', 'output', 'total'
+    'dense1',
+    'dense2',
+    'output',
+    'total',
   ]
   assert rows[1]['active'] == rows[1]['of'] == '262144'
   # Half of dense1 and output together, up to rounding.
@@ -98,7 +101,7 @@ def test_csv_by_layer_and_keep_dense(tmp_path):
 
 def test_small_dense_network(capsys):
   code = _run(
-      f'--gin_files={CLASSIC}/dense.gin', *_bind('WIDTH = @matched_width')
+    f'--gin_files={CLASSIC}/dense.gin', *_bind('WIDTH = @matched_width')
   )
   assert code == 0
   out = capsys.readouterr().out
@@ -123,24 +126,24 @@ def test_number_of_actions(capsys):
 
 def test_task_that_the_papers_do_not_have(capsys):
   code = _run(
-      f'--gin_files={CLASSIC}/dense.gin', *_bind('ENV_NAME = "CartPole-v1"')
+    f'--gin_files={CLASSIC}/dense.gin', *_bind('ENV_NAME = "CartPole-v1"')
   )
   assert code == 0
   assert '4×512' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    'arguments,message',
-    [
-        ([f'--gin_files={CNN}/rigl.gin', '--sparsities=0.5,1'], '--sparsities'),
-        ([f'--gin_files={CNN}/rigl.gin', '--num_actions=0'], '--num_actions'),
-        ([f'--gin_files={CNN}/rigl.gin', *_bind('SPARSITY=1.5')], 'SPARSITY'),
-        ([f'--gin_files={CNN}/rigl.gin', *_bind('GAME="Pnog"')], 'Pong'),
-        ([f'--gin_files={CNN}/rigl.gin', *_bind('WIDTH=0')], 'WIDTH'),
-        ([f'--gin_files={CNN}/rigl.gin', *_bind('TRAIN_STEPS=9')], 'TRAIN_ST'),
-        (['--gin_files=gin_configs/algorithms/rigl.gin'], 'a whole run'),
-        ([f'--gin_files={CNN}/rigl.gin', '--csv=/no/such/dir/a.csv'], '--csv'),
-    ],
+  'arguments,message',
+  [
+    ([f'--gin_files={CNN}/rigl.gin', '--sparsities=0.5,1'], '--sparsities'),
+    ([f'--gin_files={CNN}/rigl.gin', '--num_actions=0'], '--num_actions'),
+    ([f'--gin_files={CNN}/rigl.gin', *_bind('SPARSITY=1.5')], 'SPARSITY'),
+    ([f'--gin_files={CNN}/rigl.gin', *_bind('GAME="Pnog"')], 'Pong'),
+    ([f'--gin_files={CNN}/rigl.gin', *_bind('WIDTH=0')], 'WIDTH'),
+    ([f'--gin_files={CNN}/rigl.gin', *_bind('TRAIN_STEPS=9')], 'TRAIN_ST'),
+    (['--gin_files=gin_configs/algorithms/rigl.gin'], 'a whole run'),
+    ([f'--gin_files={CNN}/rigl.gin', '--csv=/no/such/dir/a.csv'], '--csv'),
+  ],
 )
 def test_a_mistake_is_one_line(arguments, message, capsys):
   assert _run(*arguments) == 2

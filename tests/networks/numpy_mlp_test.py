@@ -9,11 +9,11 @@ from rigl_rl.sparsity import wrappers
 
 def _model():
   model = q_networks.build_q_network(
-      q_networks.MLPQNetwork,
-      num_actions=3,
-      observation_shape=(4,),
-      stack_size=2,
-      seed=0,
+    q_networks.MLPQNetwork,
+    num_actions=3,
+    observation_shape=(4,),
+    stack_size=2,
+    seed=0,
   )
   wrappers.sparsify(model, sparsity=0.9, seed=1)
   return model

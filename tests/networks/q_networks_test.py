@@ -13,36 +13,36 @@ from rigl_rl.sparsity import wrappers
 
 # Network, observation shape, stack size, number of actions.
 NETWORKS = (
-    (q_networks.MLPQNetwork, (4,), 1, 2),
-    (q_networks.NatureQNetwork, (84, 84), 4, 6),
-    (q_networks.ImpalaQNetwork, (84, 84), 4, 9),
+  (q_networks.MLPQNetwork, (4,), 1, 2),
+  (q_networks.NatureQNetwork, (84, 84), 4, 6),
+  (q_networks.ImpalaQNetwork, (84, 84), 4, 9),
 )
 SMALL_NETWORKS = (
-    (q_networks.MLPQNetwork, (4,), 1, 2),
-    (q_networks.NatureQNetwork, (20, 21), 4, 6),
-    (q_networks.ImpalaQNetwork, (20, 21), 4, 9),
+  (q_networks.MLPQNetwork, (4,), 1, 2),
+  (q_networks.NatureQNetwork, (20, 21), 4, 6),
+  (q_networks.ImpalaQNetwork, (20, 21), 4, 9),
 )
 
 
 def _build(network, observation_shape, stack_size, num_actions, seed=0, **kw):
   return q_networks.build_q_network(
-      lambda **kwargs: network(**kwargs, **kw),
-      num_actions,
-      observation_shape,
-      stack_size,
-      seed=seed,
+    lambda **kwargs: network(**kwargs, **kw),
+    num_actions,
+    observation_shape,
+    stack_size,
+    seed=seed,
   )
 
 
 def _shapes(model):
   return {
-      path: tuple(layer.kernel.shape)
-      for path, layer in wrappers.named_layers(model).items()
+    path: tuple(layer.kernel.shape)
+    for path, layer in wrappers.named_layers(model).items()
   }
 
 
 @pytest.mark.parametrize(
-    'case,num_weights', zip(NETWORKS, (265216, 4045824, 4357760))
+  'case,num_weights', zip(NETWORKS, (265216, 4045824, 4357760))
 )
 def test_number_of_weights(case, num_weights):
   shapes = _shapes(_build(*case))
@@ -56,17 +56,17 @@ def test_layer_shapes_are_those_of_the_built_network(case, width):
   expected = model.layer_shapes((*case[1], case[2]))
   assert list(_shapes(model).items()) == list(expected.items())
   assert sum(
-      math.prod(v.shape) for v in model.trainable_variables
+    math.prod(v.shape) for v in model.trainable_variables
   ) == widths.num_parameters(expected)
 
 
 def test_paths_tell_the_layer():
   shapes = _shapes(_build(*SMALL_NETWORKS[2]))
   assert list(shapes)[:4] == [
-      'stack1/conv',
-      'stack1/block1/conv1',
-      'stack1/block1/conv2',
-      'stack1/block2/conv1',
+    'stack1/conv',
+    'stack1/block1/conv1',
+    'stack1/block1/conv2',
+    'stack1/block2/conv1',
   ]
   assert list(shapes)[-2:] == ['dense1', 'output']
   assert len(shapes) == 17
@@ -92,20 +92,20 @@ def test_q_values(case):
   network, observation_shape, stack_size, num_actions = case
   model = _build(*case)
   states = np.random.default_rng(0).integers(
-      0, 256, (3, *observation_shape, stack_size), dtype=np.uint8
+    0, 256, (3, *observation_shape, stack_size), dtype=np.uint8
   )
   q_values = model(states)
   assert q_values.shape == (3, num_actions)
   assert q_values.dtype == tf.float32
   np.testing.assert_allclose(
-      tf.function(model)(states), q_values, rtol=1e-4, atol=1e-5
+    tf.function(model)(states), q_values, rtol=1e-4, atol=1e-5
   )
   assert np.std(q_values, axis=0).min() > 0
 
 
 def test_mlp_by_hand():
   model = _build(
-      q_networks.MLPQNetwork, (2,), 1, 2, hidden_units=(2, 2), seed=5
+    q_networks.MLPQNetwork, (2,), 1, 2, hidden_units=(2, 2), seed=5
   )
   layers = list(wrappers.named_layers(model).values())
   kernels = ([[1, -1], [2, 0]], [[1, 1], [0, 1]], [[1, 0], [0, -1]])
@@ -145,10 +145,10 @@ def test_an_image_may_have_channels_beside_the_stack(case):
   channel = _build(network, (height, width, 1), stack_size, num_actions)
   states = np.random.default_rng(0).integers(0, 256, (3, height, width, 4))
   assert plain.layer_shapes((height, width, 4)) == channel.layer_shapes(
-      (height, width, 1, 4)
+    (height, width, 1, 4)
   )
   np.testing.assert_array_equal(
-      plain(states), channel(states[:, :, :, np.newaxis])
+    plain(states), channel(states[:, :, :, np.newaxis])
   )
   colors = _build(network, (height, width, 3), stack_size, num_actions)
   assert list(_shapes(colors).values())[0][2] == 12
@@ -182,7 +182,7 @@ def test_seed_decides_all_initial_weights(case):
     kernel = layer.kernel.numpy()
     kernels.append(kernel)
     np.testing.assert_array_equal(
-        kernel, wrappers.named_layers(same)[path].kernel
+      kernel, wrappers.named_layers(same)[path].kernel
     )
     assert not np.array_equal(kernel, wrappers.named_layers(other)[path].kernel)
   # Layers of one shape are no twins.
@@ -199,7 +199,7 @@ def test_weight_decay_is_of_kernels_alone(case, factor):
   layers = wrappers.named_layers(model).values()
   squares = sum(float(tf.reduce_sum(layer.kernel**2)) for layer in layers)
   np.testing.assert_allclose(
-      tf.add_n(model.losses), 1e-3 * factor * squares, rtol=1e-5
+    tf.add_n(model.losses), 1e-3 * factor * squares, rtol=1e-5
   )
 
 
@@ -213,7 +213,7 @@ def test_weight_decay_factor():
   half = _build(*case, weight_decay=1e-3, weight_decay_factor=0.5)
   full = _build(*case, weight_decay=1e-3)
   np.testing.assert_allclose(
-      2 * tf.add_n(half.losses), tf.add_n(full.losses), rtol=1e-6
+    2 * tf.add_n(half.losses), tf.add_n(full.losses), rtol=1e-6
   )
 
 

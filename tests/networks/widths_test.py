@@ -20,10 +20,10 @@ def test_num_parameters():
 @pytest.mark.parametrize('target', [12, 1000, 27548, 100000, 1000000])
 def test_solve_width_finds_the_nearest_units(target):
   width, error = widths.solve_width(
-      lambda width: _mlp_parameters(int(max(1, 512 * width))), target
+    lambda width: _mlp_parameters(int(max(1, 512 * width))), target
   )
   best = min(
-      range(1, 2000), key=lambda units: abs(_mlp_parameters(units) - target)
+    range(1, 2000), key=lambda units: abs(_mlp_parameters(units) - target)
   )
   assert int(max(1, 512 * width)) == best
   assert error == pytest.approx(_mlp_parameters(best) / target - 1)
@@ -38,13 +38,13 @@ def test_solve_width_on_a_smooth_count():
 @pytest.mark.parametrize('num_actions', [3, 4, 6, 9, 18])
 @pytest.mark.parametrize('sparsity', SPARSITIES)
 @pytest.mark.parametrize(
-    'network,state_shape',
-    [
-        (q_networks.MLPQNetwork, (2, 1)),
-        (q_networks.MLPQNetwork, (6, 1)),
-        (q_networks.NatureQNetwork, (84, 84, 4)),
-        (q_networks.ImpalaQNetwork, (84, 84, 4)),
-    ],
+  'network,state_shape',
+  [
+    (q_networks.MLPQNetwork, (2, 1)),
+    (q_networks.MLPQNetwork, (6, 1)),
+    (q_networks.NatureQNetwork, (84, 84, 4)),
+    (q_networks.ImpalaQNetwork, (84, 84, 4)),
+  ],
 )
 def test_matches_within_a_percent(network, state_shape, sparsity, num_actions):
   model = network(num_actions, 0)
@@ -62,8 +62,7 @@ def test_matches_within_a_percent(network, state_shape, sparsity, num_actions):
 def test_sparsity_0_has_width_1():
   model = q_networks.NatureQNetwork(6, 0)
   assert (
-      widths.matched_width(lambda w: model.layer_shapes((84, 84, 4), w), 0)
-      == 1.0
+    widths.matched_width(lambda w: model.layer_shapes((84, 84, 4), w), 0) == 1.0
   )
 
 

@@ -8,8 +8,7 @@ from typing import Sequence
 import tensorflow as tf
 
 from rigl_rl.errors import UserError
-from rigl_rl.sparsity import masks
-from rigl_rl.sparsity import schedules
+from rigl_rl.sparsity import masks, schedules
 
 
 class SparseAlgorithm:
@@ -40,7 +39,7 @@ class SparseAlgorithm:
   schedule: schedules.UpdateSchedule | None = None
 
   def bind(
-      self, sparsity: float, schedule: schedules.UpdateSchedule
+    self, sparsity: float, schedule: schedules.UpdateSchedule
   ) -> SparseAlgorithm:
     """Returns a copy that knows its layer's target and the run's schedule."""
     bound = copy.copy(self)
@@ -49,7 +48,7 @@ class SparseAlgorithm:
     return bound
 
   def initial_mask(
-      self, shape: Sequence[int], sparsity: float, seed: int
+    self, shape: Sequence[int], sparsity: float, seed: int
   ) -> tf.Tensor:
     """Returns the mask of the first step; by default random, of exact count."""
     return masks.random_mask(shape, sparsity, seed)
@@ -82,10 +81,10 @@ class SparseAlgorithm:
       The new mask.
     """
     return masks.drop_and_grow(
-        mask,
-        self.drop_score(weight, mask, grad, seed),
-        self.grow_score(weight, mask, grad, seed),
-        self.drop_fraction_at(step),
+      mask,
+      self.drop_score(weight, mask, grad, seed),
+      self.grow_score(weight, mask, grad, seed),
+      self.drop_fraction_at(step),
     )
 
 

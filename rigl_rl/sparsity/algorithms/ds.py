@@ -33,10 +33,10 @@ class DS(base.SparseAlgorithm):
   """
 
   def __init__(
-      self,
-      drop_fraction: float = 0.05,
-      drop_each_sign: bool = False,
-      last_update_only_drops: bool = False,
+    self,
+    drop_fraction: float = 0.05,
+    drop_each_sign: bool = False,
+    last_update_only_drops: bool = False,
   ):
     """Initializes the algorithm.
 
@@ -50,7 +50,7 @@ class DS(base.SparseAlgorithm):
       UserError: if drop_fraction is outside [0, 1].
     """
     self.drop_fraction = base.check_drop_fraction(
-        'DS.drop_fraction', drop_fraction
+      'DS.drop_fraction', drop_fraction
     )
     self.drop_each_sign = drop_each_sign
     self.last_update_only_drops = last_update_only_drops
@@ -87,9 +87,9 @@ class DS(base.SparseAlgorithm):
 
     num_grown = tf.math.count_nonzero(dropped, dtype=tf.int32)
     grown = masks.top_k_mask(
-        tf.random.stateless_uniform(tf.shape(weight), seed=seed),
-        tf.where(only_drops, 0, num_grown),
-        candidates=zero,
+      tf.random.stateless_uniform(tf.shape(weight), seed=seed),
+      tf.where(only_drops, 0, num_grown),
+      candidates=zero,
     )
     return mask - dropped + grown
 
@@ -97,9 +97,7 @@ class DS(base.SparseAlgorithm):
     """How many weights of one sign are to be dropped."""
 
     def fraction_of(count):
-      return tf.cast(
-          tf.cast(count, tf.float32) * self.drop_fraction, tf.int32
-      )
+      return tf.cast(tf.cast(count, tf.float32) * self.drop_fraction, tf.int32)
 
     if self.drop_each_sign:
       return fraction_of(num_sign)

@@ -3,8 +3,7 @@
 import gin
 import tensorflow as tf
 
-from rigl_rl.sparsity import masks
-from rigl_rl.sparsity import schedules
+from rigl_rl.sparsity import masks, schedules
 from rigl_rl.sparsity.algorithms.base import SparseAlgorithm
 
 
@@ -26,10 +25,10 @@ class Prune(SparseAlgorithm):
   def sparsity_at(self, step: tf.Tensor) -> tf.Tensor:
     """Returns the layer's sparsity at gradient step `step`, as float64."""
     return schedules.polynomial_sparsity(
-        step,
-        self.sparsity,
-        self.schedule.begin_step,
-        self.schedule.end_step,
+      step,
+      self.sparsity,
+      self.schedule.begin_step,
+      self.schedule.end_step,
     )
 
   def update(self, weight, mask, grad, step, seed):

@@ -32,20 +32,20 @@ class SET(base.SparseAlgorithm):
     """
     if not drop_noise >= 0:
       raise UserError(
-          f'{type(self).__name__}.drop_noise is {drop_noise!r}, but must be at '
-          'least 0.'
+        f'{type(self).__name__}.drop_noise is {drop_noise!r}, but must be at '
+        'least 0.'
       )
     self.drop_noise = drop_noise
     self.drop_fraction = base.check_drop_fraction(
-        f'{type(self).__name__}.drop_fraction', drop_fraction
+      f'{type(self).__name__}.drop_fraction', drop_fraction
     )
 
   def drop_fraction_at(self, step):
     return schedules.cosine_drop_fraction(
-        step,
-        self.drop_fraction,
-        self.schedule.end_step,
-        self.schedule.begin_step,
+      step,
+      self.drop_fraction,
+      self.schedule.end_step,
+      self.schedule.begin_step,
     )
 
   def drop_score(self, weight, mask, grad, seed):
