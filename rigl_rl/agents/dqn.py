@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any, Callable, Sequence
 
 import gin
@@ -130,14 +131,16 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     _check_in_range('gamma', gamma, 0, 1)
     _check_in_range('epsilon_train', epsilon_train, 0, 1)
     _check_in_range('epsilon_eval', epsilon_eval, 0, 1)
-    for name, value in (
-      ('update_horizon', update_horizon),
-      ('batch_size', batch_size),
-      ('update_period', update_period),
-      ('target_update_period', target_update_period),
-      ('summary_writing_frequency', summary_writing_frequency),
+    for name, value, low in (
+      ('update_horizon', update_horizon, 1),
+      ('batch_size', batch_size, 1),
+      ('min_replay_history', min_replay_history, 0),
+      ('update_period', update_period, 1),
+      ('target_update_period', target_update_period, 1),
+      ('epsilon_decay_period', epsilon_decay_period, 1),
+      ('summary_writing_frequency', summary_writing_frequency, 1),
     ):
-      _check_in_range(name, value, 1)
+      _check_in_range(name, value, low, whole=True)
     self.num_actions = int(num_actions)
     self.observation_shape = tuple(observation_space.shape)
     self.observation_dtype = tf.as_dtype(observation_space.dtype)
@@ -454,10 +457,17 @@ def _assign(
 
 
 def _check_in_range(
-  name: str, value: float, low: float, high: float = math.inf
+  name: str,
+  value: float,
+  low: float,
+  high: float = math.inf,
+  whole: bool = False,
 ) -> None:
-  if not low <= value <= high:
+  kind = numbers.Integral if whole else numbers.Real
+  is_number = isinstance(value, kind) and not isinstance(value, bool)
+  if not is_number or not low <= value <= high:
+    noun = 'a whole number' if whole else 'a number'
     allowed = f'at least {low}' if high == math.inf else f'in [{low}, {high}]'
     raise UserError(
-      f'SparseDQNAgent.{name} is {value!r}, but must be {allowed}.'
+      f'SparseDQNAgent.{name} is {value!r}, but must be {noun} {allowed}.'
     )

@@ -15,9 +15,9 @@ from rigl_rl.sparsity import schedules, wrappers
 class SparseOptimizer(tf.Module):
   """Wraps an optimizer so that the kernels it trains stay sparse.
 
-  Every agent ends its train step in `apply_gradients`. This one applies the
-  inner optimizer's step, zeroes the kernels off their masks, and then lets the
-  callback change the masks, by the dense gradient of that same step.
+  Every agent ends its train step in `apply_gradients`. This one lets the inner
+  optimizer step on the active weights, and then lets the callback change the
+  masks, by the dense gradient of that same step.
 
   Attributes:
     inner: the wrapped optimizer.
@@ -37,7 +37,8 @@ class SparseOptimizer(tf.Module):
 
     Args:
       inner: an optimizer with slots by variable: one of
-        tf.keras.optimizers.legacy or tf.compat.v1.train.
+        tf.keras.optimizers.legacy or tf.compat.v1.train. It must leave a weight
+        of zero alone whose gradient and slots are zero, as all of those do.
       layers: wrappers that `sparsify` has initialized.
       mask_updater: changes their masks.
       replace_gradient_step: on the steps that change masks, leave the gradient
@@ -80,30 +81,40 @@ class SparseOptimizer(tf.Module):
       int64 scalar, the gradient steps taken so far, this one included.
     """
     grads_and_vars = list(grads_and_vars)
+    masked = self._mask_gradients(grads_and_vars)
+
+    def gradient_step():
+      self.inner.apply_gradients(masked, **kwargs)
+
+    def update_masks():
+      self._update_masks(grads_and_vars)
+
     if not self.mask_updater.layers:
-      self._gradient_step(grads_and_vars, kwargs)
+      gradient_step()
       return self.step.assign_add(1)
 
     is_update = self.mask_updater.is_update_step(self.step)
     if self._replace_gradient_step:
-      tf.cond(
-        is_update,
-        lambda: self._update_masks(grads_and_vars),
-        lambda: self._gradient_step(grads_and_vars, kwargs),
-      )
+      tf.cond(is_update, update_masks, gradient_step)
     else:
-      self._gradient_step(grads_and_vars, kwargs)
-      tf.cond(
-        is_update,
-        lambda: self._update_masks(grads_and_vars),
-        lambda: None,
-      )
+      gradient_step()
+      tf.cond(is_update, update_masks, lambda: None)
     return self.step.assign_add(1)
 
-  def _gradient_step(self, grads_and_vars, kwargs) -> None:
-    self.inner.apply_gradients(grads_and_vars, **kwargs)
-    for layer in self._masked_layers:
-      layer.kernel.assign(layer.kernel * layer.mask, read_value=False)
+  def _mask_gradients(self, grads_and_vars):
+    """Zeroes the gradients of inactive weights.
+
+    An inactive weight is zero, and so are its slots: by a gradient of zero it
+    stays so. Masking the kernel after the step comes to the same and takes
+    longer, since it has to wait for the step.
+    """
+    masks = {layer.kernel.ref(): layer.mask for layer in self._masked_layers}
+    return [
+      (gradient * masks[variable.ref()], variable)
+      if variable.ref() in masks
+      else (gradient, variable)
+      for gradient, variable in grads_and_vars
+    ]
 
   def _update_masks(self, grads_and_vars) -> None:
     gradients = {
