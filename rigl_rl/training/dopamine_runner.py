@@ -76,13 +76,18 @@ class DopamineRunner(run_experiment.Runner):
         f'{evaluation_episodes!r} and evaluation_steps {evaluation_steps!r}, '
         'but exactly one of them must be a number.'
       )
-    for name, value in (
-      ('evaluation_period', evaluation_period),
-      ('evaluation_episodes', evaluation_episodes or evaluation_steps),
-      ('max_steps_per_episode', max_steps_per_episode),
-      ('checkpoint_period', checkpoint_period),
-    ):
-      if int(value) != value or value < 1:
+    whole = {
+      'evaluation_period': evaluation_period,
+      'max_steps_per_episode': max_steps_per_episode,
+      'checkpoint_period': checkpoint_period,
+    }
+    if evaluation_steps is None:
+      whole['evaluation_episodes'] = evaluation_episodes
+    else:
+      whole['evaluation_steps'] = evaluation_steps
+    for name, value in whole.items():
+      is_whole = isinstance(value, int) and not isinstance(value, bool)
+      if not is_whole or value < 1:
         raise UserError(
           f'DopamineRunner.{name} is {value!r}, but must be a whole number, '
           'at least 1.'

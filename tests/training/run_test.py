@@ -1,0 +1,140 @@
+"""Tests of what surrounds a run, with a runner that trains nothing."""
+
+import json
+
+import gin
+import pytest
+
+from rigl_rl import errors
+from rigl_rl.training import run, run_directory
+
+# From its third evaluation on, none is left out.
+_RETURNS = [float(i) for i in range(20)]
+
+
+class _Runner:
+  """Stands in for what trains; writes the evaluations and no more."""
+
+  title = 'Nothing at 50 % sparsity'
+  built = 0
+
+  def __init__(self, directory, seed, train_steps, fail=False):
+    type(self).built += 1
+    self._directory = directory
+    self._arguments = {'got_seed': seed, 'got_train_steps': train_steps}
+    self._fail = fail
+
+  def run_experiment(self):
+    if self._fail:
+      raise errors.UserError('The loss is nan.')
+    for number, value in enumerate(_RETURNS, start=1):
+      self._directory.append_evaluation(
+        {
+          'step': 10 * number,
+          'return_mean': value,
+          'return_std': 0.0,
+          'episodes': 2,
+        }
+      )
+    self._directory.append_timing(200, 12.5, 16.0)
+
+  def describe(self):
+    return {'parameters': 7, **self._arguments}
+
+
+@pytest.fixture(autouse=True)
+def config():
+  gin.clear_config()
+  gin.parse_config('train.seed = 4\ntrain.task = "Nowhere-v0"')
+  _Runner.built = 0
+  yield
+  gin.clear_config()
+
+
+def _train(base_dir, runner=_Runner, seed=4, train_steps=200):
+  return run.train(
+    str(base_dir),
+    runner=runner,
+    seed=seed,
+    train_steps=train_steps,
+    task='Nowhere-v0',
+  )
+
+
+def test_summary_and_files(tmp_path, capsys):
+  summary = _train(tmp_path)
+  written = json.loads((tmp_path / 'summary.json').read_text())
+  assert written['finished'] is True
+  # The last 2 of 20 evaluations.
+  assert written['final_score'] == summary['final_score'] == 18.5
+  assert written['steps'] == 200 and written['seed'] == 4
+  assert written['seconds'] == 12.5
+  assert written['parameters'] == 7
+  assert written['got_seed'] == 4 and written['got_train_steps'] == 200
+  assert 'tensorflow' in written['versions']
+  assert 'git_revision' in written
+  assert (tmp_path / 'curve.png').read_bytes().startswith(b'\x89PNG')
+  assert 'train.seed = 4' in (tmp_path / 'config.gin').read_text()
+  assert (tmp_path / 'operative_config.gin').exists()
+  out = capsys.readouterr().out
+  assert out.startswith('Nothing at 50 % sparsity on Nowhere-v0, 200 steps')
+  assert 'Final score 18.5' in out
+  assert f'{tmp_path}/curve.png' in out and f'{tmp_path}/summary.json' in out
+
+
+def test_finished_run_does_nothing(tmp_path, capsys):
+  summary = _train(tmp_path)
+  before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+  capsys.readouterr()
+  assert _train(tmp_path) == json.loads(before['summary.json'])
+  assert _Runner.built == 1
+  assert 'is finished: final score 18.5' in capsys.readouterr().out
+  after = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+  assert after == before
+  assert summary['finished']
+
+
+def test_another_config_is_refused_by_name(tmp_path):
+  _train(tmp_path)
+  gin.bind_parameter('train.seed', 5)
+  with pytest.raises(errors.UserError) as error:
+    _train(tmp_path, seed=5)
+  assert 'train.seed is 5 here, 4 in the existing run' in str(error.value)
+  assert _Runner.built == 1
+
+
+def test_mistake_while_building_leaves_no_config(tmp_path):
+  def broken(directory, seed, train_steps):
+    raise errors.UserError('SPARSITY is 2')
+
+  with pytest.raises(errors.UserError):
+    _train(tmp_path, runner=broken)
+  assert not list(tmp_path.iterdir())
+  # Corrected, and with another config, it starts.
+  gin.bind_parameter('train.task', 'Elsewhere')
+  _train(tmp_path)
+
+
+def test_config_is_written_before_training(tmp_path):
+  def failing(directory, seed, train_steps):
+    return _Runner(directory, seed, train_steps, fail=True)
+
+  with pytest.raises(errors.UserError):
+    _train(tmp_path, runner=failing)
+  assert (tmp_path / 'config.gin').exists()
+  assert not (tmp_path / 'summary.json').exists()
+  assert not run_directory.RunDirectory(str(tmp_path)).finished
+
+
+@pytest.mark.parametrize('value', [0, -5, 10.5, '100', True, None])
+def test_train_steps(tmp_path, value):
+  with pytest.raises(errors.UserError, match='TRAIN_STEPS'):
+    _train(tmp_path, train_steps=value)
+  assert _Runner.built == 0
+
+
+@pytest.mark.parametrize('value', [-1, 1.0, 'x', None])
+def test_seed(tmp_path, value):
+  with pytest.raises(errors.UserError, match='SEED'):
+    _train(tmp_path, seed=value)
+  assert _Runner.built == 0
