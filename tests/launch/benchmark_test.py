@@ -1,0 +1,171 @@
+"""Tests of the benchmark's protocol and table; no contender trains."""
+
+import io
+import sys
+import types
+
+import pytest
+
+from launch import benchmark
+
+_MODULE = 'launch.benchmarks.dqn'
+
+
+class _FakeWorker:
+  """Trains at 100 or 200 steps per second, and remembers what it was asked."""
+
+  made = {}
+
+  def __init__(self, contender, argv):
+    self.asked = []
+    self.closed = False
+    self.argv = argv
+    self._rate = {'dopamine': 100.0, 'dense': 200.0, 'rigl': 190.0}[contender]
+    self.made[contender] = self
+
+  def train(self, steps):
+    self.asked.append(steps)
+    return self._rate
+
+  def close(self):
+    self.closed = True
+
+
+@pytest.fixture(name='workers')
+def _workers(monkeypatch):
+  monkeypatch.setattr(benchmark, '_Worker', _FakeWorker)
+  _FakeWorker.made = {}
+  return _FakeWorker.made
+
+
+def test_table(workers, capsys):
+  assert benchmark.main(['dqn', '--rounds=3', '--seconds=5']) == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].split() == (
+    ['steps/s', 'min', 'max', 'ratio', 'to', 'dopamine']
+  )
+  rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
+  assert list(rows) == ['dopamine', 'dense', 'rigl']
+  assert rows['dopamine'][:4] == ['100', '100', '100', '1.000']
+  assert rows['dense'][:4] == ['200', '200', '200', '2.000']
+  assert rows['rigl'][3:] == ['1.900', '(1.900', 'to', '1.900)']
+  # One turn to fill the buffer, one to measure; then as many rounds, each as
+  # long as 5 seconds take.
+  assert workers['dopamine'].asked == [1000, 500, 500, 500, 500]
+  assert workers['dense'].asked == [1000, 500, 1000, 1000, 1000]
+  assert all(worker.closed for worker in workers.values())
+
+
+def test_ratio_is_to_the_first_where_dopamine_is_left_out(workers, capsys):
+  assert benchmark.main(['dqn', '--contenders=dense,rigl', '--rounds=1']) == 0
+  out = capsys.readouterr().out
+  assert 'ratio to dense' in out and '0.950' in out
+  assert list(workers) == ['dense', 'rigl']
+
+
+def test_contenders_take_turns(monkeypatch, capsys):
+  order = []
+
+  class Worker(_FakeWorker):
+    def __init__(self, contender, argv):
+      super().__init__(contender, argv)
+      self._name = contender
+
+    def train(self, steps):
+      order.append(self._name)
+      return super().train(steps)
+
+  monkeypatch.setattr(benchmark, '_Worker', Worker)
+  assert benchmark.main(['dqn', '--contenders=dense,rigl', '--rounds=3']) == 0
+  assert order[4:] == ['dense', 'rigl', 'rigl', 'dense', 'dense', 'rigl']
+
+
+def test_workers_are_closed_after_an_error(workers, monkeypatch):
+  def fail(self, steps):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(_FakeWorker, 'train', fail)
+  assert benchmark.main(['dqn', '--rounds=1']) == 130
+  assert len(workers) == 3
+  assert all(worker.closed for worker in workers.values())
+
+
+def test_unknown_contender(workers, capsys):
+  assert benchmark.main(['dqn', '--contenders=dense,dens']) == 2
+  error = capsys.readouterr().err
+  assert error.startswith('error: --contenders names dens, but allowed are ')
+  assert 'dopamine, dense, rigl' in error and error.count('\n') == 1
+  assert not workers  # Nothing was started.
+
+
+@pytest.mark.parametrize('arguments', [[], ['sac9'], ['dqn', '--rounds=x']])
+def test_flags(arguments):
+  with pytest.raises(SystemExit) as exit_info:
+    benchmark.main(arguments)
+  assert exit_info.value.code == 2
+
+
+def test_worker_trains_what_each_line_says(monkeypatch, capsys):
+  asked, made = [], []
+
+  def make(contender, arguments):
+    made.append((contender, arguments.task))
+
+    def train(steps):
+      asked.append(steps)
+      return steps + 3  # Whole episodes: a little more.
+
+    return train
+
+  monkeypatch.setattr(
+    benchmark.command_line, 'start_tensorflow', lambda arguments: None
+  )
+  monkeypatch.setattr(sys.modules[_MODULE], 'make', make)
+  monkeypatch.setattr(sys, 'stdin', io.StringIO('10\n20\n'))
+  code = benchmark.main(['dqn', '--task=Acrobot-v1', '--worker=dense'])
+  assert code == 0
+  assert made == [('dense', 'Acrobot-v1')] and asked == [10, 20]
+  turns = [line.split() for line in capsys.readouterr().out.splitlines()]
+  assert [turn[:2] for turn in turns] == [['turn', '13'], ['turn', '23']]
+  assert all(float(turn[2]) >= 0 for turn in turns)
+
+
+class _Process:
+  """A child that answers each line of its stdin with `answers`."""
+
+  def __init__(self, answers):
+    self.stdin = types.SimpleNamespace(
+      write=lambda text: self.written.append(text),
+      flush=lambda: None,
+      close=lambda: None,
+    )
+    self.stdout = iter(answers)
+    self.written = []
+
+  def wait(self):
+    return 7
+
+
+def test_rate_is_steps_by_seconds(monkeypatch):
+  process = _Process(['noise of a library\n', 'turn 100 0.5\n'])
+  commands = []
+
+  def popen(command, **kwargs):
+    commands.append(command)
+    return process
+
+  monkeypatch.setattr(benchmark.subprocess, 'Popen', popen)
+  worker = benchmark._Worker('rigl', ['dqn', '--task=Pong'])
+  assert worker.train(90) == 200.0
+  assert process.written == ['90\n']
+  assert commands[0][1:] == (
+    ['-m', 'launch.benchmark', 'dqn', '--task=Pong', '--worker=rigl']
+  )
+
+
+def test_worker_that_dies_is_told(monkeypatch, capsys):
+  monkeypatch.setattr(
+    benchmark.subprocess, 'Popen', lambda *args, **kwargs: _Process([])
+  )
+  assert benchmark.main(['dqn', '--contenders=rigl']) == 2
+  assert capsys.readouterr().err == 'error: --worker ended with code 7.\n'

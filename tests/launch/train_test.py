@@ -1,0 +1,293 @@
+"""Tests of the command that trains: each mistake is one line and code 2."""
+
+import os
+
+import gin
+import pytest
+
+from launch import train
+from rigl_rl.training import run_directory
+
+_RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
+_PONG = 'gin_configs/graesser22/dqn_atari_cnn/rigl.gin'
+_SMALL = (
+  'MLPQNetwork.hidden_units = (8, 8)',
+  'TRAIN_STEPS = 300',
+  'SparseDQNAgent.batch_size = 8',
+  'SparseDQNAgent.replay_capacity = 1000',
+  'SparseDQNAgent.min_replay_history = 50',
+  'SparseDQNAgent.target_update_period = 30',
+  'UpdateSchedule.interval = 20',
+  'DopamineRunner.evaluation_period = 100',
+  'DopamineRunner.evaluation_episodes = 2',
+)
+
+
+@pytest.fixture(autouse=True)
+def threads_as_they_are(monkeypatch):
+  """TensorFlow, which other tests have started, would refuse new ones."""
+  monkeypatch.setattr(
+    train.command_line, 'start_tensorflow', lambda arguments: None
+  )
+
+
+@pytest.fixture(autouse=True)
+def no_gin_config():
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+def _train(base_dir, *bindings, gin_files=(_RIGL,), small=True):
+  """As a process of its own would: with no binding of an earlier start."""
+  gin.clear_config()
+  bindings = (*_SMALL, *bindings) if small else bindings
+  return train.main(
+    [f'--gin_files={name}' for name in gin_files]
+    + [f'--gin_bindings={binding}' for binding in bindings]
+    + [f'--base_dir={base_dir}']
+  )
+
+
+def _assert_one_line(capsys, *parts):
+  error = capsys.readouterr().err
+  assert error.startswith('error: ') and error.count('\n') == 1, error
+  for part in parts:
+    assert part in error
+  return error
+
+
+def test_trains(tmp_path, capsys):
+  assert _train(tmp_path) == 0
+  out = capsys.readouterr().out
+  assert out.startswith('RigL at ')
+  assert f'sparsity on CartPole-v0, 300 steps, seed 0: {tmp_path}' in out
+  assert 'Final score' in out
+  steps = [row['step'] for row in run_directory.read_evaluations(str(tmp_path))]
+  assert len(steps) == 3 and 300 <= steps[-1] < 500
+  assert run_directory.RunDirectory(str(tmp_path)).finished
+
+  # Started again, it says so, and changes nothing.
+  before = (tmp_path / 'evaluations.csv').read_bytes()
+  assert _train(tmp_path) == 0
+  assert 'is finished' in capsys.readouterr().out
+  assert (tmp_path / 'evaluations.csv').read_bytes() == before
+
+
+@pytest.mark.parametrize(
+  'binding,parts',
+  [
+    ('RigL.drop_fracton = 0.5', ['drop_fracton', 'drop_fraction']),
+    ('RigLL.drop_fraction = 0.5', ['RigLL', 'RigL']),
+    ('SPARSTIY = 0.5', ['SPARSTIY', 'Did you mean SPARSITY?']),
+    ('ENV_NAME = "CartPole-v9"', ['CartPole-v9', 'CartPole-v0']),
+    ('ENV_NAME = "Cartpole"', ['Cartpole', 'CartPole-v0']),
+    ('SPARSITY = 1.0', ['SPARSITY', '1.0', '[0, 1)']),
+    ('SPARSITY = 1.5', ['SPARSITY', '1.5', '[0, 1)']),
+    ('SPARSITY = -0.1', ['SPARSITY', '-0.1', '[0, 1)']),
+    ('SPARSITY = "x"', ['SPARSITY', "'x'", '[0, 1)']),
+    ('RigL.drop_fraction = 2', ['RigL.drop_fraction', '2', '[0, 1]']),
+    ('WIDTH = 0', ['WIDTH', '0']),
+    ('SEED = -1', ['SEED', '-1']),
+    ('SEED = "one"', ['SEED', "'one'"]),
+    ('TRAIN_STEPS = 0', ['TRAIN_STEPS', '0']),
+    ('TRAIN_STEPS = 50', ['TRAIN_STEPS']),
+    ('UpdateSchedule.interval = 0', ['UpdateSchedule.interval', '0']),
+    ('UpdateSchedule.end = 1.5', ['UpdateSchedule.end', '1.5', '[0, 1]']),
+    ('sparsify.keep_dense = ("head",)', ['sparsify.keep_dense', 'head']),
+    ('adam.learning_rate = -1.0', ['adam.learning_rate', '-1.0']),
+    ('SparseDQNAgent.gamma = 2', ['SparseDQNAgent.gamma', '2', '[0, 1]']),
+    (
+      'SparseDQNAgent.replay_capacity = 1',
+      ['replay_capacity', '1'],
+    ),
+    (
+      'DopamineRunner.evaluation_noise = 5.0',
+      ['ObservationNoise.sigma', '5.0'],
+    ),
+    ('SPARSITY = ', ['SPARSITY', 'cannot be parsed']),
+    ('SPARSITY', ['SPARSITY', 'cannot be parsed']),
+    ('train.task = @nothing', ['nothing']),
+  ],
+)
+def test_mistake_in_a_binding(tmp_path, capsys, binding, parts):
+  assert _train(tmp_path, binding) == 2
+  _assert_one_line(capsys, *parts)
+  # Nothing is in the way of a corrected start on the same directory.
+  assert not list(tmp_path.glob('*.gin'))
+
+
+def test_corrected_start_on_the_same_directory(tmp_path, capsys):
+  assert _train(tmp_path, 'SPARSITY = 1.0') == 2
+  assert _train(tmp_path, 'SPARSITY = 0.5') == 0
+  assert 'Final score' in capsys.readouterr().out
+
+
+def test_unknown_game(tmp_path, capsys):
+  code = _train(tmp_path, 'GAME = "Pnog"', gin_files=(_PONG,), small=False)
+  assert code == 2
+  _assert_one_line(capsys, 'GAME', 'Pnog', 'Pong')
+  assert not list(tmp_path.glob('*.gin'))
+
+
+_NETWORK = '''
+"""A network with a layer of a kind that no mask fits."""
+
+import gin
+import tensorflow as tf
+
+from rigl_rl.networks import q_networks
+from rigl_rl.sparsity import wrappers
+
+
+@gin.configurable(denylist=['num_actions', 'seed', 'name'])
+class LocalQNetwork(q_networks.QNetwork):
+
+  def __init__(self, num_actions, seed, name=None):
+    super().__init__(num_actions, 1.0, 0.0, 1.0, seed, name)
+
+  def _make_layers(self):
+    self._layer = wrappers.SparseWrapper(
+      tf.keras.layers.SeparableConv1D(self.num_actions, 1)
+    )
+
+  def call(self, state):
+    return tf.reduce_sum(self._layer(tf.cast(state, tf.float32)), axis=1)
+'''
+
+
+def test_layer_that_cannot_be_wrapped(tmp_path, capsys, monkeypatch):
+  (tmp_path / 'network_that_cannot_be_sparse.py').write_text(_NETWORK)
+  gin_file = tmp_path / 'local.gin'
+  gin_file.write_text(
+    f"include '{_RIGL}'\nimport network_that_cannot_be_sparse\n"
+    'build_network.network = @LocalQNetwork\n'
+  )
+  monkeypatch.syspath_prepend(str(tmp_path))
+  base_dir = tmp_path / 'run'
+  assert _train(base_dir, gin_files=(gin_file,)) == 2
+  _assert_one_line(capsys, 'SeparableConv1D', 'Dense, Conv1D or Conv2D')
+  assert not list(base_dir.glob('*.gin'))
+
+
+@pytest.mark.parametrize('below', [(), ('run',)])
+def test_base_dir_that_cannot_be_made(tmp_path, capsys, below):
+  path = tmp_path / 'file'
+  path.write_text('mine')
+  base_dir = path.joinpath(*below)
+  assert _train(base_dir) == 2
+  _assert_one_line(capsys, '--base_dir', str(base_dir), 'writable')
+  assert path.read_text() == 'mine'
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write anywhere')
+def test_base_dir_without_permission(tmp_path, capsys):
+  tmp_path.chmod(0o500)
+  assert _train(tmp_path / 'run') == 2
+  _assert_one_line(capsys, '--base_dir', 'writable')
+
+
+def test_base_dir_of_another_config(tmp_path, capsys):
+  assert _train(tmp_path) == 0
+  capsys.readouterr()
+  before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+  assert _train(tmp_path, 'SPARSITY = 0.5', 'RigL.drop_fraction = 0.1') == 2
+  _assert_one_line(
+    capsys,
+    '--base_dir',
+    'SPARSITY is 0.5 here, 0.9 in the existing run',
+    'RigL.drop_fraction is 0.1 here, 0.5 in the existing run',
+  )
+  after = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+  assert after == before
+
+
+def test_loss_that_is_not_finite_loses_nothing(tmp_path, capsys):
+  # The first evaluation is before the first gradient step.
+  code = _train(
+    tmp_path,
+    'adam.learning_rate = 1e20',
+    'SparseDQNAgent.min_replay_history = 290',
+    'DopamineRunner.max_steps_per_episode = 20',
+    'TRAIN_STEPS = 400',
+  )
+  assert code == 2
+  _assert_one_line(capsys, 'loss', 'adam.learning_rate', '1e+20')
+  rows = run_directory.read_evaluations(str(tmp_path))
+  assert [row['step'] // 100 for row in rows] == [1, 2]
+  names = {path.name for path in tmp_path.iterdir()}
+  assert {'config.gin', 'evaluations.csv', 'timing.csv'} <= names
+  assert 'summary.json' not in names
+  assert len(list((tmp_path / 'checkpoints').iterdir())) == 2
+
+
+def test_missing_gin_file(tmp_path, capsys):
+  assert _train(tmp_path / 'run', gin_files=('no/such.gin',)) == 2
+  _assert_one_line(capsys, "--gin_files='no/such.gin'", 'no such file')
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('text', ['SPARSITY = = 1\n', 'SPARSITY 1\n', '(\n'])
+def test_syntax_error_in_a_file(tmp_path, capsys, text):
+  path = tmp_path / 'mine.gin'
+  path.write_text(f"include '{_RIGL}'\n{text}")
+  assert _train(tmp_path / 'run', gin_files=(path,)) == 2
+  _assert_one_line(capsys)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_module_that_is_not_there(tmp_path, capsys):
+  path = tmp_path / 'mine.gin'
+  path.write_text(f"include '{_RIGL}'\nimport a_module_of_nobody\n")
+  assert _train(tmp_path / 'run', gin_files=(path,)) == 2
+  _assert_one_line(capsys, 'a_module_of_nobody')
+
+
+def test_file_that_is_not_all_of_a_run(tmp_path, capsys):
+  code = _train(
+    tmp_path / 'run',
+    gin_files=('gin_configs/algorithms/rigl.gin',),
+    small=False,
+  )
+  assert code == 2
+  error = _assert_one_line(capsys)
+  assert 'train' in error
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+  'arguments',
+  [
+    ['--base_dir=RUN'],
+    [f'--gin_files={_RIGL}'],
+    [f'--gin_files={_RIGL}', '--base_dir=RUN', '--sparsity=0.5'],
+    [f'--gin_files={_RIGL}', '--base_dir=RUN', '--inter_op_threads=two'],
+  ],
+)
+def test_flags(arguments, capsys):
+  with pytest.raises(SystemExit) as exit_info:
+    train.main(arguments)
+  assert exit_info.value.code == 2
+  assert 'usage: ' in capsys.readouterr().err
+
+
+def test_interrupted(tmp_path, capsys, monkeypatch):
+  from rigl_rl.training import run
+
+  def interrupt(base_dir):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(run, 'train', interrupt)
+  assert _train(tmp_path) == 130
+  assert capsys.readouterr().err == '\ninterrupted\n'
+
+
+def test_bugs_are_not_hidden(tmp_path, monkeypatch):
+  from rigl_rl.training import run
+
+  def fail(base_dir):
+    raise RuntimeError('a bug')
+
+  monkeypatch.setattr(run, 'train', fail)
+  with pytest.raises(RuntimeError, match='a bug'):
+    _train(tmp_path)
