@@ -1,4 +1,4 @@
-"""Measures training speed, in environment steps per second, as ratios.
+"""Measures speed, in (environment) steps per second, as ratios.
 
   python -m launch.benchmark dqn --task=CartPole-v0 --rounds=5
 
@@ -19,7 +19,7 @@ from typing import Sequence
 from launch import command_line
 from rigl_rl.errors import UserError
 
-SUBJECTS = ('dqn',)
+SUBJECTS = ('dqn', 'masks')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,9 +115,12 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
     # The first turn fills the replay buffer and traces; the second sets how
     # many steps fill a turn.
     for worker in workers.values():
-      worker.train(1000)
+      worker.train(subject.WARM_UP_STEPS)
     steps = {
-      name: max(200, int(worker.train(500) * arguments.seconds))
+      name: max(
+        subject.PROBE_STEPS,
+        int(worker.train(subject.PROBE_STEPS) * arguments.seconds),
+      )
       for name, worker in workers.items()
     }
     rates = {name: [] for name in names}
@@ -137,8 +140,8 @@ def _print_table(rates: dict[str, list[float]], reference: str) -> None:
   for name, values in rates.items():
     ratios = [a / b for a, b in zip(values, rates[reference])]
     print(
-      f'{name:12}{statistics.median(values):10.0f}{min(values):8.0f}'
-      f'{max(values):8.0f}   {statistics.median(ratios):.3f} '
+      f'{name:12}{statistics.median(values):10.4g}{min(values):8.4g}'
+      f'{max(values):8.4g}   {statistics.median(ratios):.3f} '
       f'({min(ratios):.3f} to {max(ratios):.3f})'
     )
 

@@ -1,6 +1,7 @@
 """What `launch.benchmark` can measure, one module each.
 
-A module offers CONTENDERS, in the order in which they are shown, and
-`add_arguments(parser)` and `make(contender, arguments)`: the latter returns a
-function that runs some environment steps of training and returns how many.
+A module offers CONTENDERS, in the order in which they are shown; REFERENCE, the
+one that ratios are to; WARM_UP_STEPS, and PROBE_STEPS, by which it is found how
+many fill a turn; `add_arguments(parser)`; and `make(contender, arguments)`,
+which returns a function that runs some steps and returns how many.
 """

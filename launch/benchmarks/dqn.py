@@ -13,6 +13,8 @@ from typing import Callable
 
 CONTENDERS = ('dopamine', 'dense', 'rigl')
 REFERENCE = 'dopamine'
+WARM_UP_STEPS = 1000  # fills the replay buffer, and traces
+PROBE_STEPS = 500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
