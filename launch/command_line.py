@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Callable
 
@@ -76,6 +77,9 @@ def run(command: Callable[[], None]) -> int:
     if not str(error).startswith('Required bindings'):
       raise
     return _fail(error)
+  except BrokenPipeError:  # `... | head` has seen enough.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
   except KeyboardInterrupt:
     print('\ninterrupted', file=sys.stderr)
     return 130
