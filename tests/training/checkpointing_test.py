@@ -15,8 +15,9 @@ import time
 import numpy as np
 import pytest
 
+from rigl_rl import seeding
 from rigl_rl.errors import UserError
-from rigl_rl.training import checkpointing, seeding
+from rigl_rl.training import checkpointing
 
 
 def assert_same(one, other):
