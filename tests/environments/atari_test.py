@@ -291,8 +291,8 @@ def test_bindings_of_the_preprocessing_apply():
     gin.parse_config(
       [
         "atari.create_atari_environment.game = 'Pong'",
-        'AtariPreprocessing.screen_size = 42',
-        'AtariPreprocessing.terminal_on_life_loss = True',
+        'atari_lib.AtariPreprocessing.screen_size = 42',
+        'atari_lib.AtariPreprocessing.terminal_on_life_loss = True',
       ]
     )
     try:
