@@ -8,8 +8,8 @@ import gin
 
 from rigl_rl import seeding
 from rigl_rl.errors import UserError
+from rigl_rl.training import provenance, scores
 from rigl_rl.training import run_directory as run_directory_lib
-from rigl_rl.training import scores
 
 
 @gin.configurable(denylist=['base_dir'])
@@ -74,8 +74,8 @@ def train(
     'steps': run_directory.evaluations[-1]['step'],
     'seconds': run_directory.elapsed_seconds,
     'seed': seed,
-    'versions': run_directory_lib.versions(),
-    'git_revision': run_directory_lib.git_revision(),
+    'versions': provenance.versions(),
+    'git_revision': provenance.git_revision(),
     **built.describe(),
   }
   curve = run_directory.write_curve(title=f'{built.title} on {task}')

@@ -4,18 +4,13 @@ import json
 import math
 import os
 import pathlib
-import shutil
 import stat
-import subprocess
-import sys
 
-import gin
 import numpy as np
 import pytest
 
-import rigl_rl
 from rigl_rl.errors import UserError
-from rigl_rl.training import checkpointing, run_directory
+from rigl_rl.training import checkpointing, curve, run_directory
 
 CONFIG = """
 import rigl_rl.agents.dqn
@@ -74,85 +69,6 @@ def test_same_config_resumes_and_is_left_alone(tmp_path):
   assert path.read_text() == 'A = 1\n'
 
 
-@pytest.mark.parametrize(
-  'same',
-  [
-    'A.b = 1 # a comment',
-    '\n\n  # indented\nA.b = \\\n    1\n',
-    'A.b = 1.0',
-    'A:\n  b = 1\n',
-    'A.b = 2\nA.b = 1',
-    'import some.module\nfrom another import one\nA.b = 1',
-    'rigl_rl.module.A.b = 1',
-  ],
-)
-def test_what_does_not_change_a_config(same):
-  assert run_directory.differing_bindings(same, 'A.b = 1') == []
-  assert run_directory.differing_bindings('A.b = 1', same) == []
-
-
-@pytest.mark.parametrize(
-  'one, other',
-  [
-    (
-      'A = [1, (2, "x"), {"k": @f()}]',
-      'A = [\n  1,\n  (2, \'x\'),\n  {"k": @f()},\n]',
-    ),
-    ('A = "ab"', "A = ('a'\n 'b')"),
-    ('A = @scope/f', 'A = @scope/module.f'),
-    ('A = %B', 'A = @B/macro()'),
-    ('A = 1', 'A/macro.value = 1'),
-    ('A = -1', 'A = -  1'),
-  ],
-)
-def test_the_same_value_written_otherwise(one, other):
-  assert run_directory.differing_bindings(one, other) == []
-
-
-@pytest.mark.parametrize(
-  'one, other',
-  [
-    ('1', '2'),
-    ('1', 'True'),
-    ('0', 'False'),
-    ('0', 'None'),
-    ('"1"', '1'),
-    ('[1]', '(1,)'),
-    ('[1, 2]', '[1]'),
-    ('{"a": 1}', '{"a": 2}'),
-    ('{"a": 1}', '{"b": 1}'),
-    ('[True]', '[1]'),
-    ('@f', '@f()'),
-    ('@f', '@g'),
-    ('@s/f', '@f'),
-    ('@s/f', '@t/f'),
-    ('%X', '%Y'),
-    ('@f', '"f"'),
-    ('@one.f', '@two.f'),
-    ('.1', '.1000000000000001'),
-  ],
-)
-def test_values_that_differ(one, other):
-  assert run_directory.differing_bindings(f'A = {one}', f'A = {other}') == [
-    f'A is {shown(one)} here, {shown(other)} in the existing run'
-  ]
-
-
-def shown(text):
-  return text if text[0] in '@%' else repr(eval(text))  # Literals above.
-
-
-def test_scopes_and_modules_tell_bindings_apart():
-  assert run_directory.differing_bindings(
-    'a/F.x = 1\nF.x = 1\none.G.y = 1', 'b/F.x = 1\nF.x = 1\ntwo.G.y = 1'
-  ) == [
-    'one.G.y is 1 here, not set in the existing run',
-    'two.G.y is not set here, 1 in the existing run',
-    'a/F.x is 1 here, not set in the existing run',
-    'b/F.x is not set here, 1 in the existing run',
-  ]
-
-
 def test_different_binding_is_refused_by_name(run):
   base_dir = run.path()
   changed = CONFIG.replace('drop_fraction = 0.3', 'drop_fraction = 0.5')
@@ -207,69 +123,12 @@ def test_at_most_five_differences_are_named(tmp_path, count, end):
   assert '\n' not in str(error.value)
 
 
-def test_long_values_are_cut(tmp_path):
-  (difference,) = run_directory.differing_bindings(
-    f'A = {list(range(1000))}', 'A = 1'
-  )
-  assert len(difference) < 120 and '… here, 1 in' in difference
-
-
-@pytest.mark.parametrize(
-  'name',
-  [
-    'Runner.verbose',
-    'dopamine.Runner.verbose',
-    'THREADS',
-    'train/F.x',
-    'F.x',
-  ],
-)
-def test_ignored_bindings_may_differ(name):
-  binding = {'THREADS': 'THREADS'}.get(
-    name, 'train/F.x' if 'F.x' in name else 'Runner.verbose'
-  )
-  assert (
-    run_directory.differing_bindings(
-      f'{binding} = 1', f'{binding} = 2', ignore=(name,)
-    )
-    == []
-  )
-  assert (
-    run_directory.differing_bindings(f'{binding} = 1', '', ignore=[name]) == []
-  )
-
-
 def test_ignoring_one_binding_ignores_no_other(run):
   with pytest.raises(UserError, match='SEED is 4 here'):
     run_directory.RunDirectory(run.path()).prepare(
       CONFIG.replace('SEED = 3', 'SEED = 4'),
       ignore=('SEED.x', 'ED', 'RigL.SEED', 'x/SEED'),
     )
-
-
-def test_what_gin_writes_can_be_compared():
-  @gin.configurable('RunDirectoryTestThing')
-  def thing(values=(), other=None, long=''):
-    return values, other, long
-
-  del thing
-  with gin.unlock_config():
-    gin.clear_config()
-    gin.parse_config("""
-        LIST = [1.5, 'text', None, True, (1,), {'a': @RunDirectoryTestThing}]
-        RunDirectoryTestThing.values = %LIST
-        scope/RunDirectoryTestThing.other = @scope/RunDirectoryTestThing()
-        RunDirectoryTestThing.long = 'aaaaaaaaaaaaa bbbbbbbbbbbbb ccccc'
-        RunDirectoryTestThing.values = [
-            'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbbbbbbbbbbbbbbb',
-            'ccccccccccccccccccccccccccccc']
-    """)
-    text = gin.config_str()
-    narrow = gin.config_str(max_line_length=20, continuation_indent=2)
-    gin.clear_config()
-  assert text != narrow
-  assert len(run_directory.parse_bindings(text)) == 4
-  assert run_directory.differing_bindings(text, narrow) == []
 
 
 @pytest.mark.parametrize(
@@ -562,141 +421,14 @@ def test_spoiled_summary_is_not_finished(run, content):
   assert not run.finished
 
 
-def test_curve_is_a_png_of_the_stated_size(run):
-  import struct
-
-  for step in range(1, 31):
-    run.append_evaluation(row(step * 2000, float(step), 3.0))
-  path = run.write_curve(title='CartPole-v0 · RigL')
-  data = pathlib.Path(path).read_bytes()
-  assert path == run.path('curve.png')
-  assert data[:8] == b'\x89PNG\r\n\x1a\n'
-  assert struct.unpack('>II', data[16:24]) == (1050, 600)
-  assert 'matplotlib.pyplot' not in _modules_after_drawing()
-  # What is drawn depends on the history.
-  run.write_curve(run.evaluations[:4], title='CartPole-v0 · RigL')
-  assert pathlib.Path(path).read_bytes() != data
-
-
-def _modules_after_drawing():
-  code = (
-    'import sys\n'
-    'from rigl_rl.training import quiet\n'
-    'quiet.silence()\n'
-    'from rigl_rl.training import run_directory\n'
-    'assert "matplotlib" not in sys.modules\n'
-    'run_directory._draw_curve([{"step": 1, "return_mean": 1.,'
-    ' "return_std": 0.}], "")\n'
-    'print(*sys.modules)\n'
-  )
-  path = os.pathsep.join(path for path in sys.path if path)
-  return subprocess.run(
-    [sys.executable, '-c', code],
-    capture_output=True,
-    text=True,
-    check=True,
-    env={**os.environ, 'PYTHONPATH': path},
-  ).stdout.split()
-
-
-def test_curve_shows_mean_band_and_score(monkeypatch, run):
-  from matplotlib import figure
-
-  drawn = []
-  add = figure.Figure.add_subplot
-
-  def keep(self, *arguments, **keywords):
-    drawn.append(add(self, *arguments, **keywords))
-    return drawn[-1]
-
-  monkeypatch.setattr(figure.Figure, 'add_subplot', keep)
-  history = [row(step, float(step), 2.0) for step in range(1, 21)]
-  run.write_curve(history, title='title')
-  (axes,) = drawn
-  mean, score = axes.lines
-  assert list(mean.get_ydata()) == [float(step) for step in range(1, 21)]
-  assert score.get_ydata()[0] == 19.5
-  assert score.get_label() == 'final score 19.5 (last 10 %)'
-  (band,) = axes.collections
-  vertices = band.get_paths()[0].vertices
-  assert vertices[:, 1].min() == -1.0 and vertices[:, 1].max() == 22.0
-  assert axes.get_title(loc='left') == 'title'
-
-
-def test_curve_of_one_evaluation_and_of_none(run):
+def test_curve_is_that_of_the_history_given_or_of_the_run(run):
   with pytest.raises(ValueError, match='no evaluation to draw'):
     run.write_curve()
   run.append_evaluation(row(1))
-  assert os.path.exists(run.write_curve())
-
-
-# Where it ran
-
-
-def test_versions():
-  versions = run_directory.versions()
-  assert list(versions) == [
-    'python',
-    'rigl_rl',
-    'tensorflow',
-    'tf_agents',
-    'dopamine',
-    'gymnasium',
-    'ale_py',
-    'mujoco',
-    'numpy',
-  ]
-  assert versions['python'] == sys.version.split()[0]
-  assert versions['numpy'] == np.__version__
-  import tensorflow as tf
-
-  assert versions['tensorflow'] == tf.__version__
-  json.dumps(versions)
-
-
-def _git(path, *arguments):
-  return subprocess.run(
-    [
-      'git',
-      '-c',
-      'user.name=n',
-      '-c',
-      'user.email=e',
-      '-C',
-      str(path),
-      *arguments,
-    ],
-    check=True,
-    capture_output=True,
-    text=True,
-  ).stdout.strip()
-
-
-@pytest.mark.skipif(shutil.which('git') is None, reason='there is no git')
-def test_git_revision(tmp_path, monkeypatch):
-  package = tmp_path / 'repository' / 'package'
-  package.mkdir(parents=True)
-  module = package / '__init__.py'
-  module.write_text('')
-  monkeypatch.setattr(rigl_rl, '__file__', str(module))
-  assert run_directory.git_revision() is None
-
-  _git(package.parent, 'init', '-q')
-  (package.parent / 'other').write_text('')
-  _git(package.parent, 'add', 'other')
-  _git(package.parent, 'commit', '-qm', 'a')
-  # Installed inside a repository that is not the package's.
-  assert run_directory.git_revision() is None
-
-  _git(package.parent, 'add', '.')
-  _git(package.parent, 'commit', '-qm', 'b')
-  revision = _git(package.parent, 'rev-parse', 'HEAD')
-  assert len(revision) == 40
-  monkeypatch.setenv('GIT_DIR', str(tmp_path / 'elsewhere'))
-  assert run_directory.git_revision() == revision
-  (package.parent / 'untracked').write_text('')
-  assert run_directory.git_revision() == revision
-  module.write_text('changed = True')
-  assert run_directory.git_revision() == revision + '+dirty'
-  monkeypatch.setenv('PATH', str(tmp_path))
-  assert run_directory.git_revision() is None
+  assert run.write_curve() == run.path('curve.png')
+  drawn = pathlib.Path(run.path('curve.png')).read_bytes()
+  assert drawn == curve.draw_curve(run.evaluations)
+  assert drawn != curve.draw_curve(run.evaluations, title='title')
+  run.write_curve([row(1), row(2)], title='title')
+  drawn = pathlib.Path(run.path('curve.png')).read_bytes()
+  assert drawn == curve.draw_curve([row(1), row(2)], title='title')

@@ -1,0 +1,83 @@
+"""What decides a run's numbers beside its config: versions and git revision."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+from collections.abc import Iterable
+
+import rigl_rl
+
+
+def _distribution_version(names: Iterable[str]) -> str | None:
+  for name in names:
+    try:
+      return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  return None
+
+
+def versions() -> dict[str, str | None]:
+  """Returns the versions of what decides a run's numbers.
+
+  Read from the installed packages' metadata: nothing is imported.
+
+  Returns:
+    {name: version}, None for a package that is not installed.
+  """
+  distributions = {
+    'rigl_rl': ('rigl_rl', 'rigl-rl'),
+    'tensorflow': ('tensorflow', 'tensorflow-cpu'),
+    'tf_agents': ('tf-agents',),
+    'dopamine': ('dopamine-rl',),
+    'gymnasium': ('gymnasium',),
+    'ale_py': ('ale-py',),
+    'mujoco': ('mujoco',),
+    'numpy': ('numpy',),
+  }
+  found = {'python': platform.python_version()}
+  for name, candidates in distributions.items():
+    found[name] = _distribution_version(candidates)
+  return found
+
+
+def git_revision() -> str | None:
+  """Returns the commit of the checkout that this package runs from.
+
+  Returns:
+    The full hash, with '+dirty' behind it if a tracked file was changed. None
+    if the package was not imported from a checkout of its own, or if there is
+    no git. It never fails.
+  """
+  package = pathlib.Path(rigl_rl.__file__).resolve().parent
+  # Inside a git hook these point at another repository.
+  environment = {
+    key: value
+    for key, value in os.environ.items()
+    if not key.startswith('GIT_')
+  }
+
+  def git(*arguments: str) -> str:
+    return subprocess.run(
+      ('git', '-C', str(package), *arguments),
+      env=environment,
+      check=True,
+      timeout=10,
+      text=True,
+      stdin=subprocess.DEVNULL,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+    ).stdout.strip()
+
+  try:
+    # A package installed in somebody's repository is not tracked by it.
+    git('ls-files', '--error-unmatch', '__init__.py')
+    revision = git('rev-parse', 'HEAD')
+    changed = git('status', '--porcelain', '--untracked-files=no')
+  except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+    return None
+  return revision + ('+dirty' if changed else '')

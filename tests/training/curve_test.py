@@ -1,0 +1,67 @@
+"""The curve: what it draws, and what it does not import."""
+
+import os
+import struct
+import subprocess
+import sys
+
+from matplotlib import figure
+
+from rigl_rl.training import curve
+
+
+def row(step, mean, std=3.0):
+  return {'step': step, 'return_mean': mean, 'return_std': std}
+
+
+def test_png_of_the_stated_size():
+  history = [row(step * 2000, float(step)) for step in range(1, 31)]
+  data = curve.draw_curve(history, title='CartPole-v0 · RigL')
+  assert data[:8] == b'\x89PNG\r\n\x1a\n'
+  assert struct.unpack('>II', data[16:24]) == (1050, 600)
+  # What is drawn depends on the history.
+  assert curve.draw_curve(history[:4], title='CartPole-v0 · RigL') != data
+
+
+def test_matplotlib_is_imported_late_and_pyplot_never():
+  code = (
+    'import sys\n'
+    'from rigl_rl.training import quiet\n'
+    'quiet.silence()\n'
+    'from rigl_rl.training import curve\n'
+    'assert "matplotlib" not in sys.modules\n'
+    'curve.draw_curve([{"step": 1, "return_mean": 1., "return_std": 0.}])\n'
+    'print(*sys.modules)\n'
+  )
+  path = os.pathsep.join(path for path in sys.path if path)
+  modules = subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    check=True,
+    env={**os.environ, 'PYTHONPATH': path},
+  ).stdout.split()
+  assert 'matplotlib' in modules
+  assert 'matplotlib.pyplot' not in modules
+
+
+def test_shows_mean_band_and_score(monkeypatch):
+  drawn = []
+  add = figure.Figure.add_subplot
+
+  def keep(self, *arguments, **keywords):
+    drawn.append(add(self, *arguments, **keywords))
+    return drawn[-1]
+
+  monkeypatch.setattr(figure.Figure, 'add_subplot', keep)
+  history = [row(step, float(step), 2.0) for step in range(1, 21)]
+  curve.draw_curve(history, title='title')
+  (axes,) = drawn
+  mean, score = axes.lines
+  assert list(mean.get_ydata()) == [float(step) for step in range(1, 21)]
+  assert score.get_ydata()[0] == 19.5
+  assert score.get_label() == 'final score 19.5 (last 10 %)'
+  (band,) = axes.collections
+  vertices = band.get_paths()[0].vertices
+  assert vertices[:, 1].min() == -1.0 and vertices[:, 1].max() == 22.0
+  assert axes.get_title(loc='left') == 'title'
