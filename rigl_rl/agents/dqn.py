@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from typing import Any, Callable, Sequence
 
 import gin
@@ -12,11 +10,13 @@ import tensorflow as tf
 from dopamine.agents.dqn import dqn_agent
 
 from rigl_rl import seeding
-from rigl_rl.agents import losses, optimizers
+from rigl_rl.agents import description, losses, optimizers
+from rigl_rl.agents import variables as variables_lib
+from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
 from rigl_rl.networks import numpy_mlp, q_networks
 from rigl_rl.replay import circular_buffer
-from rigl_rl.sparsity import counting, diagnostics, wrappers
+from rigl_rl.sparsity import diagnostics, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 
 
@@ -128,9 +128,12 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     Raises:
       UserError: on a value outside its range.
     """
-    _check_in_range('gamma', gamma, 0, 1)
-    _check_in_range('epsilon_train', epsilon_train, 0, 1)
-    _check_in_range('epsilon_eval', epsilon_eval, 0, 1)
+    for name, value in (
+      ('gamma', gamma),
+      ('epsilon_train', epsilon_train),
+      ('epsilon_eval', epsilon_eval),
+    ):
+      check_number(f'SparseDQNAgent.{name}', value, 0, 1)
     for name, value, low in (
       ('update_horizon', update_horizon, 1),
       ('batch_size', batch_size, 1),
@@ -140,7 +143,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       ('epsilon_decay_period', epsilon_decay_period, 1),
       ('summary_writing_frequency', summary_writing_frequency, 1),
     ):
-      _check_in_range(name, value, low, whole=True)
+      check_number(f'SparseDQNAgent.{name}', value, low, whole=True)
     self.num_actions = int(num_actions)
     self.observation_shape = tuple(observation_space.shape)
     self.observation_dtype = tf.as_dtype(observation_space.dtype)
@@ -336,14 +339,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       return
     with self.summary_writer.as_default(step=self.training_steps):
       tf.summary.scalar('train/loss', self._loss_value)
-      for name, layer in wrappers.named_layers(self.online).items():
-        if layer in self.layers:
-          density = tf.reduce_mean(layer.mask)
-          tf.summary.scalar(f'sparsity/{name}', 1.0 - density)
-      updater = self.optimizer.mask_updater
-      for algorithm in updater.algorithms[:1]:
-        drop_fraction = algorithm.drop_fraction_at(self.optimizer.step)
-        tf.summary.scalar('masks/drop_fraction', drop_fraction)
+      description.write_mask_summaries(self.online, self.layers, self.optimizer)
       if self._summarize_gradient_snr:
         tf.summary.scalar('gradients/snr', self._gradient_snr())
 
@@ -356,28 +352,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   def describe(self) -> dict[str, Any]:
     """Returns the network's size and cost, for summary.json."""
-    network = counting.count_network(self.online, self.layers, current=True)
-    updater = self.optimizer.mask_updater
     return {
-      'algorithm': type(self.layers[0].algorithm).__name__,
-      'sparsity': network.sparsity,
-      'parameters': network.parameters,
-      'forward_flops': network.forward_flops,
-      'training_flops': counting.training_flops(
-        network,
-        self.layers[0].algorithm,
-        updater.schedule,
-        self._total_gradient_steps,
+      **description.describe_network(
+        self.online, self.layers, self.optimizer, self._total_gradient_steps
       ),
       'gradient_steps': int(self.optimizer.step),
-      'layers': {
-        layer.name: {
-          'kernel': list(layer.kernel_shape),
-          'sparsity': layer.sparsity,
-          'active_weights': layer.active_weights,
-        }
-        for layer in network.layers
-      },
     }
 
   @property
@@ -387,13 +366,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   @property
   def title(self) -> str:
     """The method in words: 'RigL at 90 % sparsity'."""
-    name = type(self.layers[0].algorithm).__name__
-    sizes = [layer.kernel.shape.num_elements() for layer in self.layers]
-    zeros = sum(
-      size * layer.sparsity for size, layer in zip(sizes, self.layers)
-    )
-    share = zeros / sum(sizes)
-    return f'{name} at {100 * share:.3g} % sparsity' if share else name
+    return description.method_title(self.layers)
 
   def bundle_and_checkpoint(
     self, checkpoint_dir: str, iteration_number: int
@@ -409,9 +382,9 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     """
     del iteration_number
     return {
-      'online': _values(self.online.variables),
-      'target': _values(self.target.variables),
-      'optimizer': _values(self.optimizer.variables()),
+      'online': variables_lib.read(self.online.variables),
+      'target': variables_lib.read(self.target.variables),
+      'optimizer': variables_lib.read(self.optimizer.variables()),
       'training_steps': self.training_steps,
       'exploration': seeding.generator_state(self._rng),
       'replay': self._replay.save(checkpoint_dir),
@@ -433,41 +406,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     """
     del iteration_number
     self._replay.load(checkpoint_dir, bundle_dictionary['replay'])
-    _assign(self.online.variables, bundle_dictionary['online'])
-    _assign(self.target.variables, bundle_dictionary['target'])
-    _assign(self.optimizer.variables(), bundle_dictionary['optimizer'])
+    variables_lib.assign(self.online.variables, bundle_dictionary['online'])
+    variables_lib.assign(self.target.variables, bundle_dictionary['target'])
+    variables_lib.assign(
+      self.optimizer.variables(), bundle_dictionary['optimizer']
+    )
     self.training_steps = bundle_dictionary['training_steps']
     seeding.restore_generator(self._rng, bundle_dictionary['exploration'])
     return True
-
-
-def _values(variables: Sequence[tf.Variable]) -> list[np.ndarray]:
-  return [variable.numpy() for variable in variables]
-
-
-def _assign(
-  variables: Sequence[tf.Variable], values: Sequence[np.ndarray]
-) -> None:
-  if len(variables) != len(values):
-    raise ValueError(
-      f'The checkpoint has {len(values)} arrays for {len(variables)} variables.'
-    )
-  for variable, value in zip(variables, values):
-    variable.assign(value)
-
-
-def _check_in_range(
-  name: str,
-  value: float,
-  low: float,
-  high: float = math.inf,
-  whole: bool = False,
-) -> None:
-  kind = numbers.Integral if whole else numbers.Real
-  is_number = isinstance(value, kind) and not isinstance(value, bool)
-  if not is_number or not low <= value <= high:
-    noun = 'a whole number' if whole else 'a number'
-    allowed = f'at least {low}' if high == math.inf else f'in [{low}, {high}]'
-    raise UserError(
-      f'SparseDQNAgent.{name} is {value!r}, but must be {noun} {allowed}.'
-    )

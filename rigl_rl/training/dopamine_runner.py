@@ -13,6 +13,7 @@ from dopamine.discrete_domains import iteration_statistics, run_experiment
 
 from rigl_rl import seeding
 from rigl_rl.agents import dqn
+from rigl_rl.checks import check_number
 from rigl_rl.environments import classic_control, noise
 from rigl_rl.errors import UserError
 from rigl_rl.training import checkpointing, evaluation, progress
@@ -86,12 +87,7 @@ class DopamineRunner(run_experiment.Runner):
     else:
       whole['evaluation_steps'] = evaluation_steps
     for name, value in whole.items():
-      is_whole = isinstance(value, int) and not isinstance(value, bool)
-      if not is_whole or value < 1:
-        raise UserError(
-          f'DopamineRunner.{name} is {value!r}, but must be a whole number, '
-          'at least 1.'
-        )
+      check_number(f'DopamineRunner.{name}', value, 1, whole=True)
     self._run_directory = run_directory
     self._seed = seed
     self._train_steps = train_steps

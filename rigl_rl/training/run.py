@@ -7,7 +7,7 @@ from typing import Any, Callable
 import gin
 
 from rigl_rl import seeding
-from rigl_rl.errors import UserError
+from rigl_rl.checks import check_number
 from rigl_rl.training import provenance, scores
 from rigl_rl.training import run_directory as run_directory_lib
 
@@ -37,11 +37,7 @@ def train(
     UserError: on a mistake in the config, or a base_dir that does not fit it.
   """
   seeding.check_seed(seed)
-  is_whole = isinstance(train_steps, int) and not isinstance(train_steps, bool)
-  if not is_whole or train_steps < 1:
-    raise UserError(
-      f'TRAIN_STEPS is {train_steps!r}, but must be a whole number, at least 1.'
-    )
+  check_number('TRAIN_STEPS', train_steps, 1, whole=True)
   run_directory = run_directory_lib.RunDirectory(base_dir)
   config = gin.config_str()
   resumed = run_directory.check(config)

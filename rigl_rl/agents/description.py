@@ -1,0 +1,79 @@
+"""What a run says of its sparse networks: in its title, summary and events."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import tensorflow as tf
+
+from rigl_rl.sparsity import counting, wrappers
+from rigl_rl.sparsity import optimizer as sparse_optimizer
+
+
+def method_title(layers: Sequence[wrappers.SparseWrapper]) -> str:
+  """The method in words: 'RigL at 90 % sparsity', or 'Dense'."""
+  sizes = [layer.kernel.shape.num_elements() for layer in layers]
+  zeros = sum(size * layer.sparsity for size, layer in zip(sizes, layers))
+  share = zeros / sum(sizes)
+  name = type(layers[0].algorithm).__name__
+  return f'{name} at {100 * share:.3g} % sparsity' if share else name
+
+
+def describe_network(
+  model: tf.keras.layers.Layer,
+  layers: Sequence[wrappers.SparseWrapper],
+  optimizer: sparse_optimizer.SparseOptimizer,
+  total_steps: int,
+) -> dict[str, Any]:
+  """Returns a network's size and cost as they are now, for summary.json.
+
+  Args:
+    model: the network.
+    layers: its sparse layers.
+    optimizer: what trains it.
+    total_steps: gradient steps of the whole training.
+  """
+  network = counting.count_network(model, layers, current=True)
+  return {
+    'algorithm': type(layers[0].algorithm).__name__,
+    'sparsity': network.sparsity,
+    'parameters': network.parameters,
+    'forward_flops': network.forward_flops,
+    'training_flops': counting.training_flops(
+      network,
+      layers[0].algorithm,
+      optimizer.mask_updater.schedule,
+      total_steps,
+    ),
+    'layers': {
+      layer.name: {
+        'kernel': list(layer.kernel_shape),
+        'sparsity': layer.sparsity,
+        'active_weights': layer.active_weights,
+      }
+      for layer in network.layers
+    },
+  }
+
+
+def write_mask_summaries(
+  model: tf.keras.layers.Layer,
+  layers: Sequence[wrappers.SparseWrapper],
+  optimizer: sparse_optimizer.SparseOptimizer,
+  prefix: str = '',
+) -> None:
+  """Writes each layer's sparsity, and the drop fraction, to TensorBoard.
+
+  Args:
+    model: the network.
+    layers: its sparse layers.
+    optimizer: what trains it.
+    prefix: of the summaries' names, such as 'actor/'.
+  """
+  for name, layer in wrappers.named_layers(model).items():
+    if layer in layers:
+      density = tf.reduce_mean(layer.mask)
+      tf.summary.scalar(f'{prefix}sparsity/{name}', 1.0 - density)
+  for algorithm in optimizer.mask_updater.algorithms[:1]:
+    drop_fraction = algorithm.drop_fraction_at(optimizer.step)
+    tf.summary.scalar(f'{prefix}masks/drop_fraction', drop_fraction)

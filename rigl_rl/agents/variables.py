@@ -1,0 +1,29 @@
+"""Variables as arrays, for checkpoints."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+def read(variables: Sequence[tf.Variable]) -> list[np.ndarray]:
+  """Returns the values of some variables."""
+  return [variable.numpy() for variable in variables]
+
+
+def assign(
+  variables: Sequence[tf.Variable], values: Sequence[np.ndarray]
+) -> None:
+  """Puts back what `read` returned.
+
+  Raises:
+    ValueError: if there are more or fewer values than variables.
+  """
+  if len(variables) != len(values):
+    raise ValueError(
+      f'The checkpoint has {len(values)} arrays for {len(variables)} variables.'
+    )
+  for variable, value in zip(variables, values):
+    variable.assign(value)
