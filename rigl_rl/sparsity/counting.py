@@ -259,13 +259,9 @@ def mean_density(
   Returns:
     A number in (0, 1].
   """
-  updates = np.arange(
-    schedule.begin_step + schedule.offset,
-    schedule.end_step + 1,
-    schedule.interval,
-  )
-  updates = np.union1d(updates, [schedule.end_step])
-  updates = updates[updates < total_steps]
+  updates = schedule.update_steps()
+  if algorithm.updates_at_window_end:
+    updates = np.union1d(updates, [schedule.end_step])
   densities = 1 - np.asarray(algorithm.sparsity_at(updates))
   # Dense in the steps 0 to updates[0]; then until the next update's step.
   starts = np.concatenate([[0], updates + 1, [total_steps]])

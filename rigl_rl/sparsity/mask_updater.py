@@ -41,25 +41,36 @@ class MaskUpdater(tf.Module):
     self.algorithms = [
       layer.algorithm.bind(layer.sparsity, schedule) for layer in self.layers
     ]
+    self._at_window_end = any(
+      algorithm.updates_at_window_end for algorithm in self.algorithms
+    )
     self._seeds = [
       wrappers.derive_seed(seed, str(i)) for i in range(len(self.layers))
     ]
 
   def is_update_step(self, step) -> tf.Tensor:
-    """Whether masks change at gradient step `step`, counted from 0."""
-    return self.schedule.is_update_step(step)
+    """Whether any mask changes at gradient step `step`, counted from 0.
+
+    Those are the schedule's steps, and the window's last one if there is an
+    algorithm with `updates_at_window_end`.
+    """
+    is_update = self.schedule.is_update_step(step)
+    if self._at_window_end:
+      is_update |= self.schedule.is_last_step(step)
+    return is_update
 
   def update(self, step, gradients, slots) -> None:
-    """Changes every mask, once.
+    """Changes the masks that are due at `step`, an update step.
 
     Weights that leave the mask become zero; weights that enter it start from
     zero. Their optimizer slots are zeroed as well, as in the released code.
 
     Args:
-      step: int64 scalar, the gradient step.
+      step: int64 scalar, a gradient step of which `is_update_step` is true.
       gradients: function of a layer to its kernel's gradient of this step.
       slots: function of a layer to the optimizer slots of its kernel.
     """
+    on_interval = self.schedule.is_update_step(step)
     for layer, algorithm, seed in zip(
       self.layers, self.algorithms, self._seeds
     ):
@@ -71,6 +82,9 @@ class MaskUpdater(tf.Module):
         step,
         tf.stack([seed, tf.cast(step, tf.int32)]),
       )
+      if self._at_window_end and not algorithm.updates_at_window_end:
+        # The step may be the window's last, which only other layers asked for.
+        new_mask = tf.where(on_interval, new_mask, old_mask)
       layer.mask.assign(new_mask)
       layer.kernel.assign(layer.kernel * new_mask)
       lasting = old_mask * new_mask

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import gin
+import numpy as np
 import tensorflow as tf
 
 from rigl_rl.errors import UserError
@@ -68,12 +69,15 @@ def _position(step, begin_step, end_step) -> tf.Tensor:
 class UpdateSchedule:
   """The steps at which masks change: every `interval` in a window.
 
-  The window's last step is an update too, so that pruning ends exactly at its
-  final sparsity; drop-and-grow moves nothing there, as its drop fraction is 0.
+  The window's last step is an update step only if it falls on the interval. An
+  algorithm that needs it in any case, as pruning does to end exactly at its
+  final sparsity, says so (`SparseAlgorithm.updates_at_window_end`), and
+  `MaskUpdater` adds it.
 
   Attributes:
     begin_step: first gradient step of the window.
-    end_step: last gradient step of the window.
+    end_step: last gradient step of the window, always one that is taken:
+      steps are counted from 0, so the last of training is total_steps - 1.
     interval: gradient steps between updates.
     offset: gradient steps by which all updates are shifted.
   """
@@ -124,19 +128,24 @@ class UpdateSchedule:
         f'UpdateSchedule.offset is {offset!r}, but must be in [0, interval) '
         f'= [0, {interval}).'
       )
-    self.begin_step = round(begin * total_steps)
-    self.end_step = round(end * total_steps)
+    self.end_step = min(round(end * total_steps), total_steps - 1)
+    self.begin_step = min(round(begin * total_steps), self.end_step)
     self.interval = int(interval)
     self.offset = int(offset)
 
   def is_update_step(self, step) -> tf.Tensor:
-    """Whether masks change at gradient step `step` (counted from 0)."""
+    """Whether gradient step `step`, counted from 0, is on the interval."""
     step = tf.cast(step, tf.int64)
     since_begin = step - self.begin_step - self.offset
     in_window = (since_begin >= 0) & (step <= self.end_step)
-    on_interval = tf.equal(since_begin % self.interval, 0)
-    return in_window & (on_interval | tf.equal(step, self.end_step))
+    return in_window & tf.equal(since_begin % self.interval, 0)
 
-  def is_last_update(self, step) -> tf.Tensor:
-    """Whether no update follows the one at `step`."""
+  def is_last_step(self, step) -> tf.Tensor:
+    """Whether gradient step `step` is the window's last."""
     return tf.equal(tf.cast(step, tf.int64), self.end_step)
+
+  def update_steps(self) -> np.ndarray:
+    """Returns the steps of which `is_update_step` is true, in order."""
+    return np.arange(
+      self.begin_step + self.offset, self.end_step + 1, self.interval
+    )

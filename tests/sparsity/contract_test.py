@@ -50,8 +50,9 @@ _OPTIMIZERS = {
 }
 _SPARSITY = 0.55
 _STEPS = 12
-# The window ends off the interval.
-_UPDATES = (1, 4, 7, 9)
+# The window, 1 to 9, ends off the interval.
+_UPDATES = (1, 4, 7)
+_WINDOW_END = 9
 
 
 def _schedule():
@@ -62,9 +63,15 @@ def test_the_suite_runs_over_all_algorithms():
   assert {'DS', 'Dense', 'Prune', 'RigL', 'SET', 'Static'} <= set(_BY_NAME)
   assert {'DS', 'RigL', 'SET'} <= set(_DROP_AND_GROW)
   schedule = _schedule()
-  assert _UPDATES == tuple(
-    step for step in range(_STEPS) if bool(schedule.is_update_step(step))
-  )
+  assert _UPDATES == tuple(schedule.update_steps())
+  assert _WINDOW_END == schedule.end_step
+  assert _update_steps('Prune') == (*_UPDATES, _WINDOW_END)
+
+
+def _update_steps(name):
+  """The steps at which an algorithm's masks change."""
+  at_end = _BY_NAME[name].updates_at_window_end
+  return _UPDATES + ((_WINDOW_END,) if at_end else ())
 
 
 def _one_layer(seed=0):
@@ -236,7 +243,7 @@ def test_active_count_is_exact(name):
       bound = layer.algorithm.bind(layer.sparsity, _schedule())
       expected = [size] * (1 + _UPDATES[0])
       for step in range(_UPDATES[0], _STEPS):
-        last = max(update for update in _UPDATES if update <= step)
+        last = max(s for s in _update_steps(name) if s <= step)
         sparsity = float(bound.sparsity_at(tf.constant(last, tf.int64)))
         expected.append(_allowed(size, sparsity))
       assert expected[-1] == _allowed(size, layer.sparsity)
@@ -252,7 +259,7 @@ def test_active_count_is_exact(name):
 def test_pruning_follows_the_cubic_curve():
   history = _history('Prune')
   for i, mask in enumerate(history[0].masks):
-    for step in _UPDATES:
+    for step in _update_steps('Prune'):
       progress = (step - 1) / 8
       sparsity = _SPARSITY * (1 - (1 - progress) ** 3)
       assert _count(history[step + 1].masks[i]) == _allowed(mask.size, sparsity)
@@ -271,7 +278,7 @@ def test_masks_are_binary_and_change_on_update_steps_alone(name):
   for step, (before, after) in enumerate(zip(history, history[1:])):
     for old, new in zip(before.masks, after.masks):
       assert set(np.unique(new)) <= {0.0, 1.0}
-      if step not in _UPDATES:
+      if step not in _update_steps(name):
         np.testing.assert_array_equal(old, new)
 
 
@@ -392,7 +399,7 @@ def test_new_weights_and_slots_start_at_zero(
     name, inner=inner, replace_gradient_step=replace_gradient_step
   )
   num_grown = 0
-  for step in _UPDATES:
+  for step in _update_steps(name):
     before, after = history[step], history[step + 1]
     for i in range(3):
       grown = _grown(before, after, i)
@@ -417,7 +424,7 @@ def test_new_weights_learn_at_once(name):
 @each_algorithm
 def test_lasting_weights_take_the_gradient_step_too(name):
   history = _history(name)
-  for step in _UPDATES:
+  for step in _update_steps(name):
     before, after = history[step], history[step + 1]
     for i in range(3):
       lasting = (before.masks[i] == 1) & (after.masks[i] == 1)
@@ -428,7 +435,7 @@ def test_lasting_weights_take_the_gradient_step_too(name):
 def test_replace_gradient_step_leaves_weights_on_an_update(name):
   history = _history(name, replace_gradient_step=True)
   for step, (before, after) in enumerate(zip(history, history[1:])):
-    replaced = step in _UPDATES and _BY_NAME[name].changes_masks
+    replaced = step in _update_steps(name) and _BY_NAME[name].changes_masks
     for i in range(3):
       unchanged = (before.biases[i] == after.biases[i]).all()
       assert unchanged == replaced

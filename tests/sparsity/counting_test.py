@@ -181,7 +181,7 @@ def test_pruning_density_is_the_mean_over_every_step(interval, offset):
   density, densities = 1.0, []
   for step in range(total_steps):
     densities.append(density)
-    if schedule.is_update_step(step):
+    if schedule.is_update_step(step) | schedule.is_last_step(step):
       density = 1 - float(algorithm.sparsity_at(step))
   assert density == pytest.approx(0.1)
   assert counting.mean_density(
@@ -192,8 +192,10 @@ def test_pruning_density_is_the_mean_over_every_step(interval, offset):
 def test_pruning_to_the_very_end_of_training():
   schedule = schedules.UpdateSchedule(100, begin=0.0, end=1.0, interval=30)
   algorithm = algorithms.Prune().bind(0.5, schedule)
-  # Nothing is pruned at step 0; from then on at 30, 60 and 90.
+  # Nothing is pruned at step 0; from then on at 30, 60, 90 and 99, the last,
+  # which no step follows.
   s = [float(algorithm.sparsity_at(step)) for step in (30, 60, 90)]
+  assert float(algorithm.sparsity_at(99)) == 0.5
   expected = 1 - (30 * s[0] + 30 * s[1] + 9 * s[2]) / 100
   assert counting.mean_density(algorithm, schedule, 100) == pytest.approx(
     expected

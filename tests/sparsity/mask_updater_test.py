@@ -1,6 +1,7 @@
 """MaskUpdater: which layers, when, with which seeds."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from rigl_rl.sparsity import (
@@ -51,10 +52,53 @@ def test_passes_over_layers_that_do_not_change():
   assert updater.layers[0] is changing
 
 
-def test_asks_the_schedule():
-  updater = _updater([_layer(algorithms.SET())], begin=0.1, interval=30)
-  steps = [step for step in range(100) if bool(updater.is_update_step(step))]
-  assert steps == [10, 40, 70, 80]
+def _update_steps(updater, total_steps=100):
+  return [
+    step for step in range(total_steps) if bool(updater.is_update_step(step))
+  ]
+
+
+@pytest.mark.parametrize(
+  ('algorithm', 'steps'),
+  [
+    (algorithms.SET(), [10, 40, 70]),
+    (algorithms.RigL(), [10, 40, 70]),
+    (algorithms.DS(), [10, 40, 70]),
+    (algorithms.DS(last_update_only_drops=True), [10, 40, 70, 80]),
+    (algorithms.Prune(), [10, 40, 70, 80]),
+  ],
+)
+def test_updates_on_the_interval_and_at_the_end_where_asked(algorithm, steps):
+  updater = _updater([_layer(algorithm)], begin=0.1, interval=30)
+  assert _update_steps(updater) == steps
+
+
+@pytest.mark.parametrize('end', [0.75, 0.8, 1.0])
+@pytest.mark.parametrize('interval', [1, 7, 1000])
+def test_pruning_ends_at_its_sparsity_by_a_step_that_is_taken(end, interval):
+  layer = _layer(algorithms.Prune(), sparsity=0.9)
+  layer.kernel.assign(tf.random.stateless_normal((16, 16), seed=(0, 1)))
+  updater = _updater([layer], begin=0.7, end=end, interval=interval)
+  for step in _update_steps(updater):
+    _update(updater, step)
+  expected = distributions.num_zeros(16 * 16, 0.9)
+  assert (layer.mask.numpy() == 0).sum() == expected
+
+
+def test_window_end_that_one_layer_asks_for_leaves_others_alone():
+  layers = [_layer(algorithms.DS(0.5)), _layer(algorithms.Prune())]
+  for layer in layers:
+    kernel = layer.mask * tf.random.stateless_normal((16, 16), seed=(0, 1))
+    layer.kernel.assign(kernel)
+  updater = _updater(layers, begin=0.1, interval=30)
+  assert _update_steps(updater) == [10, 40, 70, 80]
+  for step in _update_steps(updater):
+    before = [layer.mask.numpy() for layer in layers]
+    _update(updater, step)
+    changed = [
+      (mask != layer.mask.numpy()).any() for mask, layer in zip(before, layers)
+    ]
+    assert changed == [step != 80, step != 10]  # Pruning starts at 0 %.
 
 
 def test_update_moves_masks_and_zeroes_what_enters_and_leaves():

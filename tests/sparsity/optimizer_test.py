@@ -64,7 +64,7 @@ def test_updates_on_the_schedules_steps(graph):
     assert int(step(tf.random.stateless_normal((1, 8), seed=(i, 0)))) == i + 1
     if (before != layer.mask.numpy()).any():
       changed.append(i)
-  # At 10, the window's end, the drop fraction is 0; 8 moves int(4 · .073) = 0.
+  # Step 8 moves int(4 · .073) = 0; 10, the window's end, is off the interval.
   assert set(changed) <= {2, 5}
   assert changed
 

@@ -16,8 +16,16 @@ _ORACLES = json.loads(
 
 
 def _update_steps(schedule, total_steps):
-  return [
+  steps = [
     step for step in range(total_steps) if bool(schedule.is_update_step(step))
+  ]
+  assert schedule.update_steps().tolist() == steps
+  return steps
+
+
+def _last_steps(schedule, total_steps):
+  return [
+    step for step in range(total_steps) if bool(schedule.is_last_step(step))
   ]
 
 
@@ -77,22 +85,35 @@ def test_window_and_interval():
   assert _update_steps(schedule, 100) == [20, 40, 60, 80]
 
 
-def test_last_step_of_the_window_is_an_update():
+def test_last_step_of_the_window_is_no_update_off_the_interval():
   schedule = schedules.UpdateSchedule(100, begin=0.2, end=0.75, interval=20)
-  assert _update_steps(schedule, 100) == [20, 40, 60, 75]
-  assert [
-    step for step in range(100) if bool(schedule.is_last_update(step))
-  ] == [75]
+  assert _update_steps(schedule, 100) == [20, 40, 60]
+  assert _last_steps(schedule, 100) == [75]
 
 
-def test_interval_longer_than_the_window_still_ends_it():
+@pytest.mark.parametrize('total_steps', [1, 2, 99, 100])
+def test_last_step_of_the_window_is_one_that_is_taken(total_steps):
+  schedule = schedules.UpdateSchedule(total_steps, end=1.0)
+  assert _last_steps(schedule, total_steps) == [total_steps - 1]
+
+
+def test_window_at_the_very_end_of_training():
+  schedule = schedules.UpdateSchedule(100, begin=0.999, end=1.0, interval=7)
+  assert (schedule.begin_step, schedule.end_step) == (99, 99)
+  assert _update_steps(schedule, 100) == [99]
+
+
+def test_interval_longer_than_the_window():
   schedule = schedules.UpdateSchedule(100, interval=1000)
-  assert _update_steps(schedule, 100) == [0, 80]
+  assert _update_steps(schedule, 100) == [0]
 
 
-def test_offset_shifts_all_but_the_last():
+def test_offset_shifts_all_updates():
   schedule = schedules.UpdateSchedule(50, end=0.8, interval=10, offset=2)
-  assert _update_steps(schedule, 50) == [2, 12, 22, 32, 40]
+  assert _update_steps(schedule, 50) == [2, 12, 22, 32]
+  # The whole window may be shifted away.
+  schedule = schedules.UpdateSchedule(50, end=0.1, interval=10, offset=9)
+  assert _update_steps(schedule, 50) == []
 
 
 def test_windows_are_fractions_of_training():

@@ -28,6 +28,8 @@ class SparseAlgorithm:
     changes_masks: whether masks ever change after the first step.
     needs_dense_gradient: whether `grad` must hold the gradient of inactive
       weights too, on update steps.
+    updates_at_window_end: whether the mask changes at the last step of the
+      update window too, where the interval does not lead there by itself.
     sparsity: the layer's target sparsity, in [0, 1); set by `bind`.
     schedule: the run's `UpdateSchedule`; set by `bind`.
   """
@@ -35,6 +37,7 @@ class SparseAlgorithm:
   starts_dense = False
   changes_masks = True
   needs_dense_gradient = False
+  updates_at_window_end = False
   sparsity: float | None = None
   schedule: schedules.UpdateSchedule | None = None
 

@@ -44,7 +44,8 @@ class DS(base.SparseAlgorithm):
       drop_fraction: η, share of the nonzero weights that move, in [0, 1].
       drop_each_sign: drop ⌊η · count⌋ of the positive and of the negative
         weights, rather than ⌊c / 2⌋ of either.
-      last_update_only_drops: at the window's last step, drop and do not grow.
+      last_update_only_drops: at the window's last step, on the interval or
+        not, drop and do not grow.
 
     Raises:
       UserError: if drop_fraction is outside [0, 1].
@@ -54,6 +55,7 @@ class DS(base.SparseAlgorithm):
     )
     self.drop_each_sign = drop_each_sign
     self.last_update_only_drops = last_update_only_drops
+    self.updates_at_window_end = last_update_only_drops
 
   def initial_mask(self, shape, sparsity, seed):
     return masks.bernoulli_mask(shape, sparsity, seed)
@@ -71,7 +73,7 @@ class DS(base.SparseAlgorithm):
     idle = active & zero
     num_absent = tf.math.count_nonzero(~active, dtype=tf.int32)
     if self.last_update_only_drops:
-      only_drops = self.schedule.is_last_update(step)
+      only_drops = self.schedule.is_last_step(step)
     else:
       only_drops = tf.constant(False)
     # No more than can grow again, or a nearly dense layer would lose weights.

@@ -13,10 +13,12 @@ class Prune(SparseAlgorithm):
 
   Starts dense, and at each update keeps the weights of the largest magnitude,
   at the sparsity s(t) = s_f (1 − (1 − p)³), p from 0 to 1 over the window. A
-  pruned weight is zero and stays pruned.
+  pruned weight is zero and stays pruned. The window's last step is an update in
+  any case, so that pruning ends exactly at s_f.
   """
 
   starts_dense = True
+  updates_at_window_end = True
 
   def initial_mask(self, shape, sparsity, seed):
     del sparsity, seed
