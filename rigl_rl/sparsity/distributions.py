@@ -13,6 +13,7 @@ from typing import Mapping, Sequence
 import gin
 from absl import logging
 
+from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
 
 Shapes = Mapping[str, Sequence[int]]
@@ -38,17 +39,25 @@ def check_sparsity(binding: str, sparsity: float) -> None:
     )
 
 
-def _check(shapes: Shapes, sparsity: float, custom) -> dict[str, float]:
-  check_sparsity('sparsity', sparsity)
-  custom = dict(custom or {})
+def _check(
+  distribution: str, shapes: Shapes, sparsity: float, custom
+) -> dict[str, float]:
+  """Returns `custom` as a dict; raises UserError, by the bindings' names."""
+  check_sparsity(f'{distribution}.sparsity', sparsity)
+  custom = {} if custom is None else custom
+  if not isinstance(custom, Mapping):
+    raise UserError(
+      f'{distribution}.custom is {custom!r}, but must map names of layers to '
+      'sparsities.'
+    )
   for name, value in custom.items():
     if name not in shapes:
       raise UserError(
-        f'custom names the layer {name!r}, but the layers are '
+        f'{distribution}.custom names the layer {name!r}, but the layers are '
         f'{", ".join(shapes)}.'
       )
-    check_sparsity(f'custom[{name!r}]', value)
-  return custom
+    check_sparsity(f'{distribution}.custom[{name!r}]', value)
+  return dict(custom)
 
 
 @gin.configurable(denylist=['shapes', 'sparsity'])
@@ -66,8 +75,11 @@ def uniform(
 
   Returns:
     Sparsity in [0, 1) of each layer, by name, in the order of `shapes`.
+
+  Raises:
+    UserError: on a value outside its range, or a layer that is not there.
   """
-  custom = _check(shapes, sparsity, custom)
+  custom = _check('uniform', shapes, sparsity, custom)
   return {name: float(custom.get(name, sparsity)) for name in shapes}
 
 
@@ -83,7 +95,12 @@ def erdos_renyi(
   As `erdos_renyi_kernel`, but blind to a convolution's window.
   """
   return _erdos_renyi(
-    shapes, sparsity, power, custom, lambda shape: tuple(shape)[-2:]
+    'erdos_renyi',
+    shapes,
+    sparsity,
+    power,
+    custom,
+    lambda shape: tuple(shape)[-2:],
   )
 
 
@@ -103,18 +120,25 @@ def erdos_renyi_kernel(
   Args:
     shapes: kernel shape of each layer, by name.
     sparsity: float in [0, 1), of the network without its `custom` layers.
-    power: exponent on the raw densities; 0 gives all scaled layers one density.
+    power: exponent on the raw densities, >= 0; 0 gives all scaled layers one
+      density.
     custom: sparsities, in [0, 1), of layers that are left out of the solution.
 
   Returns:
     Sparsity in [0, 1) of each layer, by name, in the order of `shapes`.
+
+  Raises:
+    UserError: on a value outside its range, or a layer that is not there.
   """
-  return _erdos_renyi(shapes, sparsity, power, custom, tuple)
+  return _erdos_renyi(
+    'erdos_renyi_kernel', shapes, sparsity, power, custom, tuple
+  )
 
 
-def _erdos_renyi(shapes, sparsity, power, custom, scaled_dims):
+def _erdos_renyi(distribution, shapes, sparsity, power, custom, scaled_dims):
   """Solves ER and ERK, which differ in the dimensions that count."""
-  custom = _check(shapes, sparsity, custom)
+  custom = _check(distribution, shapes, sparsity, custom)
+  check_number(f'{distribution}.power', power, 0)
   if sparsity == 0:
     return {name: float(custom.get(name, 0.0)) for name in shapes}
   free = {name: shape for name, shape in shapes.items() if name not in custom}
@@ -130,7 +154,13 @@ def _erdos_renyi(shapes, sparsity, power, custom, scaled_dims):
     # Ones that are left for the scaled layers once the dense ones have theirs.
     ones = sum(sizes[n] - num_zeros(sizes[n], sparsity) for n in scaled)
     ones -= sum(num_zeros(sizes[n], sparsity) for n in dense)
-    epsilon = ones / sum(raw_densities[n] * sizes[n] for n in scaled)
+    raw_ones = sum(raw_densities[n] * sizes[n] for n in scaled)
+    if raw_ones == 0:
+      raise UserError(
+        f'{distribution}.power is {power!r}, but must be less: every density '
+        'is 0 by it.'
+      )
+    epsilon = ones / raw_ones
     largest = max(raw_densities[n] for n in scaled)
     if epsilon * largest <= 1:
       break

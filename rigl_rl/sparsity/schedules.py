@@ -12,6 +12,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
 
 
@@ -108,26 +109,15 @@ class UpdateSchedule:
         'needed: it must exceed the steps collected before training.'
       )
     for name, value in (('begin', begin), ('end', end)):
-      if not 0 <= value <= 1:
-        raise UserError(
-          f'UpdateSchedule.{name} is {value!r}, but must be a fraction of '
-          'training in [0, 1].'
-        )
+      binding = f'UpdateSchedule.{name}, a fraction of training,'
+      check_number(binding, value, 0, 1)
     if begin >= end:
       raise UserError(
         f'UpdateSchedule.begin is {begin!r}, but must be less than '
         f'UpdateSchedule.end, {end!r}.'
       )
-    if int(interval) != interval or interval < 1:
-      raise UserError(
-        f'UpdateSchedule.interval is {interval!r}, but must be a whole '
-        'number of gradient steps, at least 1.'
-      )
-    if not 0 <= offset < interval:
-      raise UserError(
-        f'UpdateSchedule.offset is {offset!r}, but must be in [0, interval) '
-        f'= [0, {interval}).'
-      )
+    check_number('UpdateSchedule.interval', interval, 1, whole=True)
+    check_number('UpdateSchedule.offset', offset, 0, interval - 1, whole=True)
     self.end_step = min(round(end * total_steps), total_steps - 1)
     self.begin_step = min(round(begin * total_steps), self.end_step)
     self.interval = int(interval)

@@ -223,17 +223,45 @@ def test_bad_lambdas(lambdas):
 def test_bad_sparsity(function, sparsity):
   with pytest.raises(UserError) as error:
     function(_mlp(4, 8, 2), sparsity)
-  _assert_one_line(error, 'sparsity', repr(sparsity), '[0, 1)')
+  _assert_one_line(
+    error, f'{function.__name__}.sparsity is {sparsity!r}', '[0, 1)'
+  )
 
 
 @pytest.mark.parametrize('function', _FUNCTIONS.values())
 def test_bad_custom(function):
+  name = f'{function.__name__}.custom'
   with pytest.raises(UserError) as error:
     function(_mlp(4, 8, 2), 0.9, custom={'dense7': 0.5})
-  _assert_one_line(error, 'custom', "'dense7'", 'dense0, dense1')
+  _assert_one_line(error, f"{name} names the layer 'dense7'", 'dense0, dense1')
   with pytest.raises(UserError) as error:
     function(_mlp(4, 8, 2), 0.9, custom={'dense1': 1.5})
-  _assert_one_line(error, 'custom', 'dense1', '1.5', '[0, 1)')
+  _assert_one_line(error, f"{name}['dense1'] is 1.5", '[0, 1)')
+  with pytest.raises(UserError) as error:
+    function(_mlp(4, 8, 2), 0.9, custom=0.5)
+  _assert_one_line(error, f'{name} is 0.5', 'names of layers')
+
+
+@pytest.mark.parametrize(
+  'function', [distributions.erdos_renyi, distributions.erdos_renyi_kernel]
+)
+@pytest.mark.parametrize(
+  ('power', 'allowed'),
+  [
+    (-1, 'at least 0'),
+    (float('nan'), 'at least 0'),
+    ('1', 'at least 0'),
+    (None, 'at least 0'),
+    (float('inf'), 'must be less'),
+    (1e6, 'must be less'),
+  ],
+)
+def test_bad_power(function, power, allowed):
+  with pytest.raises(UserError) as error:
+    function(_mlp(4, 8, 2), 0.9, power=power)
+  _assert_one_line(
+    error, f'{function.__name__}.power is {power!r}, but must be', allowed
+  )
 
 
 @pytest.mark.parametrize(

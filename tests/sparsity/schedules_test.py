@@ -137,19 +137,22 @@ def test_window_of_a_single_step_prunes_fully():
     ({'total_steps': 0}, ('TRAIN_STEPS', '0', 'at least 1')),
     ({'total_steps': -5}, ('TRAIN_STEPS', '-5', 'at least 1')),
     ({'begin': -0.1}, ('UpdateSchedule.begin', '-0.1', '[0, 1]')),
-    ({'end': 80}, ('UpdateSchedule.end', '80', '[0, 1]')),
+    ({'end': 80}, ('UpdateSchedule.end', 'fraction', '80', '[0, 1]')),
+    ({'end': '.8'}, ('UpdateSchedule.end', "'.8'", '[0, 1]')),
     ({'end': float('nan')}, ('UpdateSchedule.end', 'nan', '[0, 1]')),
     (
       {'begin': 0.8, 'end': 0.8},
       ('UpdateSchedule.begin', '0.8', 'less than UpdateSchedule.end'),
     ),
     ({'interval': 0}, ('UpdateSchedule.interval', '0', 'at least 1')),
+    ({'interval': '9'}, ('UpdateSchedule.interval', "'9'", 'whole number')),
     ({'interval': 2.5}, ('UpdateSchedule.interval', '2.5', 'whole number')),
     (
       {'interval': 10, 'offset': 10},
-      ('UpdateSchedule.offset', '10', '[0, 10)'),
+      ('UpdateSchedule.offset', '10', 'a whole number in [0, 9]'),
     ),
-    ({'offset': -1}, ('UpdateSchedule.offset', '-1', '[0, 1000)')),
+    ({'offset': -1}, ('UpdateSchedule.offset', '-1', '[0, 999]')),
+    ({'offset': 2.5}, ('UpdateSchedule.offset', '2.5', 'whole number')),
   ],
 )
 def test_bad_arguments(arguments, parts):
