@@ -17,6 +17,24 @@ from rigl_rl.sparsity.distributions import num_zeros
 _RADIX_BITS = (11, 11, 10)
 
 
+def random_scores(shape: Sequence[int] | tf.Tensor, seed) -> tf.Tensor:
+  """Draws a score for each weight, to choose some of them at random.
+
+  Integers of 32 bits: float32 draws have but 23, so that in a large layer many
+  are equal, and the tie rule would favor low indices.
+
+  Args:
+    shape: shape of the kernel.
+    seed: pair of int32.
+
+  Returns:
+    int32 tensor of `shape`, uniform over all its values.
+  """
+  return tf.random.stateless_uniform(
+    shape, seed=seed, minval=None, maxval=None, dtype=tf.int32
+  )
+
+
 def random_mask(shape: Sequence[int], sparsity: float, seed: int) -> tf.Tensor:
   """Draws a uniformly random mask with exactly floor(sparsity · size) zeros.
 
@@ -28,10 +46,7 @@ def random_mask(shape: Sequence[int], sparsity: float, seed: int) -> tf.Tensor:
   Returns:
     float32 tensor of `shape`, of zeros and ones.
   """
-  # Integer scores: float32 ones repeat from some ten thousand weights on.
-  scores = tf.random.stateless_uniform(
-    shape, seed=(seed, 0), minval=None, maxval=None, dtype=tf.int32
-  )
+  scores = random_scores(shape, (seed, 0))
   size = scores.shape.num_elements()
   return top_k_mask(scores, size - num_zeros(size, sparsity))
 

@@ -270,6 +270,31 @@ def test_bad_drop_fraction(cls, value):
     assert part in message
 
 
+@pytest.mark.parametrize('cls', [algorithms.SET, algorithms.RigL])
+@pytest.mark.parametrize('value', [-1e-5, float('nan'), '1e-5'])
+def test_bad_drop_noise(cls, value):
+  with pytest.raises(UserError) as error:
+    cls(drop_noise=value)
+  assert str(error.value).startswith(
+    f'{cls.__name__}.drop_noise is {value!r}, but must be a number of at least '
+    '0.'
+  )
+
+
+def test_drop_noise_decides_between_equal_weights():
+  weight = [1.0, 1, 1, 1, 0, 0, 0, 0]
+
+  def drop(noise, seed):
+    rigl = algorithms.RigL(0.25, drop_noise=noise)
+    return _update(rigl, weight, _MASK, _GRAD, seed=seed)[:4]
+
+  # Without it the lower index stays.
+  assert {drop(0.0, seed) for seed in range(20)} == {'1110'}
+  assert {drop(1e-3, seed) for seed in range(40)} == {
+    '0111', '1011', '1101', '1110',
+  }  # fmt: skip
+
+
 def test_bind_leaves_the_original_alone():
   original = algorithms.RigL(0.5)
   first = original.bind(0.9, _schedule())

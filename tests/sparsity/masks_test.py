@@ -237,6 +237,21 @@ def test_random_mask_of_29_percent():
   assert (masks.random_mask((100,), 0.29, 0).numpy() == 0).sum() == 29
 
 
+def test_random_scores():
+  scores = masks.random_scores((1000, 1000), (3, 4)).numpy()
+  assert scores.dtype == np.int32
+  # Of 2^32 values 116 ± 11 come twice; of float32's 2^23, 60,000 do.
+  assert scores.size - len(np.unique(scores)) < 116 + 5 * 11
+  # A uniform one has its mean at 0, and a deviation of 2^32 / √12.
+  assert abs(scores.mean()) < 5 * 2**32 / np.sqrt(12 * scores.size)
+  assert scores.std() == pytest.approx(2**32 / np.sqrt(12), rel=0.01)
+  np.testing.assert_array_equal(
+    scores, masks.random_scores(tf.constant([1000, 1000]), tf.constant([3, 4]))
+  )
+  assert (scores != masks.random_scores((1000, 1000), (4, 4)).numpy()).any()
+  assert (scores != masks.random_scores((1000, 1000), (3, 5)).numpy()).any()
+
+
 def test_random_mask_seeds():
   first = masks.random_mask((30, 40), 0.8, seed=1).numpy()
   np.testing.assert_array_equal(first, masks.random_mask((30, 40), 0.8, seed=1))

@@ -7,7 +7,6 @@ from typing import Sequence
 
 import tensorflow as tf
 
-from rigl_rl.errors import UserError
 from rigl_rl.sparsity import masks, schedules
 
 
@@ -89,11 +88,3 @@ class SparseAlgorithm:
       self.grow_score(weight, mask, grad, seed),
       self.drop_fraction_at(step),
     )
-
-
-def check_drop_fraction(binding: str, value: float) -> float:
-  """Returns `value`, or raises UserError unless it is in [0, 1]."""
-  is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-  if not is_number or not 0 <= value <= 1:
-    raise UserError(f'{binding} is {value!r}, but must be a number in [0, 1].')
-  return value

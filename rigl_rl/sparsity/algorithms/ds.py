@@ -5,6 +5,7 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
+from rigl_rl.checks import check_number
 from rigl_rl.sparsity import masks
 from rigl_rl.sparsity.algorithms import base
 
@@ -50,9 +51,8 @@ class DS(base.SparseAlgorithm):
     Raises:
       UserError: if drop_fraction is outside [0, 1].
     """
-    self.drop_fraction = base.check_drop_fraction(
-      'DS.drop_fraction', drop_fraction
-    )
+    check_number('DS.drop_fraction', drop_fraction, 0, 1)
+    self.drop_fraction = drop_fraction
     self.drop_each_sign = drop_each_sign
     self.last_update_only_drops = last_update_only_drops
     self.updates_at_window_end = last_update_only_drops
@@ -89,7 +89,7 @@ class DS(base.SparseAlgorithm):
 
     num_grown = tf.math.count_nonzero(dropped, dtype=tf.int32)
     grown = masks.top_k_mask(
-      tf.random.stateless_uniform(tf.shape(weight), seed=seed),
+      masks.random_scores(tf.shape(weight), seed),
       tf.where(only_drops, 0, num_grown),
       candidates=zero,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
-from rigl_rl.errors import UserError
-from rigl_rl.sparsity import schedules
+from rigl_rl.checks import check_number
+from rigl_rl.sparsity import masks, schedules
 from rigl_rl.sparsity.algorithms import base
 
 
@@ -30,15 +30,11 @@ class SET(base.SparseAlgorithm):
     Raises:
       UserError: if an argument is outside its range.
     """
-    if not drop_noise >= 0:
-      raise UserError(
-        f'{type(self).__name__}.drop_noise is {drop_noise!r}, but must be at '
-        'least 0.'
-      )
+    name = type(self).__name__
+    check_number(f'{name}.drop_fraction', drop_fraction, 0, 1)
+    check_number(f'{name}.drop_noise', drop_noise, 0)
+    self.drop_fraction = drop_fraction
     self.drop_noise = drop_noise
-    self.drop_fraction = base.check_drop_fraction(
-      f'{type(self).__name__}.drop_fraction', drop_fraction
-    )
 
   def drop_fraction_at(self, step):
     return schedules.cosine_drop_fraction(
@@ -59,4 +55,4 @@ class SET(base.SparseAlgorithm):
 
   def grow_score(self, weight, mask, grad, seed):
     del mask, grad
-    return tf.random.stateless_uniform(tf.shape(weight), seed=seed)
+    return masks.random_scores(tf.shape(weight), seed)
