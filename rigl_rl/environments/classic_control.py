@@ -5,29 +5,21 @@ steps), Acrobot-v1 and MountainCar-v0. Any other gymnasium task with discrete
 actions and a vector of numbers as observation works too.
 """
 
-import difflib
-import warnings
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
 import gin
 import gymnasium
 import numpy as np
-from gymnasium import wrappers
 
-from rigl_rl import errors
+from rigl_rl.environments import gymnasium_tasks
 
 CLASSIC_CONTROL_TASKS = ('CartPole-v0', 'Acrobot-v1', 'MountainCar-v0')
 
-# What gymnasium.make puts around a task and this module does itself.
-_REPLACED_WRAPPERS = (
-  wrappers.TimeLimit,
-  wrappers.OrderEnforcing,
-  wrappers.PassiveEnvChecker,
+_KIND = gymnasium_tasks.TaskKind(
+  CLASSIC_CONTROL_TASKS,
+  f'{", ".join(CLASSIC_CONTROL_TASKS)} and every other gymnasium id with'
+  ' Discrete actions (from 0) and a 1-D Box of observations',
 )
-
-# Tasks whose whole simulator state is known to be `state` (and, for CartPole,
-# `steps_beyond_terminated`).
-_STATEFUL_MODULE = 'gymnasium.envs.classic_control.'
 
 
 class ClassicControlEnvironment:
@@ -49,17 +41,11 @@ class ClassicControlEnvironment:
       seed: non-negative integer, given to the first reset. Later resets go on
         from the generator that it started.
     """
-    limits = []
-    while isinstance(env, _REPLACED_WRAPPERS):
-      # Every wrapper costs a Python call a step. The time limit is the only
-      # one of them that changes what an agent sees; `step` keeps it itself.
-      if isinstance(env, wrappers.TimeLimit):
-        limits.append(env.spec.max_episode_steps)
-      env = env.env
+    env, limit = gymnasium_tasks.unwrap(env)
     self._env = env
     self._env_name = env_name
     self._seed = seed
-    self._max_episode_steps = min(limits, default=float('inf'))
+    self._max_episode_steps = float('inf') if limit is None else limit
     self.action_space = env.action_space
     self.observation_space = env.observation_space
     self.game_over = False
@@ -133,18 +119,10 @@ class ClassicControlEnvironment:
       'rng': None,
       'simulator': None,
     }
-    task = self._env.unwrapped
     if self._started:
-      state['rng'] = task.np_random.bit_generator.state
-    if self._in_episode and self._knows_simulator_state():
-      # MountainCar's state is an array after a reset and a tuple after a step.
-      # An array keeps the dtype: Acrobot starts in float32, goes on in float64.
-      state['simulator'] = {
-        'state': np.array(task.state),
-        'steps_beyond_terminated': getattr(
-          task, 'steps_beyond_terminated', None
-        ),
-      }
+      state['rng'] = gymnasium_tasks.get_rng_state(self._env)
+    if self._in_episode:
+      state['simulator'] = gymnasium_tasks.get_classic_control_state(self._env)
     return state
 
   def set_state(self, state: Dict[str, Any]) -> None:
@@ -162,26 +140,17 @@ class ClassicControlEnvironment:
       raise ValueError(
         f'This is the state of {state["env_name"]}, not of {self._env_name}.'
       )
-    task = self._env.unwrapped
     self._started = bool(state['started'])
     self._in_episode = bool(state['in_episode'])
     self.game_over = bool(state['game_over'])
     self._elapsed_steps = int(state['elapsed_steps'])
     if self._started:
-      generator = np.random.Generator(np.random.PCG64())
-      generator.bit_generator.state = state['rng']
-      task.np_random = generator
+      gymnasium_tasks.set_rng_state(self._env, state['rng'])
     if self._in_episode:
-      simulator = state['simulator']
-      if simulator is None:
+      if state['simulator'] is None:
         self._in_episode = False
       else:
-        task.state = np.array(simulator['state'])
-        if hasattr(task, 'steps_beyond_terminated'):
-          task.steps_beyond_terminated = simulator['steps_beyond_terminated']
-
-  def _knows_simulator_state(self) -> bool:
-    return type(self._env.unwrapped).__module__.startswith(_STATEFUL_MODULE)
+        gymnasium_tasks.set_classic_control_state(self._env, state['simulator'])
 
 
 @gin.configurable(denylist=['seed'])
@@ -201,49 +170,13 @@ def create_classic_control_environment(
   Raises:
     UserError: if there is no such task, or it is of another kind.
   """
-  try:
-    with warnings.catch_warnings():
-      # CartPole-v0 is the paper's task: no advice to use another, please.
-      warnings.simplefilter('ignore')
-      env = gymnasium.make(str(env_name), disable_env_checker=True)
-  except gymnasium.error.UnregisteredEnv as e:
-    raise _user_error(env_name, 'is not a gymnasium task') from e
-  except gymnasium.error.DependencyNotInstalled as e:
-    reason = f'needs a package that is missing ({" ".join(str(e).split())})'
-    raise _user_error(env_name, reason) from e
-  except (gymnasium.error.Error, ImportError) as e:
-    raise _user_error(env_name, 'is not a gymnasium task') from e
-
+  env = _KIND.make(env_name)
   actions, observations = env.action_space, env.observation_space
   if not isinstance(actions, gymnasium.spaces.Discrete) or actions.start != 0:
-    raise _user_error(env_name, f'has actions {actions}')
+    raise _KIND.error(env_name, f'has actions {actions}')
   if (
     not isinstance(observations, gymnasium.spaces.Box)
     or len(observations.shape) != 1
   ):
-    raise _user_error(env_name, f'has observations {observations}')
+    raise _KIND.error(env_name, f'has observations {observations}')
   return ClassicControlEnvironment(env, env_name, seed)
-
-
-def _user_error(env_name: Any, reason: str) -> errors.UserError:
-  """Builds the one-line error for an ENV_NAME that cannot be used."""
-  known = env_name in gymnasium.registry
-  matches = [] if known else _close_matches(str(env_name))
-  hint = f' Did you mean {" or ".join(matches)}?' if matches else ''
-  message = (
-    f'ENV_NAME = {env_name!r} {reason}; allowed are'
-    f' {", ".join(CLASSIC_CONTROL_TASKS)} and every other gymnasium id with'
-    ' Discrete actions (from 0) and a 1-D Box of observations.' + hint
-  )
-  return errors.UserError(' '.join(message.split()))
-
-
-def _close_matches(env_name: str) -> List[str]:
-  """Returns up to three registered ids that look like `env_name`."""
-  # The tasks of the paper come first, so that they win among equals.
-  ids = list(CLASSIC_CONTROL_TASKS) + sorted(gymnasium.registry)
-  by_lower = {}
-  for registered in ids:
-    by_lower.setdefault(registered.lower(), registered)
-  close = difflib.get_close_matches(env_name.lower(), by_lower, 3, 0.7)
-  return [by_lower[name] for name in close]

@@ -1,4 +1,4 @@
-"""Observations and actions of the paper's tasks, known without building one.
+"""Observations and actions of the papers' tasks, known without building one.
 
 An Atari game takes most of a second to load, and a gymnasium task needs its
 simulator: too much for a table of costs.
@@ -32,9 +32,14 @@ _ATARI_ACTIONS = {
 }
 
 
+ANT_V4 = 'Ant-v4'
+# Six values for each of its 14 bodies (the ground is one of them).
+ANT_CONTACT_FORCES = 84
+
+
 @dataclasses.dataclass(frozen=True)
 class Spaces:
-  """What goes into and comes out of an agent.
+  """What goes into and comes out of an agent with discrete actions.
 
   Attributes:
     observation_shape: shape of one observation, without a stack.
@@ -45,15 +50,42 @@ class Spaces:
   num_actions: int
 
 
+@dataclasses.dataclass(frozen=True)
+class ContinuousSpaces:
+  """What goes into and comes out of an agent with continuous actions.
+
+  Attributes:
+    observation_size: length of an observation.
+    action_size: length of an action.
+  """
+
+  observation_size: int
+  action_size: int
+
+
 _CLASSIC_CONTROL = {
   'CartPole-v0': Spaces((4,), 2),
   'Acrobot-v1': Spaces((6,), 3),
   'MountainCar-v0': Spaces((2,), 3),
 }
 
+# As gymnasium has them.
+_MUJOCO = {
+  'HalfCheetah-v4': ContinuousSpaces(17, 6),
+  'Hopper-v4': ContinuousSpaces(11, 3),
+  'Walker2d-v4': ContinuousSpaces(17, 6),
+  ANT_V4: ContinuousSpaces(27, 8),
+  'Humanoid-v4': ContinuousSpaces(376, 17),
+  'HalfCheetah-v5': ContinuousSpaces(17, 6),
+  'Hopper-v5': ContinuousSpaces(11, 3),
+  'Walker2d-v5': ContinuousSpaces(17, 6),
+  'Ant-v5': ContinuousSpaces(105, 8),
+  'Humanoid-v5': ContinuousSpaces(348, 17),
+}
+
 
 def find_spaces(task: str, full_action_set: bool = False) -> Spaces | None:
-  """Looks up a task of Graesser et al. (2022).
+  """Looks up a task with discrete actions of Graesser et al. (2022).
 
   Args:
     task: a game as papers write it, such as 'MsPacman', or a gymnasium id.
@@ -68,3 +100,25 @@ def find_spaces(task: str, full_action_set: bool = False) -> Spaces | None:
       num_actions = ATARI_FULL_ACTION_SET
     return Spaces(ATARI_OBSERVATION_SHAPE, num_actions)
   return _CLASSIC_CONTROL.get(task)
+
+
+def find_continuous_spaces(
+  task: str, use_contact_forces: bool = False, ant_padding: bool = True
+) -> ContinuousSpaces | None:
+  """Looks up a MuJoCo task of the papers.
+
+  Args:
+    task: a gymnasium id, -v4 or -v5.
+    use_contact_forces: as in `create_mujoco_environment`.
+    ant_padding: as in `create_mujoco_environment`.
+
+  Returns:
+    Its spaces; None if it is none of the five tasks, or has no such option.
+  """
+  found = _MUJOCO.get(task)
+  if task != ANT_V4:
+    return None if use_contact_forces else found
+  if use_contact_forces or ant_padding:
+    size = found.observation_size + ANT_CONTACT_FORCES
+    return dataclasses.replace(found, observation_size=size)
+  return found

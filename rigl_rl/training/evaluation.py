@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Callable, Sequence
 
 import numpy as np
@@ -56,3 +57,55 @@ def evaluate_episodes(
     if not running.size:
       break
   return returns
+
+
+def evaluate_policy(
+  policy: Callable[[np.ndarray], np.ndarray],
+  environments: Sequence,
+  max_steps: int | None = None,
+) -> np.ndarray:
+  """Plays one episode of continuous actions in each environment, in step.
+
+  One call of the policy serves all episodes that still run. The environments
+  are stepped one after the other: MuJoCo's part could run in threads, but
+  handing Python's lock from one to another takes longer than a step of
+  HalfCheetah.
+
+  Args:
+    policy: maps observations (batch, n) to actions (batch, m). The array of
+      observations is overwritten after the call: copy what is to last.
+    environments: one for each episode, TF-Agents PyEnvironments, seeded.
+    max_steps: steps after which an episode is cut; None for the environments'
+      own limit.
+
+  Returns:
+    float64 array of shape (episodes,): undiscounted returns.
+  """
+  # TF-Agents takes most of a second to import, which DQN need not wait for.
+  from tf_agents.trajectories import time_step as ts
+
+  last = ts.StepType.LAST
+  returns = [0.0] * len(environments)
+  observations = np.stack(
+    [environment.reset().observation for environment in environments]
+  )
+  # Index and step() of each episode that still runs, by row of `observations`.
+  running = [
+    (i, environment.step) for i, environment in enumerate(environments)
+  ]
+  for _ in itertools.count() if max_steps is None else range(max_steps):
+    ended = []
+    actions = policy(observations)
+    for row, (index, step) in enumerate(running):
+      step_type, reward, _, observation = step(actions[row])
+      returns[index] += float(reward)
+      observations[row] = observation
+      # Not is_last(), which takes longer than all else here but the step.
+      if step_type == last:
+        ended.append(row)
+    if ended:
+      running = [kept for row, kept in enumerate(running) if row not in ended]
+      if not running:
+        break
+      observations = np.delete(observations, ended, axis=0)
+  return np.array(returns)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from rigl_rl.environments import atari, classic_control, spaces
+from rigl_rl import errors
+from rigl_rl.environments import atari, classic_control, mujoco, spaces
 
 
 def _check(environment, task, **kwargs):
@@ -33,3 +34,31 @@ def test_classic_control(task):
 
 def test_other_tasks_are_not_known():
   assert spaces.find_spaces('Freeway') is None
+  assert spaces.find_spaces('HalfCheetah-v4') is None
+  assert spaces.find_continuous_spaces('Pendulum-v1') is None
+  assert spaces.find_continuous_spaces('CartPole-v0') is None
+
+
+@pytest.mark.parametrize('version', ['v4', 'v5'])
+@pytest.mark.parametrize('task', mujoco.MUJOCO_TASKS)
+@pytest.mark.parametrize(
+  'bindings',
+  [{}, {'ant_padding': False}, {'use_contact_forces': True}],
+  ids=['default', 'unpadded', 'contact_forces'],
+)
+def test_mujoco(task, version, bindings):
+  task = task.replace('v4', version)
+  found = spaces.find_continuous_spaces(task, **bindings)
+  try:
+    environment = mujoco.create_mujoco_environment(task, seed=0, **bindings)
+  except errors.UserError:
+    assert found is None
+    return
+  assert environment.observation_spec().shape == (found.observation_size,)
+  assert environment.action_spec().shape == (found.action_size,)
+  environment.close()
+
+
+def test_papers_ant_has_111_observations():
+  ant = spaces.find_continuous_spaces('Ant-v4')
+  assert ant == spaces.ContinuousSpaces(observation_size=111, action_size=8)

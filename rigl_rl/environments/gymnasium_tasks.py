@@ -1,0 +1,160 @@
+"""What every gymnasium task needs: to be found, unwrapped and restored."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import wrappers
+
+from rigl_rl import errors, seeding
+
+# What gymnasium.make puts around a task and our environments do themselves.
+_REPLACED_WRAPPERS = (
+  wrappers.TimeLimit,
+  wrappers.OrderEnforcing,
+  wrappers.PassiveEnvChecker,
+)
+
+# Tasks whose whole simulator state is known to be `state` (and, for CartPole,
+# `steps_beyond_terminated`).
+_CLASSIC_CONTROL_MODULE = 'gymnasium.envs.classic_control.'
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskKind:
+  """The gymnasium tasks that one of our environments can be made from.
+
+  Attributes:
+    preferred: ids of the papers' tasks, the first to suggest for a misspelt
+      name.
+    allowed: all that is allowed, in words.
+  """
+
+  preferred: tuple[str, ...]
+  allowed: str
+
+  def make(self, env_name: str, **kwargs: Any) -> gymnasium.Env:
+    """Makes a task, without a word about versions.
+
+    Args:
+      env_name: gymnasium id.
+      **kwargs: passed on to the task.
+
+    Returns:
+      What gymnasium.make returns.
+
+    Raises:
+      UserError: if there is no such task, or it cannot be made.
+    """
+    try:
+      with warnings.catch_warnings():
+        # The papers' tasks are what is wanted: no advice to use newer ones.
+        warnings.simplefilter('ignore')
+        env = gymnasium.make(str(env_name), disable_env_checker=True, **kwargs)
+    except gymnasium.error.DependencyNotInstalled as e:
+      reason = f'needs a package that is missing ({e})'
+      raise self.error(env_name, reason) from e
+    except (gymnasium.error.Error, ImportError) as e:
+      if str(env_name) in gymnasium.registry:
+        raise self.error(env_name, f'cannot be made ({e})') from e
+      raise self.error(env_name, 'is not a gymnasium task') from e
+    # Without a version, gymnasium takes the latest one; before a colon stands
+    # the module that registers the task.
+    if env.spec.id != str(env_name).split(':')[-1]:
+      env.close()
+      raise self.error(env_name, 'names no version')
+    return env
+
+  def error(self, env_name: Any, reason: str) -> errors.UserError:
+    """Builds the one-line error for an ENV_NAME that cannot be used."""
+    known = str(env_name) in gymnasium.registry
+    matches = [] if known else self._close_matches(str(env_name))
+    hint = f' Did you mean {" or ".join(matches)}?' if matches else ''
+    message = (
+      f'ENV_NAME = {env_name!r} {reason}; allowed are {self.allowed}.{hint}'
+    )
+    return errors.UserError(' '.join(message.split()))
+
+  def _close_matches(self, env_name: str) -> list[str]:
+    """Returns up to three ids that look like `env_name`, the likest first."""
+    for ids in (self.preferred, sorted(gymnasium.registry)):
+      likeness = {
+        registered: difflib.SequenceMatcher(
+          None, env_name.lower(), registered.lower()
+        ).ratio()
+        for registered in ids
+      }
+      close = [registered for registered in ids if likeness[registered] >= 0.7]
+      if close:
+        return sorted(close, key=likeness.get, reverse=True)[:3]
+    return []
+
+
+def unwrap(env: gymnasium.Env) -> tuple[gymnasium.Env, int | None]:
+  """Takes off the wrappers that gymnasium.make puts around every task.
+
+  Each of them costs a Python call a step. The time limit is the only one of
+  them that changes what an agent sees; the caller has to keep it.
+
+  Args:
+    env: what gymnasium.make returned.
+
+  Returns:
+    The task, in the wrappers that are its own, and the number of steps after
+    which an episode has to be cut; None if there is no limit.
+  """
+  limits = []
+  while isinstance(env, _REPLACED_WRAPPERS):
+    if isinstance(env, wrappers.TimeLimit):
+      limits.append(env.spec.max_episode_steps)
+    env = env.env
+  return env, min(limits, default=None)
+
+
+def get_rng_state(env: gymnasium.Env) -> dict[str, Any]:
+  """Returns the position of a task in its random stream, as JSON values."""
+  return seeding.generator_state(env.unwrapped.np_random)
+
+
+def set_rng_state(env: gymnasium.Env, state: dict[str, Any]) -> None:
+  """Puts a task where `get_rng_state` found one."""
+  # A new one: a task that was never reset would seed its own from the system.
+  generator = np.random.Generator(np.random.PCG64(0))
+  seeding.restore_generator(generator, state)
+  env.unwrapped.np_random = generator
+
+
+def get_classic_control_state(env: gymnasium.Env) -> dict[str, Any] | None:
+  """Returns the simulator's state within an episode.
+
+  Args:
+    env: a task that has been reset.
+
+  Returns:
+    dict of JSON values and numpy arrays; None if it is none of gymnasium's own
+    classic control tasks, since others may hide state anywhere.
+  """
+  task = env.unwrapped
+  if not type(task).__module__.startswith(_CLASSIC_CONTROL_MODULE):
+    return None
+  # MountainCar's state is an array after a reset and a tuple after a step. An
+  # array keeps the dtype: Acrobot starts in float32, goes on in float64.
+  return {
+    'state': np.array(task.state),
+    'steps_beyond_terminated': getattr(task, 'steps_beyond_terminated', None),
+  }
+
+
+def set_classic_control_state(
+  env: gymnasium.Env, state: dict[str, Any]
+) -> None:
+  """Puts a task where `get_classic_control_state` found one."""
+  task = env.unwrapped
+  task.state = np.array(state['state'])
+  if hasattr(task, 'steps_beyond_terminated'):
+    task.steps_beyond_terminated = state['steps_beyond_terminated']

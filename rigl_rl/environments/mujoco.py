@@ -1,0 +1,377 @@
+"""MuJoCo tasks of gymnasium, as TF-Agents environments.
+
+Graesser et al. (2022) and Sokar et al. (2022) train on HalfCheetah, Hopper,
+Walker2d, Ant and Humanoid: gymnasium's -v4 here, and the -v5 by name. Any other
+gymnasium task works too whose observations are a vector and whose actions are
+a vector within finite bounds, such as Pendulum-v1.
+
+Ant-v4 observes 27 values; the papers' Ant observed 111. Its other 84, the
+contact forces, were always zero under their MuJoCo
+(https://github.com/openai/gym/issues/1541), and so are they here by default:
+networks then have the papers' number of parameters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import gin
+import gymnasium
+import mujoco
+import numpy as np
+from tf_agents.environments import py_environment
+from tf_agents.specs import array_spec
+from tf_agents.trajectories import time_step as ts
+
+from rigl_rl import checks, errors
+from rigl_rl.environments import gymnasium_tasks, spaces
+
+# The five tasks of both papers.
+MUJOCO_TASKS = (
+  'HalfCheetah-v4',
+  'Hopper-v4',
+  'Walker2d-v4',
+  'Ant-v4',
+  'Humanoid-v4',
+)
+
+_KIND = gymnasium_tasks.TaskKind(
+  MUJOCO_TASKS + tuple(task.replace('-v4', '-v5') for task in MUJOCO_TASKS),
+  f'{", ".join(MUJOCO_TASKS)}, their -v5 and every other gymnasium id with a'
+  ' bounded 1-D Box of actions and a 1-D Box of observations',
+)
+
+# gymnasium's own MuJoCo tasks keep nothing outside MuJoCo within an episode.
+_OWN_MODULE = 'gymnasium.envs.mujoco.'
+
+# All that the next mj_step reads, and the warm start of its solver.
+_INTEGRATION_STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+# What rewards and observations read beside it. mj_step leaves these as they
+# were before its last substep, so that mj_forward would not give them back.
+_DERIVED = ('xpos', 'xipos', 'cinert', 'cvel', 'qfrc_actuator', 'cfrc_ext')
+
+# Made once: a step should not have to.
+_FIRST = ts.StepType.FIRST
+_MID = ts.StepType.MID
+_LAST = ts.StepType.LAST
+_STEP_TYPES = (_FIRST, _MID, _LAST)
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+
+
+class MujocoEnvironment(py_environment.PyEnvironment):
+  """A gymnasium task as a TF-Agents environment, with a state to save.
+
+  Observations are float32 of shape (n,), a new array each. An episode that ends
+  in a terminal state ends with discount 0; one that a time limit cuts, with
+  discount 1, since its last state still has a value.
+
+  As TF-Agents has it, a `step` before the first `reset`, or after the last step
+  of an episode, ignores its action and starts an episode. Nothing is rendered.
+  """
+
+  def __init__(
+    self,
+    env: gymnasium.Env,
+    env_name: str,
+    seed: int,
+    padding: int = 0,
+    clip_actions: bool = False,
+    max_episode_steps: int | None = None,
+  ):
+    """Wraps a task.
+
+    Args:
+      env: what gymnasium.make returned, with a 1-D Box of observations and a
+        bounded 1-D Box of actions.
+      env_name: its gymnasium id.
+      seed: non-negative integer, for the first reset. Later resets go on from
+        the generator that it started.
+      padding: number of zeros at the end of each observation.
+      clip_actions: whether actions are clipped to their bounds.
+      max_episode_steps: steps after which an episode is cut; None for the
+        task's own limit.
+    """
+    super().__init__()
+    env, limit = gymnasium_tasks.unwrap(env)
+    if max_episode_steps is not None:
+      limit = max_episode_steps
+    self._env = env
+    self._env_name = env_name
+    self._clip_actions = clip_actions
+    self._max_episode_steps = math.inf if limit is None else limit
+    self._low = np.asarray(env.action_space.low, np.float32)
+    self._high = np.asarray(env.action_space.high, np.float32)
+    # A task's own observations come first in a padded one.
+    (self._task_size,) = env.observation_space.shape
+    self._size = self._task_size + padding
+    self._seed = seed  # None once the task's generator has been seeded with it.
+    self._started = False  # Whether the task has a generator.
+    self._in_episode = False
+    self._elapsed_steps = 0
+
+  def observation_spec(self) -> array_spec.ArraySpec:
+    return array_spec.ArraySpec((self._size,), np.float32, 'observation')
+
+  def action_spec(self) -> array_spec.BoundedArraySpec:
+    return array_spec.BoundedArraySpec(
+      self._low.shape, np.float32, self._low, self._high, 'action'
+    )
+
+  def seed(self, seed: int) -> None:
+    """Makes the next reset start a random stream.
+
+    What follows that reset depends on the seed and the actions alone, whatever
+    the environment was used for before.
+
+    Args:
+      seed: non-negative integer.
+    """
+    self._seed = seed
+
+  def close(self) -> None:
+    self._env.close()
+
+  def _reset(self) -> ts.TimeStep:
+    """Starts an episode."""
+    observation, _ = self._env.reset(seed=self._seed)
+    self._seed = None
+    self._started = True
+    self._in_episode = True
+    self._elapsed_steps = 0
+    return ts.TimeStep(_FIRST, _ZERO, _ONE, self._convert(observation))
+
+  def _step(self, action: np.ndarray) -> ts.TimeStep:
+    """Takes one step.
+
+    Args:
+      action: float32 of shape (m,). What lies outside the bounds is clipped if
+        `clip_actions`; else MuJoCo clips the forces alone, and control costs in
+        the reward count the action as it is.
+
+    Returns:
+      The TimeStep that follows.
+    """
+    if not self._in_episode:
+      return self._reset()
+    if self._clip_actions:
+      # Both in one: half the time of np.clip.
+      action = np.minimum(np.maximum(action, self._low), self._high)
+    observation, reward, terminated, truncated, _ = self._env.step(action)
+    self._elapsed_steps += 1
+    step_type, discount = _MID, _ONE
+    if (
+      terminated or truncated or self._elapsed_steps >= self._max_episode_steps
+    ):
+      self._in_episode = False
+      step_type = _LAST
+      if terminated:
+        discount = _ZERO
+    return ts.TimeStep(
+      step_type, np.float32(reward), discount, self._convert(observation)
+    )
+
+  def _convert(self, observation: np.ndarray) -> np.ndarray:
+    """Returns a task's observation as a new float32 array, padded."""
+    if self._size == self._task_size:
+      return observation.astype(np.float32)
+    padded = np.zeros(self._size, np.float32)
+    padded[: self._task_size] = observation
+    return padded
+
+  def get_state(self) -> dict[str, Any]:
+    """Returns all that decides what comes next, to the bit.
+
+    Within an episode the simulator's state is part of it for gymnasium's own
+    MuJoCo and classic control tasks. Other tasks may hide state anywhere, so
+    that theirs is complete between episodes only.
+
+    Returns:
+      dict of JSON values and numpy arrays.
+    """
+    time_step = self._current_time_step
+    if time_step is not None:
+      time_step = {
+        'step_type': int(time_step.step_type),
+        'reward': float(time_step.reward),
+        'discount': float(time_step.discount),
+        'observation': time_step.observation.copy(),
+      }
+    rng = gymnasium_tasks.get_rng_state(self._env) if self._started else None
+    return {
+      'env_name': self._env_name,
+      'seed': self._seed,
+      'rng': rng,
+      'in_episode': self._in_episode,
+      'elapsed_steps': self._elapsed_steps,
+      'time_step': time_step,
+      'simulator': self._get_simulator_state() if self._in_episode else None,
+    }
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Goes on where `get_state` was called; `current_time_step` too.
+
+    Args:
+      state: what `get_state` returned, of the same task and bindings. If it was
+        taken within an episode of a task whose simulator state is unknown, that
+        episode is cut off here: the current TimeStep is its LAST one, with
+        discount 1.
+
+    Raises:
+      ValueError: if the state belongs to another task.
+    """
+    if state['env_name'] != self._env_name:
+      raise ValueError(
+        f'This is the state of {state["env_name"]}, not of {self._env_name}.'
+      )
+    self._seed = state['seed']
+    self._started = state['rng'] is not None
+    if self._started:
+      gymnasium_tasks.set_rng_state(self._env, state['rng'])
+    self._in_episode = bool(state['in_episode'])
+    self._elapsed_steps = int(state['elapsed_steps'])
+    time_step = state['time_step']
+    if time_step is not None:
+      time_step = ts.TimeStep(
+        _STEP_TYPES[time_step['step_type']],
+        np.float32(time_step['reward']),
+        np.float32(time_step['discount']),
+        np.array(time_step['observation'], np.float32),
+      )
+    if self._in_episode:
+      if state['simulator'] is None:
+        self._in_episode = False
+        time_step = time_step._replace(step_type=_LAST)
+      else:
+        self._set_simulator_state(state['simulator'])
+    self._current_time_step = time_step
+
+  def _is_mujoco(self) -> bool:
+    return type(self._env.unwrapped).__module__.startswith(_OWN_MODULE)
+
+  def _get_simulator_state(self) -> dict[str, Any] | None:
+    if not self._is_mujoco():
+      return gymnasium_tasks.get_classic_control_state(self._env)
+    model, data = self._env.unwrapped.model, self._env.unwrapped.data
+    integration = np.empty(mujoco.mj_stateSize(model, _INTEGRATION_STATE))
+    mujoco.mj_getState(model, data, integration, _INTEGRATION_STATE)
+    derived = {name: getattr(data, name).copy() for name in _DERIVED}
+    return {'integration': integration, **derived}
+
+  def _set_simulator_state(self, state: dict[str, Any]) -> None:
+    if not self._is_mujoco():
+      gymnasium_tasks.set_classic_control_state(self._env, state)
+      return
+    model, data = self._env.unwrapped.model, self._env.unwrapped.data
+    integration = np.asarray(state['integration'])
+    mujoco.mj_setState(model, data, integration, _INTEGRATION_STATE)
+    mujoco.mj_forward(model, data)
+    # mj_forward fills in the rest. It is free to leave another warm start.
+    mujoco.mj_setState(model, data, integration, _INTEGRATION_STATE)
+    for name in _DERIVED:
+      getattr(data, name)[...] = state[name]
+
+
+@gin.configurable(denylist=['seed'])
+def create_mujoco_environment(
+  env_name: str,
+  seed: int,
+  use_contact_forces: bool = False,
+  ant_padding: bool = True,
+  clip_actions: bool = False,
+  max_episode_steps: int | None = None,
+) -> MujocoEnvironment:
+  """Builds a MuJoCo task, or another one with continuous actions.
+
+  Args:
+    env_name: gymnasium id: 'HalfCheetah-v4', 'Hopper-v4', 'Walker2d-v4',
+      'Ant-v4', 'Humanoid-v4', their -v5, or any other task with a vector as
+      observation and a bounded vector as action.
+    seed: non-negative integer that decides all initial states.
+    use_contact_forces: for Ant-v4 alone: whether its last 84 observations are
+      the contact forces, clipped to [-1, 1], and the reward has their cost.
+      Ant-v5 always has both, as gymnasium made it (105 observations).
+    ant_padding: whether Ant-v4 without contact forces has 84 zeros in their
+      place (111 observations), as under the papers' MuJoCo, or not (27). Says
+      nothing about other tasks.
+    clip_actions: whether actions are clipped to their bounds before the task
+      sees them, as Stable-Baselines3 does; if not, as in the released code,
+      control costs count what lies beyond.
+    max_episode_steps: steps after which an episode is cut, at least 1; None for
+      the task's own limit (1000 for the papers' tasks).
+
+  Returns:
+    The environment.
+
+  Raises:
+    UserError: if there is no such task, it is of another kind, or a binding is
+      out of its range or makes no sense for the task.
+  """
+  flags = {
+    'use_contact_forces': use_contact_forces,
+    'ant_padding': ant_padding,
+    'clip_actions': clip_actions,
+  }
+  for name, value in flags.items():
+    if not isinstance(value, bool):
+      raise errors.UserError(
+        f'create_mujoco_environment.{name} is {value!r}, but must be True or'
+        ' False.'
+      )
+  if max_episode_steps is not None:
+    checks.check_number(
+      'create_mujoco_environment.max_episode_steps',
+      max_episode_steps,
+      1,
+      whole=True,
+    )
+
+  is_ant = env_name == spaces.ANT_V4
+  kwargs = {'use_contact_forces': True} if is_ant and use_contact_forces else {}
+  with _no_mujoco_warnings():
+    env = _KIND.make(env_name, **kwargs)
+  if use_contact_forces and not is_ant:
+    raise errors.UserError(
+      'create_mujoco_environment.use_contact_forces is True, but must be False'
+      f' with ENV_NAME = {env_name!r}: it is an option of {spaces.ANT_V4} only.'
+    )
+  actions, observations = env.action_space, env.observation_space
+  if (
+    not isinstance(actions, gymnasium.spaces.Box)
+    or len(actions.shape) != 1
+    or not np.issubdtype(actions.dtype, np.floating)
+    or not actions.is_bounded()
+  ):
+    raise _KIND.error(env_name, f'has actions {actions}')
+  if (
+    not isinstance(observations, gymnasium.spaces.Box)
+    or len(observations.shape) != 1
+  ):
+    raise _KIND.error(env_name, f'has observations {observations}')
+  padded = is_ant and ant_padding and not use_contact_forces
+  return MujocoEnvironment(
+    env,
+    env_name,
+    seed,
+    padding=spaces.ANT_CONTACT_FORCES if padded else 0,
+    clip_actions=clip_actions,
+    max_episode_steps=max_episode_steps,
+  )
+
+
+@contextlib.contextmanager
+def _no_mujoco_warnings() -> Iterator[None]:
+  """Keeps MuJoCo from warning of what gymnasium's models have in them.
+
+  MuJoCo 4 finds fault with HalfCheetah's, on stderr and in a file that it
+  makes for it in the current directory.
+  """
+  before = mujoco.get_mju_user_warning()
+  mujoco.set_mju_user_warning(lambda message: None)
+  try:
+    yield
+  finally:
+    mujoco.set_mju_user_warning(before)
