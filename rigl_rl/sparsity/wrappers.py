@@ -137,13 +137,58 @@ class SparseWrapper(tf.keras.layers.Layer):
     return self.layer.compute_output_shape(input_shape)
 
   def get_config(self):
-    """What makes a fresh, unbuilt copy: TF-Agents copies networks like this."""
-    return {'name': self.name, 'layer': tf.keras.layers.serialize(self.layer)}
+    """What makes a fresh, unbuilt copy: Keras and TF-Agents copy by it.
+
+    A copy has the settings that the constructor was given. With a sparsity of
+    its own it draws the same mask, as it has the same seed. What `sparsify` set
+    is no part of them: sparsify a copy in turn, by a seed of its own.
+
+    All of it is JSON, so that Keras can save a model, unless an algorithm or
+    initializer is not the package's: then a layer can be copied only.
+    """
+    config = {'name': self.name, 'layer': tf.keras.layers.serialize(self.layer)}
+    if self._arguments is not None:
+      sparsity, algorithm, seed, initializer = self._arguments
+      config.update(
+        sparsity=sparsity,
+        algorithm=_algorithm_to_json(algorithm),
+        seed=seed,
+        initializer=_initializer_to_json(initializer),
+      )
+    return config
 
   @classmethod
   def from_config(cls, config):
-    layer = tf.keras.layers.deserialize(config['layer'])
-    return cls(layer, name=config['name'])
+    config = dict(config)
+    layer = tf.keras.layers.deserialize(config.pop('layer'))
+    if isinstance(config.get('algorithm'), dict):
+      config['algorithm'] = _algorithm_from_json(config['algorithm'])
+    if isinstance(config.get('initializer'), str):
+      config['initializer'] = getattr(initializers, config['initializer'])
+    return cls(layer, **config)
+
+
+def _algorithm_to_json(algorithm):
+  """An algorithm of the package as its name and settings, others as is."""
+  name = type(algorithm).__name__
+  if type(algorithm) is not getattr(algorithms, name, None):
+    return algorithm
+  return {'name': name, 'settings': dict(vars(algorithm))}
+
+
+def _algorithm_from_json(words):
+  algorithm_class = getattr(algorithms, words['name'])
+  algorithm = algorithm_class.__new__(algorithm_class)
+  vars(algorithm).update(words['settings'])
+  return algorithm
+
+
+def _initializer_to_json(initializer):
+  """An initializer of the package as its name, others as is."""
+  name = getattr(initializer, '__name__', '')
+  if initializer is not getattr(initializers, name, None):
+    return initializer
+  return name
 
 
 def _is_maskable(layer: tf.keras.layers.Layer) -> bool:

@@ -446,6 +446,103 @@ def test_from_config_is_a_fresh_layer():
   assert (copy.kernel.numpy() != wrapper.kernel.numpy()).any()
 
 
+class _UsersAlgorithm(algorithms.SET):
+  """A user's own algorithm, with settings of its own."""
+
+  def __init__(self, share):
+    super().__init__()
+    self._share = share
+
+
+def _own_settings():
+  return {
+    'package': (
+      algorithms.DS(0.25, last_update_only_drops=True),
+      initializers.sparsity_aware,
+    ),
+    'user': (
+      _UsersAlgorithm(0.125),
+      lambda kernel, mask, seed: 2 * kernel * mask,
+    ),
+  }
+
+
+def _network_with_own_settings(kind):
+  algorithm, initializer = _own_settings()[kind]
+  wrapper = wrappers.SparseWrapper(
+    tf.keras.layers.Dense(16, kernel_initializer='ones'),
+    sparsity=0.5,
+    algorithm=algorithm,
+    name='own',
+    seed=3,
+    initializer=initializer,
+  )
+  return tf.keras.Sequential(
+    [tf.keras.Input((8,)), wrapper, wrappers.SparseWrapper(_dense(2))]
+  )
+
+
+def _assert_equal_settings(copy, original):
+  assert copy.name == original.name == 'own'
+  assert copy.sparsity == original.sparsity == 0.5
+  assert type(copy.algorithm) is type(original.algorithm)
+  assert vars(copy.algorithm) == vars(original.algorithm)
+  # By the same seed and initializer.
+  np.testing.assert_array_equal(copy.mask, original.mask)
+  np.testing.assert_array_equal(copy.kernel, original.kernel)
+  assert copy.mask is not original.mask
+  assert copy.kernel is not original.kernel
+
+
+@pytest.mark.parametrize('kind', ['package', 'user'])
+@pytest.mark.parametrize('how', ['from_config', 'clone_model', 'tf_agents'])
+def test_copy_has_the_wrappers_own_settings(kind, how):
+  model = _network_with_own_settings(kind)
+  original = model.layers[0]
+  if how == 'from_config':
+    copy = wrappers.SparseWrapper.from_config(original.get_config())
+    copy.build((None, 8))
+  elif how == 'clone_model':
+    copied = tf.keras.models.clone_model(model)
+    copy = copied.layers[0]
+    assert copied.layers[1].algorithm is None
+  else:
+    fresh = wrappers.SparseWrapper.from_config(original.get_config())
+    network = sequential.Sequential(
+      [fresh], input_spec=tensor_spec.TensorSpec((8,), tf.float32)
+    ).copy()
+    network.create_variables()
+    (copy,) = wrappers.named_layers(network).values()
+    assert copy is not fresh
+  _assert_equal_settings(copy, original)
+
+
+@pytest.mark.filterwarnings('ignore:You are saving your model as an HDF5')
+@pytest.mark.parametrize('form', ['json', '.keras', '.h5', ''])
+def test_saved_model_has_the_wrappers_own_settings(form, tmp_path):
+  model = _network_with_own_settings('package')
+  model.layers[1].kernel.assign_add(tf.ones((16, 2)))
+  known = {'SparseWrapper': wrappers.SparseWrapper}
+  if form == 'json':
+    loaded = tf.keras.models.model_from_json(model.to_json(), known)
+  else:
+    path = str(tmp_path / 'model') + form
+    model.save(path)
+    loaded = tf.keras.models.load_model(path, known)
+    np.testing.assert_array_equal(
+      loaded.layers[1].kernel, model.layers[1].kernel
+    )
+  _assert_equal_settings(loaded.layers[0], model.layers[0])
+
+
+def test_what_sparsify_set_is_not_copied():
+  model = _network_with_own_settings('package')
+  _sparsify(model, sparsity=0.75, seed=4)
+  copy = tf.keras.models.clone_model(model)
+  fresh = _network_with_own_settings('package')
+  _assert_equal_settings(copy.layers[0], fresh.layers[0])
+
+
 def test_copies_of_a_tf_agents_network_of_wrappers_share_nothing():
   network = sequential.Sequential(
     [wrappers.SparseWrapper(_dense(16)), wrappers.SparseWrapper(_dense(2))],
