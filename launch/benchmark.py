@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import pathlib
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from typing import Sequence
 from launch import command_line
 from rigl_rl.errors import UserError
 
-SUBJECTS = ('dqn', 'masks')
+_PEERS_SCRIPT = pathlib.Path(__file__).parent / 'benchmarks' / 'peers.py'
+SUBJECTS = ('dqn', 'sac', 'ppo', 'masks')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
   subjects = parser.add_subparsers(dest='subject', required=True)
   for name in SUBJECTS:
     subject = subjects.add_parser(name)
-    importlib.import_module(f'launch.benchmarks.{name}').add_arguments(subject)
+    module = importlib.import_module(f'launch.benchmarks.{name}')
+    module.add_arguments(subject)
+    if hasattr(module, 'PEERS'):
+      subject.add_argument(
+        '--peers_python',
+        default=None,
+        help=f'a Python that has {", ".join(module.PEERS)} installed, such as '
+        'peers/bin/python (default: they are left out)',
+      )
     subject.add_argument(
       '--rounds', type=int, default=5, help='turns of each (default: 5)'
     )
@@ -70,18 +80,10 @@ def _work(arguments: argparse.Namespace) -> None:
 class _Worker:
   """A contender in a process of its own."""
 
-  def __init__(self, contender: str, argv: list[str]):
+  def __init__(self, contender: str, command: list[str]):
+    self._contender = contender
     self._process = subprocess.Popen(
-      [
-        sys.executable,
-        '-m',
-        'launch.benchmark',
-        *argv,
-        f'--worker={contender}',
-      ],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      text=True,
+      command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
   def train(self, steps: int) -> float:
@@ -92,7 +94,9 @@ class _Worker:
       if line.startswith('turn '):
         _, done, seconds = line.split()
         return int(done) / float(seconds)
-    raise UserError(f'--worker ended with code {self._process.wait()}.')
+    raise UserError(
+      f'{self._contender} ended with code {self._process.wait()}.'
+    )
 
   def close(self) -> None:
     self._process.stdin.close()
@@ -101,7 +105,10 @@ class _Worker:
 
 def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
   subject = importlib.import_module(f'launch.benchmarks.{arguments.subject}')
+  peers = getattr(subject, 'PEERS', ())
   names = subject.CONTENDERS
+  if peers and arguments.peers_python is None:
+    names = tuple(name for name in names if name not in peers)
   if arguments.contenders is not None:
     names = tuple(arguments.contenders.split(','))
     unknown = set(names) - set(subject.CONTENDERS)
@@ -110,7 +117,28 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
         f'--contenders names {", ".join(sorted(unknown))}, but allowed are '
         f'{", ".join(subject.CONTENDERS)}.'
       )
-  workers = {name: _Worker(name, argv) for name in names}
+    if peers and arguments.peers_python is None and set(names) & set(peers):
+      raise UserError(
+        f'--contenders names {", ".join(names)}, of which '
+        f'{", ".join(peers)} need --peers_python.'
+      )
+
+  def command(name):
+    if name not in peers:
+      return [
+        sys.executable,
+        '-m',
+        'launch.benchmark',
+        *argv,
+        f'--worker={name}',
+      ]
+    return [
+      arguments.peers_python,
+      str(_PEERS_SCRIPT),
+      *subject.peer_arguments(name, arguments),
+    ]
+
+  workers = {name: _Worker(name, command(name)) for name in names}
   try:
     # The first turn fills the replay buffer and traces; the second sets how
     # many steps fill a turn.

@@ -4,4 +4,8 @@ A module offers CONTENDERS, in the order in which they are shown; REFERENCE, the
 one that ratios are to; WARM_UP_STEPS, and PROBE_STEPS, by which it is found how
 many fill a turn; `add_arguments(parser)`; and `make(contender, arguments)`,
 which returns a function that runs some steps and returns how many.
+
+PEERS are contenders of other libraries, for which `peer_arguments(contender,
+arguments)` returns what `peers.py` takes. That is a script: it runs under the
+Python of `--peers_python`, where those libraries are installed.
 """

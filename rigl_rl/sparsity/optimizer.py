@@ -64,6 +64,20 @@ class SparseOptimizer(tf.Module):
     """The inner optimizer's variables, and the step count."""
     return list(self.inner.variables()) + [self.step]
 
+  def masks_moved(self, steps: int = 1) -> tf.Tensor:
+    """Whether any mask has changed within the last steps.
+
+    Args:
+      steps: gradient steps, >= 1.
+
+    Returns:
+      bool scalar.
+    """
+    if not self.mask_updater.layers:
+      return tf.constant(False)
+    last_steps = tf.range(self.step - steps, self.step)
+    return tf.reduce_any(self.mask_updater.is_update_step(last_steps))
+
   def create_slots(self, variables: Sequence[tf.Variable]) -> None:
     """Creates the inner optimizer's slots before the first step."""
     if hasattr(self.inner, '_create_all_weights'):

@@ -16,11 +16,12 @@ class _FakeWorker:
 
   made = {}
 
-  def __init__(self, contender, argv):
+  def __init__(self, contender, command):
     self.asked = []
     self.closed = False
-    self.argv = argv
-    self._rate = {'dopamine': 100.0, 'dense': 200.0, 'rigl': 190.0}[contender]
+    self.command = command
+    rates = {'dopamine': 100.0, 'sb3': 50.0, 'dense': 200.0, 'rigl': 190.0}
+    self._rate = rates[contender]
     self.made[contender] = self
 
   def train(self, steps):
@@ -67,8 +68,8 @@ def test_contenders_take_turns(monkeypatch, capsys):
   order = []
 
   class Worker(_FakeWorker):
-    def __init__(self, contender, argv):
-      super().__init__(contender, argv)
+    def __init__(self, contender, command):
+      super().__init__(contender, command)
       self._name = contender
 
     def train(self, steps):
@@ -155,12 +156,42 @@ def test_rate_is_steps_by_seconds(monkeypatch):
     return process
 
   monkeypatch.setattr(benchmark.subprocess, 'Popen', popen)
-  worker = benchmark._Worker('rigl', ['dqn', '--task=Pong'])
+  worker = benchmark._Worker('rigl', ['python', '--worker=rigl'])
   assert worker.train(90) == 200.0
   assert process.written == ['90\n']
-  assert commands[0][1:] == (
-    ['-m', 'launch.benchmark', 'dqn', '--task=Pong', '--worker=rigl']
-  )
+  assert commands == [['python', '--worker=rigl']]
+
+
+def test_own_contenders_run_this_command(workers):
+  assert benchmark.main(['dqn', '--task=Pong', '--rounds=1']) == 0
+  assert workers['rigl'].command == [
+    sys.executable,
+    '-m',
+    'launch.benchmark',
+    'dqn',
+    '--task=Pong',
+    '--rounds=1',
+    '--worker=rigl',
+  ]
+
+
+@pytest.mark.parametrize('agent', ['sac', 'ppo'])
+def test_peers_run_under_their_python(agent, workers, capsys):
+  arguments = [agent, '--rounds=1', '--task=Hopper-v4', '--peers_python=peers']
+  assert benchmark.main([*arguments, '--contenders=sb3,rigl']) == 0
+  python, script, *flags = workers['sb3'].command
+  assert python == 'peers' and script.endswith('benchmarks/peers.py')
+  assert flags == ['--library=sb3', f'--agent={agent}', '--task=Hopper-v4']
+  assert workers['rigl'].command[0] == sys.executable
+  assert 'ratio to sb3' in capsys.readouterr().out
+
+
+def test_peers_without_their_python(workers, capsys):
+  assert benchmark.main(['sac', '--rounds=1']) == 0
+  assert list(workers) == ['dense', 'rigl']
+  assert benchmark.main(['sac', '--contenders=sb3,rigl']) == 2
+  error = capsys.readouterr().err
+  assert 'sb3, sbx need --peers_python' in error and error.count('\n') == 1
 
 
 def test_worker_that_dies_is_told(monkeypatch, capsys):
@@ -168,4 +199,4 @@ def test_worker_that_dies_is_told(monkeypatch, capsys):
     benchmark.subprocess, 'Popen', lambda *args, **kwargs: _Process([])
   )
   assert benchmark.main(['dqn', '--contenders=rigl']) == 2
-  assert capsys.readouterr().err == 'error: --worker ended with code 7.\n'
+  assert capsys.readouterr().err == 'error: rigl ended with code 7.\n'

@@ -1,0 +1,487 @@
+"""SparsePPOAgent: TF-Agents' PPO-Clip, unmodified, with sparse networks."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple
+
+import gin
+import numpy as np
+import tensorflow as tf
+from tf_agents.agents.ppo import ppo_agent, ppo_clip_agent, ppo_utils
+from tf_agents.networks import network
+from tf_agents.trajectories import time_step as ts
+from tf_agents.trajectories import trajectory
+from tf_agents.utils import common
+
+from rigl_rl import seeding
+from rigl_rl.agents import optimizers, sparse_networks
+from rigl_rl.agents import variables as variables_lib
+from rigl_rl.checks import check_number
+from rigl_rl.errors import UserError
+from rigl_rl.networks import actor_critic, numpy_mlp
+from rigl_rl.sparsity import diagnostics, wrappers
+
+
+class Rollout(NamedTuple):
+  """Consecutive steps of one environment, perhaps over several episodes.
+
+  Attributes:
+    observation: float32 (steps, n).
+    action: float32 (steps, m), as sampled.
+    mean: float32 (steps, m), of the distribution that the action is from.
+    std: float32 (steps, m), of the same.
+    reward: float32 (steps,).
+    discount: float32 (steps,), 0 where the episode terminated.
+    next_observation: float32 (steps, n); of an episode's last step, the
+      observation that it ended with.
+    is_last: bool (steps,), whether the episode ended, or was cut.
+  """
+
+  observation: np.ndarray
+  action: np.ndarray
+  mean: np.ndarray
+  std: np.ndarray
+  reward: np.ndarray
+  discount: np.ndarray
+  next_observation: np.ndarray
+  is_last: np.ndarray
+
+
+def generalized_advantages(
+  rewards: np.ndarray,
+  discounts: np.ndarray,
+  values: np.ndarray,
+  next_values: np.ndarray,
+  is_last: np.ndarray,
+  lambda_: float,
+) -> np.ndarray:
+  """Generalized advantage estimation (Schulman et al., 2016, equation 16).
+
+  A_t = δ_t + γ_t λ A_{t+1},  δ_t = r_t + γ_t V(s_{t+1}) − V(s_t),
+
+  within each episode: an episode's last step has no A_{t+1}.
+
+  Args:
+    rewards: float (steps,).
+    discounts: float (steps,), γ, and 0 where the episode terminated.
+    values: float (steps,), V(s_t).
+    next_values: float (steps,), V(s_{t+1}).
+    is_last: bool (steps,), whether the episode ended, or was cut.
+    lambda_: λ, in [0, 1].
+
+  Returns:
+    float32 array (steps,).
+  """
+  errors = rewards + discounts * next_values - values
+  decays = (discounts * lambda_ * ~is_last).tolist()
+  advantages = errors.tolist()
+  for t in range(len(advantages) - 2, -1, -1):
+    advantages[t] += decays[t] * advantages[t + 1]
+  return np.array(advantages, np.float32)
+
+
+@gin.configurable(
+  denylist=[
+    'time_step_spec',
+    'action_spec',
+    'seed',
+    'rollout_steps',
+    'num_rollouts',
+  ]
+)
+class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
+  """PPO (Schulman et al., 2017) whose actor and value network are sparse.
+
+  The train step is TF-Agents' own: sparsity lies in the networks, made from
+  sparse layers, and in the optimizer. Returns and advantages are estimated
+  here, before it, as TF-Agents' learner does for minibatches; but an episode
+  that the time limit cut goes on by its last value, where TF-Agents takes that
+  value for 0 (`bootstrap_time_limits = False`).
+
+  Attributes:
+    networks: the trained networks: 'actor' and 'value', bound in the gin
+      scopes `actor` and `value`.
+  """
+
+  def __init__(
+    self,
+    time_step_spec: ts.TimeStep,
+    action_spec,
+    seed: int,
+    rollout_steps: int,
+    num_rollouts: int,
+    actor: Callable[..., Any] = actor_critic.GaussianActor,
+    value: Callable[..., Any] = actor_critic.ValueNetwork,
+    optimizer: Callable[
+      [], tf.keras.optimizers.legacy.Optimizer
+    ] = optimizers.adam,
+    decay_learning_rate: bool = True,
+    minibatch_size: int = 64,
+    num_epochs: int = 10,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    clip_ratio: float = 0.2,
+    entropy_coefficient: float = 0.0,
+    value_coefficient: float = 0.5,
+    gradient_clipping: float | None = 0.5,
+    value_clipping: float | None = None,
+    normalize_observations: bool = True,
+    normalize_rewards: bool = True,
+    bootstrap_time_limits: bool = True,
+    summarize_gradient_snr: bool = False,
+  ):
+    """Builds the networks and the optimizer.
+
+    Args:
+      time_step_spec: of the environment, as tensors.
+      action_spec: of the environment, as tensors.
+      seed: the run's SEED.
+      rollout_steps: environment steps of a rollout.
+      num_rollouts: rollouts of the whole training; decides where the window of
+        mask updates lies, and how the learning rate decays.
+      actor: makes the actor, from (observation spec, action spec, seed, name).
+      value: makes the value network, from (observation spec, seed, name).
+      optimizer: makes the inner optimizer, of both networks.
+      decay_learning_rate: whether the learning rate falls by as much after each
+        rollout, down to 0.
+      minibatch_size: steps in a minibatch; must divide rollout_steps.
+      num_epochs: passes over a rollout.
+      gamma: discount per step, in [0, 1].
+      lambda_: λ of the advantage estimates, in [0, 1]; returns are TD(λ).
+      clip_ratio: ε of the clipped objective, > 0.
+      entropy_coefficient: weight of the entropy bonus, >= 0.
+      value_coefficient: weight of the value loss, >= 0.
+      gradient_clipping: norm to which the whole gradient is clipped; None for
+        none.
+      value_clipping: how far a value may move from that of the rollout before
+        its gradient ends; None for no limit.
+      normalize_observations: by their mean and variance so far, clipped to ±5.
+      normalize_rewards: by their variance so far, clipped to ±10.
+      bootstrap_time_limits: whether an episode that the time limit cut goes on
+        by the value of its last observation; False as released.
+      summarize_gradient_snr: whether summaries hold the signal-to-noise ratio
+        of the gradients (figure 5).
+
+    Raises:
+      UserError: on a value outside its range.
+    """
+    for name, number, low, high in (
+      ('gamma', gamma, 0, 1),
+      ('lambda_', lambda_, 0, 1),
+      ('clip_ratio', clip_ratio, 0, 1),
+    ):
+      check_number(f'SparsePPOAgent.{name}', number, low, high)
+    for name, number in (
+      ('entropy_coefficient', entropy_coefficient),
+      ('value_coefficient', value_coefficient),
+    ):
+      check_number(f'SparsePPOAgent.{name}', number, 0)
+    for name, number in (
+      ('minibatch_size', minibatch_size),
+      ('num_epochs', num_epochs),
+    ):
+      check_number(f'SparsePPOAgent.{name}', number, 1, whole=True)
+    if rollout_steps % minibatch_size:
+      raise UserError(
+        f'SparsePPOAgent.minibatch_size is {minibatch_size}, but must divide '
+        f'PPOLoop.rollout_steps, {rollout_steps}.'
+      )
+    observation_spec = time_step_spec.observation
+
+    def make_actor(network_seed):
+      network = actor(
+        observation_spec, action_spec, seed=network_seed, name='Actor'
+      )
+      network.create_variables(observation_spec)
+      return network
+
+    def make_value(network_seed):
+      network = value(observation_spec, seed=network_seed, name='Value')
+      network.create_variables(observation_spec)
+      return network
+
+    self.rollout_steps = rollout_steps
+    self._minibatch_size = minibatch_size
+    self._epochs = num_epochs
+    self._num_rollouts = num_rollouts
+    minibatches = rollout_steps // minibatch_size
+    self.networks = sparse_networks.SparseNetworks(
+      seed, num_rollouts * num_epochs * minibatches
+    )
+    self._sparse_optimizer = self.networks.build(
+      {'actor': make_actor, 'value': make_value},
+      optimizer,
+      optimizer_scope='ppo',
+      scopes={'actor': 'actor', 'value': 'value'},
+    )
+    self._bootstrap_time_limits = bootstrap_time_limits
+    super().__init__(
+      time_step_spec,
+      action_spec,
+      optimizer=self._sparse_optimizer,
+      actor_net=self.networks['actor'],
+      value_net=self.networks['value'],
+      greedy_eval=True,
+      importance_ratio_clipping=clip_ratio,
+      lambda_value=lambda_,
+      discount_factor=gamma,
+      entropy_regularization=entropy_coefficient,
+      policy_l2_reg=self.networks['actor'].l2_coefficient,
+      value_function_l2_reg=self.networks['value'].l2_coefficient,
+      value_pred_loss_coef=value_coefficient,
+      # Epochs and minibatches are walked through here.
+      num_epochs=1,
+      use_gae=True,
+      use_td_lambda_return=True,
+      normalize_rewards=normalize_rewards,
+      normalize_observations=normalize_observations,
+      gradient_clipping=gradient_clipping,
+      value_clipping=value_clipping,
+      compute_value_and_advantage_in_train=False,
+      update_normalizers_in_train=False,
+      # One device: a mean over the minibatch is all there is to aggregate.
+      aggregate_losses_across_replicas=False,
+      train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
+    )
+    self.initialize()
+    self.networks.create_slots()
+    self._learning_rate = float(
+      tf.convert_to_tensor(self._sparse_optimizer.inner.learning_rate)
+    )
+    self._decay_learning_rate = decay_learning_rate
+    self._rollouts_done = 0
+    self._summarize_gradient_snr = summarize_gradient_snr
+    self._rng = seeding.generator(seed, 'exploration')
+    self._shuffle_rng = seeding.generator(seed, 'minibatches')
+    self._numpy_actor = numpy_mlp.NumpyGaussianActor(
+      self._actor_net, self._observation_normalizer
+    )
+    self._losses = None
+    self._last_minibatch = None
+    self._values_function = tf.function(self._values, autograph=False)
+    self._normalize_function = tf.function(self._normalize, autograph=False)
+    self._epochs_function = tf.function(self._train_epochs, autograph=False)
+
+  def refresh_policy(self) -> None:
+    """Reads the weights that training has changed, for `explore`."""
+    self._numpy_actor.refresh()
+
+  def explore(
+    self, observation: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples an action, by the weights that `refresh_policy` read.
+
+    Args:
+      observation: float32 (n,).
+
+    Returns:
+      The action, and the mean and std that it was drawn from, each (m,).
+    """
+    mean, std = self._numpy_actor.mean_and_std(observation[None])
+    noise = self._rng.standard_normal(std.shape, np.float32)
+    return mean[0] + std * noise, mean[0], std
+
+  def greedy_policy(self) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns what maps observations (batch, n) to the means (batch, m)."""
+    self._numpy_actor.refresh()
+    return self._numpy_actor.greedy
+
+  def train_on(self, rollout: Rollout) -> None:
+    """Takes all gradient steps on a rollout of `rollout_steps` steps.
+
+    Raises:
+      UserError: if the loss is not finite.
+    """
+    values, next_values = (
+      self._values_function(array).numpy()
+      for array in (rollout.observation, rollout.next_observation)
+    )
+    rewards = self._normalize_function(
+      rollout.observation, rollout.reward
+    ).numpy()
+    discounts = self._discount_factor * rollout.discount
+    if not self._bootstrap_time_limits:
+      discounts = discounts * ~rollout.is_last
+    advantages = generalized_advantages(
+      rewards, discounts, values, next_values, rollout.is_last, self._lambda
+    )
+    order = np.concatenate(
+      [
+        self._shuffle_rng.permutation(self.rollout_steps)
+        for _ in range(self._epochs)
+      ]
+    ).reshape(-1, self._minibatch_size)
+    if self._decay_learning_rate:
+      share_left = 1 - self._rollouts_done / self._num_rollouts
+      self._sparse_optimizer.inner.learning_rate = (
+        self._learning_rate * share_left
+      )
+    steps = self._as_steps(rollout, values, advantages)
+    self._losses = self._epochs_function(steps, tf.constant(order))
+    self._rollouts_done += 1
+    loss = float(self._losses.loss)
+    if not np.isfinite(loss):
+      raise UserError(
+        f'The loss is {loss} after {int(self.train_step_counter)} gradient '
+        'steps, but must be finite; try a lower adam.learning_rate.'
+      )
+    self._last_minibatch = tf.nest.map_structure(
+      lambda field: tf.constant(field[order[-1]]), steps
+    )
+
+  def _values(self, observation):
+    """Values of observations, by the normalization of this moment."""
+    step_type = tf.fill(tf.shape(observation)[:1], ts.StepType.MID)
+    values, _ = self._collect_policy.apply_value_network(
+      observation, step_type, training=False
+    )
+    return values
+
+  def _normalize(self, observation, reward):
+    """Counts a rollout's observations and rewards; normalizes the latter."""
+    self.update_observation_normalizer(observation[None])
+    self.update_reward_normalizer(reward[None])
+    if self._reward_normalizer is None:
+      return reward
+    return self._reward_normalizer.normalize(
+      reward, center_mean=False, clip_value=self._reward_norm_clipping
+    )
+
+  def _as_steps(self, rollout, values, advantages) -> trajectory.Trajectory:
+    """The rollout as the parent's train step takes it, each of length one."""
+    count = len(values)
+    step_type = np.full(count, ts.StepType.MID)
+    steps = trajectory.Trajectory(
+      step_type=step_type,
+      observation=rollout.observation,
+      action=rollout.action,
+      policy_info={
+        'dist_params': {'loc': rollout.mean, 'scale_diag': rollout.std},
+        'value_prediction': values,
+        'return': advantages + values,
+        'advantage': advantages,
+      },
+      next_step_type=step_type,
+      reward=rollout.reward,
+      discount=rollout.discount,
+    )
+    return tf.nest.map_structure(lambda array: array[:, None], steps)
+
+  def _train_epochs(self, steps, order):
+    """Takes a gradient step on each of the minibatches `order` (n, batch)."""
+
+    def train(i):
+      minibatch = tf.nest.map_structure(
+        lambda field: tf.gather(field, order[i]), steps
+      )
+      return self._train(minibatch, weights=None)
+
+    def body(i, _):
+      return i + 1, train(i)
+
+    first = train(0)
+    _, losses = tf.while_loop(
+      lambda i, _: i < tf.shape(order)[0],
+      body,
+      (1, first),
+      parallel_iterations=1,
+    )
+    return losses
+
+  def write_summaries(self) -> None:
+    """Writes losses, masks and, when asked, gradient SNR to TensorBoard."""
+    if self._losses is None:
+      return
+    tf.summary.scalar('train/loss', self._losses.loss)
+    for name, value in self._losses.extra._asdict().items():
+      tf.summary.scalar(f'train/{name}', value)
+    rate = self._sparse_optimizer.inner.learning_rate
+    tf.summary.scalar('train/learning_rate', rate)
+    self.networks.write_summaries()
+    if self._summarize_gradient_snr:
+      for name, ratio in self.gradient_snr().items():
+        tf.summary.scalar(f'gradients/snr/{name}', ratio)
+
+  def gradient_snr(self) -> dict[str, tf.Tensor]:
+    """Signal-to-noise ratios of the gradients on the last minibatch.
+
+    Returns:
+      Of 'actor' and 'value', float32 scalars.
+    """
+    steps = self._last_minibatch
+    info = steps.policy_info
+    batch_size = self._minibatch_size
+    old_distribution = ppo_utils.distribution_from_spec(
+      self._action_distribution_spec,
+      info['dist_params'],
+      legacy_distribution_network=isinstance(
+        self._actor_net, network.DistributionNetwork
+      ),
+    )
+
+    def loss():
+      # A mean over the minibatch; the sum is asked for. Weight decay reaches no
+      # layer's output, and so plays no part.
+      return (
+        batch_size
+        * self.get_loss(
+          ts.TimeStep(
+            steps.step_type, steps.reward, steps.discount, steps.observation
+          ),
+          steps.action,
+          common.log_probability(
+            old_distribution, steps.action, self._action_spec
+          ),
+          info['return'],
+          ppo_agent._normalize_advantages(info['advantage']),
+          info['dist_params'],
+          weights=tf.ones_like(steps.reward),
+          train_step=self.train_step_counter,
+          debug_summaries=False,
+          old_value_predictions=info['value_prediction'],
+          training=True,
+        ).loss
+      )
+
+    return {
+      name: diagnostics.gradient_snr(
+        loss, list(wrappers.named_layers(network_).values())
+      )
+      for name, network_ in self.networks.items()
+    }
+
+  @property
+  def title(self) -> str:
+    """The method in words: 'RigL at 90 % sparsity'."""
+    return self.networks.title
+
+  def describe(self) -> dict[str, Any]:
+    """Returns the networks' sizes and costs, for summary.json."""
+    return self.networks.describe()
+
+  @property
+  def _other_variables(self) -> list[tf.Variable]:
+    """The variables that are not of a network or an optimizer."""
+    normalizers = (self._observation_normalizer, self._reward_normalizer)
+    return [
+      self.train_step_counter,
+      *tf.nest.flatten([n.variables for n in normalizers if n is not None]),
+    ]
+
+  def get_state(self) -> dict[str, Any]:
+    """Returns all that training goes on from, as arrays and JSON values."""
+    return {
+      'networks': self.networks.get_state(),
+      'others': variables_lib.read(self._other_variables),
+      'exploration': seeding.generator_state(self._rng),
+      'minibatches': seeding.generator_state(self._shuffle_rng),
+      'rollouts_done': self._rollouts_done,
+    }
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Goes on from what `get_state` returned, bit for bit."""
+    self.networks.set_state(state['networks'])
+    variables_lib.assign(self._other_variables, state['others'])
+    seeding.restore_generator(self._rng, state['exploration'])
+    seeding.restore_generator(self._shuffle_rng, state['minibatches'])
+    self._rollouts_done = state['rollouts_done']

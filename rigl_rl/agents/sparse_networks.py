@@ -1,0 +1,182 @@
+"""SparseNetworks: an agent's networks, and what keeps them sparse."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping
+
+import gin
+import tensorflow as tf
+
+from rigl_rl import seeding
+from rigl_rl.agents import description
+from rigl_rl.agents import variables as variables_lib
+from rigl_rl.sparsity import optimizer as sparse_optimizer
+from rigl_rl.sparsity import wrappers
+
+Network = tf.keras.layers.Layer
+
+
+class SparseNetworks(Mapping[str, Network]):
+  """The networks that an actor-critic agent trains, by name.
+
+  Attributes:
+    layers: by the network's name, its sparse layers, first layer first.
+    optimizers: by gin scope, the optimizers.
+    total_steps: gradient steps of the whole training.
+  """
+
+  def __init__(self, seed: int, total_steps: int):
+    """Begins without any network.
+
+    Args:
+      seed: the run's SEED.
+      total_steps: gradient steps of the whole training.
+    """
+    self._seed = seed
+    self.total_steps = total_steps
+    self._networks = {}
+    self._scopes = {}
+    self.layers = {}
+    self.optimizers = {}
+
+  def __getitem__(self, name: str) -> Network:
+    return self._networks[name]
+
+  def __iter__(self):
+    return iter(self._networks)
+
+  def __len__(self) -> int:
+    return len(self._networks)
+
+  def build(
+    self,
+    constructors: Mapping[str, Callable[[int], Network]],
+    make_optimizer: Callable[[], tf.keras.optimizers.legacy.Optimizer],
+    optimizer_scope: str,
+    scopes: Mapping[str, str] | None = None,
+  ) -> sparse_optimizer.SparseOptimizer:
+    """Builds networks that one optimizer trains, and draws their masks.
+
+    Each network is made inside a gin scope, so that `actor/sparsify.sparsity`
+    binds the actor's alone.
+
+    Args:
+      constructors: by the network's name, a function of a seed that makes it,
+        built. Names tell the networks' random streams from one another.
+      make_optimizer: makes the inner optimizer.
+      optimizer_scope: gin scope of the optimizer and its schedule.
+      scopes: by the network's name, its gin scope, if it is another one.
+
+    Returns:
+      The optimizer, for all of them.
+    """
+    layers = []
+    for name, construct in constructors.items():
+      scope = (scopes or {}).get(name, optimizer_scope)
+      with gin.config_scope(scope):
+        network = construct(seeding.stream_seed(self._seed, name, 'network'))
+        self.layers[name] = wrappers.sparsify(
+          network, seed=seeding.stream_seed(self._seed, name, 'masks')
+        )
+      self._networks[name] = network
+      self._scopes[name] = optimizer_scope
+      layers += self.layers[name]
+    with gin.config_scope(optimizer_scope):
+      optimizer = sparse_optimizer.make_sparse_optimizer(
+        make_optimizer(),
+        layers,
+        self.total_steps,
+        seed=seeding.stream_seed(self._seed, optimizer_scope, 'growth'),
+      )
+    self.optimizers[optimizer_scope] = optimizer
+    return optimizer
+
+  def optimizer_of(self, name: str) -> sparse_optimizer.SparseOptimizer:
+    """Returns the optimizer that trains a network."""
+    return self.optimizers[self._scopes[name]]
+
+  def trained_by(self, scope: str) -> list[tf.Variable]:
+    """Returns the variables that the optimizer of a scope trains."""
+    return [
+      variable
+      for name, network in self.items()
+      if self._scopes[name] == scope
+      for variable in network.trainable_variables
+    ]
+
+  def matching_layers(
+    self, name: str, copy: Network
+  ) -> list[wrappers.SparseWrapper]:
+    """Returns the layers of a network's copy that match its sparse layers."""
+    pairs = zip(
+      wrappers.named_layers(self[name]).values(),
+      wrappers.named_layers(copy).values(),
+    )
+    sparse = {id(layer) for layer in self.layers[name]}
+    return [twin for layer, twin in pairs if id(layer) in sparse]
+
+  def create_slots(self) -> None:
+    """Creates all slots now, since a checkpoint holds them."""
+    for scope, optimizer in self.optimizers.items():
+      optimizer.create_slots(self.trained_by(scope))
+
+  @property
+  def title(self) -> str:
+    """The method in words: 'RigL at 90 % sparsity'."""
+    return description.method_title(
+      [layer for layers in self.layers.values() for layer in layers]
+    )
+
+  def describe(self) -> dict[str, Any]:
+    """Returns the networks' sizes and costs, for summary.json."""
+    networks = {
+      name: description.describe_network(
+        network, self.layers[name], self.optimizer_of(name), self.total_steps
+      )
+      for name, network in self.items()
+    }
+    parameters = sum(each['parameters'] for each in networks.values())
+    return {
+      'parameters': parameters,
+      'actor_share': networks['actor']['parameters'] / parameters,
+      'gradient_steps': int(self.optimizer_of('actor').step),
+      'networks': networks,
+    }
+
+  def write_summaries(self) -> None:
+    """Writes sparsities, drop fractions and the actor's share of parameters."""
+    parameters = {}
+    for name, network in self.items():
+      layers = self.layers[name]
+      description.write_mask_summaries(
+        network, layers, self.optimizer_of(name), prefix=f'{name}/'
+      )
+      masked = sum(tf.reduce_sum(1.0 - layer.mask) for layer in layers)
+      size = sum(v.shape.num_elements() for v in network.trainable_variables)
+      parameters[name] = size - masked
+    share = parameters['actor'] / sum(parameters.values())
+    tf.summary.scalar('actor/share_of_parameters', share)
+
+  def get_state(self) -> dict[str, Any]:
+    """Returns all variables of networks and optimizers, for a checkpoint."""
+    return {
+      'networks': {
+        name: variables_lib.read(network.variables)
+        for name, network in self.items()
+      },
+      'optimizers': {
+        scope: variables_lib.read(optimizer.variables())
+        for scope, optimizer in self.optimizers.items()
+      },
+    }
+
+  def set_state(self, state: Mapping[str, Any]) -> None:
+    """Goes on from what `get_state` returned.
+
+    Raises:
+      ValueError: if the state is that of other networks.
+    """
+    for name, network in self.items():
+      variables_lib.assign(network.variables, state['networks'][name])
+    for scope, optimizer in self.optimizers.items():
+      variables_lib.assign(optimizer.variables(), state['optimizers'][scope])

@@ -1,0 +1,58 @@
+"""How a target network keeps its online network's sparsity.
+
+A soft update mixes the weights of before with those of now, so that the target
+keeps a residue wherever the online mask has moved away.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import gin
+import tensorflow as tf
+
+from rigl_rl.sparsity import masks, wrappers
+
+Layers = Sequence[wrappers.SparseWrapper]
+
+
+@gin.configurable(denylist=['online', 'target', 'masks_moved'])
+def copy_masks(online: Layers, target: Layers, masks_moved: tf.Tensor) -> None:
+  """Gives the target the online network's masks (the default).
+
+  Args:
+    online: the online network's sparse layers.
+    target: the target network's, in the same order, just updated.
+    masks_moved: bool scalar, whether an online mask has changed since the last
+      update; if none has, there is no residue.
+  """
+
+  def remove_residue():
+    for source, layer in zip(online, target):
+      layer.mask.assign(source.mask)
+      layer.kernel.assign(layer.kernel * source.mask)
+
+  tf.cond(masks_moved, remove_residue, lambda: None)
+
+
+@gin.configurable(denylist=['online', 'target', 'masks_moved'])
+def keep_largest(
+  online: Layers, target: Layers, masks_moved: tf.Tensor
+) -> None:
+  """Keeps as many weights as the online layer has, the largest (Sokar et al.).
+
+  MaintainSparsity of Sokar et al. (2022), algorithm 4: after each update, in
+  each layer, the ‖θ‖₀ weights of the largest magnitude stay, θ the online
+  network's.
+
+  Args:
+    online: the online network's sparse layers.
+    target: the target network's, in the same order, just updated.
+    masks_moved: not used.
+  """
+  del masks_moved
+  for source, layer in zip(online, target):
+    count = tf.math.count_nonzero(source.kernel, dtype=tf.int32)
+    kept = masks.top_k_mask(tf.abs(layer.kernel), count)
+    layer.mask.assign(kept)
+    layer.kernel.assign(layer.kernel * kept)

@@ -1,0 +1,31 @@
+"""Values that differ from task to task, for gin files."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import gin
+
+from rigl_rl.errors import UserError
+
+
+@gin.configurable
+def by_task(task: str, values: Mapping[str, Any], otherwise: Any = None) -> Any:
+  """Returns the value that a paper has for a task.
+
+  Args:
+    task: name of the task, such as 'Ant-v4'; its version does not count.
+    values: by task, without versions.
+    otherwise: for all tasks that `values` does not name; None if there is no
+      value for them.
+
+  Raises:
+    UserError: if there is no value for the task.
+  """
+  value = values.get(task.partition('-v')[0], otherwise)
+  if value is None:
+    raise UserError(
+      f'by_task.task is {task!r}, for which by_task.values has no value: it '
+      f'has {", ".join(values)}. Bind by_task.otherwise, or the value itself.'
+    )
+  return value

@@ -1,0 +1,152 @@
+"""ActorCriticLoop: off-policy training, one gradient step a step (SAC, TD3)."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any, Callable
+
+import gin
+import tensorflow as tf
+from tf_agents.specs import tensor_spec
+from tf_agents.trajectories import time_step as ts
+
+from rigl_rl import seeding
+from rigl_rl.agents import sac
+from rigl_rl.checks import check_number
+from rigl_rl.environments import mujoco
+from rigl_rl.replay import transition_buffer
+from rigl_rl.training import run_directory as run_directory_lib
+from rigl_rl.training import training_loop
+
+
+@gin.configurable(denylist=['run_directory', 'seed', 'train_steps'])
+class ActorCriticLoop(training_loop.TrainingLoop):
+  """Acts, stores the transition, and takes a gradient step, at each step.
+
+  The first steps act at random and train nothing; they count as steps of
+  training.
+  """
+
+  def __init__(
+    self,
+    run_directory: run_directory_lib.RunDirectory,
+    seed: int,
+    train_steps: int,
+    create_agent: Callable[..., Any] = sac.SparseSacAgent,
+    create_environment: Callable[..., Any] = mujoco.create_mujoco_environment,
+    create_replay: Callable[..., Any] = transition_buffer.TransitionBuffer,
+    initial_collect_steps: int = 10000,
+    evaluation_period: int = 10000,
+    evaluation_episodes: int = 30,
+    checkpoint_period: int = 1,
+  ):
+    """Builds everything, and resumes from a checkpoint if there is one.
+
+    Args:
+      run_directory: where the run is written.
+      seed: the run's SEED.
+      train_steps: environment steps of training.
+      create_agent: makes the agent, from the environment's specs, the seed and
+        the number of gradient steps.
+      create_environment: makes an environment from a seed.
+      create_replay: makes the replay buffer, from the shapes of observations
+        and actions and a seed.
+      initial_collect_steps: environment steps at random before training, or a
+        function of none that gives them.
+      evaluation_period: environment steps between evaluations.
+      evaluation_episodes: episodes of an evaluation, played side by side.
+      checkpoint_period: evaluations between checkpoints.
+
+    Raises:
+      UserError: on a value outside its range.
+    """
+    for name, value, low in (
+      ('initial_collect_steps', initial_collect_steps, 1),
+      ('evaluation_period', evaluation_period, 1),
+    ):
+      check_number(f'ActorCriticLoop.{name}', value, low, whole=True)
+    self._initial_collect_steps = initial_collect_steps
+    self._replay_directory = run_directory.path('replay')
+    # Those of the checkpoints that are kept.
+    self._replay_manifests = collections.deque(
+      maxlen=training_loop.CHECKPOINTS_KEPT
+    )
+    environment = create_environment(
+      seed=seeding.stream_seed(seed, 'environment')
+    )
+    agent = create_agent(
+      tensor_spec.from_spec(environment.time_step_spec()),
+      tensor_spec.from_spec(environment.action_spec()),
+      seed=seed,
+      gradient_steps=train_steps - initial_collect_steps,
+    )
+    self._replay = create_replay(
+      environment.observation_spec().shape,
+      environment.action_spec().shape,
+      seed=seeding.stream_seed(seed, 'replay'),
+    )
+    self._observation = None
+    self._episode_return = 0.0
+    period_ends = list(range(evaluation_period, train_steps, evaluation_period))
+    super().__init__(
+      run_directory,
+      seed,
+      [*period_ends, train_steps],
+      agent,
+      environment,
+      create_environment,
+      evaluation_episodes,
+      checkpoint_period,
+    )
+
+  def train(self, end_step):
+    agent, environment, replay = self.agent, self.environment, self._replay
+    if self._observation is None:
+      self._observation = environment.reset().observation
+    observation = self._observation
+    returns = []
+    while self.steps_done < end_step:
+      is_trained = self.steps_done >= self._initial_collect_steps
+      if is_trained:
+        action = agent.explore(observation)
+      else:
+        action = agent.random_action()
+      time_step = environment.step(action)
+      # Not is_last(), which takes longer than all else here but the step.
+      is_last = time_step.step_type == ts.StepType.LAST
+      replay.add(
+        observation,
+        action,
+        time_step.reward,
+        time_step.discount,
+        time_step.observation,
+        is_last,
+      )
+      self._episode_return += float(time_step.reward)
+      if is_last:
+        returns.append(self._episode_return)
+        self._episode_return = 0.0
+        time_step = environment.reset()
+      observation = self._observation = time_step.observation
+      if is_trained:
+        agent.train_step(replay.sample(), observation)
+      self._count_step()
+    return returns
+
+  def _get_state(self):
+    tf.io.gfile.makedirs(self._replay_directory)
+    return {
+      'observation': self._observation,
+      'episode_return': self._episode_return,
+      'replay': self._replay.save(self._replay_directory),
+    }
+
+  def _set_state(self, state):
+    self._replay.load(self._replay_directory, state['replay'])
+    self._observation = state['observation']
+    self._episode_return = state['episode_return']
+    self._replay_manifests.append(state['replay'])
+
+  def _after_checkpoint(self, state):
+    self._replay_manifests.append(state['replay'])
+    self._replay.delete_unused(self._replay_directory, self._replay_manifests)

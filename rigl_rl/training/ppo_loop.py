@@ -1,0 +1,159 @@
+"""PPOLoop: on-policy training, a rollout at a time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable
+
+import gin
+import numpy as np
+from tf_agents.specs import tensor_spec
+from tf_agents.trajectories import time_step as ts
+
+from rigl_rl import seeding
+from rigl_rl.agents import ppo
+from rigl_rl.checks import check_number
+from rigl_rl.environments import mujoco
+from rigl_rl.training import run_directory as run_directory_lib
+from rigl_rl.training import training_loop
+
+
+@gin.configurable(denylist=['run_directory', 'seed', 'train_steps'])
+class PPOLoop(training_loop.TrainingLoop):
+  """Collects a rollout, trains on it, and forgets it.
+
+  Training is whole rollouts: the last one may end after `train_steps`.
+  """
+
+  def __init__(
+    self,
+    run_directory: run_directory_lib.RunDirectory,
+    seed: int,
+    train_steps: int,
+    create_agent: Callable[..., Any] = ppo.SparsePPOAgent,
+    create_environment: Callable[..., Any] = mujoco.create_mujoco_environment,
+    rollout_steps: int = 2048,
+    evaluation_period: int = 1,
+    evaluation_episodes: int = 20,
+    checkpoint_period: int = 1,
+  ):
+    """Builds everything, and resumes from a checkpoint if there is one.
+
+    Args:
+      run_directory: where the run is written.
+      seed: the run's SEED.
+      train_steps: environment steps of training.
+      create_agent: makes the agent, from the environment's specs, the seed, the
+        steps of a rollout and the number of rollouts.
+      create_environment: makes an environment from a seed.
+      rollout_steps: environment steps of a rollout.
+      evaluation_period: rollouts between evaluations.
+      evaluation_episodes: episodes of an evaluation, played side by side.
+      checkpoint_period: evaluations between checkpoints.
+
+    Raises:
+      UserError: on a value outside its range.
+    """
+    for name, value in (
+      ('rollout_steps', rollout_steps),
+      ('evaluation_period', evaluation_period),
+    ):
+      check_number(f'PPOLoop.{name}', value, 1, whole=True)
+    num_rollouts = math.ceil(train_steps / rollout_steps)
+    environment = create_environment(
+      seed=seeding.stream_seed(seed, 'environment')
+    )
+    agent = create_agent(
+      tensor_spec.from_spec(environment.time_step_spec()),
+      tensor_spec.from_spec(environment.action_spec()),
+      seed=seed,
+      rollout_steps=rollout_steps,
+      num_rollouts=num_rollouts,
+    )
+    self._rollout = _empty_rollout(rollout_steps, environment)
+    self._observation = None
+    self._episode_return = 0.0
+    rollouts = list(range(evaluation_period, num_rollouts, evaluation_period))
+    super().__init__(
+      run_directory,
+      seed,
+      [rollout_steps * count for count in [*rollouts, num_rollouts]],
+      agent,
+      environment,
+      create_environment,
+      evaluation_episodes,
+      checkpoint_period,
+    )
+
+  def train(self, end_step):
+    returns = []
+    while self.steps_done < end_step:
+      returns += self._collect()
+      self.agent.train_on(self._rollout)
+    return returns
+
+  def _collect(self) -> list[float]:
+    """Fills the rollout; returns the returns of the episodes that ended."""
+    environment, rollout = self.environment, self._rollout
+    self.agent.refresh_policy()
+    if self._observation is None:
+      self._observation = environment.reset().observation
+    observation = self._observation
+    returns = []
+    for i in range(len(rollout.reward)):
+      action, mean, std = self.agent.explore(observation)
+      time_step = environment.step(action)
+      # Not is_last(), which takes longer than all else here but the step.
+      is_last = time_step.step_type == ts.StepType.LAST
+      for field, value in zip(
+        rollout,
+        (
+          observation,
+          action,
+          mean,
+          std,
+          time_step.reward,
+          time_step.discount,
+          time_step.observation,
+          is_last,
+        ),
+      ):
+        field[i] = value
+      self._episode_return += float(time_step.reward)
+      if is_last:
+        returns.append(self._episode_return)
+        self._episode_return = 0.0
+        time_step = environment.reset()
+      observation = self._observation = time_step.observation
+      self._count_step()
+    return returns
+
+  def _get_state(self):
+    return {
+      'observation': self._observation,
+      'episode_return': self._episode_return,
+    }
+
+  def _set_state(self, state):
+    self._observation = state['observation']
+    self._episode_return = state['episode_return']
+
+
+def _empty_rollout(steps: int, environment) -> ppo.Rollout:
+  """Returns a rollout to be filled, again and again."""
+  observation = environment.observation_spec().shape
+  action = environment.action_spec().shape
+
+  def empty(*shape):
+    return np.empty((steps, *shape), np.float32)
+
+  return ppo.Rollout(
+    observation=empty(*observation),
+    action=empty(*action),
+    mean=empty(*action),
+    std=empty(*action),
+    reward=empty(),
+    discount=empty(),
+    next_observation=empty(*observation),
+    is_last=np.empty(steps, bool),
+  )
