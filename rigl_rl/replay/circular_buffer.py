@@ -7,30 +7,18 @@ with its episode. Dopamine decides index by index which transitions may be
 sampled; here one flag per slot, kept up to date by `add`, says so.
 """
 
-import io
-import os
-import re
-import zipfile
-import zlib
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, Optional, Sequence, Set, Tuple
 
 import cv2
 import gin
 import numpy as np
-import tensorflow as tf
 from dopamine.replay_memory import circular_replay_buffer
 
 from rigl_rl import errors
-
-# Transitions per file of a checkpoint. 20,000 Atari frames are 141 MB, which
-# bounds the memory that saving and loading take.
-SEGMENT_SIZE = 20_000
+from rigl_rl.replay import manifests as manifests_lib
+from rigl_rl.replay import segments
 
 _MANIFEST_FORMAT = 1
-# replay-<first transition>-<end, exclusive>-<crc32>.npz. With the checksum of
-# the contents in its name, a file is never overwritten by another one's.
-_SEGMENT_NAME = 'replay-{start:012d}-{stop:012d}-{crc32:08x}.npz'
-_SEGMENT_PATTERN = re.compile(r'replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz(\.tmp)?$')
 # Name in a segment of the flags that mark the last transition of an episode.
 _EPISODE_END = 'episode_end'
 
@@ -128,10 +116,6 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
         f'ReplayBuffer.replay_capacity = {replay_capacity} is less than'
         f' stack_size + update_horizon = {stack_size + update_horizon}.'
       )
-    # The parent's constructor assigns the two properties below; their setters
-    # need these.
-    self._saved_directory = None
-    self._saved_segments = []
     super().__init__(
       observation_shape=tuple(observation_shape),
       stack_size=int(stack_size),
@@ -155,6 +139,9 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     self._columns = tuple(self._store[element.name] for element in signature)
     self._element_names = tuple(
       element.name for element in self.get_transition_elements()
+    )
+    self._segments = segments.Segments(
+      {**self._store, _EPISODE_END: self._episode_end}
     )
 
   # ----------------------------------------------------------------- adding
@@ -526,9 +513,8 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
   def save(self, directory: str) -> Dict[str, Any]:  # pylint: disable=arguments-differ
     """Writes what has been added since the last save, or load, in `directory`.
 
-    Transitions go into files of at most `SEGMENT_SIZE` of them, which are never
-    changed again. A checkpoint is the returned manifest, which the caller has
-    to keep; it names the files. Files that no manifest names any more are
+    A checkpoint is the returned manifest, which the caller has to keep; it
+    names the files (see `segments`). Files that no manifest names any more are
     removed by `delete_unused`.
 
     Args:
@@ -537,19 +523,6 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     Returns:
       The manifest, a dict of JSON values.
     """
-    if directory != self._saved_directory:
-      self._saved_directory = directory
-      self._saved_segments = []
-    oldest = max(0, self.add_count - self._replay_capacity)
-    segments = [s for s in self._saved_segments if s['stop'] > oldest]
-    start = max(oldest, segments[-1]['stop'] if segments else 0)
-    while start < self.add_count:
-      # A segment ends where the buffer does, so that it is one slice of it.
-      end_of_lap = start - start % self._replay_capacity + self._replay_capacity
-      stop = min(start + SEGMENT_SIZE, end_of_lap, self.add_count)
-      segments.append(self._write_segment(directory, start, stop))
-      start = stop
-    self._saved_segments = segments
     return {
       'format': _MANIFEST_FORMAT,
       'signature': self._signature(),
@@ -557,7 +530,11 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       'next_is_episode_start': bool(self._next_experience_is_episode_start),
       'since_terminal': self._since_terminal,
       'rng': self._rng.bit_generator.state,
-      'segments': [dict(segment) for segment in segments],
+      'segments': self._segments.save(
+        directory,
+        max(0, self.add_count - self._replay_capacity),
+        self.add_count,
+      ),
     }
 
   def load(self, directory: str, manifest: Dict[str, Any]) -> None:  # pylint: disable=arguments-differ,arguments-renamed
@@ -572,15 +549,23 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
         another kind of buffer. The buffer is empty then, and an earlier
         manifest can be loaded.
     """
-    self._clear()
-    try:
-      self._load(directory, manifest)
-    except (KeyError, TypeError, AttributeError) as e:
-      self._clear()
-      raise ValueError(f'The manifest of the replay is damaged: {e!r}') from e
-    except BaseException:
-      self._clear()
-      raise
+    with manifests_lib.loading(self._clear):
+      manifests_lib.check(manifest, _MANIFEST_FORMAT, self._signature())
+      add_count = int(manifest['add_count'])
+      self._segments.load(
+        directory,
+        manifest['segments'],
+        max(0, add_count - self._replay_capacity),
+        add_count,
+      )
+      self.add_count = add_count
+      self._rebuild_flags()
+      # What the slots cannot tell: the last terminal transition may be lost.
+      self._since_terminal = int(manifest['since_terminal'])
+      self._next_experience_is_episode_start = bool(
+        manifest['next_is_episode_start']
+      )
+      self._rng.bit_generator.state = manifest['rng']
 
   def delete_unused(
     self, directory: str, manifests: Iterable[Dict[str, Any]]
@@ -591,17 +576,10 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       directory: where `save` wrote.
       manifests: those of all checkpoints that are kept.
     """
-    needed = set()
-    for manifest in manifests:
-      needed.update(segment['file'] for segment in manifest['segments'])
-    for name in tf.io.gfile.listdir(directory):
-      if _SEGMENT_PATTERN.match(name) and name not in needed:
-        tf.io.gfile.remove(os.path.join(directory, name))
-    if directory == self._saved_directory and any(
-      segment['file'] not in needed for segment in self._saved_segments
-    ):
-      # The last save was not kept: the next one cannot build on its files.
-      self._saved_segments = []
+    self._segments.delete_unused(
+      directory,
+      [segment for manifest in manifests for segment in manifest['segments']],
+    )
 
   def _signature(self) -> Dict[str, Any]:
     """Describes what has to be equal for a load to make sense."""
@@ -622,116 +600,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     self._usable[:] = False
     self._since_terminal = self._stack_size
     self._next_experience_is_episode_start = True
-    self._saved_directory = None
-    self._saved_segments = []
-
-  def _load(self, directory: str, manifest: Dict[str, Any]) -> None:
-    """`load` without the handling of errors; the buffer is empty."""
-    if manifest['format'] != _MANIFEST_FORMAT:
-      raise ValueError(
-        f'The replay was saved in format {manifest["format"]}; this version'
-        f' reads format {_MANIFEST_FORMAT}.'
-      )
-    signature = self._signature()
-    for key, value in signature.items():
-      if manifest['signature'][key] != value:
-        raise ValueError(
-          f'The replay was saved with {key} = {manifest["signature"][key]},'
-          f' but this buffer has {value}.'
-        )
-    segments = [dict(segment) for segment in manifest['segments']]
-    add_count = int(manifest['add_count'])
-    start = max(0, add_count - self._replay_capacity)
-    for segment in segments:
-      if segment['start'] > start or segment['stop'] <= segment['start']:
-        raise ValueError(f'The replay lacks the transitions from {start} on.')
-      start = segment['stop']
-      path = os.path.join(directory, segment['file'])
-      # All files first, before the work of reading any.
-      if not tf.io.gfile.exists(path):
-        raise ValueError(f'The replay segment {path} is missing.')
-    if start != add_count:
-      raise ValueError(f'The replay lacks the transitions from {start} on.')
-
-    for segment in segments:
-      # From the oldest on: where two lie in one slot, the newer one stays.
-      self._read_segment(directory, segment)
-    self.add_count = add_count
-    self._rebuild_flags()
-    # What the slots cannot tell: the last terminal transition may be lost.
-    self._since_terminal = int(manifest['since_terminal'])
-    self._next_experience_is_episode_start = bool(
-      manifest['next_is_episode_start']
-    )
-    self._rng.bit_generator.state = manifest['rng']
-    self._saved_directory = directory
-    self._saved_segments = segments
-
-  def _saved_columns(self) -> List[Tuple[str, np.ndarray]]:
-    return list(self._store.items()) + [(_EPISODE_END, self._episode_end)]
-
-  def _write_segment(
-    self, directory: str, start: int, stop: int
-  ) -> Dict[str, Any]:
-    """Writes the transitions [start, stop), which do not wrap around.
-
-    Args:
-      directory: where.
-      start: int, the first transition, counted as in `add_count`.
-      stop: int, the end, exclusive.
-
-    Returns:
-      The segment's entry in the manifest.
-    """
-    first = start % self._replay_capacity
-    slots = slice(first, first + stop - start)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, 'w', compresslevel=1) as archive:
-      for name, column in self._saved_columns():
-        # Frames and flags shrink much, and floats hardly at all. The fastest
-        # level takes most of what there is to gain. (zipfile gives members that
-        # are opened by name a constant date, so that the same transitions make
-        # the same file.)
-        is_bytes = column.dtype.itemsize == 1
-        archive.compression = (
-          zipfile.ZIP_DEFLATED if is_bytes else zipfile.ZIP_STORED
-        )
-        with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
-          np.lib.format.write_array(member, column[slots], allow_pickle=False)
-    contents = buffer.getvalue()
-    crc32 = zlib.crc32(contents)
-    name = _SEGMENT_NAME.format(start=start, stop=stop, crc32=crc32)
-    path = os.path.join(directory, name)
-    with tf.io.gfile.GFile(f'{path}.tmp', 'wb') as f:
-      f.write(contents)
-    tf.io.gfile.rename(f'{path}.tmp', path, overwrite=True)
-    return {'file': name, 'start': start, 'stop': stop, 'crc32': crc32}
-
-  def _read_segment(self, directory: str, segment: Dict[str, Any]) -> None:
-    """Reads the transitions of a segment into their slots.
-
-    Args:
-      directory: where the file is.
-      segment: its entry in the manifest.
-
-    Raises:
-      ValueError: if the file is damaged.
-    """
-    path = os.path.join(directory, segment['file'])
-    try:
-      with tf.io.gfile.GFile(path, 'rb') as f:
-        contents = f.read()
-    except tf.errors.OpError as e:
-      raise ValueError(f'The replay segment {path} cannot be read: {e}') from e
-    if zlib.crc32(contents) != segment['crc32']:
-      raise ValueError(
-        f'The replay segment {path} is damaged: its checksum is wrong.'
-      )
-    first = segment['start'] % self._replay_capacity
-    slots = slice(first, first + segment['stop'] - segment['start'])
-    with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
-      for name, column in self._saved_columns():
-        column[slots] = arrays[name]
+    self._segments.forget()
 
 
 def _interleave(frames: Sequence[np.ndarray]) -> np.ndarray:

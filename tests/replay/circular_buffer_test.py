@@ -10,7 +10,7 @@ import pytest
 from dopamine.replay_memory import circular_replay_buffer
 
 from rigl_rl import errors
-from rigl_rl.replay import circular_buffer
+from rigl_rl.replay import circular_buffer, segments
 
 ReplayElement = circular_replay_buffer.ReplayElement
 
@@ -424,18 +424,11 @@ def test_bindings():
 
 
 # ---------------------------------------------------------------- checkpoints
+# How the files are made and read is tested in segments_test.
 
 
 def _json(manifest):
   return json.loads(json.dumps(manifest))
-
-
-def _files(directory):
-  """Returns {name: when it was written} of all files."""
-  return {
-    entry.name: (entry.stat().st_mtime_ns, entry.stat().st_ino)
-    for entry in os.scandir(directory)
-  }
 
 
 def _assert_continues_alike(ours, restored, twins):
@@ -466,7 +459,7 @@ def _assert_continues_alike(ours, restored, twins):
 def test_a_restored_buffer_continues_to_the_bit(
   tmp_path, monkeypatch, stack_size, horizon, dtype
 ):
-  monkeypatch.setattr(circular_buffer, 'SEGMENT_SIZE', 9)
+  monkeypatch.setattr(segments, 'SEGMENT_SIZE', 9)
   twins = _Twins(stack_size, horizon, 23, dtype, seed=stack_size + horizon)
   for moment in range(8):
     twins.add(int(twins.rng.integers(0, 17)), 0.15, 0.15)
@@ -490,84 +483,30 @@ def test_a_restored_buffer_continues_to_the_bit(
 
 
 def test_a_save_writes_only_what_is_new(tmp_path):
-  directory = str(tmp_path)
   buffer = _scalars(capacity=100)
   _add(buffer, *range(30))
-  first = buffer.save(directory)
-  before = _files(directory)
-  assert len(before) == 1
-
-  assert buffer.save(directory) == first
-  assert _files(directory) == before
-
+  first = buffer.save(str(tmp_path))
   _add(buffer, *range(5))
-  second = buffer.save(directory)
-  after = _files(directory)
-  assert {name: after[name] for name in before} == before
-  (new,) = set(after) - set(before)
-  assert new.startswith('replay-000000000030-000000000035-')
-  assert [s['file'] for s in second['segments']] == [*before, new]
-
+  second = buffer.save(str(tmp_path))
+  assert second['segments'][:1] == first['segments']
+  (new,) = second['segments'][1:]
+  assert (new['start'], new['stop']) == (30, 35)
   # A restored buffer goes on in the same way.
   restored = _scalars(capacity=100)
-  restored.load(directory, _json(second))
+  restored.load(str(tmp_path), _json(second))
   _add(restored, *range(5))
-  restored.save(directory)
-  assert len(_files(directory)) == 3
-
-
-def test_segments_are_bounded_and_old_ones_forgotten(tmp_path, monkeypatch):
-  monkeypatch.setattr(circular_buffer, 'SEGMENT_SIZE', 10)
-
-  def ranges(manifest):
-    return [(s['start'], s['stop']) for s in manifest['segments']]
-
-  buffer = _scalars(capacity=25)
-  _add(buffer, *range(23))
-  assert ranges(buffer.save(str(tmp_path))) == [(0, 10), (10, 20), (20, 23)]
-  # A segment ends where the buffer does. The first is lost whole, the second
-  # in part.
-  _add(buffer, *range(20))
-  assert ranges(buffer.save(str(tmp_path))) == [
-    (10, 20),
-    (20, 23),
-    (23, 25),
-    (25, 35),
-    (35, 43),
-  ]
-  # More than a lap at once.
-  _add(buffer, *range(60))
-  manifest = buffer.save(str(tmp_path))
-  assert ranges(manifest) == [(78, 88), (88, 98), (98, 100), (100, 103)]
-  restored = _scalars(capacity=25)
-  restored.load(str(tmp_path), _json(manifest))
-  for name, column in buffer._store.items():
-    np.testing.assert_array_equal(restored._store[name], column)
-  assert _valid(restored) == _valid(buffer)
+  restored.save(str(tmp_path))
+  assert len(os.listdir(tmp_path)) == 3
 
 
 def test_an_empty_buffer_can_be_saved(tmp_path):
   manifest = _scalars().save(str(tmp_path))
-  assert not _files(tmp_path)
   buffer = _scalars()
   _add(buffer, 1, 2, 3)
   buffer.load(str(tmp_path), _json(manifest))
   assert buffer.is_empty()
   _add(buffer, 5, 6)
   assert _valid(buffer) == [0]
-
-
-def test_another_directory_gets_everything(tmp_path):
-  buffer = _scalars()
-  _add(buffer, 1, 2, 3)
-  buffer.save(str(tmp_path))
-  other = tmp_path / 'other'
-  other.mkdir()
-  _add(buffer, 4)
-  manifest = buffer.save(str(other))
-  restored = _scalars()
-  restored.load(str(other), manifest)
-  assert restored._store['action'][:4].tolist() == [1, 2, 3, 4]
 
 
 def test_files_hold_plain_arrays_and_frames_shrink(tmp_path):
@@ -593,44 +532,18 @@ def test_files_hold_plain_arrays_and_frames_shrink(tmp_path):
     assert (arrays['observation'] == 7).all()
 
 
-def test_equal_transitions_make_equal_files(tmp_path):
-  names = []
-  for name in ('a', 'b'):
-    (tmp_path / name).mkdir()
-    buffer = _scalars()
-    _add(buffer, 1, 2, 3)
-    names.append(buffer.save(str(tmp_path / name))['segments'])
-  assert names[0] == names[1]
-
-
-def _remove(path):
-  path.unlink()
-
-
-def _truncate(path):
-  path.write_bytes(path.read_bytes()[:-20])
-
-
-def _flip(path):
-  contents = bytearray(path.read_bytes())
-  contents[len(contents) // 2] ^= 1
-  path.write_bytes(contents)
-
-
-@pytest.mark.parametrize('damage', [_remove, _truncate, _flip])
-def test_a_damaged_segment_is_found_and_the_checkpoint_before_loads(
-  tmp_path, damage
-):
+def test_the_checkpoint_before_a_damaged_one_loads(tmp_path):
   directory = str(tmp_path)
   buffer = _scalars()
   _add(buffer, 1, 2, 3)
   earlier = _json(buffer.save(directory))
   _add(buffer, 4, 5, terminal=True)
   later = _json(buffer.save(directory))
-  damage(tmp_path / later['segments'][-1]['file'])
+  path = tmp_path / later['segments'][-1]['file']
+  path.write_bytes(path.read_bytes()[:-20])
 
   restored = _scalars()
-  with pytest.raises(ValueError, match='segment .*replay-.* (missing|damaged)'):
+  with pytest.raises(ValueError, match='segment .*replay-.* damaged'):
     restored.load(directory, later)
   assert restored.is_empty()
   with pytest.raises(RuntimeError):
@@ -642,30 +555,8 @@ def test_a_damaged_segment_is_found_and_the_checkpoint_before_loads(
   assert restored._store['action'][:3].tolist() == [1, 2, 3]
 
 
-def test_an_abandoned_future_is_not_mixed_in(tmp_path):
-  directory = str(tmp_path)
-  buffer = _scalars()
-  _add(buffer, 1, 2, 3)
-  fork = _json(buffer.save(directory))
-  _add(buffer, 4, 5)
-  abandoned = _json(buffer.save(directory))
-
-  other = _scalars()
-  other.load(directory, fork)
-  _add(other, 6, 7)
-  taken = _json(other.save(directory))
-  # The same range, other contents, and both are there.
-  for manifest, actions in ((abandoned, [4, 5]), (taken, [6, 7])):
-    restored = _scalars()
-    restored.load(directory, manifest)
-    assert restored._store['action'][:5].tolist() == [1, 2, 3] + actions
-
-
 def test_delete_unused(tmp_path):
   directory = str(tmp_path)
-  (tmp_path / 'ckpt.json').write_text('{}')
-  leftover = 'replay-000000000000-000000000002-00000000.npz.tmp'
-  (tmp_path / leftover).write_text('')
   buffer = _scalars(capacity=10)
   manifests = []
   for _ in range(6):
@@ -673,27 +564,11 @@ def test_delete_unused(tmp_path):
     manifests.append(_json(buffer.save(directory)))
   buffer.delete_unused(directory, manifests[-2:])
   needed = {s['file'] for m in manifests[-2:] for s in m['segments']}
-  assert set(_files(directory)) == needed | {'ckpt.json'}
+  assert set(os.listdir(directory)) == needed
   for manifest in manifests[-2:]:
     _scalars(capacity=10).load(directory, manifest)
   with pytest.raises(ValueError, match='missing'):
     _scalars(capacity=10).load(directory, manifests[0])
-
-
-def test_delete_unused_of_the_last_save(tmp_path):
-  """The next save must not build on files that are gone."""
-  directory = str(tmp_path)
-  buffer = _scalars()
-  _add(buffer, 1, 2)
-  kept = buffer.save(directory)
-  _add(buffer, 3, 4)
-  buffer.save(directory)
-  buffer.delete_unused(directory, [kept])
-  _add(buffer, 5)
-  manifest = buffer.save(directory)
-  restored = _scalars()
-  restored.load(directory, manifest)
-  assert restored._store['action'][:5].tolist() == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
@@ -713,8 +588,7 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path, kwargs, named):
     _scalars(**{'capacity': 10, **kwargs}).load(str(tmp_path), manifest)
 
 
-def test_a_damaged_manifest_is_refused(tmp_path, monkeypatch):
-  monkeypatch.setattr(circular_buffer, 'SEGMENT_SIZE', 2)
+def test_a_damaged_manifest_is_refused(tmp_path):
   buffer = _scalars()
   _add(buffer, 1, 2, 3, 4, 5)
   manifest = _json(buffer.save(str(tmp_path)))
@@ -722,11 +596,6 @@ def test_a_damaged_manifest_is_refused(tmp_path, monkeypatch):
     broken = {k: v for k, v in manifest.items() if k != key}
     with pytest.raises(ValueError):
       _scalars().load(str(tmp_path), broken)
-  for lost in range(3):
-    segments = list(manifest['segments'])
-    del segments[lost]
-    with pytest.raises(ValueError, match='lacks the transitions'):
-      _scalars().load(str(tmp_path), {**manifest, 'segments': segments})
   with pytest.raises(ValueError, match='format 2'):
     _scalars().load(str(tmp_path), {**manifest, 'format': 2})
   _scalars().load(str(tmp_path), manifest)

@@ -1,0 +1,196 @@
+"""A ring of rows, of which a checkpoint writes only those that are new.
+
+A ring is a few arrays with as many rows each. Row number i, counted from the
+first ever written, lies in slot i modulo the number of slots. `Segments` writes
+ranges of rows into files that are never changed again, each under a name that
+holds a checksum of its contents; a list of such files is a checkpoint.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+# Rows per file. 20,000 Atari frames are 141 MB, which bounds the memory that
+# saving and loading take.
+SEGMENT_SIZE = 20_000
+
+# replay-<first row>-<end, exclusive>-<crc32>.npz. With the checksum of the
+# contents in its name, a file is never overwritten by another one's.
+_NAME = 'replay-{start:012d}-{stop:012d}-{crc32:08x}.npz'
+_PATTERN = re.compile(r'replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz(\.tmp)?$')
+
+
+class Segments:
+  """The files of one ring in one directory.
+
+  An entry of the lists below describes a file, in JSON values: its name
+  `file`, its rows `start` to `stop` (exclusive), and its `crc32`.
+  """
+
+  def __init__(self, columns: Mapping[str, np.ndarray]):
+    """Remembers the arrays, of which it reads and writes slots later on.
+
+    Args:
+      columns: the ring's arrays by name, each of shape (slots, ...).
+
+    Raises:
+      ValueError: if they differ in the number of slots, or there are none.
+    """
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) != 1:
+      raise ValueError(f'The columns of a ring have {sorted(lengths)} slots.')
+    (self._num_slots,) = lengths
+    self._columns = dict(columns)
+    self.forget()
+
+  def forget(self) -> None:
+    """Makes the next save write all of its rows."""
+    self._directory = None
+    self._saved = []
+
+  def save(self, directory: str, start: int, stop: int) -> list[dict[str, Any]]:
+    """Writes those rows of [start, stop) that no earlier save has written.
+
+    Args:
+      directory: an existing directory, through tf.io.gfile.
+      start: the first row that is needed, at least that of the last save.
+      stop: the end, exclusive; at most as far from `start` as there are slots.
+
+    Returns:
+      The entries of the files that hold the rows, from the oldest on. The
+      first may hold rows before `start`, too.
+    """
+    if directory != self._directory:
+      self._directory = directory
+      self._saved = []
+    segments = [s for s in self._saved if s['stop'] > start]
+    if segments:
+      start = segments[-1]['stop']
+    while start < stop:
+      # A segment ends where the arrays do, so that it is one slice of them.
+      end_of_lap = start - start % self._num_slots + self._num_slots
+      end = min(start + SEGMENT_SIZE, end_of_lap, stop)
+      segments.append(self._write(directory, start, end))
+      start = end
+    self._saved = segments
+    return [dict(segment) for segment in segments]
+
+  def load(
+    self,
+    directory: str,
+    segments: Sequence[Mapping[str, Any]],
+    start: int,
+    stop: int,
+  ) -> None:
+    """Reads the rows [start, stop) into their slots.
+
+    The next save into the same directory builds on these files.
+
+    Args:
+      directory: where `save` wrote.
+      segments: the entries that `save` returned.
+      start: the first row that is needed.
+      stop: the end, exclusive.
+
+    Raises:
+      ValueError: if a file is missing or damaged, or rows are lacking. The
+        arrays hold anything then.
+    """
+    self.forget()
+    segments = [dict(segment) for segment in segments]
+    for segment in segments:
+      if segment['start'] > start or segment['stop'] <= segment['start']:
+        raise ValueError(f'The replay lacks the rows from {start} on.')
+      start = segment['stop']
+      path = os.path.join(directory, segment['file'])
+      # All files first, before the work of reading any.
+      if not tf.io.gfile.exists(path):
+        raise ValueError(f'The replay segment {path} is missing.')
+    if start != stop:
+      raise ValueError(f'The replay lacks the rows from {start} on.')
+    for segment in segments:
+      # From the oldest on: where two lie in one slot, the newer one stays.
+      self._read(directory, segment)
+    self._directory = directory
+    self._saved = segments
+
+  def delete_unused(
+    self, directory: str, segments: Iterable[Mapping[str, Any]]
+  ) -> None:
+    """Removes the files of `save` that are not needed any more.
+
+    Args:
+      directory: where `save` wrote; of this ring alone.
+      segments: the entries of all checkpoints that are kept.
+    """
+    needed = {segment['file'] for segment in segments}
+    for name in tf.io.gfile.listdir(directory):
+      if _PATTERN.match(name) and name not in needed:
+        tf.io.gfile.remove(os.path.join(directory, name))
+    if directory == self._directory and any(
+      segment['file'] not in needed for segment in self._saved
+    ):
+      # The last save was not kept: the next one cannot build on its files.
+      self.forget()
+
+  def _slots(self, start: int, stop: int) -> slice:
+    """The slots of rows that do not wrap around."""
+    first = start % self._num_slots
+    return slice(first, first + stop - start)
+
+  def _write(self, directory: str, start: int, stop: int) -> dict[str, Any]:
+    """Writes the file of rows that do not wrap around; returns its entry."""
+    slots = self._slots(start, stop)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w', compresslevel=1) as archive:
+      for name, column in self._columns.items():
+        # Frames and flags shrink much, and floats hardly at all. The fastest
+        # level takes most of what there is to gain. (zipfile gives members that
+        # are opened by name a constant date, so that the same rows make the
+        # same file.)
+        is_bytes = column.dtype.itemsize == 1
+        archive.compression = (
+          zipfile.ZIP_DEFLATED if is_bytes else zipfile.ZIP_STORED
+        )
+        with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
+          np.lib.format.write_array(member, column[slots], allow_pickle=False)
+    contents = buffer.getvalue()
+    crc32 = zlib.crc32(contents)
+    name = _NAME.format(start=start, stop=stop, crc32=crc32)
+    path = os.path.join(directory, name)
+    with tf.io.gfile.GFile(f'{path}.tmp', 'wb') as f:
+      f.write(contents)
+    tf.io.gfile.rename(f'{path}.tmp', path, overwrite=True)
+    return {'file': name, 'start': start, 'stop': stop, 'crc32': crc32}
+
+  def _read(self, directory: str, segment: Mapping[str, Any]) -> None:
+    """Reads a file's rows into their slots; ValueError if it is damaged."""
+    path = os.path.join(directory, segment['file'])
+    try:
+      with tf.io.gfile.GFile(path, 'rb') as f:
+        contents = f.read()
+    except tf.errors.OpError as e:
+      raise ValueError(f'The replay segment {path} cannot be read: {e}') from e
+    if zlib.crc32(contents) != segment['crc32']:
+      raise ValueError(
+        f'The replay segment {path} is damaged: its checksum is wrong.'
+      )
+    slots = self._slots(segment['start'], segment['stop'])
+    with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
+      for name, column in self._columns.items():
+        rows, target = arrays[name], column[slots]
+        if rows.shape != target.shape or rows.dtype != target.dtype:
+          raise ValueError(
+            f'The replay segment {path} holds {name} of shape {rows.shape} and'
+            f' {rows.dtype}, not {target.shape} and {target.dtype}.'
+          )
+        target[...] = rows

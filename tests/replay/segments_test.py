@@ -1,0 +1,284 @@
+"""Tests of rigl_rl.replay.segments."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from rigl_rl.replay import segments
+
+
+class _Ring:
+  """A ring of two columns; row i holds i, unless told otherwise."""
+
+  def __init__(self, num_slots=10):
+    self.number = np.zeros(num_slots, np.int64)
+    self.pair = np.zeros((num_slots, 2), np.float32)
+    self.segments = segments.Segments(
+      {'number': self.number, 'pair': self.pair}
+    )
+    self.count = 0
+
+  def add(self, *rows):
+    for row in rows:
+      slot = self.count % len(self.number)
+      self.number[slot] = row
+      self.pair[slot] = (row, -row)
+      self.count += 1
+
+  @property
+  def start(self):
+    return max(0, self.count - len(self.number))
+
+  def save(self, directory):
+    saved = self.segments.save(str(directory), self.start, self.count)
+    return json.loads(json.dumps(saved))  # It is JSON values.
+
+  def load(self, directory, saved, count):
+    self.count = count
+    self.segments.load(str(directory), saved, self.start, count)
+
+  def rows(self):
+    """The numbers that are kept, from the oldest on."""
+    slots = np.arange(self.start, self.count) % len(self.number)
+    numbers = self.number[slots].tolist()
+    assert self.pair[slots].tolist() == [[n, -n] for n in numbers]
+    return numbers
+
+
+def _files(directory):
+  """Returns {name: when it was written} of all files."""
+  return {
+    entry.name: (entry.stat().st_mtime_ns, entry.stat().st_ino)
+    for entry in os.scandir(directory)
+  }
+
+
+def _ranges(saved):
+  return [(segment['start'], segment['stop']) for segment in saved]
+
+
+def test_what_is_saved_is_loaded(tmp_path, monkeypatch):
+  monkeypatch.setattr(segments, 'SEGMENT_SIZE', 4)
+  ring = _Ring(13)
+  rng = np.random.default_rng(0)
+  added = []
+  for _ in range(30):
+    rows = list(range(len(added), len(added) + int(rng.integers(0, 20))))
+    ring.add(*rows)
+    added += rows
+    saved = ring.save(tmp_path)
+    restored = _Ring(13)
+    restored.load(tmp_path, saved, ring.count)
+    assert restored.rows() == ring.rows() == added[-13:]
+
+
+def test_a_save_writes_only_what_is_new(tmp_path):
+  ring = _Ring(100)
+  ring.add(*range(30))
+  first = ring.save(tmp_path)
+  before = _files(tmp_path)
+  assert len(before) == 1
+
+  assert ring.save(tmp_path) == first
+  assert _files(tmp_path) == before
+
+  ring.add(*range(5))
+  second = ring.save(tmp_path)
+  after = _files(tmp_path)
+  assert {name: after[name] for name in before} == before
+  (new,) = set(after) - set(before)
+  assert new.startswith('replay-000000000030-000000000035-')
+  assert [s['file'] for s in second] == [*before, new]
+
+  # A restored ring goes on in the same way.
+  restored = _Ring(100)
+  restored.load(tmp_path, second, 35)
+  restored.add(*range(5))
+  restored.save(tmp_path)
+  assert len(_files(tmp_path)) == 3
+
+
+def test_segments_are_bounded_and_old_ones_forgotten(tmp_path, monkeypatch):
+  monkeypatch.setattr(segments, 'SEGMENT_SIZE', 10)
+  ring = _Ring(25)
+  ring.add(*range(23))
+  assert _ranges(ring.save(tmp_path)) == [(0, 10), (10, 20), (20, 23)]
+  # A segment ends where the arrays do. The first is lost whole, the second in
+  # part.
+  ring.add(*range(20))
+  assert _ranges(ring.save(tmp_path)) == [
+    (10, 20),
+    (20, 23),
+    (23, 25),
+    (25, 35),
+    (35, 43),
+  ]
+  # More than a lap at once.
+  ring.add(*range(60))
+  saved = ring.save(tmp_path)
+  assert _ranges(saved) == [(78, 88), (88, 98), (98, 100), (100, 103)]
+  restored = _Ring(25)
+  restored.load(tmp_path, saved, 103)
+  assert restored.rows() == list(range(60))[-25:]
+
+
+def test_fewer_rows_than_slots_may_be_kept(tmp_path):
+  """A ring may hold more slots than its owner needs rows."""
+  ring = _Ring(10)
+  ring.add(*range(24))
+  saved = ring.segments.save(str(tmp_path), 17, 24)
+  assert _ranges(saved) == [(17, 20), (20, 24)]
+  restored = _Ring(10)
+  restored.segments.load(str(tmp_path), saved, 17, 24)
+  assert restored.number[[7, 8, 9, 0, 1, 2, 3]].tolist() == list(range(17, 24))
+
+
+def test_an_empty_ring_has_no_files(tmp_path):
+  assert _Ring().save(tmp_path) == []
+  assert not _files(tmp_path)
+  _Ring().load(tmp_path, [], 0)
+
+
+def test_another_directory_gets_everything(tmp_path):
+  ring = _Ring()
+  ring.add(1, 2, 3)
+  ring.save(tmp_path)
+  other = tmp_path / 'other'
+  other.mkdir()
+  ring.add(4)
+  saved = ring.save(other)
+  restored = _Ring()
+  restored.load(other, saved, 4)
+  assert restored.rows() == [1, 2, 3, 4]
+
+
+def test_equal_rows_make_equal_files(tmp_path):
+  saved = []
+  for name in ('a', 'b'):
+    (tmp_path / name).mkdir()
+    ring = _Ring()
+    ring.add(1, 2, 3)
+    saved.append(ring.save(tmp_path / name))
+  assert saved[0] == saved[1]
+
+
+def _remove(path):
+  path.unlink()
+
+
+def _truncate(path):
+  path.write_bytes(path.read_bytes()[:-20])
+
+
+def _flip(path):
+  contents = bytearray(path.read_bytes())
+  contents[len(contents) // 2] ^= 1
+  path.write_bytes(contents)
+
+
+@pytest.mark.parametrize('damage', [_remove, _truncate, _flip])
+def test_damage_is_found(tmp_path, damage):
+  ring = _Ring()
+  ring.add(1, 2, 3)
+  earlier = ring.save(tmp_path)
+  ring.add(4, 5)
+  later = ring.save(tmp_path)
+  damage(tmp_path / later[-1]['file'])
+  restored = _Ring()
+  with pytest.raises(ValueError, match='segment .*replay-.* (missing|damaged)'):
+    restored.load(tmp_path, later, 5)
+  restored.load(tmp_path, earlier, 3)
+  assert restored.rows() == [1, 2, 3]
+
+
+def test_lacking_rows_are_found(tmp_path, monkeypatch):
+  monkeypatch.setattr(segments, 'SEGMENT_SIZE', 2)
+  ring = _Ring()
+  ring.add(1, 2, 3, 4, 5)
+  saved = ring.save(tmp_path)
+  for lost in range(3):
+    with pytest.raises(ValueError, match='lacks the rows'):
+      _Ring().load(tmp_path, saved[:lost] + saved[lost + 1 :], 5)
+  with pytest.raises(ValueError, match='lacks the rows from 5'):
+    _Ring().load(tmp_path, saved, 6)
+
+
+def test_a_save_after_a_failed_load_writes_everything(tmp_path):
+  ring = _Ring()
+  ring.add(1, 2)
+  saved = ring.save(tmp_path)
+  _remove(tmp_path / saved[0]['file'])
+  with pytest.raises(ValueError, match='missing'):
+    ring.load(tmp_path, saved, 2)
+  ring.save(tmp_path)
+  assert set(_files(tmp_path)) == {saved[0]['file']}
+
+
+def test_an_abandoned_future_is_not_mixed_in(tmp_path):
+  ring = _Ring()
+  ring.add(1, 2, 3)
+  fork = ring.save(tmp_path)
+  ring.add(4, 5)
+  abandoned = ring.save(tmp_path)
+
+  other = _Ring()
+  other.load(tmp_path, fork, 3)
+  other.add(6, 7)
+  taken = other.save(tmp_path)
+  # The same range, other contents, and both are there.
+  for saved, end in ((abandoned, [4, 5]), (taken, [6, 7])):
+    restored = _Ring()
+    restored.load(tmp_path, saved, 5)
+    assert restored.rows() == [1, 2, 3] + end
+
+
+def test_delete_unused(tmp_path):
+  (tmp_path / 'ckpt.json').write_text('{}')
+  leftover = 'replay-000000000000-000000000002-00000000.npz.tmp'
+  (tmp_path / leftover).write_text('')
+  ring = _Ring(10)
+  checkpoints = []
+  for _ in range(6):
+    ring.add(1, 2, 3, 4)
+    checkpoints.append((ring.save(tmp_path), ring.count))
+  kept = [segment for saved, _ in checkpoints[-2:] for segment in saved]
+  ring.segments.delete_unused(str(tmp_path), kept)
+  assert set(_files(tmp_path)) == {s['file'] for s in kept} | {'ckpt.json'}
+  for saved, count in checkpoints[-2:]:
+    _Ring(10).load(tmp_path, saved, count)
+  with pytest.raises(ValueError, match='missing'):
+    _Ring(10).load(tmp_path, *checkpoints[0])
+
+
+def test_delete_unused_of_the_last_save(tmp_path):
+  """The next save must not build on files that are gone."""
+  ring = _Ring()
+  ring.add(1, 2)
+  kept = ring.save(tmp_path)
+  ring.add(3, 4)
+  ring.save(tmp_path)
+  ring.segments.delete_unused(str(tmp_path), kept)
+  ring.add(5)
+  saved = ring.save(tmp_path)
+  restored = _Ring()
+  restored.load(tmp_path, saved, 5)
+  assert restored.rows() == [1, 2, 3, 4, 5]
+
+
+def test_other_columns_are_refused(tmp_path):
+  ring = _Ring()
+  ring.add(1, 2)
+  saved = ring.save(tmp_path)
+  for columns in (
+    {'number': np.zeros(10, np.int32)},
+    {'number': np.zeros((10, 1), np.int64)},
+  ):
+    with pytest.raises(ValueError, match='holds number of shape'):
+      segments.Segments(columns).load(str(tmp_path), saved, 0, 2)
+
+
+def test_columns_have_as_many_slots_each():
+  with pytest.raises(ValueError, match=r'\[2, 3\] slots'):
+    segments.Segments({'a': np.zeros(2), 'b': np.zeros(3)})
