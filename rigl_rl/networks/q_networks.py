@@ -1,35 +1,23 @@
 """The Q-networks of Graesser et al. (2022), built from sparse layers.
 
 Each is a Keras model that maps a state, `(batch, *observation, stack)`, to
-Q-values, `(batch, num_actions)`. `WIDTH` scales every layer but the last. It is
-a number; or a pair of numbers, the second for the last hidden layer; or a
-function that chooses either, such as `rigl_rl.networks.widths.matched_width`.
-
-A network seeds each initializer from its own seed and the layer's path: nothing
-depends on TensorFlow's global seed, or on the order of construction.
+Q-values, `(batch, num_actions)`. See `rigl_rl.networks.sparse_layers` for
+`WIDTH`, and for how the weights are seeded.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Callable, Sequence, Union
+from typing import Callable, Sequence
 
 import gin
 import tensorflow as tf
 
-from rigl_rl.errors import UserError
-from rigl_rl.networks import widths
-from rigl_rl.sparsity import wrappers
-
-# A width, or a function that chooses one: it is given the network's kernel
-# shapes, as a function of the width.
-WidthOrRule = Union[
-  widths.Width,
-  Callable[[Callable[[widths.Width], widths.Shapes]], widths.Width],
-]
+from rigl_rl.networks import sparse_layers, widths
+from rigl_rl.networks.sparse_layers import WidthOrRule
 
 
-class QNetwork(tf.keras.Model):
+class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
   """What the Q-networks share: width, weight decay, and seeded layers.
 
   The layers are made when the network is first called, as only then the width
@@ -53,26 +41,8 @@ class QNetwork(tf.keras.Model):
     name: str | None,
   ):
     super().__init__(name=name)
-    if not callable(width):
-      pair = widths.as_pair(width)
-      if len(pair) != 2 or not all(_is_number(w, above=0) for w in pair):
-        raise UserError(
-          f'WIDTH ({type(self).__name__}.width) is {width!r}, but must be a '
-          'number above 0, a pair of them, or @matched_width.'
-        )
-    for binding, value in (
-      ('weight_decay', weight_decay),
-      ('weight_decay_factor', weight_decay_factor),
-    ):
-      if not _is_number(value) or value < 0:
-        raise UserError(
-          f'{type(self).__name__}.{binding} is {value!r}, but must be a '
-          'number of at least 0.'
-        )
+    self._set_up_layers(width, weight_decay, weight_decay_factor, seed)
     self.num_actions = int(num_actions)
-    self.width = width
-    self.seed = int(seed)
-    self._decay = weight_decay * weight_decay_factor
 
   def build(self, input_shape):
     """Makes the layers for states of shape `input_shape[1:]`."""
@@ -103,70 +73,9 @@ class QNetwork(tf.keras.Model):
     """
     raise NotImplementedError
 
-  def _scaled(
-    self, hidden_units: Sequence[int], width: widths.Width | None = None
-  ) -> list[int]:
-    """Returns the units of the hidden layers, scaled by the width."""
-    most, last = widths.as_pair(self.width if width is None else width)
-    factors = [most] * (len(hidden_units) - 1) + [last]
-    return [self._scale(n, w) for n, w in zip(hidden_units, factors)]
-
-  def _scale(self, units: int, width: float) -> int:
-    """Scales one layer's units as the released code does."""
-    return math.ceil(units * width)
-
-  def _dense(
-    self,
-    path: str,
-    units: int,
-    activation: str | None = None,
-    kernel_initializer: Callable = tf.keras.initializers.GlorotUniform,
-    bias_initializer='zeros',
-  ) -> wrappers.SparseWrapper:
-    return wrappers.SparseWrapper(
-      tf.keras.layers.Dense(
-        units,
-        activation=activation,
-        kernel_initializer=kernel_initializer(seed=self._seed_of(path)),
-        kernel_regularizer=self._regularizer(),
-        bias_initializer=bias_initializer,
-        name=path.rsplit('/')[-1],
-      )
-    )
-
-  def _conv(
-    self,
-    path: str,
-    filters: int,
-    window: int,
-    stride: int,
-    activation: str | None = None,
-  ) -> wrappers.SparseWrapper:
-    return wrappers.SparseWrapper(
-      tf.keras.layers.Conv2D(
-        filters,
-        window,
-        stride,
-        padding='same',
-        activation=activation,
-        kernel_initializer=tf.keras.initializers.GlorotUniform(
-          seed=self._seed_of(path)
-        ),
-        kernel_regularizer=self._regularizer(),
-        name=path.rsplit('/')[-1],
-      )
-    )
-
-  def _seed_of(self, path: str) -> int:
-    return wrappers.derive_seed(self.seed, f'{path}/kernel')
-
-  def _regularizer(self) -> tf.keras.regularizers.Regularizer | None:
-    # None at 0: an L2 term of weight 0 would still cost its arithmetic.
-    return tf.keras.regularizers.L2(self._decay) if self._decay else None
-
 
 @gin.configurable(denylist=['num_actions', 'seed', 'name'])
-class MLPQNetwork(QNetwork):
+class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
   """The network of classic control: two hidden layers of 512 (table 6).
 
   Initialized as the released code's, which is TF-Agents': hidden kernels from a
@@ -204,47 +113,25 @@ class MLPQNetwork(QNetwork):
     super().__init__(
       num_actions, width, weight_decay, weight_decay_factor, seed, name
     )
-    self._hidden_units = tuple(
-      _check_units('MLPQNetwork.hidden_units', n) for n in hidden_units
-    )
+    self._set_hidden_units(hidden_units)
     self._hidden_layers = []
 
-  def _scale(self, units, width):
-    return int(max(1, units * width))
-
   def layer_shapes(self, state_shape, width=None):
-    shapes = {}
     fan_in = math.prod(state_shape)
-    hidden_units = self._scaled(self._hidden_units, width)
-    for number, units in enumerate(hidden_units, start=1):
-      shapes[f'dense{number}'] = (fan_in, units)
-      fan_in = units
-    shapes['output'] = (fan_in, self.num_actions)
-    return shapes
+    return self._perceptron_shapes(fan_in, self.num_actions, width)
 
   def _make_layers(self):
-    self._hidden_layers = [
-      self._dense(
-        f'dense{number}',
-        units,
-        activation='relu',
-        kernel_initializer=_he_truncated_normal,
-      )
-      for number, units in enumerate(self._scaled(self._hidden_units), start=1)
-    ]
-    self._output_layer = self._dense(
-      'output',
+    self._make_perceptron(
       self.num_actions,
-      kernel_initializer=_small_uniform,
-      bias_initializer=tf.keras.initializers.Constant(-0.2),
+      'relu',
+      kernel_initializer=_he_truncated_normal,
+      output_initializer=_small_uniform,
+      output_bias_initializer=tf.keras.initializers.Constant(-0.2),
     )
 
   def call(self, state):
     """Maps states `(batch, *observation, stack)` to Q-values."""
-    x = _flatten(tf.cast(state, tf.float32))
-    for layer in self._hidden_layers:
-      x = layer(x)
-    return self._output_layer(x)
+    return self._call_perceptron(_flatten(tf.cast(state, tf.float32)))
 
 
 @gin.configurable(denylist=['num_actions', 'seed', 'name'])
@@ -289,7 +176,9 @@ class NatureQNetwork(QNetwork):
     super().__init__(
       num_actions, width, weight_decay, weight_decay_factor, seed, name
     )
-    self._dense_units = _check_units('NatureQNetwork.dense_units', dense_units)
+    self._dense_units = sparse_layers.check_units(
+      'NatureQNetwork.dense_units', dense_units
+    )
     self._convolutions = []
 
   def layer_shapes(self, state_shape, width=None):
@@ -371,7 +260,9 @@ class ImpalaQNetwork(QNetwork):
     super().__init__(
       num_actions, width, weight_decay, weight_decay_factor, seed, name
     )
-    self._dense_units = _check_units('ImpalaQNetwork.dense_units', dense_units)
+    self._dense_units = sparse_layers.check_units(
+      'ImpalaQNetwork.dense_units', dense_units
+    )
     self._stacks = []
 
   def layer_shapes(self, state_shape, width=None):
@@ -495,16 +386,3 @@ def _to_images(state: tf.Tensor) -> tf.Tensor:
 def _flatten(x: tf.Tensor) -> tf.Tensor:
   """Keeps the batch; the rest, of known size, becomes one dimension."""
   return tf.reshape(x, (-1, math.prod(x.shape[1:])))
-
-
-def _is_number(value, above: float = -math.inf) -> bool:
-  is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-  return is_number and math.isfinite(value) and value > above
-
-
-def _check_units(binding: str, units: int) -> int:
-  if not _is_number(units, above=0) or int(units) != units:
-    raise UserError(
-      f'{binding} has {units!r}, but units must be whole numbers, at least 1.'
-    )
-  return int(units)

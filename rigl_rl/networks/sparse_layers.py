@@ -1,0 +1,274 @@
+"""What all networks share: width, weight decay, and seeded sparse layers.
+
+`WIDTH` scales every layer but the last. It is a number; or a pair of numbers,
+the second for the last hidden layer; or a function that chooses either, such as
+`rigl_rl.networks.widths.matched_width`.
+
+A network seeds each initializer from its own seed and the layer's path: nothing
+depends on TensorFlow's global seed, or on the order of construction.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Callable, Sequence, Union
+
+import gin
+import tensorflow as tf
+
+from rigl_rl.errors import UserError
+from rigl_rl.networks import widths
+from rigl_rl.sparsity import wrappers
+
+# A width, or a function that chooses one: it is given the network's kernel
+# shapes, as a function of the width.
+WidthOrRule = Union[
+  widths.Width,
+  Callable[[Callable[[widths.Width], widths.Shapes]], widths.Width],
+]
+# Makes the initializer of a kernel from an int32 seed.
+KernelInitializer = Callable[[int], tf.keras.initializers.Initializer]
+
+
+class SparseLayers:
+  """A mixin for Keras models and TF-Agents networks.
+
+  Attributes:
+    width: factor on the units of all layers but the last, or a pair, the second
+      for the last hidden layer; may be a function until the layers are made.
+    seed: decides all initial weights.
+    l2_coefficient: c of the term c · Σ w² over all kernels that `losses` hold.
+  """
+
+  def _set_up_layers(
+    self,
+    width: WidthOrRule,
+    weight_decay: float,
+    weight_decay_factor: float,
+    seed: int,
+  ) -> None:
+    """Checks and keeps what the layers are made by.
+
+    Args:
+      width: see the module.
+      weight_decay: λ >= 0 of the term λ · factor · Σ w².
+      weight_decay_factor: factor of that term, >= 0.
+      seed: int32 seed of all initial weights.
+
+    Raises:
+      UserError: on a width that is not positive, or a negative weight decay.
+    """
+    if not callable(width):
+      pair = widths.as_pair(width)
+      if len(pair) != 2 or not all(is_number(w, above=0) for w in pair):
+        raise UserError(
+          f'WIDTH ({self._gin_name()}.width) is {width!r}, but must be a '
+          'number above 0, a pair of them, or @matched_width.'
+        )
+    for binding, value in (
+      ('weight_decay', weight_decay),
+      ('weight_decay_factor', weight_decay_factor),
+    ):
+      if not is_number(value) or value < 0:
+        raise UserError(
+          f'{self._gin_name()}.{binding} is {value!r}, but must be a '
+          'number of at least 0.'
+        )
+    self.width = width
+    self.seed = int(seed)
+    self.l2_coefficient = weight_decay * weight_decay_factor
+
+  @classmethod
+  def _gin_name(cls) -> str:
+    """The name that a binding has to give."""
+    return cls.__name__
+
+  def _scaled(
+    self, hidden_units: Sequence[int], width: widths.Width | None = None
+  ) -> list[int]:
+    """Returns the units of the hidden layers, scaled by the width."""
+    most, last = widths.as_pair(self.width if width is None else width)
+    factors = [most] * (len(hidden_units) - 1) + [last]
+    return [self._scale(n, w) for n, w in zip(hidden_units, factors)]
+
+  def _scale(self, units: int, width: float) -> int:
+    """Scales one layer's units as the released code does."""
+    return math.ceil(units * width)
+
+  def _dense(
+    self,
+    path: str,
+    units: int,
+    activation: str | None = None,
+    kernel_initializer: KernelInitializer = tf.keras.initializers.GlorotUniform,
+    bias_initializer='zeros',
+  ) -> wrappers.SparseWrapper:
+    return wrappers.SparseWrapper(
+      tf.keras.layers.Dense(
+        units,
+        activation=activation,
+        kernel_initializer=kernel_initializer(seed=self._seed_of(path)),
+        kernel_regularizer=self._regularizer(),
+        bias_initializer=bias_initializer,
+        name=path.rsplit('/')[-1],
+      )
+    )
+
+  def _conv(
+    self,
+    path: str,
+    filters: int,
+    window: int,
+    stride: int,
+    activation: str | None = None,
+  ) -> wrappers.SparseWrapper:
+    return wrappers.SparseWrapper(
+      tf.keras.layers.Conv2D(
+        filters,
+        window,
+        stride,
+        padding='same',
+        activation=activation,
+        kernel_initializer=tf.keras.initializers.GlorotUniform(
+          seed=self._seed_of(path)
+        ),
+        kernel_regularizer=self._regularizer(),
+        name=path.rsplit('/')[-1],
+      )
+    )
+
+  def _seed_of(self, path: str) -> int:
+    return wrappers.derive_seed(self.seed, f'{path}/kernel')
+
+  def _regularizer(self) -> tf.keras.regularizers.Regularizer | None:
+    # None at 0: an L2 term of weight 0 would still cost its arithmetic.
+    if not self.l2_coefficient:
+      return None
+    return tf.keras.regularizers.L2(self.l2_coefficient)
+
+
+class PerceptronLayers(SparseLayers):
+  """A mixin for multi-layer perceptrons, as the released code scales them.
+
+  The layers are called dense1, dense2, …, output.
+  """
+
+  def _set_hidden_units(self, hidden_units: Sequence[int]) -> None:
+    """Checks and keeps the units of each hidden layer at width 1."""
+    binding = f'{self._gin_name()}.hidden_units'
+    if not isinstance(hidden_units, (list, tuple)):
+      raise UserError(
+        f'{binding} is {hidden_units!r}, but must be a tuple of whole numbers, '
+        'one for each hidden layer.'
+      )
+    self._hidden_units = tuple(check_units(binding, n) for n in hidden_units)
+
+  def _scale(self, units, width):
+    return int(max(1, units * width))
+
+  def _perceptron_shapes(
+    self, fan_in: int, num_outputs: int, width: widths.Width | None = None
+  ) -> dict[str, tuple[int, int]]:
+    """Returns the shape of each kernel, first layer first."""
+    shapes = {}
+    hidden_units = self._scaled(self._hidden_units, width)
+    for number, units in enumerate(hidden_units, start=1):
+      shapes[f'dense{number}'] = (fan_in, units)
+      fan_in = units
+    shapes['output'] = (fan_in, num_outputs)
+    return shapes
+
+  def _make_perceptron(
+    self,
+    num_outputs: int,
+    activation: str,
+    kernel_initializer: KernelInitializer,
+    output_initializer: KernelInitializer,
+    output_bias_initializer='zeros',
+  ) -> None:
+    """Sets the layers as attributes, first layer first."""
+    self._hidden_layers = [
+      self._dense(f'dense{number}', units, activation, kernel_initializer)
+      for number, units in enumerate(self._scaled(self._hidden_units), start=1)
+    ]
+    self._output_layer = self._dense(
+      'output',
+      num_outputs,
+      kernel_initializer=output_initializer,
+      bias_initializer=output_bias_initializer,
+    )
+
+  def _call_perceptron(self, x: tf.Tensor) -> tf.Tensor:
+    """Maps `(batch, inputs)` to `(batch, num_outputs)`."""
+    for layer in self._hidden_layers:
+      x = layer(x)
+    return self._output_layer(x)
+
+
+@gin.configurable(denylist=['seed'])
+def glorot_uniform(seed: int) -> tf.keras.initializers.Initializer:
+  """Draws from U(-l, l), l = √(6 / (fan_in + fan_out)) (Glorot & Bengio)."""
+  return tf.keras.initializers.GlorotUniform(seed=seed)
+
+
+@gin.configurable(denylist=['seed'])
+def orthogonal(
+  seed: int, gain: float = 1.0
+) -> tf.keras.initializers.Initializer:
+  """Draws an orthogonal matrix (Saxe et al., 2014), times `gain`."""
+  return tf.keras.initializers.Orthogonal(gain=gain, seed=seed)
+
+
+@gin.configurable(denylist=['seed'])
+def variance_scaling(
+  seed: int,
+  scale: float = 0.1,
+  mode: str = 'fan_in',
+  distribution: str = 'truncated_normal',
+) -> tf.keras.initializers.Initializer:
+  """Draws with a variance of `scale` / fan; 0.1 as PPO's means have it.
+
+  Args:
+    seed: int32 seed.
+    scale: > 0.
+    mode: which fan: 'fan_in', 'fan_out' or 'fan_avg'.
+    distribution: 'truncated_normal', 'untruncated_normal' or 'uniform'.
+
+  Returns:
+    A Keras initializer.
+
+  Raises:
+    UserError: on an argument that is none of the above.
+  """
+  try:
+    return tf.keras.initializers.VarianceScaling(
+      scale, mode=mode, distribution=distribution, seed=seed
+    )
+  except ValueError as error:
+    raise UserError(
+      f'variance_scaling has scale {scale!r}, mode {mode!r}, distribution '
+      f'{distribution!r}, but: {" ".join(str(error).split())}'
+    ) from error
+
+
+@gin.configurable(denylist=['seed'])
+def small_uniform(
+  seed: int, limit: float = 0.03
+) -> tf.keras.initializers.Initializer:
+  """Draws from U(-limit, limit)."""
+  return tf.keras.initializers.RandomUniform(-limit, limit, seed=seed)
+
+
+def is_number(value, above: float = -math.inf) -> bool:
+  """Whether `value` is a finite number above a limit; a bool is none."""
+  number = isinstance(value, (int, float)) and not isinstance(value, bool)
+  return number and math.isfinite(value) and value > above
+
+
+def check_units(binding: str, units: int) -> int:
+  """Returns the units of a layer, if they are a whole number of at least 1."""
+  if not is_number(units, above=0) or int(units) != units:
+    raise UserError(
+      f'{binding} has {units!r}, but units must be whole numbers, at least 1.'
+    )
+  return int(units)
