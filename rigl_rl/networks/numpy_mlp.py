@@ -1,4 +1,4 @@
-"""A multi-layer perceptron's forward pass in NumPy.
+"""Forward passes of multi-layer perceptrons and of actors in NumPy.
 
 One call of a TensorFlow function costs more than all the arithmetic of a small
 network on one state, so acting in NumPy is several times as fast.
@@ -6,31 +6,42 @@ network on one state, so acting in NumPy is several times as fast.
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
+import tensorflow as tf
 
 from rigl_rl.sparsity import wrappers
+
+if TYPE_CHECKING:  # TF-Agents takes seconds to import, which DQN does without.
+  from tf_agents.utils import tensor_normalizer
+
+  from rigl_rl.networks import actor_critic
 
 Weights = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 class NumpyMLP:
-  """Dense layers with ReLU between them, and none after the last.
+  """Dense layers with an activation between them, and none after the last.
 
   Holds the weights as they were given: give them anew when they have changed.
   """
 
-  def __init__(self, weights: Weights):
+  def __init__(self, weights: Weights, activation: str = 'relu'):
     """Initializes the network.
 
     Args:
       weights: (kernel, bias) of each layer, first layer first; kernels
         `(in, out)`, biases `(out,)`. float32 arrays are used without a copy.
+      activation: 'relu' or 'tanh'.
 
     Raises:
-      ValueError: if the shapes do not fit together.
+      ValueError: if the shapes do not fit together, or there is no such
+        activation.
     """
+    if activation not in ('relu', 'tanh'):
+      raise ValueError(f"{activation!r} is neither 'relu' nor 'tanh'.")
+    self._is_relu = activation == 'relu'
     self._buffers = {}
     self.set_weights(weights)
 
@@ -75,17 +86,272 @@ class NumpyMLP:
       np.dot(x, kernel, out=out)
       out += bias
       if i < last:
-        np.maximum(out, 0.0, out=out)
+        if self._is_relu:
+          np.maximum(out, 0.0, out=out)
+        else:
+          np.tanh(out, out=out)
       x = out
     return x
 
 
+class NumpyNormalizer:
+  """TF-Agents' StreamingTensorNormalizer, as PPO's policies apply it."""
+
+  # The defaults of TensorNormalizer.normalize, which PPOPolicy leaves as they
+  # are.
+  _CLIP = np.float32(5.0)
+  _EPSILON = np.float32(1e-3)
+
+  def __init__(self, normalizer: tensor_normalizer.StreamingTensorNormalizer):
+    """Initializes the normalizer.
+
+    Args:
+      normalizer: of observations that are one vector, such as a PPO policy's
+        `observation_normalizer`.
+    """
+    count, mean, squares, _ = normalizer.variables
+    self._reader = _VariableReader([count, mean, squares])
+    self.refresh()
+
+  def refresh(self) -> None:
+    """Reads mean and variance, which training has changed."""
+    count, mean, squares = self._reader.read()
+    self._scale = 1 / np.sqrt(squares / count + self._EPSILON)
+    self._shift = -mean * self._scale
+
+  def __call__(self, observations: np.ndarray) -> np.ndarray:
+    """Normalizes observations, `(batch, observation)`; returns new ones."""
+    x = np.multiply(observations, self._scale, dtype=np.float32)
+    x += self._shift
+    return np.clip(x, -self._CLIP, self._CLIP, out=x)
+
+
+class NumpySquashedGaussianActor:
+  """A SquashedGaussianActor in NumPy, for acting."""
+
+  def __init__(self, actor: actor_critic.SquashedGaussianActor):
+    """Initializes the actor.
+
+    Args:
+      actor: the network, built. Its weights are read now, and when `refresh`
+        is called.
+    """
+    self._mlp = _ActorMLP(actor)
+    self._log_std_range = actor.log_std_range
+    self._range = _ActionRange(actor.action_spec)
+
+  def refresh(self) -> None:
+    """Reads the weights, which training has changed."""
+    self._mlp.refresh()
+
+  def mean_and_log_std(
+    self, observations: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the distribution's parameters, before squashing.
+
+    Args:
+      observations: `(batch, observation)`, of any number type.
+
+    Returns:
+      Mean and log σ, each `(batch, n)`. The next call with a batch of this size
+      overwrites them: copy what is to last.
+    """
+    outputs = self._mlp(observations)
+    n = outputs.shape[1] // 2
+    mean, log_std = outputs[:, :n], outputs[:, n:]
+    low, high = self._log_std_range
+    if low is not None:
+      np.maximum(log_std, low, out=log_std)
+    if high is not None:
+      np.minimum(log_std, high, out=log_std)
+    return mean, log_std
+
+  def greedy(self, observations: np.ndarray) -> np.ndarray:
+    """Returns the actions of the mean, `(batch, n)`."""
+    mean, _ = self.mean_and_log_std(observations)
+    return self._range.clip(self._range.scale(np.tanh(mean)))
+
+  def sample(self, observations: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Returns the actions that standard normal noise selects.
+
+    Args:
+      observations: `(batch, observation)`, of any number type.
+      noise: `(batch, n)`, drawn from N(0, 1).
+
+    Returns:
+      Actions, `(batch, n)`.
+    """
+    return self.sample_from(*self.mean_and_log_std(observations), noise)
+
+  def sample_from(
+    self, mean: np.ndarray, log_std: np.ndarray, noise: np.ndarray
+  ) -> np.ndarray:
+    """Does the same with parameters known already.
+
+    Args:
+      mean: `(batch, n)`, such as a train step returned it.
+      log_std: `(batch, n)`.
+      noise: `(batch, n)`, drawn from N(0, 1).
+
+    Returns:
+      Actions, `(batch, n)`.
+    """
+    raw = np.exp(log_std)
+    raw *= noise
+    raw += mean
+    return self._range.clip(self._range.scale(np.tanh(raw, out=raw)))
+
+
+class NumpyGaussianActor:
+  """A GaussianActor in NumPy, for acting."""
+
+  def __init__(
+    self,
+    actor: actor_critic.GaussianActor,
+    observation_normalizer: (
+      tensor_normalizer.StreamingTensorNormalizer | None
+    ) = None,
+  ):
+    """Initializes the actor.
+
+    Args:
+      actor: the network, built. Its weights are read now, and when `refresh`
+        is called.
+      observation_normalizer: the policy's, if it has one; read with the actor.
+    """
+    self._mlp = _ActorMLP(actor)
+    self._std_reader = _VariableReader([actor.raw_std])
+    self._normalizer = (
+      NumpyNormalizer(observation_normalizer)
+      if observation_normalizer is not None
+      else None
+    )
+    self._is_squashed = actor.squash_mean
+    self._range = _ActionRange(actor.action_spec)
+    self._read_std()
+
+  def refresh(self) -> None:
+    """Reads weights and normalizer, which training has changed."""
+    self._mlp.refresh()
+    self._read_std()
+    if self._normalizer is not None:
+      self._normalizer.refresh()
+
+  def mean_and_std(
+    self, observations: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the distribution's parameters.
+
+    Args:
+      observations: `(batch, observation)`, as the environment gives them.
+
+    Returns:
+      Mean, `(batch, n)`, after squashing, and standard deviation, `(n,)`, which
+      is that of every observation. The next call with a batch of this size
+      overwrites the mean: copy what is to last.
+    """
+    if self._normalizer is not None:
+      observations = self._normalizer(observations)
+    mean = self._mlp(observations)
+    if self._is_squashed:
+      self._range.scale(np.tanh(mean, out=mean))
+    return mean, self._std
+
+  def greedy(self, observations: np.ndarray) -> np.ndarray:
+    """Returns the means, clipped to the range of actions, `(batch, n)`."""
+    return self._range.clip(self.mean_and_std(observations)[0].copy())
+
+  def sample(self, observations: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Returns the actions that standard normal noise selects.
+
+    Args:
+      observations: `(batch, observation)`, as the environment gives them.
+      noise: `(batch, n)`, drawn from N(0, 1).
+
+    Returns:
+      Actions, `(batch, n)`; they may lie outside the range of actions, as those
+      of PPO's policies do.
+    """
+    mean, std = self.mean_and_std(observations)
+    actions = np.multiply(std, noise, dtype=np.float32)
+    actions += mean
+    return actions
+
+  def _read_std(self) -> None:
+    (raw_std,) = self._std_reader.read()
+    self._std = np.logaddexp(np.float32(0), raw_std)  # softplus
+
+
+class _VariableReader:
+  """Copies variables into arrays of its own, at the least cost.
+
+  A variable's `numpy` takes several times as long. What the operation returns
+  shares the variable's memory, so it is copied at once: held, it would make
+  the next gradient step copy the variable instead of updating it in place.
+  """
+
+  def __init__(self, variables: Sequence[tf.Variable]):
+    self._sources = [
+      {'resource': variable.handle, 'dtype': variable.dtype}
+      for variable in variables
+    ]
+    self._arrays = [
+      np.empty(variable.shape, np.float32) for variable in variables
+    ]
+
+  def read(self) -> list[np.ndarray]:
+    """Returns all values; always the same arrays."""
+    for source, array in zip(self._sources, self._arrays):
+      array[...] = np.asarray(tf.raw_ops.ReadVariableOp(**source))
+    return self._arrays
+
+
+class _ActorMLP(NumpyMLP):
+  """The perceptron of a network, whose weights it reads."""
+
+  def __init__(self, network):
+    layers = wrappers.named_layers(network).values()
+    self._reader = _VariableReader(
+      [variable for layer in layers for variable in (layer.kernel, layer.bias)]
+    )
+    arrays = self._reader.read()
+    super().__init__(list(zip(arrays[::2], arrays[1::2])), network.activation)
+
+  def refresh(self) -> None:
+    """Reads the weights, which training has changed."""
+    self._reader.read()
+
+
+class _ActionRange:
+  """The range of actions; both methods work in place."""
+
+  def __init__(self, spec):
+    shape = tuple(spec.shape)
+    low, high = (
+      np.broadcast_to(bound, shape).astype(np.float32)
+      for bound in (spec.minimum, spec.maximum)
+    )
+    self._low, self._high = low, high
+    self._center, self._magnitude = (high + low) / 2, (high - low) / 2
+
+  def scale(self, x: np.ndarray) -> np.ndarray:
+    """Scales numbers in [-1, 1] to the range."""
+    x *= self._magnitude
+    x += self._center
+    return x
+
+  def clip(self, x: np.ndarray) -> np.ndarray:
+    """Clips to the range, as TF-Agents' policies do after rounding errors."""
+    np.maximum(x, self._low, out=x)
+    return np.minimum(x, self._high, out=x)
+
+
 def read_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
-  """Reads a built Keras MLP's weights, for `NumpyMLP`.
+  """Reads a built network's weights, for `NumpyMLP`.
 
   Args:
-    model: a model whose dense layers, all with biases, follow one another, with
-      ReLU between them, such as an MLPQNetwork.
+    model: a network whose dense layers, all with biases, follow one another,
+      with one activation between them, such as an MLPQNetwork.
 
   Returns:
     (kernel, bias) of each layer, first layer first.
@@ -94,14 +360,17 @@ def read_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
   return [(layer.kernel.numpy(), layer.bias.numpy()) for layer in layers]
 
 
-def numpy_forward(weights: Weights, states: np.ndarray) -> np.ndarray:
+def numpy_forward(
+  weights: Weights, states: np.ndarray, activation: str = 'relu'
+) -> np.ndarray:
   """Computes an MLP's outputs once; see `NumpyMLP`, which is faster in a loop.
 
   Args:
     weights: (kernel, bias) of each layer, first layer first.
     states: `(batch, *state)`, of any number type.
+    activation: 'relu' or 'tanh'.
 
   Returns:
     float32 array `(batch, outputs)`.
   """
-  return NumpyMLP(weights)(states)
+  return NumpyMLP(weights, activation)(states)

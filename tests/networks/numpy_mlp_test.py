@@ -1,10 +1,21 @@
-"""The NumPy forward pass equals Keras'."""
+"""The NumPy forward passes equal TensorFlow's."""
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from tf_agents.agents.ppo import ppo_policy
+from tf_agents.policies import actor_policy, greedy_policy
+from tf_agents.specs import tensor_spec
+from tf_agents.trajectories import time_step as ts
+from tf_agents.utils import tensor_normalizer
 
-from rigl_rl.networks import numpy_mlp, q_networks
+from rigl_rl.networks import actor_critic, numpy_mlp, q_networks
 from rigl_rl.sparsity import wrappers
+
+OBSERVATION = tf.TensorSpec((17,), tf.float32)
+ACTION = tensor_spec.BoundedTensorSpec(
+  (3,), tf.float32, [-0.4, -1.0, 0.0], [0.4, 3.0, 1.0]
+)
 
 
 def _model():
@@ -47,3 +58,186 @@ def test_set_weights():
 def test_refuses_shapes_that_do_not_fit():
   with pytest.raises(ValueError, match='Layer 1'):
     numpy_mlp.NumpyMLP([(np.eye(2), np.zeros(2)), (np.eye(3), np.zeros(3))])
+
+
+def test_tanh():
+  weights = [(np.eye(2), [0, 1]), (np.eye(2), np.zeros(2))]
+  np.testing.assert_allclose(
+    numpy_mlp.numpy_forward(weights, [[3, -4]], 'tanh'),
+    np.tanh([[3, -3]]),
+    rtol=1e-6,
+  )
+
+
+def test_refuses_an_unknown_activation():
+  with pytest.raises(ValueError, match='gelu'):
+    numpy_mlp.NumpyMLP([(np.eye(2), np.zeros(2))], 'gelu')
+
+
+def _randomize(network, seed):
+  """Sets all weights at random; kernels stay masked."""
+  rng = np.random.default_rng(seed)
+  layers = wrappers.named_layers(network).values()
+  masks = {layer.kernel.ref(): layer.mask for layer in layers}
+  for variable in network.trainable_variables:
+    value = tf.constant(rng.normal(0, 0.2, variable.shape), tf.float32)
+    variable.assign(value * masks.get(variable.ref(), 1.0))
+
+
+def _build(network, **kwargs):
+  actor = network(OBSERVATION, ACTION, seed=0, **kwargs)
+  actor.create_variables()
+  wrappers.sparsify(actor, sparsity=0.5, seed=1)
+  _randomize(actor, 0)
+  return actor
+
+
+def _observations(batch, seed=0):
+  # float64, as MuJoCo's; in one dimension far from the rest.
+  x = np.random.default_rng(seed).normal(3, 2, (batch, 17))
+  x[:, 0] *= 100
+  return x
+
+
+def _close(actual, expected):
+  assert actual.dtype == np.float32
+  np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize('batch', [1, 20])
+@pytest.mark.parametrize(
+  'kwargs', [{}, {'log_std_min': -0.5, 'log_std_max': 0.25}]
+)
+def test_squashed_gaussian_actor(batch, kwargs):
+  actor = _build(actor_critic.SquashedGaussianActor, **kwargs)
+  in_numpy = numpy_mlp.NumpySquashedGaussianActor(actor)
+  observations = _observations(batch) / 10
+  tensor = tf.constant(observations, tf.float32)
+  mean, log_std = actor.mean_and_log_std(tensor)
+  for actual, expected in zip(
+    in_numpy.mean_and_log_std(observations), (mean, log_std)
+  ):
+    _close(actual, expected)
+
+  policy = actor_policy.ActorPolicy(
+    ts.time_step_spec(OBSERVATION), ACTION, actor
+  )
+  time_step = ts.restart(tensor, batch_size=batch)
+  greedy = greedy_policy.GreedyPolicy(policy).action(time_step).action
+  _close(in_numpy.greedy(observations), greedy)
+
+  noise = tf.random.stateless_normal((batch, 3), [1, 2])
+  sample = policy.distribution(time_step).action.sample(seed=[1, 2])
+  _close(in_numpy.sample(observations, noise.numpy()), sample)
+  _close(
+    in_numpy.sample_from(mean.numpy(), log_std.numpy(), noise.numpy()), sample
+  )
+
+
+def _ppo_policies(actor, normalizer):
+  value = actor_critic.ValueNetwork(OBSERVATION, seed=1)
+  return [
+    ppo_policy.PPOPolicy(
+      ts.time_step_spec(OBSERVATION),
+      ACTION,
+      actor,
+      value,
+      observation_normalizer=normalizer,
+      clip=False,
+      collect=collect,
+    )
+    for collect in (True, False)
+  ]
+
+
+@pytest.mark.parametrize('batch', [1, 20])
+@pytest.mark.parametrize('normalize', [True, False])
+@pytest.mark.parametrize('squash_mean', [True, False])
+def test_gaussian_actor(batch, normalize, squash_mean):
+  actor = _build(actor_critic.GaussianActor, squash_mean=squash_mean)
+  normalizer = None
+  if normalize:
+    normalizer = tensor_normalizer.StreamingTensorNormalizer(OBSERVATION)
+    seen = tf.constant(_observations(30, seed=1), tf.float32)
+    # One number hardly varies, another one comes from farther away than what
+    # was seen: ε and clipping matter.
+    seen = seen * tf.constant([0.1] + [1.0] * 15 + [0.01])
+    normalizer.update(seen)
+  in_numpy = numpy_mlp.NumpyGaussianActor(actor, normalizer)
+  observations = _observations(batch)
+  time_step = ts.restart(
+    tf.constant(observations, tf.float32), batch_size=batch
+  )
+  collect, evaluate = _ppo_policies(actor, normalizer)
+
+  info = collect.action(time_step).info['dist_params']
+  mean, std = in_numpy.mean_and_std(observations)
+  _close(mean, info['loc'])
+  _close(np.broadcast_to(std, (batch, 3)), info['scale_diag'])
+  greedy = greedy_policy.GreedyPolicy(evaluate).action(time_step).action
+  _close(in_numpy.greedy(observations), greedy)
+  noise = np.random.default_rng(2).normal(size=(batch, 3))
+  _close(
+    in_numpy.sample(observations, noise),
+    info['loc'] + info['scale_diag'] * noise,
+  )
+
+
+def test_normalizer():
+  normalizer = tensor_normalizer.StreamingTensorNormalizer(OBSERVATION)
+  in_numpy = numpy_mlp.NumpyNormalizer(normalizer)
+  observations = _observations(20)
+  tensor = tf.constant(observations, tf.float32)
+  for seed in (1, 2):
+    seen = tf.constant(_observations(30, seed), tf.float32)
+    normalizer.update(seen * tf.constant([0.1] + [1.0] * 15 + [0.01]))
+    in_numpy.refresh()
+    expected = normalizer.normalize(tensor)
+    assert np.abs(expected).max() == 5
+    _close(in_numpy(observations), expected)
+  # As before the first update, when no observation has been seen.
+  normalizer.reset()
+  in_numpy.refresh()
+  _close(in_numpy(observations), normalizer.normalize(tensor))
+
+
+@pytest.mark.parametrize(
+  'network,numpy_network',
+  [
+    (actor_critic.SquashedGaussianActor, numpy_mlp.NumpySquashedGaussianActor),
+    (actor_critic.GaussianActor, numpy_mlp.NumpyGaussianActor),
+  ],
+)
+def test_refresh_reads_the_weights_of_this_moment(network, numpy_network):
+  actor = _build(network)
+  in_numpy = numpy_network(actor)
+  observations = _observations(4) / 10
+  noise = np.ones((4, 3))
+  before = in_numpy.sample(observations, noise)
+  optimizer = tf.keras.optimizers.legacy.Adam(0.1)
+  optimizer.apply_gradients(
+    [(tf.ones_like(v), v) for v in actor.trainable_variables]
+  )
+  # Not even a step that updates the variables in place is seen by itself.
+  np.testing.assert_array_equal(in_numpy.sample(observations, noise), before)
+  in_numpy.refresh()
+  after = in_numpy.sample(observations, noise)
+  np.testing.assert_array_equal(
+    after, numpy_network(actor).sample(observations, noise)
+  )
+  assert not np.any(np.isclose(after, before))
+
+
+def test_actions_last():
+  actor = _build(actor_critic.SquashedGaussianActor)
+  ppo_actor = _build(actor_critic.GaussianActor)
+  noise = np.zeros((1, 3))
+  for in_numpy in (
+    numpy_mlp.NumpySquashedGaussianActor(actor),
+    numpy_mlp.NumpyGaussianActor(ppo_actor),
+  ):
+    for act in (in_numpy.greedy, lambda x, a=in_numpy: a.sample(x, noise)):
+      actions = act(_observations(1) / 10)
+      copy = actions.copy()
+      act(_observations(1, seed=1) / 10)
+      np.testing.assert_array_equal(actions, copy)

@@ -1,0 +1,639 @@
+"""Actors, critics and value networks of SAC and PPO, built from sparse layers.
+
+They are TF-Agents networks, for stock agents. See `sparse_layers` for `WIDTH`,
+and for how the weights are seeded. The layers of each are called dense1,
+dense2, output.
+
+`copy`, by which TF-Agents makes second critics and target networks, keeps the
+structure and draws other weights, so that no two critics are twins.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Sequence
+
+import gin
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tf_agents.distributions import utils as distribution_utils
+from tf_agents.networks import network
+from tf_agents.specs import tensor_spec
+from tf_agents.utils import common
+
+from rigl_rl.errors import UserError
+from rigl_rl.networks import sparse_layers, widths
+from rigl_rl.networks.sparse_layers import KernelInitializer, WidthOrRule
+from rigl_rl.sparsity import wrappers
+
+ACTIVATIONS = ('relu', 'tanh')
+
+_LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
+
+
+class SquashedNormal(distribution_utils.SquashToSpecNormal):
+  """tanh of a diagonal normal distribution, scaled to the range of actions.
+
+  The action is center + magnitude · tanh(x), x ~ N(loc, exp(log_std)²): equal
+  to TF-Agents' SquashToSpecNormal of a MultivariateNormalDiag, in far fewer
+  operations, of which a train step of SAC has three samples and three
+  log-probabilities.
+  """
+
+  def __init__(
+    self,
+    loc: tf.Tensor,
+    log_std: tf.Tensor,
+    spec: tensor_spec.BoundedTensorSpec,
+    name: str = 'SquashedNormal',
+  ):
+    """Initializes the distribution.
+
+    Args:
+      loc: `(batch, n)`, the mean before squashing.
+      log_std: `(batch, n)`, the logarithm of the standard deviation.
+      spec: of the actions, of shape `(n,)`, with their range.
+      name: name of the distribution.
+    """
+    parameters = dict(locals())
+    std = tf.exp(log_std)
+    super().__init__(
+      tfp.distributions.MultivariateNormalDiag(loc, std), spec, name=name
+    )
+    self._parameters = parameters
+    self._loc = loc
+    self._log_std = log_std
+    self._std = std
+    # The last sample: the noise in it, before squashing, and the action. From
+    # these its log-probability takes no inverse, which would lose precision.
+    self._last_sample = (None, None, None)
+
+  @classmethod
+  def _parameter_properties(cls, dtype, num_classes=None):
+    return {
+      name: tfp.util.ParameterProperties(event_ndims=1)
+      for name in ('loc', 'log_std')
+    }
+
+  def _event_shape(self):
+    return self._loc.shape[-1:]
+
+  def sample(self, sample_shape=(), seed=None, name='sample'):
+    """Draws actions.
+
+    Args:
+      sample_shape: how many draws from each distribution of the batch.
+      seed: an int32 tensor or pair of two numbers, which alone decides the
+        draw; or an integer or None for a stateful one.
+      name: of the operations.
+
+    Returns:
+      float tensor `(*sample_shape, batch, n)`.
+    """
+    with tf.name_scope(name):
+      shape = self._loc.shape
+      if not shape.is_fully_defined():
+        shape = tf.shape(self._loc)
+      if not (isinstance(sample_shape, tuple) and not sample_shape):
+        outer = tf.reshape(tf.convert_to_tensor(sample_shape, tf.int32), (-1,))
+        shape = tf.concat([outer, tf.cast(shape, tf.int32)], axis=0)
+      if seed is None or isinstance(seed, int):
+        noise = tf.random.normal(shape, seed=seed)
+      else:
+        noise = tf.random.stateless_normal(shape, seed)
+      raw = self._loc + self._std * noise
+      actions = self._squash(raw)
+      self._last_sample = (noise, raw, actions)
+      return actions
+
+  def log_prob(self, value, name='log_prob'):
+    """Computes the log-probability density of actions.
+
+    Args:
+      value: `(..., batch, n)`; exact if it is what `sample` has just returned.
+      name: of the operations.
+
+    Returns:
+      float tensor `(..., batch)`.
+    """
+    with tf.name_scope(name):
+      noise, raw, actions = self._last_sample
+      if value is not actions:
+        raw = self._unsquash(tf.convert_to_tensor(value, self.dtype))
+        noise = (raw - self._loc) / self._std
+      # log N(x) - log |d action / dx|, in which
+      # log(1 - tanh²(x)) = 2 (log 2 - x - softplus(-2x)).
+      terms = (
+        2.0 * (raw + tf.nn.softplus(-2.0 * raw))
+        - 0.5 * tf.square(noise)
+        - self._log_std
+      )
+      constants = np.broadcast_to(
+        np.log(self.action_magnitudes), self._loc.shape[-1:]
+      )
+      constants = constants + _LOG_SQRT_2_PI + 2 * math.log(2)
+      return tf.reduce_sum(terms, axis=-1) - np.float32(constants.sum())
+
+  def mode(self, name='mode'):
+    """The action of the mean, which greedy policies take; `(batch, n)`."""
+    with tf.name_scope(name):
+      return self._squash(self._loc)
+
+  def _squash(self, raw: tf.Tensor) -> tf.Tensor:
+    return self.action_means + self.action_magnitudes * tf.tanh(raw)
+
+  def _unsquash(self, actions: tf.Tensor) -> tf.Tensor:
+    unit = (actions - self.action_means) / self.action_magnitudes
+    # As TF-Agents does: an action at the end of its range has a finite inverse.
+    limit = 0.99999997
+    inside = tf.clip_by_value(unit, -limit, limit)
+    return tf.atanh(tf.where(tf.abs(unit) <= 1.0, inside, unit))
+
+
+class DiagonalNormal(tfp.distributions.MultivariateNormalDiag):
+  """A MultivariateNormalDiag whose log-probability takes few operations."""
+
+  def __init__(
+    self, loc: tf.Tensor, scale_diag: tf.Tensor, name: str = 'DiagonalNormal'
+  ):
+    """Initializes the distribution.
+
+    Args:
+      loc: `(..., n)`, the mean.
+      scale_diag: `(..., n)`, the standard deviation, above 0.
+      name: name of the distribution.
+    """
+    parameters = dict(locals())
+    super().__init__(loc=loc, scale_diag=scale_diag, name=name)
+    self._parameters = parameters
+
+  @classmethod
+  def _parameter_properties(cls, dtype, num_classes=None):
+    # The parent's; TFP warns of a constructor without properties of its own.
+    return super()._parameter_properties(dtype, num_classes)
+
+  def _log_prob(self, x):
+    std = self._scale_diag
+    terms = 0.5 * tf.square((x - self.loc) / std) + tf.math.log(std)
+    return -tf.reduce_sum(terms, axis=-1) - self._dimensions * _LOG_SQRT_2_PI
+
+  def _entropy(self):
+    log_std = tf.reduce_sum(tf.math.log(self._scale_diag), axis=-1)
+    return log_std + self._dimensions * (0.5 + _LOG_SQRT_2_PI)
+
+  @property
+  def _dimensions(self) -> int:
+    return self._scale_diag.shape[-1]
+
+
+class _PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
+  """A TF-Agents network that is a multi-layer perceptron.
+
+  Attributes:
+    activation: of the hidden layers, 'relu' or 'tanh'.
+  """
+
+  def __init__(
+    self,
+    input_tensor_spec,
+    num_outputs: int,
+    seed: int,
+    width: WidthOrRule,
+    weight_decay: float,
+    weight_decay_factor: float,
+    hidden_units: Sequence[int],
+    activation: str,
+    kernel_initializer: KernelInitializer,
+    output_initializer: KernelInitializer,
+    name: str,
+  ):
+    super().__init__(input_tensor_spec=input_tensor_spec, name=name)
+    self._set_up_layers(width, weight_decay, weight_decay_factor, seed)
+    self._set_hidden_units(hidden_units)
+    if activation not in ACTIVATIONS:
+      raise UserError(
+        f'{self._gin_name()}.activation is {activation!r}, but must be '
+        f'{" or ".join(map(repr, ACTIVATIONS))}.'
+      )
+    self.activation = activation
+    self._num_outputs = num_outputs
+    if callable(self.width):
+      self.width = self.width(self.layer_shapes)
+    self._make_perceptron(
+      num_outputs, activation, kernel_initializer, output_initializer
+    )
+
+  def layer_shapes(
+    self, width: widths.Width | None = None
+  ) -> dict[str, tuple[int, int]]:
+    """Returns the shape of each kernel; nothing has to be built.
+
+    Args:
+      width: by default the network's own.
+
+    Returns:
+      `{path: kernel shape}`, first layer first; paths are those of
+      `rigl_rl.sparsity.wrappers.named_layers`.
+    """
+    fan_in = sum(
+      _size(spec) for spec in tf.nest.flatten(self.input_tensor_spec)
+    )
+    return self._perceptron_shapes(fan_in, self._num_outputs, width)
+
+  def copy(self, **kwargs: Any) -> _PerceptronNetwork:
+    """Makes a network of the same structure.
+
+    Args:
+      **kwargs: arguments of the constructor that shall differ. Without `seed`
+        the copy draws other weights, which its name decides.
+
+    Returns:
+      A network that is not built, and whose layers are dense.
+    """
+    name = kwargs.get('name', self.name)
+    seed = wrappers.derive_seed(self.seed, f'copy/{name}')
+    return super().copy(**{'width': self.width, 'seed': seed, **kwargs})
+
+  def _outputs(self, *inputs: tf.Tensor) -> tf.Tensor:
+    """Maps inputs, with any outer dimensions, to the last layer's outputs."""
+    specs = tf.nest.flatten(self.input_tensor_spec)
+    flat = [
+      tf.reshape(tf.cast(x, tf.float32), (-1, _size(spec)))
+      if x.shape.rank != 2
+      else tf.cast(x, tf.float32)
+      for x, spec in zip(inputs, specs)
+    ]
+    x = flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
+    outputs = self._call_perceptron(x)
+    first = inputs[0]
+    if first.shape.rank == 2:
+      return outputs
+    outer = [
+      tf.shape(first)[i] if size is None else size
+      for i, size in enumerate(first.shape[:-1])
+    ]
+    return tf.reshape(outputs, (*outer, self._num_outputs))
+
+
+@gin.configurable(
+  denylist=['input_tensor_spec', 'output_tensor_spec', 'seed', 'name']
+)
+class SquashedGaussianActor(_PerceptronNetwork):
+  """SAC's actor: a normal distribution, squashed by tanh (table 8).
+
+  Two hidden layers of 256, ReLU; 2n outputs, for n actions the means and the
+  logarithms of the standard deviations, which depend on the observation and are
+  not bounded, as released. All kernels from Glorot's uniform distribution.
+
+  Attributes:
+    action_spec: range, shape and type of actions.
+    log_std_range: the bounds of log σ, each None where there is none.
+  """
+
+  def __init__(
+    self,
+    input_tensor_spec,
+    output_tensor_spec,
+    seed: int,
+    width: WidthOrRule = 1.0,
+    weight_decay: float = 0.0,
+    weight_decay_factor: float = 1.0,
+    hidden_units: Sequence[int] = (256, 256),
+    activation: str = 'relu',
+    kernel_initializer: KernelInitializer = sparse_layers.glorot_uniform,
+    output_initializer: KernelInitializer = sparse_layers.glorot_uniform,
+    log_std_min: float | None = None,
+    log_std_max: float | None = None,
+    name: str = 'SquashedGaussianActor',
+  ):
+    """Initializes the network.
+
+    Args:
+      input_tensor_spec: of an observation, a vector.
+      output_tensor_spec: of an action, a bounded vector.
+      seed: int32 seed of all initial weights.
+      width: n hidden units become int(max(1, n · width)); > 0. See
+        `sparse_layers` for its other forms.
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+        biases), which the network's `losses` hold.
+      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
+      hidden_units: units of each hidden layer at width 1.
+      activation: of the hidden layers, 'relu' or 'tanh'.
+      kernel_initializer: makes the initializer of a hidden kernel from a seed.
+      output_initializer: that of the output layer.
+      log_std_min: log σ is clipped to at least this; None for no bound.
+      log_std_max: log σ is clipped to at most this; None for no bound.
+      name: name of the network.
+
+    Raises:
+      UserError: on a value outside its range.
+    """
+    _check_vectors(input_tensor_spec, output_tensor_spec)
+    _check_range(self._gin_name(), log_std_min, log_std_max)
+    action_spec = tensor_spec.from_spec(output_tensor_spec)
+    super().__init__(
+      input_tensor_spec,
+      2 * _size(action_spec),
+      seed,
+      width,
+      weight_decay,
+      weight_decay_factor,
+      hidden_units,
+      activation,
+      kernel_initializer,
+      output_initializer,
+      name,
+    )
+    self.action_spec = action_spec
+    self.log_std_range = (log_std_min, log_std_max)
+
+  def mean_and_log_std(
+    self, observation: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Computes the distribution's parameters, before squashing.
+
+    Args:
+      observation: `(batch, observation)`.
+
+    Returns:
+      Mean and log σ, each `(batch, n)`. A train step that returns those of the
+      current observation spares the next action a forward pass.
+    """
+    mean, log_std = tf.split(self._outputs(observation), 2, axis=-1)
+    low, high = self.log_std_range
+    if low is not None:
+      log_std = tf.maximum(log_std, low)
+    if high is not None:
+      log_std = tf.minimum(log_std, high)
+    return mean, log_std
+
+  def call(self, observation, step_type=None, network_state=(), training=False):
+    """Maps observations to a SquashedNormal over actions."""
+    del step_type, training
+    mean, log_std = self.mean_and_log_std(observation)
+    return SquashedNormal(mean, log_std, self.action_spec), network_state
+
+
+@gin.configurable(
+  denylist=['input_tensor_spec', 'output_tensor_spec', 'seed', 'name']
+)
+class GaussianActor(_PerceptronNetwork):
+  """PPO's actor: a normal distribution (table 9).
+
+  Two hidden layers of 64, tanh. As released: orthogonal initialization; the
+  layer of the means starts small, and its outputs are squashed to the range of
+  actions by tanh; the standard deviation does not depend on the observation:
+  one number for each action, through softplus.
+
+  Attributes:
+    action_spec: range, shape and type of actions.
+    squash_mean: whether the mean stays within the range of actions.
+    raw_std: variable `(n,)`; softplus of it is the standard deviation.
+  """
+
+  def __init__(
+    self,
+    input_tensor_spec,
+    output_tensor_spec,
+    seed: int,
+    width: WidthOrRule = 1.0,
+    weight_decay: float = 0.0,
+    weight_decay_factor: float = 1.0,
+    hidden_units: Sequence[int] = (64, 64),
+    activation: str = 'tanh',
+    kernel_initializer: KernelInitializer = sparse_layers.orthogonal,
+    output_initializer: KernelInitializer = sparse_layers.variance_scaling,
+    squash_mean: bool = True,
+    initial_std: float = 0.35,
+    name: str = 'GaussianActor',
+  ):
+    """Initializes the network.
+
+    Args:
+      input_tensor_spec: of an observation, a vector.
+      output_tensor_spec: of an action, a bounded vector.
+      seed: int32 seed of all initial weights.
+      width: n hidden units become int(max(1, n · width)); > 0. See
+        `sparse_layers` for its other forms.
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+        biases). TF-Agents' PPO agents do not read the network's `losses`: give
+        them its `l2_coefficient`, λ · factor, as `policy_l2_reg`.
+      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
+      hidden_units: units of each hidden layer at width 1.
+      activation: of the hidden layers, 'relu' or 'tanh'.
+      kernel_initializer: makes the initializer of a hidden kernel from a seed.
+      output_initializer: that of the layer of the means.
+      squash_mean: whether tanh squashes the mean to the range of actions.
+      initial_std: standard deviation to start from, > 0.
+      name: name of the network.
+
+    Raises:
+      UserError: on a value outside its range.
+    """
+    _check_vectors(input_tensor_spec, output_tensor_spec)
+    if not sparse_layers.is_number(initial_std, above=0):
+      raise UserError(
+        f'{self._gin_name()}.initial_std is {initial_std!r}, but must be a '
+        'number above 0.'
+      )
+    action_spec = tensor_spec.from_spec(output_tensor_spec)
+    super().__init__(
+      input_tensor_spec,
+      _size(action_spec),
+      seed,
+      width,
+      weight_decay,
+      weight_decay_factor,
+      hidden_units,
+      activation,
+      kernel_initializer,
+      output_initializer,
+      name,
+    )
+    self.action_spec = action_spec
+    self.squash_mean = bool(squash_mean)
+    self.raw_std = self.add_weight(
+      name='raw_std',
+      shape=(_size(action_spec),),
+      # The inverse of softplus.
+      initializer=tf.keras.initializers.Constant(
+        initial_std + math.log(-math.expm1(-initial_std))
+      ),
+    )
+    center, magnitude = common.spec_means_and_magnitudes(action_spec)
+    self._center, self._magnitude = center, magnitude
+
+  def mean_and_std(self, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Computes the distribution's parameters.
+
+    Args:
+      observation: `(..., observation)`, normalized if the agent does that.
+
+    Returns:
+      Mean, after squashing, and standard deviation, each `(..., n)`.
+    """
+    mean = self._outputs(observation)
+    if self.squash_mean:
+      mean = self._center + self._magnitude * tf.tanh(mean)
+    return mean, tf.zeros_like(mean) + tf.nn.softplus(self.raw_std)
+
+  def call(self, observation, step_type=None, network_state=(), training=False):
+    """Maps observations to a DiagonalNormal over actions."""
+    del step_type, training
+    mean, std = self.mean_and_std(observation)
+    return DiagonalNormal(mean, std), network_state
+
+
+@gin.configurable(denylist=['input_tensor_spec', 'seed', 'name'])
+class Critic(_PerceptronNetwork):
+  """SAC's critic: the value of an observation and an action (table 8).
+
+  Both, side by side, go through two hidden layers of 256, ReLU. All kernels
+  from Glorot's uniform distribution.
+  """
+
+  def __init__(
+    self,
+    input_tensor_spec,
+    seed: int,
+    width: WidthOrRule = 1.0,
+    weight_decay: float = 0.0,
+    weight_decay_factor: float = 1.0,
+    hidden_units: Sequence[int] = (256, 256),
+    activation: str = 'relu',
+    kernel_initializer: KernelInitializer = sparse_layers.glorot_uniform,
+    output_initializer: KernelInitializer = sparse_layers.glorot_uniform,
+    name: str = 'Critic',
+  ):
+    """Initializes the network.
+
+    Args:
+      input_tensor_spec: of an observation and of an action, both vectors.
+      seed: int32 seed of all initial weights.
+      width: n hidden units become int(max(1, n · width)); > 0. See
+        `sparse_layers` for its other forms.
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+        biases), which the network's `losses` hold.
+      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
+      hidden_units: units of each hidden layer at width 1.
+      activation: of the hidden layers, 'relu' or 'tanh'.
+      kernel_initializer: makes the initializer of a hidden kernel from a seed.
+      output_initializer: that of the output layer.
+      name: name of the network.
+
+    Raises:
+      UserError: on a value outside its range.
+    """
+    _check_vectors(*input_tensor_spec)
+    super().__init__(
+      input_tensor_spec,
+      1,
+      seed,
+      width,
+      weight_decay,
+      weight_decay_factor,
+      hidden_units,
+      activation,
+      kernel_initializer,
+      output_initializer,
+      name,
+    )
+
+  def call(self, inputs, step_type=None, network_state=(), training=False):
+    """Maps (observations, actions), `(batch, ...)` each, to values (batch,)."""
+    del step_type, training
+    observation, action = inputs
+    return tf.squeeze(self._outputs(observation, action), -1), network_state
+
+
+@gin.configurable(denylist=['input_tensor_spec', 'seed', 'name'])
+class ValueNetwork(_PerceptronNetwork):
+  """PPO's value network: the value of an observation (table 9).
+
+  Two hidden layers of 64, tanh; orthogonal initialization, the last kernel from
+  U(-0.03, 0.03). The released code's has ReLU: `activation` sets it.
+
+  Gin files have to call it actor_critic.ValueNetwork: TF-Agents has another.
+  """
+
+  def __init__(
+    self,
+    input_tensor_spec,
+    seed: int,
+    width: WidthOrRule = 1.0,
+    weight_decay: float = 0.0,
+    weight_decay_factor: float = 1.0,
+    hidden_units: Sequence[int] = (64, 64),
+    activation: str = 'tanh',
+    kernel_initializer: KernelInitializer = sparse_layers.orthogonal,
+    output_initializer: KernelInitializer = sparse_layers.small_uniform,
+    name: str = 'ValueNetwork',
+  ):
+    """Initializes the network.
+
+    Args:
+      input_tensor_spec: of an observation, a vector.
+      seed: int32 seed of all initial weights.
+      width: n hidden units become int(max(1, n · width)); > 0. See
+        `sparse_layers` for its other forms.
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+        biases). TF-Agents' PPO agents do not read the network's `losses`: give
+        them its `l2_coefficient`, λ · factor, as `value_function_l2_reg`.
+      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
+      hidden_units: units of each hidden layer at width 1.
+      activation: of the hidden layers, 'relu' or 'tanh'.
+      kernel_initializer: makes the initializer of a hidden kernel from a seed.
+      output_initializer: that of the output layer.
+      name: name of the network.
+
+    Raises:
+      UserError: on a value outside its range.
+    """
+    _check_vectors(input_tensor_spec)
+    super().__init__(
+      input_tensor_spec,
+      1,
+      seed,
+      width,
+      weight_decay,
+      weight_decay_factor,
+      hidden_units,
+      activation,
+      kernel_initializer,
+      output_initializer,
+      name,
+    )
+
+  @classmethod
+  def _gin_name(cls):
+    return f'actor_critic.{cls.__name__}'
+
+  def call(self, observation, step_type=None, network_state=(), training=False):
+    """Maps observations `(..., observation)` to values `(...)`."""
+    del step_type, training
+    return tf.squeeze(self._outputs(observation), -1), network_state
+
+
+def _size(spec) -> int:
+  """Returns the length of a vector with this spec."""
+  return math.prod(spec.shape)
+
+
+def _check_vectors(*specs) -> None:
+  """Raises ValueError unless each spec is that of one vector."""
+  for spec in specs:
+    if tf.nest.is_nested(spec) or len(spec.shape) != 1:
+      raise ValueError(f'The networks take and give vectors, but got {spec}.')
+
+
+def _check_range(name: str, low: float | None, high: float | None) -> None:
+  for binding, value in (('log_std_min', low), ('log_std_max', high)):
+    if value is not None and not sparse_layers.is_number(value):
+      raise UserError(
+        f'{name}.{binding} is {value!r}, but must be a number or None.'
+      )
+  if low is not None and high is not None and low >= high:
+    raise UserError(
+      f'{name}.log_std_min is {low!r}, but must be below log_std_max, {high!r}.'
+    )
