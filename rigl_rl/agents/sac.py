@@ -188,32 +188,28 @@ class SparseSacAgent(sac_agent.SacAgent):
 
   def _get_target_updater(self, tau=1.0, period=1):
     """As the parent has it; then the targets' residue off the masks goes."""
-    update = super()._get_target_updater(tau, period)
-    online = [
-      layer
-      for name in ('critic_1', 'critic_2')
-      for layer in self.networks.layers[name]
-    ]
-    target = [
-      layer
-      for name, network in (
-        ('critic_1', self._target_critic_network_1),
-        ('critic_2', self._target_critic_network_2),
+    update = super()._get_target_updater(tau, period=1)
+    copies = {
+      'critic_1': self._target_critic_network_1,
+      'critic_2': self._target_critic_network_2,
+    }
+    pairs = [
+      (online, target)
+      for name, copy in copies.items()
+      for online, target in zip(
+        self.networks.layers[name], self.networks.matching_layers(name, copy)
       )
-      for layer in self.networks.matching_layers(name, network)
+      if online.sparsity > 0
     ]
-    sparse = [i for i, layer in enumerate(online) if layer.sparsity > 0]
-    online, target = [online[i] for i in sparse], [target[i] for i in sparse]
-    if not online:
-      return update
 
     def update_sparse():
       update()
-      self._target_sparsity(
-        online, target, self._critic_optimizer.masks_moved(period)
-      )
+      if pairs:
+        masks_moved = self._critic_optimizer.masks_moved(period)
+        self._target_sparsity(*zip(*pairs), masks_moved)
+      return tf.no_op()
 
-    return update_sparse
+    return common.Periodically(update_sparse, period, 'update_targets')
 
   def _train_and_act(
     self, observation, action, reward, discount, next_observation, current

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Sequence
 
 import gin
@@ -131,6 +132,11 @@ class SparseOptimizer(tf.Module):
     ]
 
   def _update_masks(self, grads_and_vars) -> None:
+    """Lets the callback change the masks.
+
+    As a function that is not inlined: of the steps that change no mask each
+    would walk through all its operations to find that there is nothing to do.
+    """
     gradients = {
       variable.ref(): gradient for gradient, variable in grads_and_vars
     }
@@ -139,9 +145,17 @@ class SparseOptimizer(tf.Module):
       names = self.inner.get_slot_names()
       return [self.inner.get_slot(layer.kernel, name) for name in names]
 
-    self.mask_updater.update(
-      self.step, lambda layer: gradients[layer.kernel.ref()], slots
+    @functools.partial(
+      tf.function, autograph=False, experimental_attributes={'_noinline': True}
     )
+    def update(*layer_gradients):
+      of_layer = dict(zip(map(id, layers), layer_gradients))
+      self.mask_updater.update(
+        self.step, lambda layer: of_layer[id(layer)], slots
+      )
+
+    layers = self.mask_updater.layers
+    update(*(gradients[layer.kernel.ref()] for layer in layers))
 
 
 @gin.configurable(allowlist=['replace_gradient_step'])

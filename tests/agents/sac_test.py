@@ -1,0 +1,441 @@
+"""Tests of SparseSacAgent: TF-Agents' train step, on sparse networks."""
+
+import gin
+import numpy as np
+import pytest
+import tensorflow as tf
+from tf_agents.specs import array_spec, tensor_spec
+from tf_agents.trajectories import time_step as ts
+
+from rigl_rl import errors
+from rigl_rl.agents import optimizers, sac, targets
+from rigl_rl.replay import transition_buffer
+from rigl_rl.sparsity import algorithms, wrappers
+
+_OBSERVATION, _ACTION, _BATCH = 5, 2, 8
+_ALGORITHMS = ('Dense', 'Prune', 'Static', 'SET', 'RigL', 'DS')
+
+
+@pytest.fixture(autouse=True)
+def _small_networks():
+  gin.clear_config()
+  gin.parse_config("""
+      SquashedGaussianActor.hidden_units = (16, 16)
+      Critic.hidden_units = (16, 16)
+      sparsify.sparsity = 0.5
+      UpdateSchedule.interval = 2
+  """)
+  yield
+  gin.clear_config()
+
+
+def _agent(algorithm='RigL', seed=0, gradient_steps=10, **arguments):
+  gin.bind_parameter('sparsify.algorithm', getattr(algorithms, algorithm)())
+  action_spec = array_spec.BoundedArraySpec(
+    (_ACTION,), np.float32, np.float32([-1, -2]), np.float32([1, 4]), 'action'
+  )
+  observation_spec = array_spec.ArraySpec((_OBSERVATION,), np.float32, 'obs')
+  return sac.SparseSacAgent(
+    tensor_spec.from_spec(ts.time_step_spec(observation_spec)),
+    tensor_spec.from_spec(action_spec),
+    seed=seed,
+    gradient_steps=gradient_steps,
+    **arguments,
+  )
+
+
+def _batch(seed=0):
+  rng = np.random.default_rng(seed)
+
+  def draw(*shape):
+    return rng.standard_normal((_BATCH, *shape)).astype(np.float32)
+
+  return transition_buffer.Transitions(
+    draw(_OBSERVATION),
+    np.tanh(draw(_ACTION)),
+    draw(),
+    np.float32(rng.random(_BATCH) > 0.2),
+    draw(_OBSERVATION),
+  )
+
+
+def _train(agent, steps, seed=0):
+  for step in range(steps):
+    batch = _batch(seed + step)
+    agent.train_step(batch, batch.observation[0])
+
+
+def _online_and_target(agent):
+  """Pairs of sparse layers of the critics, online and target."""
+  copies = {
+    'critic_1': agent._target_critic_network_1,
+    'critic_2': agent._target_critic_network_2,
+  }
+  return [
+    pair
+    for name, copy in copies.items()
+    for pair in zip(
+      agent.networks.layers[name], agent.networks.matching_layers(name, copy)
+    )
+  ]
+
+
+@pytest.mark.parametrize('algorithm', _ALGORITHMS)
+def test_counts_and_zeros_are_exact(algorithm):
+  agent = _agent(algorithm)
+  first = {
+    id(layer): layer.mask.numpy()
+    for layers in agent.networks.layers.values()
+    for layer in layers
+  }
+  for step in range(10):
+    _train(agent, 1, seed=step)
+    for layers in agent.networks.layers.values():
+      for layer in layers:
+        mask, kernel = layer.mask.numpy(), layer.kernel.numpy()
+        assert set(np.unique(mask)) <= {0.0, 1.0}
+        assert not kernel[mask == 0].any()
+        if algorithm in ('Static', 'SET', 'RigL'):
+          zeros = int(layer.sparsity * mask.size * (1 + 1e-12))
+          assert (mask == 0).sum() == zeros
+        if algorithm in ('Dense', 'Static'):
+          np.testing.assert_array_equal(mask, first[id(layer)])
+    for online, target in _online_and_target(agent):
+      mask = online.mask.numpy()
+      np.testing.assert_array_equal(target.mask.numpy(), mask)
+      assert not target.kernel.numpy()[mask == 0].any()
+  moved = [
+    (layer.mask.numpy() != first[id(layer)]).any()
+    for layers in agent.networks.layers.values()
+    for layer in layers
+    if layer.sparsity
+  ]
+  assert any(moved) == (algorithm not in ('Dense', 'Static'))
+  if algorithm == 'Prune':
+    for layers in agent.networks.layers.values():
+      for layer in layers:
+        zeros = (layer.mask.numpy() == 0).sum()
+        assert zeros == int(layer.sparsity * layer.mask.numpy().size + 1e-9)
+
+
+def test_target_lags_behind_by_tau():
+  agent = _agent('Static', target_update_tau=0.25)
+  (online, target), *_ = _online_and_target(agent)
+  before = target.kernel.numpy()
+  np.testing.assert_array_equal(before, online.kernel.numpy())
+  _train(agent, 1)
+  expected = 0.75 * before + 0.25 * online.kernel.numpy()
+  np.testing.assert_allclose(target.kernel.numpy(), expected, rtol=1e-6)
+
+
+def test_no_twin_critics():
+  agent = _agent('RigL')
+  one, two = (agent.networks.layers[name] for name in ('critic_1', 'critic_2'))
+  assert (one[0].kernel.numpy() != two[0].kernel.numpy()).any()
+  assert (one[0].mask.numpy() != two[0].mask.numpy()).any()
+  targets_ = agent._target_critic_network_1, agent._target_critic_network_2
+  kernels = [
+    list(wrappers.named_layers(net).values())[0].kernel.numpy()
+    for net in targets_
+  ]
+  np.testing.assert_array_equal(kernels[0], one[0].kernel.numpy())
+  np.testing.assert_array_equal(kernels[1], two[0].kernel.numpy())
+
+
+@pytest.mark.parametrize('period', [1, 3])
+def test_masks_of_targets_follow_at_each_target_update(period):
+  agent = _agent('RigL', target_update_period=period, target_update_tau=0.5)
+  for step in range(1, 7):
+    _train(agent, 1, seed=step)
+    if step % period == 0:
+      for online, target in _online_and_target(agent):
+        mask = online.mask.numpy()
+        np.testing.assert_array_equal(target.mask.numpy(), mask)
+        assert not target.kernel.numpy()[mask == 0].any()
+
+
+def test_targets_that_keep_their_largest_weights():
+  agent = _agent(
+    'RigL', target_sparsity=targets.keep_largest, target_update_tau=0.5
+  )
+  _train(agent, 5)
+  differ = []
+  for online, target in _online_and_target(agent):
+    kernel = target.kernel.numpy()
+    if online.sparsity:
+      count = np.count_nonzero(online.kernel.numpy())
+      assert np.count_nonzero(kernel) == count
+      np.testing.assert_array_equal(target.mask.numpy(), kernel != 0)
+      differ.append((target.mask.numpy() != online.mask.numpy()).any())
+  assert any(differ)
+
+
+def test_sparsity_zero_trains_as_dense_bit_for_bit():
+  gin.bind_parameter('sparsify.sparsity', 0.0)
+  sparse, dense = _agent('RigL'), _agent('Dense')
+  for agent in (sparse, dense):
+    _train(agent, 4)
+  for name in dense.networks:
+    for one, other in zip(
+      sparse.networks[name].variables, dense.networks[name].variables
+    ):
+      np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_restored_agent_goes_on_bit_for_bit():
+  agent = _agent('RigL')
+  _train(agent, 3)
+  state = agent.get_state()
+  observation = _batch(9).observation[0]
+
+  def go_on(agent):
+    actions = [agent.explore(observation), agent.explore(observation)]
+    _train(agent, 4, seed=20)
+    actions += [agent.explore(observation), agent.random_action()]
+    return np.stack(actions), agent.get_state()
+
+  actions, after = go_on(agent)
+  restored = _agent('RigL', seed=0)
+  restored.set_state(state)
+  restored_actions, restored_after = go_on(restored)
+  np.testing.assert_array_equal(actions, restored_actions)
+  tf.nest.map_structure(np.testing.assert_array_equal, after, restored_after)
+  # All of this lies in the state: an agent without it goes another way.
+  other_actions, _ = go_on(_agent('RigL', seed=0))
+  assert (other_actions != actions).any()
+
+
+def test_seed_decides_everything():
+  one, same, other = _agent(seed=1), _agent(seed=1), _agent(seed=2)
+  for agent in (one, same, other):
+    _train(agent, 3)
+  states = [
+    tf.nest.flatten(agent.networks.get_state()) for agent in (one, same, other)
+  ]
+  for left, right in zip(states[0], states[1]):
+    np.testing.assert_array_equal(left, right)
+  assert any((a != b).any() for a, b in zip(states[0], states[2]))
+
+
+def test_noise_differs_from_draw_to_draw_and_step_to_step():
+  agent = _agent()
+  time_step = ts.TimeStep(
+    tf.fill([_BATCH], ts.StepType.MID),
+    tf.zeros([_BATCH]),
+    tf.ones([_BATCH]),
+    tf.constant(_batch().observation),
+  )
+  agent._next_draw = 0
+  first, _ = agent._actions_and_log_probs(time_step)
+  second, _ = agent._actions_and_log_probs(time_step)
+  assert (first.numpy() != second.numpy()).all()
+  agent._next_draw = 0
+  again, _ = agent._actions_and_log_probs(time_step)
+  np.testing.assert_array_equal(first.numpy(), again.numpy())
+  agent.train_step_counter.assign_add(1)
+  agent._next_draw = 0
+  later, _ = agent._actions_and_log_probs(time_step)
+  assert (first.numpy() != later.numpy()).all()
+
+
+def test_explores_as_the_policy_does():
+  agent = _agent()
+  observation = _batch(4).observation[0]
+  distribution, _ = agent._actor_network(tf.constant(observation[None]))
+  samples = np.stack([agent.explore(observation) for _ in range(4000)])
+  expected = distribution.sample(4000, seed=(1, 2)).numpy()[:, 0]
+  np.testing.assert_allclose(samples.mean(0), expected.mean(0), atol=0.15)
+  np.testing.assert_allclose(samples.std(0), expected.std(0), rtol=0.1)
+  assert samples[:, 1].max() > 2 and samples.max() <= 4 and samples.min() >= -2
+
+
+def test_acts_by_what_the_train_step_returned():
+  agent, twin = _agent(), _agent()
+  for each in (agent, twin):
+    _train(each, 2)
+  observation = _batch(1).observation[0]  # What the last step was told.
+  twin._parameters = None  # So that it asks the NumPy actor.
+  np.testing.assert_allclose(
+    agent.explore(observation), twin.explore(observation), rtol=1e-4, atol=1e-5
+  )
+
+
+def test_greedy_policy_is_the_mode():
+  agent = _agent()
+  _train(agent, 2)
+  observations = _batch(3).observation
+  distribution, _ = agent._actor_network(tf.constant(observations))
+  actions = agent.greedy_policy()(observations)
+  np.testing.assert_allclose(actions, distribution.mode().numpy(), rtol=1e-4)
+
+
+def test_fixed_temperature_stays():
+  agent = _agent(initial_alpha=0.2, learn_alpha=False)
+  _train(agent, 3)
+  assert float(tf.exp(agent._log_alpha)) == pytest.approx(0.2)
+  learned = _agent(initial_alpha=0.2)
+  _train(learned, 3)
+  assert float(tf.exp(learned._log_alpha)) != pytest.approx(0.2, rel=1e-5)
+
+
+def test_snr_agrees_with_a_jacobian_and_changes_nothing():
+  agent = _agent()
+  _train(agent, 3)
+  before = agent.get_state()
+  ratios = agent.gradient_snr()
+  tf.nest.map_structure(
+    np.testing.assert_array_equal, before, agent.get_state()
+  )
+  batch = agent._batch
+
+  def gradients_of_examples(variables, loss_of):
+    found = []
+    for i in range(_BATCH):
+      example = [array[i : i + 1] for array in batch]
+      with tf.GradientTape() as tape:
+        loss = loss_of(i, *example)
+      found.append(
+        np.concatenate(
+          [g.numpy().ravel() for g in tape.gradient(loss, variables)]
+        )
+      )
+    return np.stack(found)
+
+  def snr(gradients):
+    mean, mean_square = gradients.mean(0), (gradients**2).mean(0)
+    variance = np.maximum(mean_square - mean**2, 1e-6 * mean_square)
+    return np.divide(
+      np.abs(mean), np.sqrt(variance), out=np.zeros_like(mean), where=mean != 0
+    ).mean()
+
+  # The noise is drawn for the minibatch, so that an example's has to be cut
+  # out of it.
+  def sampled(observation, draw):
+    agent._next_draw = draw
+    step_type = tf.fill([_BATCH], ts.StepType.MID)
+    zeros = tf.zeros([_BATCH])
+    return agent._actions_and_log_probs(
+      ts.TimeStep(step_type, zeros, zeros, observation)
+    )
+
+  actor, critics = (
+    agent.networks['actor'],
+    [agent.networks[name] for name in ('critic_1', 'critic_2')],
+  )
+
+  def actor_loss(i, observation, *_):
+    del observation
+    actions, log_probs = sampled(batch[0], sac._DRAWS)
+    values = [net((batch[0], actions))[0] for net in critics]
+    loss = tf.exp(agent._log_alpha) * log_probs - tf.minimum(*values)
+    return loss[i]
+
+  def critic_loss(i, observation, action, reward, discount, _):
+    next_actions, log_probs = sampled(batch[4], sac._DRAWS + 1)
+    values = [
+      net((batch[4], next_actions))[0]
+      for net in (
+        agent._target_critic_network_1,
+        agent._target_critic_network_2,
+      )
+    ]
+    target = tf.minimum(*values) - tf.exp(agent._log_alpha) * log_probs
+    target = tf.stop_gradient(0.1 * reward + 0.99 * discount * target[i])
+    return sum((target - net((observation, action))[0]) ** 2 for net in critics)
+
+  expected = {
+    'actor': (actor.trainable_variables, actor_loss),
+    'critic': (
+      critics[0].trainable_variables + critics[1].trainable_variables,
+      critic_loss,
+    ),
+  }
+  for name, (variables, loss_of) in expected.items():
+    found = snr(gradients_of_examples(variables, loss_of))
+    assert float(ratios[name]) == pytest.approx(found, rel=2e-3)
+
+
+def test_not_finite_loss_is_one_line():
+  agent = _agent(optimizer=lambda: optimizers.adam(1e30))
+  with pytest.raises(errors.UserError, match='adam.learning_rate') as info:
+    _train(agent, 10)
+  # gin adds lines that say where it was called from.
+
+
+@pytest.mark.parametrize(
+  'arguments, words',
+  [
+    ({'gamma': 1.5}, ('SparseSacAgent.gamma', '1.5', '[0, 1]')),
+    ({'target_update_tau': -1}, ('SparseSacAgent.target_update_tau', '-1')),
+    ({'target_update_period': 0}, ('target_update_period', '0', 'whole')),
+    ({'initial_alpha': 0.0}, ('SparseSacAgent.initial_alpha', '0.0')),
+    ({'reward_scale_factor': 'a'}, ('reward_scale_factor', "'a'")),
+  ],
+)
+def test_bad_bindings(arguments, words):
+  with pytest.raises(errors.UserError) as info:
+    _agent(**arguments)
+  line = str(info.value).splitlines()[0]
+  assert all(word in line for word in words)
+  # gin adds lines that say where it was called from.
+
+
+def test_scopes_bind_actor_and_critic_apart():
+  gin.parse_config("""
+      actor/sparsify.sparsity = 0.25
+      critic/sparsify.sparsity = 0.75
+      critic/UpdateSchedule.interval = 5
+  """)
+  agent = _agent('Static')
+  described = agent.describe()
+  sparsities = {
+    name: part['sparsity'] for name, part in described['networks'].items()
+  }
+  assert sparsities['actor'] == pytest.approx(0.25, abs=0.01)
+  assert sparsities['critic_1'] == pytest.approx(0.75, abs=0.01)
+  schedules = {
+    scope: optimizer.mask_updater.schedule.interval
+    for scope, optimizer in agent.networks.optimizers.items()
+  }
+  assert schedules == {'actor': 2, 'critic': 5}
+  actor = described['networks']['actor']['parameters']
+  assert described['actor_share'] == pytest.approx(
+    actor / described['parameters']
+  )
+
+
+def test_pruning_honors_both_sparsities():
+  gin.parse_config("""
+      actor/sparsify.sparsity = 0.25
+      critic/sparsify.sparsity = 0.75
+      UpdateSchedule.begin = 0.2
+      UpdateSchedule.interval = 1
+  """)
+  agent = _agent('Prune')
+  _train(agent, 9)
+  networks = agent.describe()['networks']
+  assert networks['actor']['sparsity'] == pytest.approx(0.25, abs=0.01)
+  assert networks['critic_2']['sparsity'] == pytest.approx(0.75, abs=0.01)
+
+
+def test_summaries(tmp_path):
+  agent = _agent(summarize_gradient_snr=True)
+  _train(agent, 1)
+  with tf.summary.create_file_writer(str(tmp_path)).as_default(step=1):
+    agent.write_summaries()
+  (events,) = tmp_path.iterdir()
+  tags = {
+    value.tag
+    for event in tf.compat.v1.train.summary_iterator(str(events))
+    for value in event.summary.value
+  }
+  assert {
+    'train/critic_loss',
+    'train/alpha',
+    'actor/sparsity/dense1',
+    'critic_2/sparsity/dense2',
+    'actor/masks/drop_fraction',
+    'actor/share_of_parameters',
+    'gradients/snr/actor',
+    'gradients/snr/critic',
+  } <= tags
