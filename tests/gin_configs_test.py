@@ -35,17 +35,6 @@ _RESNET_SHAPES = [
 ]
 _CNN_SHAPES = [(8, 8, 4, 32), (4, 4, 32, 64), (3, 3, 64, 64)]
 
-_ATARI = {
-  'gamma': 0.99,
-  'update_horizon': 1,
-  'min_replay_history': 20000,
-  'update_period': 4,
-  'target_update_period': 8000,
-  'epsilon_train': 0.01,
-  'epsilon_eval': 0.001,
-  'epsilon_decay_period': 25000,
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class _Suite:
@@ -72,13 +61,6 @@ class _Suite:
   prune_initializer: str
   runner: dict[str, Any]
 
-
-_ATARI_RUNNER = {
-  'evaluation_period': 250000,
-  'evaluation_steps': 125000,
-  'max_steps_per_episode': 27000,
-  'clip_rewards': True,
-}
 
 _SUITES = {
   'dqn_classic': _Suite(
@@ -115,7 +97,16 @@ _SUITES = {
   ),
   'dqn_atari_cnn': _Suite(
     task='Pong',
-    agent=_ATARI,
+    agent={
+      'gamma': 0.99,
+      'update_horizon': 1,
+      'min_replay_history': 20000,
+      'update_period': 4,
+      'target_update_period': 8000,
+      'epsilon_train': 0.01,
+      'epsilon_eval': 0.001,
+      'epsilon_decay_period': 25000,
+    },
     batch_size=32,
     replay_capacity=1000000,
     learning_rate=2.5e-4,
@@ -130,35 +121,24 @@ _SUITES = {
     drop_fraction=0.3,
     gradient_steps=2495000,
     prune_initializer='layer_default',
-    runner=_ATARI_RUNNER,
-  ),
-  'dqn_atari_resnet': _Suite(
-    task='Pong',
-    agent=_ATARI,
-    batch_size=32,
-    replay_capacity=1000000,
-    learning_rate=1e-4,
-    adam_epsilon=3.125e-4,
-    loss_of_3=2.5,
-    network=q_networks.ImpalaQNetwork,
-    kernels=_RESNET_SHAPES + [(7744, 512), (512, 6)],
-    stack_size=4,
-    weight_decay=1e-5,
-    weight_decay_factor=0.5,
-    interval=5000,
-    drop_fraction=0.3,
-    gradient_steps=2495000,
-    prune_initializer='layer_default',
-    runner=_ATARI_RUNNER,
+    runner={
+      'evaluation_period': 250000,
+      'evaluation_steps': 125000,
+      'max_steps_per_episode': 27000,
+      'clip_rewards': True,
+    },
   ),
 }
+_SUITES['dqn_atari_resnet'] = dataclasses.replace(
+  _SUITES['dqn_atari_cnn'],
+  learning_rate=1e-4,
+  adam_epsilon=3.125e-4,
+  network=q_networks.ImpalaQNetwork,
+  kernels=_RESNET_SHAPES + [(7744, 512), (512, 6)],
+  weight_decay=1e-5,
+)
 
-
-@pytest.fixture(autouse=True)
-def no_gin_config():
-  gin.clear_config()
-  yield
-  gin.clear_config()
+pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 @pytest.fixture
@@ -290,7 +270,7 @@ def _initializer():
 
 @pytest.mark.parametrize('method', _METHODS)
 @pytest.mark.parametrize('name', _SUITES)
-def test_row_of_a_table(name, method):
+def test_row_of_a_table(name, method, untraced):
   suite = _SUITES[name]
   configs.parse([_file('graesser22', name, method)], [])
   assert gin.query_parameter('%SPARSITY') == 0.9
@@ -315,6 +295,24 @@ def test_row_of_a_table(name, method):
   else:
     assert _initializer() == 'sparsity_aware'
     _check_sparsity_aware(agent)
+
+
+def _rows_to_trace():
+  """All methods with the small network; of the large ones, RigL is quick."""
+  for name in _SUITES:
+    for method in _METHODS:
+      quick = name == 'dqn_classic' or method == 'rigl'
+      marks = () if quick else pytest.mark.slow
+      yield pytest.param(name, method, marks=marks)
+
+
+@pytest.mark.parametrize(('name', 'method'), _rows_to_trace())
+def test_train_step_of_a_row(name, method):
+  configs.parse([_file('graesser22', name, method)], [])
+  agent, _ = _build(_SUITES[name].task)
+  trained = {variable.ref() for variable in agent._train_function.variables}
+  assert {layer.kernel.ref() for layer in agent.layers} <= trained
+  assert agent.optimizer.step.ref() in trained
 
 
 @pytest.mark.parametrize('method', _METHODS)

@@ -56,18 +56,14 @@ UpdateSchedule.end = 1.0
 
 
 @pytest.fixture(name='gin_file')
-def _gin_file(tmp_path, monkeypatch):
-  """A gin file beside the user's module, in a clean gin configuration."""
+def _gin_file(tmp_path, monkeypatch, no_gin_config):
+  """A gin file beside the user's module."""
   module = 'a_users_own_algorithm'
   (tmp_path / f'{module}.py').write_text(_MODULE)
   path = tmp_path / 'mine.gin'
   path.write_text(_GIN_FILE.format(module=module))
   monkeypatch.syspath_prepend(str(tmp_path))
-  with gin.unlock_config():
-    gin.clear_config()
   yield str(path)
-  with gin.unlock_config():
-    gin.clear_config()
   sys.modules.pop(module, None)
 
 

@@ -113,14 +113,13 @@ def test_ignored_bindings_may_differ(name):
   assert differing_bindings(f'{binding} = 1', '', ignore=[name]) == []
 
 
-def test_what_gin_writes_can_be_compared():
+def test_what_gin_writes_can_be_compared(no_gin_config):
   @gin.configurable('ComparisonTestThing')
   def thing(values=(), other=None, long=''):
     return values, other, long
 
   del thing
   with gin.unlock_config():
-    gin.clear_config()
     gin.parse_config("""
         LIST = [1.5, 'text', None, True, (1,), {'a': @ComparisonTestThing}]
         ComparisonTestThing.values = %LIST
@@ -132,7 +131,6 @@ def test_what_gin_writes_can_be_compared():
     """)
     text = gin.config_str()
     narrow = gin.config_str(max_line_length=20, continuation_indent=2)
-    gin.clear_config()
   assert text != narrow
   assert len(parse_bindings(text)) == 4
   assert differing_bindings(text, narrow) == []
