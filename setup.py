@@ -47,7 +47,7 @@ _INSTALL_REQUIRES = [
 ]
 
 _EXTRAS_REQUIRE = {
-  # Replay in a Reverb server, in this process; the release built for TF 2.15 (Linux x86-64).
+  # Replay in a Reverb server; the release built for TF 2.15 (Linux x86-64).
   'reverb': ['dm-reverb==0.14.0'],
   # Sweeps spread over cores or machines.
   'ray': ['ray>=2.40,<3'],
