@@ -236,7 +236,7 @@ def test_bad_custom(function, user_error):
     (float('nan'), 'at least 0'),
     ('1', 'at least 0'),
     (None, 'at least 0'),
-    (float('inf'), 'must be less'),
+    (float('inf'), 'must be'),
     (1e6, 'must be less'),
   ],
 )
