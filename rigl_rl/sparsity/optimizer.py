@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Sequence
 
 import gin
@@ -145,9 +144,6 @@ class SparseOptimizer(tf.Module):
       names = self.inner.get_slot_names()
       return [self.inner.get_slot(layer.kernel, name) for name in names]
 
-    @functools.partial(
-      tf.function, autograph=False, experimental_attributes={'_noinline': True}
-    )
     def update(*layer_gradients):
       of_layer = dict(zip(map(id, layers), layer_gradients))
       self.mask_updater.update(
@@ -155,6 +151,10 @@ class SparseOptimizer(tf.Module):
       )
 
     layers = self.mask_updater.layers
+    if not tf.executing_eagerly():  # Else it would be traced at every call.
+      update = tf.function(
+        update, autograph=False, experimental_attributes={'_noinline': True}
+      )
     update(*(gradients[layer.kernel.ref()] for layer in layers))
 
 
