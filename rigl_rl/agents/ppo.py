@@ -148,13 +148,13 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
       num_epochs: passes over a rollout.
       gamma: discount per step, in [0, 1].
       lambda_: λ of the advantage estimates, in [0, 1]; returns are TD(λ).
-      clip_ratio: ε of the clipped objective, > 0.
+      clip_ratio: ε of the clipped objective, in (0, 1].
       entropy_coefficient: weight of the entropy bonus, >= 0.
       value_coefficient: weight of the value loss, >= 0.
-      gradient_clipping: norm to which the whole gradient is clipped; None for
-        none.
+      gradient_clipping: norm to which the whole gradient is clipped, > 0; None
+        for none.
       value_clipping: how far a value may move from that of the rollout before
-        its gradient ends; None for no limit.
+        its gradient ends, > 0; None for no limit.
       normalize_observations: by their mean and variance so far, clipped to ±5.
       normalize_rewards: by their variance so far, clipped to ±10.
       bootstrap_time_limits: whether an episode that the time limit cut goes on
@@ -165,12 +165,18 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     Raises:
       UserError: on a value outside its range.
     """
-    for name, number, low, high in (
-      ('gamma', gamma, 0, 1),
-      ('lambda_', lambda_, 0, 1),
-      ('clip_ratio', clip_ratio, 0, 1),
+    for name, number in (('gamma', gamma), ('lambda_', lambda_)):
+      check_number(f'SparsePPOAgent.{name}', number, 0, 1)
+    # TF-Agents takes a 0, here and in the clipping of gradients and values,
+    # for no clipping at all.
+    check_number('SparsePPOAgent.clip_ratio', clip_ratio, 0, 1, exclusive=True)
+    for name, number in (
+      ('gradient_clipping', gradient_clipping),
+      ('value_clipping', value_clipping),
     ):
-      check_number(f'SparsePPOAgent.{name}', number, low, high)
+      check_number(
+        f'SparsePPOAgent.{name}', number, 0, exclusive=True, or_none=True
+      )
     for name, number in (
       ('entropy_coefficient', entropy_coefficient),
       ('value_coefficient', value_coefficient),
@@ -296,9 +302,9 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
       self._values_function(array).numpy()
       for array in (rollout.observation, rollout.next_observation)
     )
-    rewards = self._normalize_function(
-      rollout.observation, rollout.reward
-    ).numpy()
+    rewards = np.asarray(
+      self._normalize_function(rollout.observation, rollout.reward)
+    )
     discounts = self._discount_factor * rollout.discount
     if not self._bootstrap_time_limits:
       discounts = discounts * ~rollout.is_last

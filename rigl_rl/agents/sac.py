@@ -88,27 +88,40 @@ class SparseSacAgent(sac_agent.SacAgent):
       learn_alpha: whether the temperature is learned.
       target_entropy: what a learned temperature aims at, in nats; None for
         half of minus the action's dimensions, as TF-Agents has it.
-      gradient_clipping: norm to which each gradient is clipped; None for none.
+      gradient_clipping: norm to which each gradient is clipped, > 0; None for
+        none.
       summarize_gradient_snr: whether summaries hold the signal-to-noise ratio
         of the gradients (figure 5), which costs about a gradient step each.
 
     Raises:
       UserError: on a value outside its range.
     """
-    for name, value, low, high in (
-      ('gamma', gamma, 0, 1),
-      ('target_update_tau', target_update_tau, 0, 1),
-    ):
-      check_number(f'SparseSacAgent.{name}', value, low, high)
-    check_number('SparseSacAgent.reward_scale_factor', reward_scale_factor, 0)
+    check_number('SparseSacAgent.gamma', gamma, 0, 1)
+    check_number(
+      'SparseSacAgent.target_update_tau',
+      target_update_tau,
+      0,
+      1,
+      exclusive=True,
+    )
     check_number(
       'SparseSacAgent.target_update_period', target_update_period, 1, whole=True
     )
-    if not initial_alpha > 0:
-      raise UserError(
-        f'SparseSacAgent.initial_alpha is {initial_alpha!r}, but must be a '
-        'number above 0.'
-      )
+    for name, value in (
+      ('reward_scale_factor', reward_scale_factor),
+      ('initial_alpha', initial_alpha),
+    ):
+      check_number(f'SparseSacAgent.{name}', value, 0, exclusive=True)
+    check_number(
+      'SparseSacAgent.target_entropy', target_entropy, -np.inf, or_none=True
+    )
+    check_number(
+      'SparseSacAgent.gradient_clipping',
+      gradient_clipping,
+      0,
+      exclusive=True,
+      or_none=True,
+    )
     observation_spec = time_step_spec.observation
     critic_spec = (observation_spec, action_spec)
 
@@ -164,7 +177,8 @@ class SparseSacAgent(sac_agent.SacAgent):
       self._actor_network
     )
     self._rng = seeding.generator(seed, 'exploration')
-    # Mean and log std of the next action, where the train step computed them.
+    # An observation, and mean and log std of the action for it, where the train
+    # step computed them.
     self._parameters = None
     self._batch = None
     self._losses = None
@@ -251,7 +265,7 @@ class SparseSacAgent(sac_agent.SacAgent):
         tf.TensorSpec(current.shape, current.dtype),
       )
     try:
-      self._losses, self._parameters = self._train_function(*arguments, current)
+      self._losses, parameters = self._train_function(*arguments, current)
     except tf.errors.InvalidArgumentError as error:
       if 'inf or nan' not in str(error):
         raise
@@ -259,6 +273,7 @@ class SparseSacAgent(sac_agent.SacAgent):
         f'A loss is not finite after {int(self.train_step_counter)} gradient '
         'steps, but must be; try a lower adam.learning_rate.'
       ) from error
+    self._parameters = (observation, *parameters)
     self._batch = arguments
 
   def random_action(self) -> np.ndarray:
@@ -269,8 +284,10 @@ class SparseSacAgent(sac_agent.SacAgent):
 
   def explore(self, observation: np.ndarray) -> np.ndarray:
     """Samples an action, of shape (m,), for an observation of shape (n,)."""
-    parameters, self._parameters = self._parameters, None
-    if parameters is None:
+    computed, self._parameters = self._parameters, None
+    if computed is not None and np.array_equal(computed[0], observation):
+      parameters = computed[1:]
+    else:
       self._numpy_actor.refresh()
       parameters = self._numpy_actor.mean_and_log_std(observation[None])
     mean, log_std = (np.asarray(parameter) for parameter in parameters)

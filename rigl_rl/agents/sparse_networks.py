@@ -152,7 +152,11 @@ class SparseNetworks(Mapping[str, Network]):
         network, layers, self.optimizer_of(name), prefix=f'{name}/'
       )
       masked = sum(tf.reduce_sum(1.0 - layer.mask) for layer in layers)
-      size = sum(v.shape.num_elements() for v in network.trainable_variables)
+      size = sum(
+        variable.shape.num_elements()
+        for layer in wrappers.named_layers(network).values()
+        for variable in layer.trainable_variables
+      )
       parameters[name] = size - masked
     share = parameters['actor'] / sum(parameters.values())
     tf.summary.scalar('actor/share_of_parameters', share)
