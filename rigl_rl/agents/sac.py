@@ -201,13 +201,19 @@ class SparseSacAgent(sac_agent.SacAgent):
     )
 
   def _get_target_updater(self, tau=1.0, period=1):
-    """As the parent has it; then the targets' residue off the masks goes."""
-    update = super()._get_target_updater(tau, period=1)
+    """As the parent has it, but for masks, which `target_sparsity` updates."""
     copies = {
       'critic_1': self._target_critic_network_1,
       'critic_2': self._target_critic_network_2,
     }
-    pairs = [
+    variables = [
+      pair
+      for name, copy in copies.items()
+      for pair in zip(
+        self.networks[name].trainable_variables, copy.trainable_variables
+      )
+    ]
+    layers = [
       (online, target)
       for name, copy in copies.items()
       for online, target in zip(
@@ -216,14 +222,18 @@ class SparseSacAgent(sac_agent.SacAgent):
       if online.sparsity > 0
     ]
 
-    def update_sparse():
-      update()
-      if pairs:
+    def update():
+      for online, target in variables:
+        # (1 - τ) target + τ online, in one pass and in place.
+        tf.raw_ops.ResourceApplyGradientDescent(
+          var=target.handle, alpha=tau, delta=target - online
+        )
+      if layers:
         masks_moved = self._critic_optimizer.masks_moved(period)
-        self._target_sparsity(*zip(*pairs), masks_moved)
+        self._target_sparsity(*zip(*layers), masks_moved)
       return tf.no_op()
 
-    return common.Periodically(update_sparse, period, 'update_targets')
+    return common.Periodically(update, period, 'update_targets')
 
   def _train_and_act(
     self, observation, action, reward, discount, next_observation, current

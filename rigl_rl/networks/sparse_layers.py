@@ -30,6 +30,28 @@ WidthOrRule = Union[
 KernelInitializer = Callable[[int], tf.keras.initializers.Initializer]
 
 
+class SumOfSquares(tf.keras.regularizers.Regularizer):
+  """Weight decay, coefficient · Σ w².
+
+  What tf.keras.regularizers.L2 computes, in fewer operations: on small networks
+  those of weight decay took a tenth of a train step.
+  """
+
+  def __init__(self, coefficient: float):
+    """Initializes the regularizer.
+
+    Args:
+      coefficient: >= 0.
+    """
+    self.coefficient = coefficient
+
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    return 2.0 * self.coefficient * tf.nn.l2_loss(x)
+
+  def get_config(self):
+    return {'coefficient': self.coefficient}
+
+
 class SparseLayers:
   """A mixin for Keras models and TF-Agents networks.
 
@@ -144,7 +166,7 @@ class SparseLayers:
     # None at 0: an L2 term of weight 0 would still cost its arithmetic.
     if not self.l2_coefficient:
       return None
-    return tf.keras.regularizers.L2(self.l2_coefficient)
+    return SumOfSquares(self.l2_coefficient)
 
 
 class PerceptronLayers(SparseLayers):

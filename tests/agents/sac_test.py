@@ -359,7 +359,6 @@ def test_not_finite_loss_is_one_line():
   agent = _agent(optimizer=lambda: optimizers.adam(1e30))
   with pytest.raises(errors.UserError, match='adam.learning_rate') as info:
     _train(agent, 10)
-  # gin adds lines that say where it was called from.
 
 
 @pytest.mark.parametrize(
@@ -375,9 +374,9 @@ def test_not_finite_loss_is_one_line():
 def test_bad_bindings(arguments, words):
   with pytest.raises(errors.UserError) as info:
     _agent(**arguments)
+  # gin adds lines that say where it was called from.
   line = str(info.value).splitlines()[0]
   assert all(word in line for word in words)
-  # gin adds lines that say where it was called from.
 
 
 def test_scopes_bind_actor_and_critic_apart():
