@@ -17,6 +17,9 @@ Width = Union[float, Tuple[float, float]]
 
 # Each halves an interval no longer than the width in it.
 _BISECTIONS = 40
+# Where no width up to this one is large enough, none is: a network may have no
+# hidden layers.
+_WIDEST = 1e6
 
 
 def num_parameters(shapes: Shapes) -> int:
@@ -61,23 +64,62 @@ def matched_width(
   dense = shapes_at(1.0)
   weights = sum(math.prod(shape) for shape in dense.values())
   target = num_parameters(dense) - distributions.num_zeros(weights, sparsity)
-  if num_parameters(dense) == target:
-    return 1.0
+  width, error = nearest_width(shapes_at, target, tolerance)
+  if abs(error) > tolerance:
+    raise UserError(
+      f'matched_width.sparsity is {sparsity!r}, but no dense network comes '
+      f'within {100 * tolerance:g} % of its {target:,} parameters: the '
+      f'nearest, of width {format_width(width)}, is {100 * error:+.2f} % off. '
+      'Allowed are other sparsities, or a larger matched_width.tolerance.'
+    )
+  return width
 
-  width, error = solve_width(lambda w: num_parameters(shapes_at(w)), target)
-  if abs(error) <= tolerance:
-    return width
-  last, error = solve_width(
-    lambda w: num_parameters(shapes_at((width, w))), target
-  )
-  if abs(error) <= tolerance:
-    return width, last
-  raise UserError(
-    f'matched_width.sparsity is {sparsity!r}, but no dense network comes '
-    f'within {100 * tolerance:g} % of its {target:,} parameters: the '
-    f'nearest, of width ({width:g}, {last:g}), is {100 * error:+.2f} % off. '
-    'Allowed are other sparsities, or a larger matched_width.tolerance.'
-  )
+
+def format_width(width: Width) -> str:
+  """Writes a width as short as it can be read."""
+  if isinstance(width, tuple):
+    return '(' + ', '.join(f'{value:g}' for value in width) + ')'
+  return f'{width:g}'
+
+
+def nearest_width(
+  shapes_at: Callable[[Width], Shapes], target: float, tolerance: float
+) -> tuple[Width, float]:
+  """Finds a width at which a network has nearly so many parameters.
+
+  Args:
+    shapes_at: maps a width to `{path: kernel shape}`; every layer has a bias.
+    target: the weights and biases wanted, > 0.
+    tolerance: error, as a share of the target, up to which the first width that
+      is tried will do.
+
+  Returns:
+    The width and its count's signed error as a share of the target. A number,
+    1.0 if that is exact; where no number comes near enough, a pair.
+  """
+  if num_parameters(shapes_at(1.0)) == target:
+    return 1.0, 0.0
+
+  def parameters_at(width):
+    return num_parameters(shapes_at(width))
+
+  width, error = solve_width(parameters_at, target)
+  best = width, error
+  # Too large a width may leave nothing for the last layer to make up.
+  below = width
+  if error > 0:
+    below = _first_width(
+      lambda w: parameters_at(w) >= parameters_at(width), width / 2, width
+    ) * (1 - 1e-9)
+  for most in dict.fromkeys((width, below)):
+    if abs(best[1]) <= tolerance:
+      break
+    last, error = solve_width(
+      lambda w, most=most: parameters_at((most, w)), target
+    )
+    if abs(error) < abs(best[1]):
+      best = (most, last), error
+  return best
 
 
 def solve_width(
@@ -98,7 +140,7 @@ def solve_width(
     The width, and its count's signed error as a share of the target.
   """
   high = 1.0
-  while parameters_at(high) < target:
+  while parameters_at(high) < target and high < _WIDEST:
     high *= 2
   low = high / 2
   while parameters_at(low) >= target and low > 1e-6:

@@ -79,3 +79,37 @@ def test_says_so_where_no_width_is_near_enough():
 def test_sparsity_out_of_range():
   with pytest.raises(UserError, match=r'matched_width.sparsity is 1.*\[0, 1\)'):
     widths.matched_width(lambda w: {'output': (4, 2)}, 1)
+
+
+def _mlp_shapes(width):
+  """A perceptron of 393 inputs, two hidden layers of 256, and one output."""
+  most, last = (int(max(1, 256 * w)) for w in widths.as_pair(width))
+  return {'dense1': (393, most), 'dense2': (most, last), 'output': (last, 1)}
+
+
+@pytest.mark.parametrize(
+  'target', [420, 2500, 2650, 5000, 100000, 167169, 400000]
+)
+def test_nearest_width_steps_down_where_the_last_layer_has_to_grow(target):
+  """2650: 7 units make 2766 at least, and 6 with 35 make 2646."""
+  width, error = widths.nearest_width(_mlp_shapes, target, 0.01)
+  count = widths.num_parameters(_mlp_shapes(width))
+  assert error == pytest.approx(count / target - 1)
+  assert abs(error) <= 0.01
+
+
+def test_nearest_width_is_one_number_where_that_will_do():
+  assert widths.nearest_width(_mlp_shapes, 166913, 0.0) == (1.0, 0.0)
+  width, error = widths.nearest_width(_mlp_shapes, 2500, 0.05)
+  assert width == pytest.approx(0.025) and abs(error) <= 0.05
+
+
+def test_solve_width_ends_where_no_width_is_enough():
+  width, error = widths.solve_width(lambda width: 10, 20)
+  assert width > 0
+  assert error == -0.5
+
+
+def test_widths_are_written_short():
+  assert widths.format_width(1.0) == '1'
+  assert widths.format_width((0.25, 1.5)) == '(0.25, 1.5)'

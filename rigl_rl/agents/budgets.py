@@ -1,0 +1,308 @@
+"""Budgets: what actor and critics may have between them (figure 3).
+
+Graesser et al. (2022, section 5) give a whole agent a budget, a share of the
+dense agent's parameters, and vary how much of it is the actor's:
+
+  Budget.total = 0.2  # of the dense agent's parameters
+  Budget.actor_share = 0.1  # of the budget; None for the dense agent's split
+
+The budget is kept by sparsity, at the networks' own widths (for PPO's value
+network it is @value/...),
+
+  ACTOR_SPARSITY = @actor/budget_sparsity()
+  CRITIC_SPARSITY = @critic/budget_sparsity()
+
+or, by a dense agent, by width:
+
+  WIDTH = @budget_width
+
+Parameters are active weights and all biases, as everywhere; the dense agent is
+that of width 1. What is not the actor's is shared by all critics, of which SAC
+has two.
+
+A network cannot be given more weights than it has, so that by sparsity, and at
+a total of 1, there is but one split. A larger ACTOR_WIDTH or CRITIC_WIDTH
+allows others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import inspect
+import math
+from typing import Any, Callable
+
+import gin
+
+from rigl_rl import bindings
+from rigl_rl.checks import check_number
+from rigl_rl.environments import specs
+from rigl_rl.errors import UserError
+from rigl_rl.networks import widths
+from rigl_rl.sparsity import counting, wrappers
+
+
+@dataclasses.dataclass(frozen=True)
+class _Role:
+  """A kind of network that an agent makes.
+
+  Attributes:
+    inputs: maps specs of observations and actions to what its constructor takes
+      beside a seed.
+    copies: how many of them an agent has.
+    macro: what the names of its macros begin with.
+  """
+
+  inputs: Callable[[Any, Any], tuple[Any, ...]]
+  copies: int
+  macro: str
+
+
+# By the argument of the agent's constructor, which is the gin scope as well.
+_ROLES = {
+  'actor': _Role(lambda observation, action: (observation, action), 1, 'ACTOR'),
+  'critic': _Role(
+    lambda observation, action: ((observation, action),), 2, 'CRITIC'
+  ),
+  'value': _Role(lambda observation, action: (observation,), 1, 'CRITIC'),
+}
+
+
+@gin.configurable
+class Budget:
+  """How many parameters each network of an actor-critic agent may have."""
+
+  def __init__(
+    self,
+    agent: Callable[..., Any] = gin.REQUIRED,
+    create_environment: Callable[..., Any] = gin.REQUIRED,
+    total: float = gin.REQUIRED,
+    actor_share: float | None = None,
+    tolerance: float = 0.01,
+  ):
+    """Counts the dense agent, and divides the budget.
+
+    Args:
+      agent: the agent, whose constructor has the arguments `actor` and
+        `critic`, or `actor` and `value`.
+      create_environment: makes the agent's environment from a seed.
+      total: the budget, as a share of the dense agent's parameters, > 0.
+      actor_share: the actor's share of the budget, in (0, 1); None for the
+        share that the dense actor has of the dense agent.
+      tolerance: by width, the largest difference allowed, as a share of what a
+        network may have. Units are whole numbers, so that some is left.
+
+    Raises:
+      UserError: on a value outside its range.
+    """
+    check_number('Budget.total', total, 0, exclusive=True)
+    if actor_share is not None:
+      check_number('Budget.actor_share', actor_share, 0, 1, exclusive=True)
+      if actor_share == 1:
+        raise UserError(
+          f'Budget.actor_share is {actor_share!r}, but must be below 1: '
+          'critics need a share as well.'
+        )
+    check_number('Budget.tolerance', tolerance, 0)
+    self._total = total
+    self._actor_share = actor_share
+    self._tolerance = tolerance
+    # Outside of the scope in which gin evaluates this: so the agent is bound.
+    with gin.config_scope(None):
+      self._specs = specs.find_specs(create_environment)
+      arguments = inspect.signature(agent).parameters
+      names = [name for name in _ROLES if name in arguments]
+      if len(names) != 2 or names[0] != 'actor':
+        raise UserError(
+          f'Budget.agent is {agent.__name__}, but must be an agent that has an '
+          'actor and either critics or a value network.'
+        )
+      self._constructors = bindings.read(agent, names)
+
+    dense = {
+      name: _ROLES[name].copies
+      * widths.num_parameters(self._shapes(name, width=1.0))
+      for name in names
+    }
+    self._dense_total = sum(dense.values())
+    share = actor_share
+    if share is None:
+      share = dense['actor'] / self._dense_total
+    # Of the budget, by role: all networks of that role together.
+    self._shares = {names[0]: share, names[1]: 1 - share}
+
+  def _shapes(self, name: str, **kwargs) -> dict[str, tuple[int, ...]]:
+    """Returns the kernel shapes of a network, as the agent would make it."""
+    inputs = _ROLES[name].inputs(*self._specs)
+    with gin.config_scope([name]):
+      network = self._constructors[name](*inputs, seed=0, **kwargs)
+    return network.layer_shapes()
+
+  def parameters(self, name: str) -> float:
+    """Returns what a network may have.
+
+    Args:
+      name: the network's gin scope: 'actor', 'critic' (each of them) or
+        'value'.
+
+    Raises:
+      UserError: if the agent has no such network.
+    """
+    if name not in self._shares:
+      raise UserError(
+        f'A budget is asked for in the gin scope {name!r}, but must be in '
+        f'{" or ".join(self._shares)}, as in @actor/budget_sparsity().'
+      )
+    share = self._shares[name] / _ROLES[name].copies
+    return self._dense_total * self._total * share
+
+  def width(
+    self, name: str, shapes_at: Callable[[widths.Width], widths.Shapes]
+  ) -> widths.Width:
+    """Chooses the width at which a dense network has what it may have.
+
+    Args:
+      name: the network's gin scope.
+      shapes_at: maps a width to `{path: kernel shape}`.
+
+    Raises:
+      UserError: if no width comes near enough.
+    """
+    target = self.parameters(name)
+    width, error = widths.nearest_width(shapes_at, target, self._tolerance)
+    if abs(error) > self._tolerance:
+      raise UserError(
+        f'{self._binding}, which gives a network of the scope {name} '
+        f'{target:,.0f} parameters, but no dense one comes within '
+        f'{100 * self._tolerance:g} % of them: the nearest, of width '
+        f'{widths.format_width(width)}, is {100 * error:+.2f} % off. Allowed '
+        'are other budgets, or a larger Budget.tolerance.'
+      )
+    return width
+
+  def sparsity(self, name: str) -> float:
+    """Chooses the sparsity at which a network has what it may have.
+
+    The network is as wide, and its sparsity distributed, as gin binds it in the
+    network's scope.
+
+    Args:
+      name: the network's gin scope.
+
+    Returns:
+      A number in [0, 1), at which the distribution leaves the nearest count.
+
+    Raises:
+      UserError: if that is more than the network has when it is dense, or less
+        than what cannot be zero.
+    """
+    target = self.parameters(name)
+    shapes = self._shapes(name)
+    with gin.config_scope([name]):
+      bound = bindings.read(wrappers.sparsify, ('distribution', 'keep_dense'))
+    patterns = bound['keep_dense']
+    if isinstance(patterns, str):
+      patterns = (patterns,)
+    masked = {
+      path: shape
+      for path, shape in shapes.items()
+      if not any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
+    }
+    dense = _count(shapes)
+
+    def parameters_at(density):
+      with gin.config_scope([name]):
+        sparsities = bound['distribution'](masked, _sparsity(density))
+      return dense.with_sparsities(sparsities).parameters
+
+    least, most = parameters_at(0.0), parameters_at(1.0)
+    if not least < round(target) <= most:
+      raise UserError(self._out_of_range(name, least, most))
+    density, _ = widths.solve_width(parameters_at, target)
+    return _sparsity(density)
+
+  @property
+  def _binding(self) -> str:
+    """What the user bound, to begin an error with."""
+    if self._actor_share is None:
+      return f'Budget.total is {self._total!r}'
+    return (
+      f'Budget.actor_share is {self._actor_share!r}, of a Budget.total of '
+      f'{self._total!r}'
+    )
+
+  def _out_of_range(self, name: str, least: int, most: int) -> str:
+    """Says which values of the user's binding would do."""
+    role = _ROLES[name]
+    limits = [
+      count * role.copies / self._dense_total for count in (least, most)
+    ]
+    if self._actor_share is None:
+      limits = [limit / self._shares[name] for limit in limits]
+    else:
+      limits = [limit / self._total for limit in limits]
+      if name != 'actor':
+        limits = [1 - limit for limit in reversed(limits)]
+      limits = [min(max(limit, 1e-4), 1 - 1e-4) for limit in limits]
+    # Rounded towards one another, so that both are allowed.
+    low = math.ceil(1e4 * limits[0]) / 1e4
+    high = math.floor(1e4 * limits[1]) / 1e4
+    return (
+      f'{self._binding}, but must be in [{low:g}, {high:g}] for '
+      f'{role.macro}_SPARSITY: it gives a network of the scope {name} '
+      f'{self.parameters(name):,.0f} parameters, which can have {least + 1:,} '
+      f'to {most:,} at its width.'
+    )
+
+
+def _count(shapes: widths.Shapes) -> counting.NetworkCount:
+  """Counts a dense network of dense layers."""
+  return counting.NetworkCount(
+    tuple(
+      counting.LayerCount(
+        name=name,
+        kernel_shape=tuple(shape),
+        biases=shape[-1],
+        positions=1,
+        sparsity=0.0,
+        active_weights=math.prod(shape),
+      )
+      for name, shape in shapes.items()
+    )
+  )
+
+
+def _sparsity(density: float) -> float:
+  """Returns the sparsity of a density, in [0, 1); 1 less than 0.1 is 0.9."""
+  return min(max(0.0, round(1.0 - density, 15)), math.nextafter(1.0, 0.0))
+
+
+def _current_network() -> str:
+  """Returns the gin scope of the network that gin makes at this moment."""
+  return (gin.current_scope() or ('',))[-1]
+
+
+@gin.configurable
+def budget_sparsity() -> float:
+  """A network's sparsity by `Budget`, as in @actor/budget_sparsity().
+
+  Returns:
+    That of the network whose gin scope this is evaluated in.
+  """
+  return Budget().sparsity(_current_network())
+
+
+@gin.configurable(denylist=['shapes_at'])
+def budget_width(
+  shapes_at: Callable[[widths.Width], widths.Shapes],
+) -> widths.Width:
+  """A dense network's width by `Budget`: `WIDTH = @budget_width`.
+
+  Args:
+    shapes_at: maps a width to `{path: kernel shape}`.
+
+  Returns:
+    That of the network whose gin scope this is called in.
+  """
+  return Budget().width(_current_network(), shapes_at)
