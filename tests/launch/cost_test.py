@@ -10,6 +10,8 @@ from launch import cost
 
 CNN = 'gin_configs/graesser22/dqn_atari_cnn'
 CLASSIC = 'gin_configs/graesser22/dqn_classic'
+SAC = 'gin_configs/graesser22/sac_mujoco'
+PPO = 'gin_configs/graesser22/ppo_mujoco'
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +121,177 @@ def test_builds_no_environment(monkeypatch, capsys):
   assert _run(f'--gin_files={CNN}/prune.gin') == 0
 
 
+def _rows(text):
+  """The table by layer, by network and layer."""
+  return {
+    tuple(words[:2]): words[2:]
+    for words in (line.split() for line in text.splitlines())
+    if words and words[0] in ('actor', 'critic_1', 'critic_2', 'value', 'all')
+  }
+
+
+def _lines(text):
+  """The totals, by their first word."""
+  return {line.split()[0]: line for line in text.splitlines() if line}
+
+
+def test_table_of_sac(capsys):
+  assert _run(f'--gin_files={SAC}/rigl.gin') == 0
+  out = capsys.readouterr().out
+  assert out.splitlines()[0] == (
+    'SparseSacAgent on HalfCheetah-v4, 6 actions, width 1: RigL, sparsity 0.9'
+  )
+  rows = _rows(out)
+  assert list(rows) == [
+    (network, layer)
+    for network in ('actor', 'critic_1', 'critic_2')
+    for layer in ('dense1', 'dense2', 'output', 'total')
+  ] + [('all', 'total')]
+  # The actor has 2 outputs for each action.
+  assert rows['actor', 'output'][0] == '256×12'
+  assert rows['critic_2', 'dense1'][0] == '23×256'
+  assert rows['critic_1', 'total'] == rows['critic_2', 'total']
+  assert rows['all', 'total'][2] == '216,320'
+  lines = _lines(out)
+  assert '23,190 (21,640 active weights, 1,550 biases)' in lines['parameters']
+  assert 'share   0.3374 of the parameters; 0.3373 if' in lines["actor's"]
+  assert '990,000 gradient steps of 256' in lines['training']
+
+
+def test_table_of_ppo(capsys):
+  assert _run(f'--gin_files={PPO}/set.gin', *_bind('SPARSITY=0.5')) == 0
+  out = capsys.readouterr().out
+  rows = _rows(out)
+  assert rows['actor', 'output'][0] == '64×6'
+  assert rows['value', 'output'][0] == '64×1'
+  assert rows['all', 'total'][2] == '10,816'
+  # 489 rollouts of 320 gradient steps.
+  assert '156,480 gradient steps of 64' in _lines(out)['training']
+
+
+def test_training_flops_add_up_over_networks(tmp_path):
+  path = tmp_path / 'layers.csv'
+  assert _run(f'--gin_files={SAC}/static.gin', f'--csv={path}') == 0
+  rows = list(csv.DictReader(io.StringIO(path.read_text())))
+  totals = {row['network']: row for row in rows if row['layer'] == 'total'}
+  for column in ('active', 'of', 'biases', 'forward_flops', 'training_flops'):
+    parts = [
+      float(totals[n][column]) for n in ('actor', 'critic_1', 'critic_2')
+    ]
+    assert float(totals['all'][column]) == sum(parts)
+  for row in rows:
+    assert float(row['forward_flops']) == 2 * int(row['active'])
+    assert float(row['training_flops']) == 3 * float(row['forward_flops'])
+
+
+def test_scoped_bindings_are_honored(capsys):
+  code = _run(
+    f'--gin_files={SAC}/prune.gin',
+    *_bind(
+      'ACTOR_SPARSITY=0.5',
+      'CRITIC_WIDTH=0.5',
+      'critic/sparsify.distribution=@uniform',
+      'actor/sparsify.keep_dense=("output",)',
+      'actor/erdos_renyi_kernel.custom={"dense1": 0.25}',
+      'actor/UpdateSchedule.end=0.3',
+    ),
+    '--sparsities=0.75',
+  )
+  assert code == 0
+  out = capsys.readouterr().out
+  assert 'width 1 (actor), 0.5 (critic_1, critic_2): Prune' in out
+  rows = _rows(out)
+  assert rows['actor', 'output'][1] == '0.0000'
+  assert rows['actor', 'dense1'][1] == '0.2500'
+  assert rows['actor', 'dense2'][1] == '0.5000'
+  assert [rows['critic_1', n][:2] for n in ('dense1', 'dense2', 'output')] == [
+    ['23×128', '0.9000'],
+    ['128×128', '0.9000'],
+    ['128×1', '0.9000'],
+  ]
+  # Pruned from 20 to 30 % of training, the actor's large layer is dense for a
+  # quarter of it; the critics' until 80 %.
+  share = {
+    name: float(rows[name, 'dense2'][-1])
+    / (3 * float(rows[name, 'dense2'][-2]))
+    for name in ('actor', 'critic_1')
+  }
+  assert 1.2 < share['actor'] < 1.3
+  assert share['critic_1'] > 3
+  # The sweep: what is kept dense or has a sparsity of its own stays so.
+  table = [line.split() for line in out.splitlines()[-4:]]
+  assert table[0][0] == 'distribution'
+  own = out.splitlines()[-3]
+  assert own.startswith(
+    'erdos_renyi_kernel (actor), uniform (critic_1, critic_2)'
+  )
+  kept = 4352 - 1088 + 3072
+  active = kept + 65536 // 4 + 2 * (23 * 128 + 128**2 + 128) // 4
+  biases = 256 + 256 + 12 + 2 * 257
+  assert f' {active + biases:,} ' in own
+
+
+def test_a_budget_by_sparsity(capsys):
+  """Figure 3: 20 % of 217,870 parameters, a tenth of it in the actor."""
+  code = _run(
+    f'--gin_files={SAC}/rigl.gin',
+    *_bind(
+      'Budget.total=0.2',
+      'Budget.actor_share=0.1',
+      'ACTOR_SPARSITY=@actor/budget_sparsity()',
+      'CRITIC_SPARSITY=@critic/budget_sparsity()',
+    ),
+  )
+  assert code == 0
+  lines = _lines(capsys.readouterr().out)
+  assert lines['parameters'].split()[1] == '43,573'
+  assert 'share   0.1000 of the parameters' in lines["actor's"]
+
+
+def test_a_budget_by_width(capsys):
+  code = _run(
+    f'--gin_files={SAC}/dense.gin',
+    *_bind('Budget.total=0.2', 'Budget.actor_share=0.1', 'WIDTH=@budget_width'),
+  )
+  assert code == 0
+  out = capsys.readouterr().out
+  assert 'width 0.205 (actor), 0.5 (critic_1, critic_2): Dense' in out
+  assert 'share   0.0989 of the parameters' in _lines(out)["actor's"]
+
+
+@pytest.mark.parametrize(
+  'bindings,inputs',
+  [
+    (['ENV_NAME="Ant-v4"'], 111),
+    (['ENV_NAME="Ant-v4"', 'create_mujoco_environment.ant_padding=False'], 27),
+    (['ENV_NAME="Humanoid-v4"'], 376),
+  ],
+)
+def test_mujoco_tasks_are_known(bindings, inputs, monkeypatch, capsys):
+  from rigl_rl.environments import mujoco
+
+  def refuse(*args, **kwargs):
+    raise AssertionError('An environment was built.')
+
+  monkeypatch.setattr(mujoco, 'MujocoEnvironment', refuse)
+  assert _run(f'--gin_files={SAC}/set.gin', *_bind(*bindings)) == 0
+  out = capsys.readouterr().out
+  assert _rows(out)['actor', 'dense1'][0] == f'{inputs}×256'
+
+
+def test_another_task_with_continuous_actions(capsys):
+  bindings = _bind('ENV_NAME="Pendulum-v1"')
+  assert _run(f'--gin_files={PPO}/dense.gin', *bindings) == 0
+  rows = _rows(capsys.readouterr().out)
+  assert rows['actor', 'dense1'][0] == '3×64'
+  assert rows['actor', 'output'][0] == '64×1'
+
+
+def test_number_of_dimensions_of_actions(capsys):
+  assert _run(f'--gin_files={PPO}/dense.gin', '--num_actions=4') == 0
+  assert '64×4' in capsys.readouterr().out
+
+
 def test_number_of_actions(capsys):
   assert _run(f'--gin_files={CNN}/dense.gin', '--num_actions=4') == 0
   assert '512×4' in capsys.readouterr().out
@@ -142,6 +315,21 @@ def test_task_that_the_papers_do_not_have(capsys):
     ([f'--gin_files={CNN}/rigl.gin', *_bind('WIDTH=0')], 'WIDTH'),
     ([f'--gin_files={CNN}/rigl.gin', *_bind('TRAIN_STEPS=9')], 'TRAIN_ST'),
     (['--gin_files=gin_configs/algorithms/rigl.gin'], 'a whole run'),
+    ([f'--gin_files={SAC}/rigl.gin', *_bind('ENV_NAME="Antt-v4"')], 'Antt-v4'),
+    ([f'--gin_files={PPO}/rigl.gin', *_bind('ENV_NAME="Antt-v4"')], 'Ant-v4'),
+    ([f'--gin_files={SAC}/rigl.gin', *_bind('TRAIN_STEPS=9')], 'TRAIN_ST'),
+    ([f'--gin_files={SAC}/rigl.gin', *_bind('ACTOR_SPARSITY=2')], 'SPARSITY'),
+    (
+      [f'--gin_files={PPO}/rigl.gin', *_bind('train.runner=@sparsify')],
+      'PPOLoop',
+    ),
+    (
+      [
+        f'--gin_files={SAC}/rigl.gin',
+        *_bind('ACTOR_SPARSITY=@actor/budget_sparsity()'),
+      ],
+      'total',
+    ),
     ([f'--gin_files={CNN}/rigl.gin', '--csv=/no/such/dir/a.csv'], '--csv'),
   ],
 )

@@ -1,0 +1,214 @@
+"""What a gin config trains, as far as it bears on the cost, and the tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Mapping, Sequence
+
+import gin
+
+from rigl_rl.networks import widths
+from rigl_rl.sparsity import algorithms, counting, distributions, schedules
+
+Counts = Mapping[str, counting.NetworkCount]
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkJob:
+  """A network that is trained.
+
+  Attributes:
+    count: its size, at the target sparsity.
+    width: factor on the units of its hidden layers.
+    dense_layers: names of the layers that no distribution applies to.
+    scope: gin scope in which the distribution is called; '' for none.
+    distribution: the gin config's, as `sparsify` calls it.
+    algorithm: the gin config's.
+    schedule: when masks change.
+    gradient_steps: of the whole training.
+  """
+
+  count: counting.NetworkCount
+  width: widths.Width
+  dense_layers: frozenset[str]
+  scope: str
+  distribution: Callable[..., Mapping[str, float]]
+  algorithm: algorithms.SparseAlgorithm
+  schedule: schedules.UpdateSchedule
+  gradient_steps: int
+
+  def dense(self) -> counting.NetworkCount:
+    """Returns the size of the same network without a mask."""
+    return self.count.with_sparsities(dict.fromkeys(self.count.shapes, 0.0))
+
+  def with_sparsity(
+    self, sparsity: float, distribution: Callable[..., Mapping[str, float]]
+  ) -> counting.NetworkCount:
+    """Returns the size at another sparsity; dense training stays dense."""
+    dense = self.dense()
+    if isinstance(self.algorithm, algorithms.Dense):
+      return dense
+    shapes = {
+      name: shape
+      for name, shape in dense.shapes.items()
+      if name not in self.dense_layers
+    }
+    with gin.config_scope(self.scope):
+      return dense.with_sparsities(distribution(shapes, sparsity))
+
+  def layer_training_flops(self, layer: counting.LayerCount) -> float:
+    """FLOPs by example of one gradient step of this network."""
+    return counting.layer_training_flops(
+      layer, self.algorithm, self.schedule, self.gradient_steps
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """What a gin config trains.
+
+  Attributes:
+    subject: what is trained, on which task.
+    networks: by name.
+    batch_size: examples in a minibatch.
+  """
+
+  subject: str
+  networks: Mapping[str, NetworkJob]
+  batch_size: int
+
+  @property
+  def counts(self) -> Counts:
+    """Sizes at the target sparsity."""
+    return {name: network.count for name, network in self.networks.items()}
+
+  @property
+  def dense_counts(self) -> Counts:
+    """Sizes without a mask."""
+    return {name: network.dense() for name, network in self.networks.items()}
+
+  @property
+  def gradient_steps(self) -> int:
+    """Gradient steps of the whole training, of the network that has most."""
+    return max(network.gradient_steps for network in self.networks.values())
+
+  def training_flops(self, counts: Counts) -> float:
+    """FLOPs by example of one gradient step of all networks.
+
+    A network that takes fewer steps than others counts for as much less.
+    """
+    return sum(
+      network.layer_training_flops(layer)
+      * (network.gradient_steps / self.gradient_steps)
+      for name, network in self.networks.items()
+      for layer in counts[name].layers
+    )
+
+  def title(self) -> str:
+    """The networks' task, widths, method and sparsity in one line."""
+    each = self.networks.items()
+    width = by_network({n: widths.format_width(x.width) for n, x in each})
+    method = by_network({n: type(x.algorithm).__name__ for n, x in each})
+    sparsity = sparsity_of(self.counts)
+    return f'{self.subject}, width {width}: {method}, sparsity {sparsity:.4g}'
+
+
+def by_network(values: Mapping[str, str]) -> str:
+  """Writes a value, or several with the names of the networks they are of."""
+  names = {}
+  for name, value in values.items():
+    names.setdefault(value, []).append(name)
+  if len(names) == 1:
+    return next(iter(names))
+  return ', '.join(f'{v} ({", ".join(names[v])})' for v in names)
+
+
+def total(counts: Counts, name: str) -> int:
+  """Adds up an attribute of all networks."""
+  return sum(getattr(count, name) for count in counts.values())
+
+
+def sparsity_of(counts: Counts) -> float:
+  """Share of zeros among the weights of all networks."""
+  return 1 - total(counts, 'active_weights') / total(counts, 'weights')
+
+
+def layer_rows(job: Job) -> list[dict[str, Any]]:
+  """Returns the table by layer: each network, and all together last."""
+  several = len(job.networks) > 1
+  rows = []
+
+  def add(names, sparsity, counted, training_flops):
+    row = dict(zip(('network', 'layer', 'kernel'), names))
+    if not several:
+      del row['network']
+    row['sparsity'] = sparsity
+    for column, name in (
+      ('active', 'active_weights'),
+      ('of', 'weights'),
+      ('biases', 'biases'),
+      ('forward_flops', 'forward_flops'),
+    ):
+      row[column] = sum(getattr(each, name) for each in counted)
+    row['training_flops'] = training_flops
+    rows.append(row)
+
+  for name, network in job.networks.items():
+    flops = []
+    for layer in network.count.layers:
+      flops.append(network.layer_training_flops(layer))
+      kernel = '×'.join(map(str, layer.kernel_shape))
+      add((name, layer.name, kernel), layer.sparsity, [layer], flops[-1])
+    if several:
+      sparsity = network.count.sparsity
+      add((name, 'total', ''), sparsity, [network.count], sum(flops))
+  add(
+    ('all', 'total', ''),
+    sparsity_of(job.counts),
+    job.counts.values(),
+    job.training_flops(job.counts),
+  )
+  return rows
+
+
+def sparsity_rows(
+  job: Job, sparsities: Sequence[float]
+) -> list[dict[str, Any]]:
+  """Returns the table by sparsity and distribution; costs also over dense.
+
+  Every network has the same sparsity.
+  """
+  own = {name: network.distribution for name, network in job.networks.items()}
+  choices = {by_network({name: _name(d) for name, d in own.items()}): own}
+  for distribution in (distributions.erdos_renyi_kernel, distributions.uniform):
+    choices.setdefault(
+      _name(distribution), dict.fromkeys(job.networks, distribution)
+    )
+  dense_forward = total(job.dense_counts, 'forward_flops')
+  dense_training = job.training_flops(job.dense_counts)
+  rows = []
+  for label, choice in choices.items():
+    for sparsity in sparsities:
+      counts = {
+        name: network.with_sparsity(sparsity, choice[name])
+        for name, network in job.networks.items()
+      }
+      forward_flops = total(counts, 'forward_flops')
+      training_flops = job.training_flops(counts)
+      rows.append(
+        {
+          'distribution': label,
+          'sparsity': sparsity,
+          'parameters': total(counts, 'parameters'),
+          'forward_flops': forward_flops,
+          'forward_share': forward_flops / dense_forward,
+          'training_flops': training_flops,
+          'training_share': training_flops / dense_training,
+        }
+      )
+  return rows
+
+
+def _name(distribution) -> str:
+  name = getattr(distribution, '__name__', None)
+  return name or type(distribution).__name__
