@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping
 
 import gin
@@ -22,10 +23,11 @@ def by_task(task: str, values: Mapping[str, Any], otherwise: Any = None) -> Any:
   Raises:
     UserError: if there is no value for the task.
   """
-  value = values.get(task.partition('-v')[0], otherwise)
+  value = values.get(re.sub(r'-v\d+$', '', str(task)), otherwise)
   if value is None:
     raise UserError(
-      f'by_task.task is {task!r}, for which by_task.values has no value: it '
-      f'has {", ".join(values)}. Bind by_task.otherwise, or the value itself.'
+      f'ENV_NAME (by_task.task) is {task!r}, for which by_task.values has no '
+      f'value: it has {", ".join(values)}. Bind by_task.otherwise, or the '
+      'value itself.'
     )
   return value

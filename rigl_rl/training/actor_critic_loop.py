@@ -14,6 +14,7 @@ from rigl_rl import seeding
 from rigl_rl.agents import sac
 from rigl_rl.checks import check_number
 from rigl_rl.environments import mujoco
+from rigl_rl.errors import UserError
 from rigl_rl.replay import transition_buffer
 from rigl_rl.training import run_directory as run_directory_lib
 from rigl_rl.training import training_loop
@@ -51,8 +52,8 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       create_environment: makes an environment from a seed.
       create_replay: makes the replay buffer, from the shapes of observations
         and actions and a seed.
-      initial_collect_steps: environment steps at random before training, or a
-        function of none that gives them.
+      initial_collect_steps: environment steps at random before training, fewer
+        than `train_steps`.
       evaluation_period: environment steps between evaluations.
       evaluation_episodes: episodes of an evaluation, played side by side.
       checkpoint_period: evaluations between checkpoints.
@@ -65,6 +66,11 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       ('evaluation_period', evaluation_period, 1),
     ):
       check_number(f'ActorCriticLoop.{name}', value, low, whole=True)
+    if train_steps <= initial_collect_steps:
+      raise UserError(
+        f'TRAIN_STEPS is {train_steps}, but must be above '
+        f'ActorCriticLoop.initial_collect_steps, {initial_collect_steps}.'
+      )
     self._initial_collect_steps = initial_collect_steps
     self._replay_directory = run_directory.path('replay')
     # Those of the checkpoints that are kept.
@@ -146,6 +152,10 @@ class ActorCriticLoop(training_loop.TrainingLoop):
     self._observation = state['observation']
     self._episode_return = state['episode_return']
     self._replay_manifests.append(state['replay'])
+
+  def _lose_episode(self):
+    self._observation = None
+    self._episode_return = 0.0
 
   def _after_checkpoint(self, state):
     self._replay_manifests.append(state['replay'])

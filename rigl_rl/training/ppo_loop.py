@@ -138,6 +138,10 @@ class PPOLoop(training_loop.TrainingLoop):
     self._observation = state['observation']
     self._episode_return = state['episode_return']
 
+  def _lose_episode(self):
+    self._observation = None
+    self._episode_return = 0.0
+
 
 def _empty_rollout(steps: int, environment) -> ppo.Rollout:
   """Returns a rollout to be filled, again and again."""

@@ -7,6 +7,7 @@ from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
+from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
 from rigl_rl.checks import check_number
@@ -99,6 +100,13 @@ class TrainingLoop:
   def _set_state(self, state: dict[str, Any]) -> None:
     """Goes on from what `_get_state` returned; ValueError if it cannot."""
 
+  def _lose_episode(self) -> None:
+    """Called where the environment cannot go on within its episode.
+
+    The next step has to begin another one. gymnasium's own tasks never come
+    here.
+    """
+
   def _after_checkpoint(self, state: dict[str, Any]) -> None:
     """Called when a checkpoint of `_get_state`'s state has been written."""
 
@@ -178,6 +186,9 @@ class TrainingLoop:
     self._set_state(state['loop'])
     self.agent.set_state(state['agent'])
     self.environment.set_state(state['environment'])
+    # A checkpoint is never taken at the end of an episode.
+    if self.environment.current_time_step().step_type == ts.StepType.LAST:
+      self._lose_episode()
     self._run_directory.set_state(state['run_directory'])
     self.steps_done = state['steps_done']
     self._periods_done = state['periods_done']

@@ -1,0 +1,52 @@
+"""Tests of values that differ from task to task."""
+
+import gin
+import pytest
+
+from rigl_rl import tasks
+
+_VALUES = {'Ant': 10000, 'Hopper': 1000, 'Nothing': 0}
+
+
+@pytest.mark.parametrize(
+  'task, value',
+  [
+    ('Ant-v4', 10000),
+    ('Ant-v5', 10000),
+    ('Ant-v12', 10000),
+    ('Ant', 10000),
+    ('Hopper-v4', 1000),
+    ('Nothing-v0', 0),  # A value as good as any.
+  ],
+)
+def test_value_of_a_task(task, value):
+  assert tasks.by_task(task, _VALUES) == value
+  assert tasks.by_task(task, _VALUES, otherwise=7) == value
+
+
+@pytest.mark.parametrize('task', ['Pendulum-v1', 'Ant-very-v4', 'ant-v4', 'v4'])
+def test_other_tasks(task, user_error):
+  assert tasks.by_task(task, _VALUES, otherwise=7) == 7
+  with user_error(
+    'ENV_NAME', repr(task), 'Ant, Hopper, Nothing', 'by_task.otherwise'
+  ):
+    tasks.by_task(task, _VALUES)
+
+
+@pytest.mark.parametrize('task', [3, None])
+def test_what_is_no_name(task, user_error):
+  with user_error('ENV_NAME', repr(task)):
+    tasks.by_task(task, _VALUES)
+
+
+def test_in_a_gin_file(no_gin_config, user_error):
+  gin.parse_config("""
+      TASK = 'Hopper-v4'
+      initial/by_task.task = %TASK
+      initial/by_task.values = {'Hopper': 3}
+      a/macro.value = @initial/by_task()
+  """)
+  assert gin.query_parameter('a/macro.value').scoped_configurable_fn() == 3
+  gin.bind_parameter('TASK/gin.macro.value', 'Swimmer-v4')
+  with user_error('ENV_NAME', 'Swimmer-v4', 'Hopper'):
+    gin.query_parameter('a/macro.value').scoped_configurable_fn()

@@ -1,0 +1,489 @@
+"""Tests of the off-policy loop: what it steps, stores, trains and resumes.
+
+All but one have an agent that only takes notes. The task is Hopper, where
+random actions end an episode after a dozen steps or more, and a limit of 18
+cuts the others.
+"""
+
+import json
+import pathlib
+
+import gin
+import numpy as np
+import pytest
+
+from rigl_rl import configs
+from rigl_rl.environments import mujoco
+from rigl_rl.replay import transition_buffer
+from rigl_rl.training import actor_critic_loop, checkpointing, run_directory
+
+_RIGL = 'gin_configs/graesser22/sac_mujoco/rigl.gin'
+_BINDINGS = (
+  'ENV_NAME = "Hopper-v4"',
+  'create_mujoco_environment.max_episode_steps = 18',
+  'SquashedGaussianActor.hidden_units = (8, 8)',
+  'Critic.hidden_units = (8, 8)',
+  'SPARSITY = 0.5',
+  'UpdateSchedule.interval = 2',
+  'TransitionBuffer.capacity = 20',
+  'TransitionBuffer.batch_size = 4',
+  'ActorCriticLoop.initial_collect_steps = 10',
+  'ActorCriticLoop.evaluation_period = 8',
+  'ActorCriticLoop.evaluation_episodes = 2',
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_bindings(no_gin_config):
+  """None of an earlier test, nor of this one afterwards."""
+
+
+class _Agent:
+  """Acts at random and notes what it is asked."""
+
+  title = 'Notes'
+
+  def __init__(self, time_step_spec, action_spec, seed, gradient_steps):
+    assert time_step_spec.observation.shape == (11,)
+    assert action_spec.shape == (3,)
+    self.seed = seed
+    self.gradient_steps = gradient_steps
+    self.rng = np.random.default_rng(seed)
+    self.calls = []
+    self.batches = []
+    self.observations = []
+
+  def random_action(self):
+    self.calls.append('random')
+    return self.rng.uniform(-1, 1, 3).astype(np.float32)
+
+  def explore(self, observation):
+    self.calls.append('explore')
+    self.observations.append(observation.copy())
+    return self.rng.uniform(-1, 1, 3).astype(np.float32)
+
+  def train_step(self, batch, observation):
+    self.calls.append('train')
+    self.batches.append(batch)
+    self.observations.append(observation.copy())
+
+  def greedy_policy(self):
+    return lambda observations: np.zeros((len(observations), 3), np.float32)
+
+  def write_summaries(self):
+    pass
+
+  def describe(self):
+    return {}
+
+  def get_state(self):
+    return {'rng': self.rng.bit_generator.state, 'batches': len(self.batches)}
+
+  def set_state(self, state):
+    self.rng.bit_generator.state = state['rng']
+    self.batches = [None] * state['batches']
+
+
+class _Replay(transition_buffer.TransitionBuffer):
+  """Notes what is added."""
+
+  def __init__(self, *args, **kwargs):
+    super().__init__(*args, **kwargs)
+    self.added = []
+
+  def add(self, *transition):
+    self.added.append(
+      transition_buffer.Transitions(*map(np.array, transition[:5]))
+      + (bool(transition[5]),)
+    )
+    super().add(*transition)
+
+
+def _make_loop(base_dir, *bindings, train_steps=30, seed=0, **arguments):
+  """With the agent that takes notes, unless `create_agent` is another."""
+  gin.clear_config()
+  configs.parse([_RIGL], [*_BINDINGS, *bindings])
+  defaults = {'create_agent': _Agent, 'create_replay': _Replay}
+  loop = actor_critic_loop.ActorCriticLoop(
+    run_directory.RunDirectory(str(base_dir)),
+    seed=seed,
+    train_steps=train_steps,
+    **{**defaults, **arguments},
+  )
+  return loop
+
+
+def _run(*args, **arguments):
+  loop = _make_loop(*args, **arguments)
+  loop.run_experiment()
+  return loop
+
+
+def _steps(base_dir):
+  return [row['step'] for row in run_directory.read_evaluations(str(base_dir))]
+
+
+def _latest(base_dir):
+  path = str(pathlib.Path(base_dir) / 'checkpoints')
+  return checkpointing.Checkpointer(path).load_latest()
+
+
+def _assert_same_state(one, other, path='state'):
+  assert type(one) is type(other), path
+  if isinstance(one, dict):
+    assert one.keys() == other.keys(), path
+    for key in one:
+      _assert_same_state(one[key], other[key], f'{path}/{key}')
+  elif isinstance(one, (list, tuple)):
+    assert len(one) == len(other), path
+    for i, pair in enumerate(zip(one, other)):
+      _assert_same_state(*pair, f'{path}/{i}')
+  elif isinstance(one, np.ndarray):
+    assert one.dtype == other.dtype, path
+    np.testing.assert_array_equal(one, other, err_msg=path)
+  else:
+    assert one == other, path
+
+
+# -------------------------------------------------------------------- schedule
+
+
+@pytest.mark.parametrize(
+  'train_steps, expected',
+  [
+    (30, [8, 16, 24, 30]),  # The last period is shorter.
+    (24, [8, 16, 24]),
+    (11, [8, 11]),
+    (12, [8, 12]),
+  ],
+)
+def test_evaluations(tmp_path, train_steps, expected):
+  loop = _run(tmp_path, train_steps=train_steps)
+  assert _steps(tmp_path) == expected
+  assert loop.steps_done == train_steps
+  for row in run_directory.read_evaluations(str(tmp_path)):
+    assert row['episodes'] == 2
+
+
+def test_run_shorter_than_the_period(tmp_path):
+  _run(tmp_path, 'ActorCriticLoop.evaluation_period = 1000', train_steps=15)
+  assert _steps(tmp_path) == [15]
+
+
+def test_one_gradient_step_a_step_once_the_random_ones_are_over(tmp_path):
+  loop = _run(tmp_path, train_steps=30)
+  assert loop.agent.gradient_steps == 20
+  assert loop.agent.calls == ['random'] * 10 + ['explore', 'train'] * 20
+  assert loop._replay.num_added == 30
+  for batch in loop.agent.batches:
+    assert batch.observation.shape == (4, 11)
+
+
+def test_initial_steps_by_task(tmp_path):
+  for task, initial in (('HalfCheetah-v4', 10000), ('Walker2d-v5', 1000)):
+    gin.clear_config()
+    configs.parse([_RIGL], [f'ENV_NAME = {task!r}'])
+    collect = gin.query_parameter('ActorCriticLoop.initial_collect_steps')
+    assert collect.scoped_configurable_fn() == initial
+
+
+# ---------------------------------------------------------------------- replay
+
+
+class _Recorded:
+  """An environment whose actions and time steps are kept."""
+
+  def __init__(self, environment):
+    self._environment = environment
+    self.steps = []
+
+  def __getattr__(self, name):
+    return getattr(self._environment, name)
+
+  def reset(self):
+    time_step = self._environment.reset()
+    self.steps.append((None, time_step))
+    return time_step
+
+  def step(self, action):
+    time_step = self._environment.step(action)
+    self.steps.append((np.array(action), time_step))
+    return time_step
+
+
+def _create_recorded(seed):
+  return _Recorded(mujoco.create_mujoco_environment(seed=seed))
+
+
+def test_what_is_stored(tmp_path):
+  loop = _run(tmp_path, train_steps=200, create_environment=_create_recorded)
+  added = iter(loop._replay.added)
+  ends = set()
+  returns, episode_return = [], 0.0
+  previous = None
+  for action, time_step in loop.environment.steps:
+    if action is not None:
+      *transition, is_last = next(added)
+      observation, stored, reward, discount, next_observation = transition
+      np.testing.assert_array_equal(observation, previous.observation)
+      np.testing.assert_array_equal(stored, action)
+      np.testing.assert_array_equal(next_observation, time_step.observation)
+      assert reward == time_step.reward
+      assert discount == time_step.discount
+      assert is_last == bool(time_step.is_last())
+      episode_return += float(time_step.reward)
+      if is_last:
+        ends.add(float(discount))
+        returns.append(episode_return)
+        episode_return = 0.0
+    else:
+      # After every last step, and only there, an episode begins.
+      assert previous is None or previous.is_last()
+    previous = time_step
+  assert next(added, None) is None
+  assert ends == {0.0, 1.0}  # Terminated, and cut by the limit.
+  assert loop._episode_return == episode_return
+
+  # Each sampled transition is one of those.
+  known = {
+    tuple(np.concatenate([np.ravel(field) for field in fields]).tolist())
+    for *fields, _ in loop._replay.added
+  }
+  for _ in range(20):
+    for row in zip(*loop._replay.sample()):
+      assert tuple(np.concatenate([np.ravel(x) for x in row]).tolist()) in known
+
+
+def test_agent_is_told_what_it_acts_on_next(tmp_path):
+  """The observation given to a train step; after an episode, a new one."""
+  loop = _run(tmp_path, train_steps=40)
+  calls, observations = loop.agent.calls[10:], loop.agent.observations
+  assert calls == ['explore', 'train'] * 30
+  for told, acted_on in zip(observations[1::2], observations[2::2]):
+    np.testing.assert_array_equal(told, acted_on)
+
+
+def test_episode_returns(tmp_path):
+  loop = _make_loop(tmp_path, create_environment=_create_recorded)
+  returns = loop.train(7) + loop.train(30) + loop.train(90)
+  expected, total = [], 0.0
+  for action, time_step in loop.environment.steps:
+    total += float(time_step.reward) if action is not None else 0.0
+    if time_step.is_last():
+      expected.append(total)
+      total = 0.0
+  assert len(expected) >= 4
+  assert returns == expected
+
+
+# --------------------------------------------------------------------- restart
+
+
+def _interrupt(loop, period):
+  """Makes the loop fail as it begins the evaluation after `period` others."""
+  evaluate = loop._evaluate
+
+  def fail(number):
+    if number == period:
+      raise KeyboardInterrupt
+    return evaluate(number)
+
+  loop._evaluate = fail
+  with pytest.raises(KeyboardInterrupt):
+    loop.run_experiment()
+  return loop
+
+
+def _assert_same_run(base_dir, other_dir):
+  assert (base_dir / 'evaluations.csv').read_bytes() == (
+    other_dir / 'evaluations.csv'
+  ).read_bytes()
+  (step, state), (other_step, other_state) = map(_latest, (base_dir, other_dir))
+  assert step == other_step
+  # How the replay is cut into files depends on when it was saved; what it
+  # holds does not.
+  for loaded in (state, other_state):
+    loaded['loop']['replay'].pop('segments')
+  _assert_same_state(state, other_state)
+
+
+@pytest.mark.parametrize('period', [1, 3])
+def test_resumed_run_equals_one_never_stopped(tmp_path, period):
+  # 44 steps overwrite the ring of 20 rows twice.
+  whole = _run(tmp_path / 'whole', train_steps=44)
+  _interrupt(_make_loop(tmp_path / 'cut', train_steps=44), period)
+  resumed = _make_loop(tmp_path / 'cut', train_steps=44)
+  assert resumed.steps_done == 8 * period
+  assert resumed.environment.current_time_step().is_mid()
+  resumed.run_experiment()
+  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  for name in ('_observations', '_actions', '_rewards', '_discounts'):
+    one, other = (getattr(loop._replay, name) for loop in (whole, resumed))
+    kept = np.arange(20)
+    kept = (whole._replay._count - 20 + kept) % len(one)
+    np.testing.assert_array_equal(one[kept], other[kept])
+  assert len(resumed.agent.batches) == len(whole.agent.batches) == 34
+
+
+def test_resumed_sac_equals_one_never_stopped(tmp_path):
+  arguments = {
+    'create_agent': gin.REQUIRED,
+    'create_replay': gin.REQUIRED,
+    'train_steps': 32,
+  }
+
+  def make(name):
+    return _make_loop(tmp_path / name, **arguments)
+
+  whole = make('whole')
+  masks = [
+    layer.mask.numpy()
+    for layers in whole.agent.networks.layers.values()
+    for layer in layers
+  ]
+  whole.run_experiment()
+  _interrupt(make('cut'), 3)
+  resumed = make('cut')
+  assert resumed.steps_done == 24
+  assert resumed.environment.current_time_step().is_mid()
+  resumed.run_experiment()
+  # Weights, masks, slots, targets, temperature, random streams, simulator.
+  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  after = [
+    layer.mask.numpy()
+    for layers in resumed.agent.networks.layers.values()
+    for layer in layers
+  ]
+  assert any((a != b).any() for a, b in zip(masks, after))
+  described = json.loads(json.dumps(resumed.describe()))
+  assert described == json.loads(json.dumps(whole.describe()))
+  assert described['gradient_steps'] == 22
+  assert resumed.title == 'RigL at 50 % sparsity'
+
+
+def test_seed_decides_the_run(tmp_path):
+  runs = [
+    _run(tmp_path / name, seed=seed)
+    for name, seed in (('a', 0), ('b', 0), ('c', 1))
+  ]
+  actions = [np.stack([t[1] for t in loop._replay.added]) for loop in runs]
+  rewards = [np.stack([t[0] for t in loop._replay.added]) for loop in runs]
+  for found in (actions, rewards):
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0] != found[2]).any()
+  tables = [
+    (tmp_path / name / 'evaluations.csv').read_bytes() for name in 'abc'
+  ]
+  assert tables[0] == tables[1] != tables[2]
+
+
+def _files(base_dir):
+  return {path.name for path in (base_dir / 'replay').iterdir()}
+
+
+def test_files_of_the_replay_are_those_of_the_checkpoints(tmp_path):
+  _run(tmp_path, train_steps=44)
+  checkpointer = checkpointing.Checkpointer(str(tmp_path / 'checkpoints'))
+  assert checkpointer.steps() == [40, 44]
+  needed = {
+    segment['file']
+    for step in (40, 44)
+    for segment in checkpointer._load(step)['loop']['replay']['segments']
+  }
+  assert _files(tmp_path) == needed
+  # Resumed, it needs the older one's files until the next checkpoint is there.
+  loop = _make_loop(tmp_path, train_steps=44)
+  assert loop.steps_done == 44 and _files(tmp_path) == needed
+
+
+@pytest.mark.parametrize('damaged', ['state', 'arrays', 'replay'])
+def test_damaged_newest_checkpoint(tmp_path, damaged):
+  _run(tmp_path / 'whole', train_steps=44)
+  _run(tmp_path / 'torn', train_steps=44)
+  newest = tmp_path / 'torn' / 'checkpoints' / 'ckpt-44'
+  if damaged == 'replay':
+    checkpointer = checkpointing.Checkpointer(str(newest.parent))
+    older, newer = (
+      [
+        s['file']
+        for s in checkpointer._load(step)['loop']['replay']['segments']
+      ]
+      for step in (40, 44)
+    )
+    (name,) = set(newer) - set(older)
+    path = tmp_path / 'torn' / 'replay' / name
+  else:
+    path = newest / {'state': 'state.json', 'arrays': 'arrays.npz'}[damaged]
+  contents = bytearray(path.read_bytes())
+  contents[len(contents) // 2] ^= 1
+  path.write_bytes(contents)
+
+  loop = _make_loop(tmp_path / 'torn', train_steps=44)
+  assert loop.steps_done == 40
+  loop.run_experiment()
+  _assert_same_run(tmp_path / 'whole', tmp_path / 'torn')
+
+
+class _Forgetful(_Recorded):
+  """An environment that cannot be restored within an episode."""
+
+  def get_state(self):
+    return {**self._environment.get_state(), 'simulator': None}
+
+
+def _create_forgetful(seed):
+  return _Forgetful(mujoco.create_mujoco_environment(seed=seed))
+
+
+def test_episode_that_cannot_go_on(tmp_path):
+  """Another one begins, and no transition leads from the one to the other."""
+  arguments = {'create_environment': _create_forgetful, 'train_steps': 44}
+  _interrupt(_make_loop(tmp_path, **arguments), 2)
+  loop = _make_loop(tmp_path, **arguments)
+  loop.run_experiment()
+  (action, first), (next_action, _), *_ = loop.environment.steps
+  assert action is None and next_action is not None
+  observation, *_ = loop._replay.added[0]
+  np.testing.assert_array_equal(observation, first.observation)
+  for *transition, _ in loop._replay.added:
+    assert transition[2] != 0  # The reward, which a reset has not.
+
+
+# ---------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+  'binding, words',
+  [
+    ('ActorCriticLoop.initial_collect_steps = 0', ('is 0', 'at least 1')),
+    ('ActorCriticLoop.initial_collect_steps = 1.5', ('is 1.5', 'whole number')),
+    ('ActorCriticLoop.initial_collect_steps = None', ('is None', 'whole')),
+    ('ActorCriticLoop.evaluation_period = 0', ('is 0', 'at least 1')),
+    ('ActorCriticLoop.evaluation_period = "x"', ("is 'x'", 'whole number')),
+    ('ActorCriticLoop.evaluation_episodes = 0', ('is 0', 'at least 1')),
+    ('ActorCriticLoop.checkpoint_period = 0', ('is 0', 'at least 1')),
+  ],
+)
+def test_value_outside_its_range(tmp_path, binding, words, user_error):
+  with user_error(binding.partition(' ')[0], *words):
+    _make_loop(tmp_path, binding)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('train_steps', [1, 9, 10])
+def test_training_that_ends_before_it_begins(tmp_path, train_steps, user_error):
+  with user_error(
+    f'TRAIN_STEPS is {train_steps}',
+    'ActorCriticLoop.initial_collect_steps, 10',
+  ):
+    _make_loop(tmp_path, train_steps=train_steps)
+  assert not list(tmp_path.iterdir())
+
+
+def test_task_without_initial_steps(tmp_path, user_error):
+  gin.clear_config()
+  configs.parse([_RIGL], ['ENV_NAME = "Pendulum-v1"'])
+  with user_error('ENV_NAME', 'Pendulum-v1', 'HalfCheetah', 'otherwise'):
+    actor_critic_loop.ActorCriticLoop(
+      run_directory.RunDirectory(str(tmp_path)), seed=0, train_steps=30
+    )

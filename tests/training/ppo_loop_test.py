@@ -1,0 +1,378 @@
+"""Tests of the on-policy loop: what it collects, trains on and resumes.
+
+All but one have an agent that only takes notes. The task is Hopper, where
+random actions end an episode after a dozen steps or more, and a limit of 18
+cuts the others.
+"""
+
+import pathlib
+
+import gin
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rigl_rl import configs
+from rigl_rl.agents import ppo
+from rigl_rl.environments import mujoco
+from rigl_rl.training import checkpointing, ppo_loop, run_directory
+
+_RIGL = 'gin_configs/graesser22/ppo_mujoco/rigl.gin'
+_BINDINGS = (
+  'ENV_NAME = "Hopper-v4"',
+  'create_mujoco_environment.max_episode_steps = 18',
+  'GaussianActor.hidden_units = (8, 8)',
+  'actor_critic.ValueNetwork.hidden_units = (8, 8)',
+  'SPARSITY = 0.5',
+  'UpdateSchedule.interval = 2',
+  'SparsePPOAgent.minibatch_size = 4',
+  'SparsePPOAgent.num_epochs = 1',
+  'PPOLoop.rollout_steps = 8',
+  'PPOLoop.evaluation_episodes = 2',
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_bindings(no_gin_config):
+  """None of an earlier test, nor of this one afterwards."""
+
+
+class _Agent:
+  """Acts at random and notes what it is asked."""
+
+  title = 'Notes'
+
+  def __init__(
+    self, time_step_spec, action_spec, seed, rollout_steps, num_rollouts
+  ):
+    assert time_step_spec.observation.shape == (11,)
+    assert action_spec.shape == (3,)
+    self.rollout_steps = rollout_steps
+    self.num_rollouts = num_rollouts
+    self.rng = np.random.default_rng(seed)
+    self.calls = []
+    self.rollouts = []
+
+  def refresh_policy(self):
+    self.calls.append('refresh')
+
+  def explore(self, observation):
+    self.calls.append('explore')
+    mean, std = observation[:3], np.exp(observation[3:6])
+    return mean + std * self.rng.standard_normal(3, np.float32), mean, std
+
+  def train_on(self, rollout):
+    self.calls.append('train')
+    self.rollouts.append(ppo.Rollout(*(field.copy() for field in rollout)))
+
+  def greedy_policy(self):
+    return lambda observations: observations[:, :3]
+
+  def write_summaries(self):
+    pass
+
+  def describe(self):
+    return {}
+
+  def get_state(self):
+    return {'rng': self.rng.bit_generator.state}
+
+  def set_state(self, state):
+    self.rng.bit_generator.state = state['rng']
+
+
+def _make_loop(base_dir, *bindings, train_steps=40, seed=0, **arguments):
+  """With the agent that takes notes, unless `create_agent` is another."""
+  gin.clear_config()
+  configs.parse([_RIGL], [*_BINDINGS, *bindings])
+  return ppo_loop.PPOLoop(
+    run_directory.RunDirectory(str(base_dir)),
+    seed=seed,
+    train_steps=train_steps,
+    **{'create_agent': _Agent, **arguments},
+  )
+
+
+def _run(*args, **arguments):
+  loop = _make_loop(*args, **arguments)
+  loop.run_experiment()
+  return loop
+
+
+def _steps(base_dir):
+  return [row['step'] for row in run_directory.read_evaluations(str(base_dir))]
+
+
+# -------------------------------------------------------------------- schedule
+
+
+@pytest.mark.parametrize(
+  'train_steps, period, expected',
+  [
+    (24, 1, [8, 16, 24]),
+    (25, 1, [8, 16, 24, 32]),  # Whole rollouts.
+    (40, 2, [16, 32, 40]),  # The last period is shorter.
+    (1, 1, [8]),
+    (20, 9, [24]),
+  ],
+)
+def test_evaluations(tmp_path, train_steps, period, expected):
+  loop = _run(
+    tmp_path, f'PPOLoop.evaluation_period = {period}', train_steps=train_steps
+  )
+  assert _steps(tmp_path) == expected
+  rollouts = expected[-1] // 8
+  assert loop.agent.num_rollouts == rollouts
+  assert loop.agent.rollout_steps == 8
+  # The policy's weights are read once they have been trained.
+  calls = ['refresh'] + ['explore'] * 8 + ['train']
+  assert loop.agent.calls == calls * rollouts
+
+
+# -------------------------------------------------------------------- rollouts
+
+
+class _Recorded:
+  """An environment whose actions and time steps are kept."""
+
+  def __init__(self, environment):
+    self._environment = environment
+    self.steps = []
+
+  def __getattr__(self, name):
+    return getattr(self._environment, name)
+
+  def reset(self):
+    time_step = self._environment.reset()
+    self.steps.append((None, time_step))
+    return time_step
+
+  def step(self, action):
+    time_step = self._environment.step(action)
+    self.steps.append((np.array(action), time_step))
+    return time_step
+
+
+def _create_recorded(seed):
+  return _Recorded(mujoco.create_mujoco_environment(seed=seed))
+
+
+def test_what_is_trained_on(tmp_path):
+  loop = _run(tmp_path, train_steps=160, create_environment=_create_recorded)
+  assert len(loop.agent.rollouts) == 20
+  joined = ppo.Rollout(*map(np.concatenate, zip(*loop.agent.rollouts)))
+  collected = iter(zip(*joined))
+  ends = set()
+  previous = None
+  for action, time_step in loop.environment.steps:
+    if action is not None:
+      step = ppo.Rollout(*next(collected))
+      np.testing.assert_array_equal(step.observation, previous.observation)
+      # As it was sampled, beyond the bounds too.
+      np.testing.assert_array_equal(step.action, action)
+      np.testing.assert_array_equal(step.mean, previous.observation[:3])
+      np.testing.assert_array_equal(step.std, np.exp(previous.observation[3:6]))
+      np.testing.assert_array_equal(
+        step.next_observation, time_step.observation
+      )
+      assert step.reward == time_step.reward
+      assert step.discount == time_step.discount
+      assert step.is_last == bool(time_step.is_last())
+      if step.is_last:
+        ends.add(float(step.discount))
+    else:
+      # After every last step, and only there, an episode begins.
+      assert previous is None or previous.is_last()
+    previous = time_step
+  assert next(collected, None) is None
+  assert ends == {0.0, 1.0}  # Terminated, and cut by the limit.
+  assert np.abs(joined.action).max() > 1
+  assert joined.is_last.dtype == bool
+  for field in joined[:-1]:
+    assert field.dtype == np.float32
+
+
+def test_episode_returns(tmp_path):
+  loop = _make_loop(tmp_path, create_environment=_create_recorded)
+  returns = loop.train(8) + loop.train(24) + loop.train(96)
+  expected, total = [], 0.0
+  for action, time_step in loop.environment.steps:
+    total += float(time_step.reward) if action is not None else 0.0
+    if time_step.is_last():
+      expected.append(total)
+      total = 0.0
+  assert len(expected) >= 4
+  assert returns == expected
+  assert loop._episode_return == total != 0
+
+
+# --------------------------------------------------------------------- restart
+
+
+def _interrupt(loop, period):
+  """Makes the loop fail as it begins the evaluation after `period` others."""
+  evaluate = loop._evaluate
+
+  def fail(number):
+    if number == period:
+      raise KeyboardInterrupt
+    return evaluate(number)
+
+  loop._evaluate = fail
+  with pytest.raises(KeyboardInterrupt):
+    loop.run_experiment()
+  return loop
+
+
+def _checkpointer(base_dir):
+  return checkpointing.Checkpointer(str(pathlib.Path(base_dir) / 'checkpoints'))
+
+
+def _assert_same_run(base_dir, other_dir):
+  assert (base_dir / 'evaluations.csv').read_bytes() == (
+    other_dir / 'evaluations.csv'
+  ).read_bytes()
+  (step, state), (other_step, other_state) = (
+    _checkpointer(path).load_latest() for path in (base_dir, other_dir)
+  )
+  assert step == other_step
+  tf.nest.map_structure(np.testing.assert_array_equal, state, other_state)
+
+
+@pytest.mark.parametrize('period', [1, 3])
+def test_resumed_run_equals_one_never_stopped(tmp_path, period):
+  whole = _run(tmp_path / 'whole', train_steps=48)
+  _interrupt(_make_loop(tmp_path / 'cut', train_steps=48), period)
+  resumed = _make_loop(tmp_path / 'cut', train_steps=48)
+  assert resumed.steps_done == 8 * period
+  assert resumed.environment.current_time_step().is_mid()
+  resumed.run_experiment()
+  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  for one, other in zip(whole.agent.rollouts[period:], resumed.agent.rollouts):
+    for field, same in zip(one, other):
+      np.testing.assert_array_equal(field, same)
+
+
+def test_resumed_ppo_equals_one_never_stopped(tmp_path):
+  def make(name):
+    return _make_loop(tmp_path / name, create_agent=gin.REQUIRED)
+
+  # Traced, each of the three would take seconds more; see ppo_test.
+  tf.config.run_functions_eagerly(True)
+  try:
+    whole = make('whole')
+    masks = [
+      layer.mask.numpy()
+      for layers in whole.agent.networks.layers.values()
+      for layer in layers
+    ]
+    whole.run_experiment()
+    _interrupt(make('cut'), 2)
+    resumed = make('cut')
+    assert resumed.steps_done == 16
+    assert resumed.environment.current_time_step().is_mid()
+    resumed.run_experiment()
+  finally:
+    tf.config.run_functions_eagerly(False)
+  # Weights, masks, slots, normalizers, random streams, simulator.
+  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  after = [
+    layer.mask.numpy()
+    for layers in resumed.agent.networks.layers.values()
+    for layer in layers
+  ]
+  assert any((a != b).any() for a, b in zip(masks, after))
+  assert resumed.describe() == whole.describe()
+  assert resumed.describe()['gradient_steps'] == 10
+  assert resumed.title == 'RigL at 50 % sparsity'
+
+
+def test_seed_decides_the_run(tmp_path):
+  runs = [
+    _run(tmp_path / name, seed=seed)
+    for name, seed in (('a', 0), ('b', 0), ('c', 1))
+  ]
+  for one, same, other in zip(*(loop.agent.rollouts for loop in runs)):
+    np.testing.assert_array_equal(one.observation, same.observation)
+    np.testing.assert_array_equal(one.action, same.action)
+    assert (one.observation != other.observation).any()
+  tables = [
+    (tmp_path / name / 'evaluations.csv').read_bytes() for name in 'abc'
+  ]
+  assert tables[0] == tables[1] != tables[2]
+
+
+@pytest.mark.parametrize('name', ['state.json', 'arrays.npz'])
+def test_damaged_newest_checkpoint(tmp_path, name):
+  _run(tmp_path / 'whole')
+  _run(tmp_path / 'torn')
+  path = tmp_path / 'torn' / 'checkpoints' / 'ckpt-40' / name
+  contents = bytearray(path.read_bytes())
+  contents[len(contents) // 2] ^= 1
+  path.write_bytes(contents)
+  loop = _make_loop(tmp_path / 'torn')
+  assert loop.steps_done == 32
+  loop.run_experiment()
+  _assert_same_run(tmp_path / 'whole', tmp_path / 'torn')
+
+
+@pytest.mark.parametrize('period, saved', [(1, [32, 40]), (3, [24, 40])])
+def test_checkpoints(tmp_path, period, saved):
+  _run(tmp_path, f'PPOLoop.checkpoint_period = {period}')
+  assert _checkpointer(tmp_path).steps() == saved
+
+
+class _Forgetful(_Recorded):
+  """An environment that cannot be restored within an episode."""
+
+  def get_state(self):
+    return {**self._environment.get_state(), 'simulator': None}
+
+
+def _create_forgetful(seed):
+  return _Forgetful(mujoco.create_mujoco_environment(seed=seed))
+
+
+def test_episode_that_cannot_go_on(tmp_path):
+  """Another one begins, and no step leads from the one to the other."""
+  arguments = {'create_environment': _create_forgetful}
+  _interrupt(_make_loop(tmp_path, **arguments), 2)
+  loop = _make_loop(tmp_path, **arguments)
+  loop.run_experiment()
+  (action, first), (next_action, _), *_ = loop.environment.steps
+  assert action is None and next_action is not None
+  np.testing.assert_array_equal(
+    loop.agent.rollouts[0].observation[0], first.observation
+  )
+  for rollout in loop.agent.rollouts:
+    assert rollout.reward.all()  # A reset has none.
+
+
+# ---------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+  'binding, words',
+  [
+    ('PPOLoop.rollout_steps = 0', ('is 0', 'at least 1')),
+    ('PPOLoop.rollout_steps = 2048.0', ('is 2048.0', 'whole number')),
+    ('PPOLoop.evaluation_period = 0', ('is 0', 'at least 1')),
+    ('PPOLoop.evaluation_period = "x"', ("is 'x'", 'whole number')),
+    ('PPOLoop.evaluation_episodes = 0', ('is 0', 'at least 1')),
+    ('PPOLoop.checkpoint_period = None', ('is None', 'whole number')),
+  ],
+)
+def test_value_outside_its_range(tmp_path, binding, words, user_error):
+  with user_error(binding.partition(' ')[0], *words):
+    _make_loop(tmp_path, binding)
+  assert not list(tmp_path.iterdir())
+
+
+def test_rollout_that_is_not_whole_minibatches(tmp_path, user_error):
+  with user_error('SparsePPOAgent.minibatch_size is 3', 'rollout_steps, 8'):
+    _make_loop(
+      tmp_path,
+      'SparsePPOAgent.minibatch_size = 3',
+      create_agent=gin.REQUIRED,
+    )
+  assert not list(tmp_path.iterdir())

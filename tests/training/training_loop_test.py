@@ -1,0 +1,306 @@
+"""Tests of TrainingLoop, with an agent that only counts, on Pendulum."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tf_agents.trajectories import time_step as ts
+
+from rigl_rl.environments import mujoco
+from rigl_rl.training import checkpointing, run_directory, training_loop
+
+_ENDS = [3, 6, 9, 12, 14]
+
+
+class _Agent:
+  """Its action, and all of its state, is how often it was trained."""
+
+  title = 'Counting'
+
+  def __init__(self):
+    self.count = 0
+
+  def greedy_policy(self):
+    torque = 2 * np.sin(np.float32(self.count))
+    return lambda observations: np.full((len(observations), 1), torque)
+
+  def write_summaries(self):
+    tf.summary.scalar('agent/count', self.count)
+
+  def describe(self):
+    return {'parameters': 1}
+
+  def get_state(self):
+    return {'count': self.count}
+
+  def set_state(self, state):
+    self.count = state['count']
+
+
+class _CountingLoop(training_loop.TrainingLoop):
+  """Steps at random; its own state is the number of episodes that ended."""
+
+  def __init__(
+    self,
+    base_dir,
+    seed=0,
+    period_ends=_ENDS,
+    agent=None,
+    fail_in_period=None,
+    wrap=lambda environment: environment,
+    evaluation_episodes=2,
+    checkpoint_period=1,
+  ):
+    self.episodes = 0
+    self.lost_episodes = 0
+    self.saved = []
+    self._fail_in_period = fail_in_period
+    super().__init__(
+      run_directory.RunDirectory(str(base_dir)),
+      seed,
+      period_ends,
+      agent or _Agent(),
+      wrap(_create_environment(seed)),
+      _create_environment,
+      evaluation_episodes,
+      checkpoint_period,
+    )
+
+  def train(self, end_step):
+    if end_step == self._fail_in_period:
+      raise KeyboardInterrupt
+    returns = []
+    if self.steps_done == 0:
+      self.environment.reset()
+    while self.steps_done < end_step:
+      self.agent.count += 1
+      if self.environment.step(np.zeros(1, np.float32)).is_last():
+        self.episodes += 1
+        returns.append(-float(self.episodes))
+        self.environment.reset()
+      self._count_step()
+    return returns
+
+  def _get_state(self):
+    return {'episodes': self.episodes}
+
+  def _set_state(self, state):
+    self.episodes = state['episodes']
+
+  def _lose_episode(self):
+    self.lost_episodes += 1
+
+  def _after_checkpoint(self, state):
+    self.saved.append((self.steps_done, state))
+
+
+def _create_environment(seed):
+  return mujoco.create_mujoco_environment(
+    'Pendulum-v1', seed=seed, max_episode_steps=4
+  )
+
+
+def _run(base_dir, **arguments):
+  loop = _CountingLoop(base_dir, **arguments)
+  loop.run_experiment()
+  return loop
+
+
+def _evaluations(base_dir):
+  return (base_dir / 'evaluations.csv').read_bytes()
+
+
+def _checkpoints(base_dir):
+  return checkpointing.Checkpointer(str(base_dir / 'checkpoints'))
+
+
+def _summaries(base_dir):
+  """{tag: [(step, value)]} of all events."""
+  found = {}
+  for path in sorted((base_dir / 'events').iterdir()):
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+      for value in event.summary.value:
+        number = float(tf.make_ndarray(value.tensor))
+        found.setdefault(value.tag, []).append((event.step, number))
+  return found
+
+
+def test_evaluations_and_what_is_told_of_them(tmp_path):
+  loop = _run(tmp_path)
+  rows = run_directory.read_evaluations(str(tmp_path))
+  assert [row['step'] for row in rows] == _ENDS
+  assert loop.steps_done == loop.agent.count == 14
+  for row in rows:
+    assert row['episodes'] == 2
+    assert row['return_std'] > 0  # Each episode begins in a state of its own.
+  timing = (tmp_path / 'timing.csv').read_text().splitlines()
+  assert [int(line.split(',')[0]) for line in timing[1:]] == _ENDS
+  seconds = [float(line.split(',')[1]) for line in timing[1:]]
+  assert 0 < seconds[0] and seconds == sorted(seconds)
+
+  summaries = _summaries(tmp_path)
+  assert summaries['agent/count'] == [(end, end) for end in _ENDS]
+  assert [step for step, _ in summaries['train/steps_per_second']] == _ENDS
+  assert summaries['evaluation/return'] == [
+    (row['step'], pytest.approx(row['return_mean'], rel=1e-5)) for row in rows
+  ]
+  # Episodes of 4 steps end in the second, third and fourth period.
+  assert summaries['train/return'] == [(6, -1), (9, -2), (12, -3)]
+  assert loop.title == 'Counting' and loop.describe() == {'parameters': 1}
+
+
+def test_evaluation_is_that_of_the_policy_and_the_seed(tmp_path, monkeypatch):
+  seeds = []
+  seed = mujoco.MujocoEnvironment.seed
+
+  def recorded(self, number):
+    seeds.append(number)
+    seed(self, number)
+
+  monkeypatch.setattr(mujoco.MujocoEnvironment, 'seed', recorded)
+  returns = {}
+  for name, number in (('a', 0), ('b', 0), ('c', 1)):
+    _run(tmp_path / name, seed=number)
+    returns[name] = _evaluations(tmp_path / name)
+  assert returns['a'] == returns['b'] != returns['c']
+  assert len(seeds) == 3 * 2 * len(_ENDS)
+  assert len(set(seeds)) == 2 * 2 * len(_ENDS)
+
+
+def test_evaluation_leaves_training_alone(tmp_path):
+  states = [
+    _run(
+      tmp_path / str(episodes), evaluation_episodes=episodes
+    ).environment.get_state()
+    for episodes in (1, 5)
+  ]
+  tf.nest.map_structure(np.testing.assert_array_equal, *states)
+
+
+@pytest.mark.parametrize(
+  'period, saved', [(1, _ENDS), (2, [6, 12, 14]), (5, [14]), (9, [14])]
+)
+def test_checkpoints(tmp_path, period, saved):
+  loop = _run(tmp_path, checkpoint_period=period)
+  assert [step for step, _ in loop.saved] == saved
+  assert _checkpoints(tmp_path).steps() == saved[-2:]
+  assert loop.saved[-1][1] == {'episodes': loop.episodes} == {'episodes': 3}
+
+
+@pytest.mark.parametrize('period', [1, 2])
+def test_resumed_run_equals_one_never_stopped(tmp_path, period):
+  whole = _run(tmp_path / 'whole', checkpoint_period=period)
+  with pytest.raises(KeyboardInterrupt):
+    _run(tmp_path / 'cut', fail_in_period=12, checkpoint_period=period)
+  # All that was evaluated is there, though the last row may be trained anew.
+  rows = run_directory.read_evaluations(str(tmp_path / 'cut'))
+  assert [row['step'] for row in rows] == [3, 6, 9]
+
+  resumed = _CountingLoop(tmp_path / 'cut', checkpoint_period=period)
+  assert resumed.steps_done == resumed.agent.count == (9 if period == 1 else 6)
+  assert resumed.lost_episodes == 0  # In mid-episode, both of them.
+  before = resumed._run_directory.elapsed_seconds
+  resumed.run_experiment()
+  assert resumed._run_directory.elapsed_seconds > before > 0
+  assert _evaluations(tmp_path / 'cut') == _evaluations(tmp_path / 'whole')
+  assert resumed.episodes == whole.episodes
+  states = [
+    _checkpoints(tmp_path / name).load_latest()[1] for name in ('whole', 'cut')
+  ]
+  tf.nest.map_structure(np.testing.assert_array_equal, *states)
+
+
+def test_resumed_at_its_end(tmp_path):
+  """Killed between the last checkpoint and the summary."""
+  _run(tmp_path)
+  before = _evaluations(tmp_path)
+  loop = _run(tmp_path, fail_in_period=14)  # It does not get there.
+  assert loop.steps_done == 14 and loop.saved == []
+  assert len(loop._run_directory.evaluations) == len(_ENDS)
+  assert _evaluations(tmp_path) == before
+
+
+def _damage(base_dir, step):
+  path = base_dir / 'checkpoints' / f'ckpt-{step}' / 'state.json'
+  path.write_bytes(path.read_bytes()[:-20])
+
+
+def test_damaged_checkpoint(tmp_path, caplog):
+  _run(tmp_path / 'whole')
+  _run(tmp_path / 'torn')
+  _damage(tmp_path / 'torn', 14)
+  loop = _CountingLoop(tmp_path / 'torn')
+  assert loop.steps_done == loop.agent.count == 12
+  assert 'ckpt-14' in caplog.text
+  assert len(loop._run_directory.evaluations) == 4
+  loop.run_experiment()
+  assert _evaluations(tmp_path / 'torn') == _evaluations(tmp_path / 'whole')
+  assert _checkpoints(tmp_path / 'torn').steps() == [12, 14]
+
+  # Both: from the start.
+  for step in (12, 14):
+    _damage(tmp_path / 'torn', step)
+  loop = _CountingLoop(tmp_path / 'torn')
+  assert loop.steps_done == loop.agent.count == loop.episodes == 0
+  loop.run_experiment()
+  assert _evaluations(tmp_path / 'torn') == _evaluations(tmp_path / 'whole')
+
+
+def test_state_that_is_refused(tmp_path):
+  """As a loop does whose replay is damaged."""
+  _run(tmp_path)
+
+  class Fussy(_CountingLoop):
+    def _set_state(self, state):
+      super()._set_state(state)
+      if state['episodes'] == 3 and not refused:
+        refused.append(state)
+        raise ValueError('The replay is damaged.')
+
+  refused = []
+  loop = Fussy(tmp_path)
+  assert refused and loop.steps_done == loop.agent.count == 12
+
+
+def test_error_in_training_loses_nothing(tmp_path):
+  with pytest.raises(KeyboardInterrupt):
+    _run(tmp_path, fail_in_period=9)
+  rows = run_directory.read_evaluations(str(tmp_path))
+  assert [row['step'] for row in rows] == [3, 6]
+  assert _checkpoints(tmp_path).steps() == [3, 6]
+  assert [step for step, _ in _summaries(tmp_path)['agent/count']] == [3, 6]
+
+
+class _Forgetful:
+  """An environment that cannot be restored within an episode."""
+
+  def __init__(self, environment):
+    self._environment = environment
+
+  def __getattr__(self, name):
+    return getattr(self._environment, name)
+
+  def get_state(self):
+    return {**self._environment.get_state(), 'simulator': None}
+
+
+def test_episode_that_cannot_go_on(tmp_path):
+  with pytest.raises(KeyboardInterrupt):
+    _run(tmp_path, fail_in_period=9, wrap=_Forgetful)
+  loop = _CountingLoop(tmp_path, wrap=_Forgetful)
+  assert loop.environment.current_time_step().step_type == ts.StepType.LAST
+  assert loop.lost_episodes == 1 and loop.steps_done == 6
+
+
+@pytest.mark.parametrize(
+  'arguments, words',
+  [
+    ({'evaluation_episodes': 0}, ('evaluation_episodes is 0', 'at least 1')),
+    ({'evaluation_episodes': 2.5}, ('evaluation_episodes is 2.5', 'whole')),
+    ({'checkpoint_period': 'x'}, ("checkpoint_period is 'x'", 'whole')),
+    ({'checkpoint_period': None}, ('checkpoint_period is None', 'whole')),
+  ],
+)
+def test_bad_bindings(tmp_path, arguments, words, user_error):
+  with user_error('_CountingLoop.', *words):
+    _CountingLoop(tmp_path, **arguments)
+  assert not list(tmp_path.iterdir())  # Told before anything is written.
