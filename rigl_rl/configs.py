@@ -115,13 +115,36 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
     _check_syntax(binding)
   try:
     gin.parse_config_files_and_bindings(files, list(gin_bindings))
+    texts = [text for name in files for text in _texts(name)]
   except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
     raise errors.UserError(_one_line(error)) from error
   config = gin.config_str()
+  used = _references(config)
+  # A file's macro may have lost its last reference to another binding. Bound by
+  # the user, it would have no effect.
+  known = used.union(*map(_references, texts))
+  given = {binding.partition('=')[0].strip() for binding in gin_bindings}
   _check_macros(
-    bound=re.findall(r'^(\w+) = ', config, re.MULTILINE),
-    used=set(re.findall(r'%(\w+)', config)),
+    [
+      name
+      for name in re.findall(r'^(\w+) = ', config, re.MULTILINE)
+      if name in given or name not in known
+    ],
+    used,
   )
+
+
+def _texts(path: str) -> list[str]:
+  """Returns the contents of a gin file and of all that it includes."""
+  with _open(path) as file:
+    text = file.read()
+  included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
+  return [text] + [inner for name in included for inner in _texts(name)]
+
+
+def _references(text: str) -> set[str]:
+  """Returns the macros that a config refers to."""
+  return set(re.findall(r'%(\w+)', text))
 
 
 def _check_syntax(binding: str) -> None:
