@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent import futures
 from typing import Any, Callable, Sequence
 
 import gin
@@ -97,6 +98,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     summary_writer: tf.summary.SummaryWriter | None = None,
     summary_writing_frequency: int = 1000,
     summarize_gradient_snr: bool = False,
+    overlap_training: bool = False,
   ):
     """Initializes the agent.
 
@@ -124,6 +126,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       summary_writing_frequency: agent steps between summaries of the loss.
       summarize_gradient_snr: whether summaries hold the signal-to-noise ratio
         of the gradients (figure 5), which costs about a gradient step each.
+      overlap_training: whether the gradient is computed beside the agent steps
+        before it is applied, in a thread of its own. Weights do not change in
+        these steps; but the minibatch is drawn before they are stored, as
+        with Dopamine's `use_staging`.
 
     Raises:
       UserError: on a value outside its range.
@@ -200,18 +206,28 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     # Q-values of `state`, where the train step has just computed them.
     self._q_values = None
     self._q_function = tf.function(self.online)
-    # A concrete function: dispatch by argument types would take a tenth of a
-    # train step on a small network.
+    self._pending = None
+    self._thread = None
     state_shape = self.online.state_shape
     states = tf.TensorSpec((batch_size, *state_shape), self.observation_dtype)
-    self._train_function = tf.function(self._train).get_concrete_function(
+    batch = (
       states,
       tf.TensorSpec((batch_size,), tf.int32),
       tf.TensorSpec((batch_size,), tf.float32),
       states,
       tf.TensorSpec((batch_size,), tf.uint8),
-      tf.TensorSpec((1, *state_shape), self.observation_dtype),
     )
+    state = tf.TensorSpec((1, *state_shape), self.observation_dtype)
+    if overlap_training:
+      self._thread = futures.ThreadPoolExecutor(1)
+      self._gradient_function = _concrete(self._compute_gradients, *batch)
+      self._apply_function = _concrete(
+        self._apply_gradients,
+        state,
+        *(tf.TensorSpec(v.shape) for v in self.online.trainable_variables),
+      )
+    else:
+      self._train_function = _concrete(self._train, *batch, state)
 
   def _bellman_loss(self, states, actions, rewards, next_states, terminals):
     """Loss per example, of shape (batch,)."""
@@ -222,33 +238,71 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     values = tf.gather(self.online(states), actions, batch_dims=1)
     return self._loss(tf.stop_gradient(targets), values)
 
-  def _train(self, states, actions, rewards, next_states, terminals, state):
-    """One gradient step; then the Q-values of `state`, to act by."""
-    variables = self.online.trainable_variables
+  def _compute_gradients(self, *batch):
+    """The loss on a minibatch, and its gradients."""
     with tf.GradientTape() as tape:
-      loss = tf.reduce_mean(
-        self._bellman_loss(states, actions, rewards, next_states, terminals)
-      )
+      loss = tf.reduce_mean(self._bellman_loss(*batch))
       if self.online.losses:  # Weight decay.
         loss += tf.add_n(self.online.losses)
-    gradients = tape.gradient(loss, variables)
-    self.optimizer.apply_gradients(zip(gradients, variables))
+    return loss, tape.gradient(loss, self.online.trainable_variables)
+
+  def _apply_gradients(self, state, *gradients):
+    """Takes the gradient step; then the Q-values of `state`, to act by."""
+    self.optimizer.apply_gradients(
+      zip(gradients, self.online.trainable_variables)
+    )
     # Acting in the same call spares a second one, or reading all weights.
-    return loss, self.online(state)
+    return self.online(state)
+
+  def _train(self, *batch_and_state):
+    """Both in one."""
+    *batch, state = batch_and_state
+    loss, gradients = self._compute_gradients(*batch)
+    return loss, self._apply_gradients(state, *gradients)
 
   def _train_step(self):
     """Trains and synchronizes on Dopamine's schedule; after each new state."""
     if self._replay.add_count > self.min_replay_history:
-      if self.training_steps % self.update_period == 0:
-        self._batch = self._sample_batch()
-        self._loss_value, self._q_values = self._train_function(
-          *self._batch, tf.constant(self.state)
-        )
+      is_update = self.training_steps % self.update_period == 0
+      if is_update:
+        self._take_gradient_step()
       if self.training_steps % self.target_update_period == 0:
+        if self._pending is not None:
+          futures.wait([self._pending])  # It reads the target network.
         self._sync_target()
       if self.training_steps % self.summary_writing_frequency == 0:
         self._write_summaries()
+      if is_update and self._thread is not None:
+        self._begin_gradients()
     self.training_steps += 1
+
+  def _take_gradient_step(self) -> None:
+    state = tf.constant(self.state)
+    if self._thread is None:
+      self._batch = self._sample_batch()
+      self._loss_value, self._q_values = self._train_function(
+        *self._batch, state
+      )
+      return
+    if self._pending is None:
+      self._begin_gradients()
+    self._loss_value, gradients = self._pending.result()
+    self._pending = None
+    self._q_values = self._apply_function(state, *gradients)
+
+  def _begin_gradients(self) -> None:
+    """Begins to compute the next gradients, in the thread."""
+    self._batch = self._sample_batch()
+    self._pending = self._thread.submit(self._gradient_function, *self._batch)
+
+  def _drop_gradients(self) -> None:
+    """Forgets gradients that have not been applied.
+
+    At every checkpoint: whoever goes on from it has none, so that nobody may.
+    """
+    if self._pending is not None:
+      futures.wait([self._pending])
+      self._pending = None
 
   def _sample_batch(self) -> tuple[tf.Tensor, ...]:
     batch = self._replay.sample_transition_batch()
@@ -381,6 +435,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       A nested dict.
     """
     del iteration_number
+    self._drop_gradients()
     return {
       'online': variables_lib.read(self.online.variables),
       'target': variables_lib.read(self.target.variables),
@@ -405,6 +460,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       ValueError: if a segment of the replay buffer is missing or torn.
     """
     del iteration_number
+    self._drop_gradients()
     self._replay.load(checkpoint_dir, bundle_dictionary['replay'])
     variables_lib.assign(self.online.variables, bundle_dictionary['online'])
     variables_lib.assign(self.target.variables, bundle_dictionary['target'])
@@ -414,3 +470,12 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.training_steps = bundle_dictionary['training_steps']
     seeding.restore_generator(self._rng, bundle_dictionary['exploration'])
     return True
+
+
+def _concrete(function: Callable[..., Any], *specs: tf.TensorSpec):
+  """Traces a function for arguments of these specs alone.
+
+  Dispatch by argument types would take a tenth of a train step on a small
+  network.
+  """
+  return tf.function(function).get_concrete_function(*specs)

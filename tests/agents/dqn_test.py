@@ -354,6 +354,71 @@ def test_epsilon_may_be_constant():
   assert agent._epsilon() == 0.1
 
 
+def _given_batches(agent):
+  """Lets an agent sample batches that do not depend on what it has stored."""
+  rng = np.random.default_rng(5)
+
+  def sample():
+    return tuple(
+      map(
+        tf.constant,
+        (
+          rng.normal(size=(4, 3, 1)).astype(np.float32),
+          rng.integers(2, size=4).astype(np.int32),
+          rng.normal(size=4).astype(np.float32),
+          rng.normal(size=(4, 3, 1)).astype(np.float32),
+          rng.integers(2, size=4).astype(np.uint8),
+        ),
+      )
+    )
+
+  agent._sample_batch = sample
+
+
+@pytest.mark.parametrize('target_period', [8, 7])
+def test_overlapped_training_takes_the_same_steps(target_period):
+  agents = [
+    _make_agent(
+      update_period=4,
+      target_update_period=target_period,
+      overlap_training=overlap,
+    )
+    for overlap in (False, True)
+  ]
+  for agent in agents:
+    _given_batches(agent)
+    _play(agent, 30)
+  plain, overlapped = agents
+  assert plain.optimizer.step == overlapped.optimizer.step == 6
+  same_target = target_period % 4 == 0  # Else it is that of the step before.
+  for one, other in zip(
+    _values(plain, 'online'), _values(overlapped, 'online')
+  ):
+    close = np.allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert close or not same_target
+  assert not _same(_values(plain, 'online'), _values(_make_agent(), 'online'))
+
+
+def test_overlapped_training_goes_on_from_a_checkpoint(tmp_path):
+  def begin():
+    agent = _make_agent(update_period=4, overlap_training=True)
+    rng = np.random.default_rng(3)
+    _play(agent, 22, rng)
+    assert agent._pending is not None
+    return agent, rng, agent.bundle_and_checkpoint(str(tmp_path), 0)
+
+  agent, rng, bundle = begin()
+  assert agent._pending is None
+  restored = _make_agent(update_period=4, overlap_training=True)
+  restored.unbundle(str(tmp_path), 0, bundle)
+  restored_rng = np.random.default_rng()
+  restored_rng.bit_generator.state = rng.bit_generator.state
+  # From the first observation of an episode on, as checkpoints lie there.
+  assert _play(agent, 30, rng) == _play(restored, 30, restored_rng)
+  assert _same(_values(agent, 'online'), _values(restored, 'online'))
+  assert agent.optimizer.step == restored.optimizer.step
+
+
 @pytest.mark.parametrize(
   'minimum,update_period,target_period', [(5, 1, 10), (6, 4, 8), (0, 3, 7)]
 )

@@ -357,7 +357,7 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
 
 def test_not_finite_loss_is_one_line():
   agent = _agent(optimizer=lambda: optimizers.adam(1e30))
-  with pytest.raises(errors.UserError, match='adam.learning_rate') as info:
+  with pytest.raises(errors.UserError, match='adam.learning_rate'):
     _train(agent, 10)
 
 
