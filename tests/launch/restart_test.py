@@ -1,5 +1,6 @@
 """Runs in processes of their own: killed and restarted, or with own code."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,28 +15,83 @@ import pytest
 from rigl_rl.training import checkpointing, run_directory
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
-_BINDINGS = (
-  'MLPQNetwork.hidden_units = (16, 16)',
-  'sparsify.distribution = @uniform',
-  'SparseDQNAgent.batch_size = 16',
-  'SparseDQNAgent.replay_capacity = 2000',
-  'SparseDQNAgent.min_replay_history = 200',
-  'UpdateSchedule.interval = 100',
-  'DopamineRunner.evaluation_period = 500',
-  'DopamineRunner.evaluation_episodes = 3',
-)
 
 
-def _start(base_dir, *bindings, gin_files=(_RIGL,), cwd=None):
+@dataclasses.dataclass(frozen=True)
+class _Run:
+  """A short run of twelve evaluations.
+
+  Attributes:
+    gin_file: what it trains.
+    bindings: make it small.
+    steps: environment steps between evaluations.
+    parts: some of what a checkpoint holds of the agent.
+  """
+
+  gin_file: str
+  bindings: tuple[str, ...]
+  steps: int
+  parts: tuple[str, ...]
+
+
+_RUNS = {
+  'dqn': _Run(
+    gin_file='gin_configs/graesser22/dqn_classic/rigl.gin',
+    bindings=(
+      'MLPQNetwork.hidden_units = (16, 16)',
+      'SparseDQNAgent.batch_size = 16',
+      'SparseDQNAgent.replay_capacity = 2000',
+      'SparseDQNAgent.min_replay_history = 200',
+      'UpdateSchedule.interval = 100',
+      'DopamineRunner.evaluation_period = 500',
+      'DopamineRunner.evaluation_episodes = 3',
+    ),
+    steps=500,
+    parts=('online', 'target', 'optimizer', 'replay', 'exploration'),
+  ),
+  'sac': _Run(
+    gin_file='gin_configs/graesser22/sac_mujoco/rigl.gin',
+    bindings=(
+      'ENV_NAME = "Hopper-v4"',
+      'create_mujoco_environment.max_episode_steps = 120',
+      'SquashedGaussianActor.hidden_units = (16, 16)',
+      'Critic.hidden_units = (16, 16)',
+      'TransitionBuffer.batch_size = 16',
+      'TransitionBuffer.capacity = 1500',
+      'UpdateSchedule.interval = 100',
+      'ActorCriticLoop.initial_collect_steps = 200',
+      'ActorCriticLoop.evaluation_period = 300',
+      'ActorCriticLoop.evaluation_episodes = 3',
+    ),
+    steps=300,
+    parts=('networks', 'others', 'exploration', 'parameters'),
+  ),
+  'ppo': _Run(
+    gin_file='gin_configs/graesser22/ppo_mujoco/rigl.gin',
+    bindings=(
+      'ENV_NAME = "Hopper-v4"',
+      'create_mujoco_environment.max_episode_steps = 120',
+      'GaussianActor.hidden_units = (16, 16)',
+      'actor_critic.ValueNetwork.hidden_units = (16, 16)',
+      'UpdateSchedule.interval = 10',
+      'PPOLoop.rollout_steps = 512',
+      'PPOLoop.evaluation_episodes = 3',
+    ),
+    steps=512,
+    parts=('networks', 'others', 'exploration', 'minibatches'),
+  ),
+}
+
+
+def _start(base_dir, gin_file, *bindings, cwd=None):
   """Starts `launch.train` as a user does; its output goes to one pipe."""
   path = os.pathsep.join(
     filter(None, (str(_ROOT), os.environ.get('PYTHONPATH')))
   )
   return subprocess.Popen(
     [sys.executable, '-m', 'launch.train', f'--base_dir={base_dir}']
-    + [f'--gin_files={name}' for name in gin_files]
-    + [f'--gin_bindings={binding}' for binding in (*_BINDINGS, *bindings)],
+    + [f'--gin_files={gin_file}']
+    + [f'--gin_bindings={binding}' for binding in bindings],
     cwd=cwd or _ROOT,
     env={**os.environ, 'PYTHONPATH': path},
     stdout=subprocess.PIPE,
@@ -50,19 +106,22 @@ def _finish(process):
   return out
 
 
-def _arrays(state, path=''):
-  """{path: array} of a checkpoint, the replay's file names apart."""
-  if isinstance(state, np.ndarray):
-    return {path: state}
-  items = ()
-  if isinstance(state, dict):
-    items = state.items()
-  elif isinstance(state, (list, tuple)):
-    items = enumerate(state)
-  found = {}
-  for key, value in items:
-    found.update(_arrays(value, f'{path}/{key}'))
-  return found
+def _assert_same_state(one, other, path=''):
+  """Bit for bit, but for the replay's files: when saved, so they are cut."""
+  assert type(one) is type(other), path
+  if isinstance(one, dict):
+    assert one.keys() == other.keys(), path
+    for key in one.keys() - {'segments'}:
+      _assert_same_state(one[key], other[key], f'{path}/{key}')
+  elif isinstance(one, (list, tuple)):
+    assert len(one) == len(other), path
+    for i, pair in enumerate(zip(one, other)):
+      _assert_same_state(*pair, f'{path}/{i}')
+  elif isinstance(one, np.ndarray):
+    assert one.dtype == other.dtype, path
+    np.testing.assert_array_equal(one, other, err_msg=path)
+  else:
+    assert one == other or one != one and other != other, path
 
 
 def _kill_when(process, reached):
@@ -77,61 +136,58 @@ def _kill_when(process, reached):
 
 
 @pytest.mark.slow
-def test_killed_three_times(tmp_path):
-  steps = 'TRAIN_STEPS = 6000'
-  whole = _start(tmp_path / 'whole', steps)
+@pytest.mark.parametrize('name', _RUNS)
+def test_killed_three_times(name, tmp_path):
+  run = _RUNS[name]
   killed = tmp_path / 'killed'
+
+  def start(base_dir):
+    steps = f'TRAIN_STEPS = {12 * run.steps}'
+    uniform = 'sparsify.distribution = @uniform'
+    return _start(base_dir, run.gin_file, *run.bindings, uniform, steps)
 
   def rows():
     return len(run_directory.read_evaluations(str(killed)))
 
+  whole = start(tmp_path / 'whole')
   # Before the first checkpoint, but in training: nothing to go on from.
-  process = _start(killed, steps)
-  _kill_when(process, lambda: (killed / 'config.gin').exists())
+  _kill_when(start(killed), lambda: (killed / 'config.gin').exists())
   # Just as an evaluation is written: its checkpoint is not there, or half.
-  process = _start(killed, steps)
-  _kill_when(process, lambda: rows() >= 4)
+  _kill_when(start(killed), lambda: rows() >= 4)
   # Somewhere between two evaluations, past the second checkpoint.
   resumed_from = rows()
-  process = _start(killed, steps)
   checkpoints = checkpointing.Checkpointer(str(killed / 'checkpoints'))
 
   def later():
-    return rows() >= 8 and max(checkpoints.steps(), default=0) >= 4000
+    newest = max(checkpoints.steps(), default=0)
+    return rows() >= 8 and newest >= 8 * run.steps
 
-  _kill_when(process, later)
+  _kill_when(start(killed), later)
   assert resumed_from < rows() < 12
-  out = _finish(_start(killed, steps))
+  out = _finish(start(killed))
   assert 'Continues at step ' in out
+  # A user sees only what is about the run.
+  assert 'warning' not in out.lower() and 'Traceback' not in out
   _finish(whole)
 
   expected = (tmp_path / 'whole' / 'evaluations.csv').read_bytes()
   assert (killed / 'evaluations.csv').read_bytes() == expected
   assert expected.count(b'\n') == 1 + 12
-  states = [
+  (step, state), (other_step, other_state) = (
     checkpointing.Checkpointer(str(path / 'checkpoints')).load_latest()
     for path in (tmp_path / 'whole', killed)
-  ]
-  assert states[0][0] == states[1][0]
-  one, other = (_arrays(state) for _, state in states)
-  # Weights, masks and slots, of both networks.
-  assert one.keys() == other.keys()
-  assert {path.split('/')[2] for path in one} >= {
-    'online',
-    'target',
-    'optimizer',
-  }
-  for path, array in one.items():
-    assert array.dtype == other[path].dtype
-    np.testing.assert_array_equal(array, other[path], err_msg=path)
-  for key in ('training_steps', 'exploration'):
-    assert states[0][1]['agent'][key] == states[1][1]['agent'][key]
+  )
+  assert step == other_step
+  # Weights, masks and slots of all networks, streams, and the simulator.
+  assert state['agent'].keys() >= set(run.parts)
+  _assert_same_state(state, other_state)
   summaries = [
     json.loads((path / 'summary.json').read_text())
     for path in (tmp_path / 'whole', killed)
   ]
   for summary in summaries:
-    del summary['seconds']
+    # The second, because the checkout may change while this runs.
+    del summary['seconds'], summary['git_revision']
   assert summaries[0] == summaries[1]
 
 
@@ -166,7 +222,14 @@ def test_own_algorithm_in_the_current_directory(tmp_path):
   (tmp_path / 'my_stubborn_algorithm.py').write_text(_ALGORITHM)
   (tmp_path / 'mine.gin').write_text(_GIN_FILE)
   out = _finish(
-    _start('run', 'TRAIN_STEPS = 600', gin_files=['mine.gin'], cwd=tmp_path)
+    _start(
+      'run',
+      'mine.gin',
+      *_RUNS['dqn'].bindings,
+      'sparsify.distribution = @uniform',
+      'TRAIN_STEPS = 600',
+      cwd=tmp_path,
+    )
   )
   assert 'stubborn: never' in out
   assert 'Stubborn at 90 % sparsity on CartPole-v0' in out

@@ -10,6 +10,8 @@ from rigl_rl.training import run_directory
 
 _RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _PONG = 'gin_configs/graesser22/dqn_atari_cnn/rigl.gin'
+_SAC = 'gin_configs/graesser22/sac_mujoco/rigl.gin'
+_PPO = 'gin_configs/graesser22/ppo_mujoco/rigl.gin'
 _SMALL = (
   'MLPQNetwork.hidden_units = (8, 8)',
   'TRAIN_STEPS = 300',
@@ -20,6 +22,32 @@ _SMALL = (
   'UpdateSchedule.interval = 20',
   'DopamineRunner.evaluation_period = 100',
   'DopamineRunner.evaluation_episodes = 2',
+)
+
+_HOPPER = (
+  'ENV_NAME = "Hopper-v4"',
+  'create_mujoco_environment.max_episode_steps = 20',
+  'TRAIN_STEPS = 60',
+  'UpdateSchedule.interval = 5',
+)
+_SMALL_SAC = (
+  *_HOPPER,
+  'SquashedGaussianActor.hidden_units = (8, 8)',
+  'Critic.hidden_units = (8, 8)',
+  'TransitionBuffer.batch_size = 8',
+  'TransitionBuffer.capacity = 1000',
+  'ActorCriticLoop.initial_collect_steps = 30',
+  'ActorCriticLoop.evaluation_period = 25',
+  'ActorCriticLoop.evaluation_episodes = 2',
+)
+_SMALL_PPO = (
+  *_HOPPER,
+  'GaussianActor.hidden_units = (8, 8)',
+  'actor_critic.ValueNetwork.hidden_units = (8, 8)',
+  'SparsePPOAgent.minibatch_size = 8',
+  'SparsePPOAgent.num_epochs = 2',
+  'PPOLoop.rollout_steps = 32',
+  'PPOLoop.evaluation_episodes = 2',
 )
 
 
@@ -72,6 +100,96 @@ def test_trains(tmp_path, capsys):
   assert _train(tmp_path) == 0
   assert 'is finished' in capsys.readouterr().out
   assert (tmp_path / 'evaluations.csv').read_bytes() == before
+
+
+@pytest.mark.parametrize(
+  'gin_file,bindings,steps,gradient_steps',
+  [(_SAC, _SMALL_SAC, [25, 50, 60], 30), (_PPO, _SMALL_PPO, [32, 64], 16)],
+)
+def test_trains_actor_and_critic(
+  tmp_path, capsys, gin_file, bindings, steps, gradient_steps
+):
+  def train_():
+    return _train(tmp_path, *bindings, gin_files=(gin_file,), small=False)
+
+  assert train_() == 0
+  out = capsys.readouterr().out
+  assert out.startswith('RigL at ')
+  assert f'sparsity on Hopper-v4, 60 steps, seed 0: {tmp_path}' in out
+  assert 'Final score' in out
+  rows = run_directory.read_evaluations(str(tmp_path))
+  assert [row['step'] for row in rows] == steps
+  summary = run_directory.RunDirectory(str(tmp_path)).read_summary()
+  assert summary['finished'] and summary['task'] == 'Hopper-v4'
+  assert summary['gradient_steps'] == gradient_steps
+  assert 0 < summary['actor_share'] < 1
+  for network in summary['networks'].values():
+    assert network['algorithm'] == 'RigL'
+    assert network['sparsity'] == pytest.approx(0.9, abs=0.02)
+  names = {path.name for path in tmp_path.iterdir()}
+  assert {'config.gin', 'operative_config.gin', 'timing.csv', 'curve.png'} <= (
+    names
+  )
+  assert train_() == 0
+  assert 'is finished' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  'gin_file,binding,parts',
+  [
+    (_SAC, 'TRAIN_STEPS = 30', ['TRAIN_STEPS is 30', 'initial_collect_steps']),
+    (_SAC, 'ENV_NAME = "Hoper-v4"', ['Hoper-v4', 'Hopper-v4']),
+    (_SAC, 'ENV_NAME = 3', ['3', 'Hopper-v4']),
+    (_SAC, 'ACTOR_SPARSITY = 1.0', ['SPARSITY', '1.0', '[0, 1)']),
+    (_SAC, 'CRITIC_WIDTH = 0', ['WIDTH', 'Critic.width', '0']),
+    (_SAC, 'SparseSacAgent.gamma = 2', ['SparseSacAgent.gamma', '[0, 1]']),
+    (_SAC, 'TransitionBuffer.capacity = 1', ['TransitionBuffer.capacity']),
+    (_SAC, 'Critic.weight_decay = -1', ['Critic.weight_decay', '-1']),
+    (_PPO, 'ENV_NAME = "CartPole-v1"', ['CartPole-v1', 'Hopper-v4']),
+    (_PPO, 'CRITIC_SPARSITY = -1', ['SPARSITY', '-1', '[0, 1)']),
+    (_PPO, 'PPOLoop.rollout_steps = 30', ['minibatch_size', '8', '30']),
+    (_PPO, 'SparsePPOAgent.clip_ratio = 0', ['clip_ratio', '0', '(0, 1]']),
+    (_PPO, 'GaussianActor.activation = "x"', ["'x'", "'relu' or 'tanh'"]),
+    (_PPO, 'ValueNetwork.width = 2.0', ['ValueNetwork']),
+  ],
+)
+def test_mistake_in_a_binding_of_actor_and_critic(
+  tmp_path, capsys, gin_file, binding, parts
+):
+  bindings = _SMALL_SAC if gin_file == _SAC else _SMALL_PPO
+  code = _train(
+    tmp_path, *bindings, binding, gin_files=(gin_file,), small=False
+  )
+  assert code == 2
+  _assert_one_line(capsys, *parts)
+  assert not list(tmp_path.glob('*.gin'))
+
+
+def test_sac_without_initial_steps_for_its_task(tmp_path, capsys):
+  bindings = ['ENV_NAME = "Pendulum-v1"', 'TRAIN_STEPS = 60']
+  assert _train(tmp_path, *bindings, gin_files=(_SAC,), small=False) == 2
+  _assert_one_line(capsys, 'ENV_NAME', 'Pendulum-v1', 'by_task.otherwise')
+
+
+@pytest.mark.parametrize(
+  'gin_file,bindings,steps', [(_SAC, _SMALL_SAC, [25]), (_PPO, _SMALL_PPO, [])]
+)
+def test_diverging_actor_and_critic_lose_nothing(
+  tmp_path, capsys, gin_file, bindings, steps
+):
+  code = _train(
+    tmp_path,
+    *bindings,
+    'adam.learning_rate = 1e30',
+    gin_files=(gin_file,),
+    small=False,
+  )
+  assert code == 2
+  _assert_one_line(capsys, 'loss', 'adam.learning_rate')
+  rows = run_directory.read_evaluations(str(tmp_path))
+  assert [row['step'] for row in rows] == steps
+  names = {path.name for path in tmp_path.iterdir()}
+  assert 'config.gin' in names and 'summary.json' not in names
 
 
 @pytest.mark.parametrize(
