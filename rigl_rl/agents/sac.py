@@ -224,6 +224,9 @@ class SparseSacAgent(sac_agent.SacAgent):
 
     def update():
       for online, target in variables:
+        if tau == 1:  # The sum below would round.
+          target.assign(online)
+          continue
         # (1 - τ) target + τ online, in one pass and in place.
         tf.raw_ops.ResourceApplyGradientDescent(
           var=target.handle, alpha=tau, delta=target - online

@@ -128,6 +128,20 @@ def test_target_lags_behind_by_tau():
   np.testing.assert_allclose(target.kernel.numpy(), expected, rtol=1e-6)
 
 
+def test_hard_target_is_a_copy():
+  agent = _agent('RigL', target_update_tau=1.0, target_update_period=3)
+  pairs = _online_and_target(agent)
+  _train(agent, 2)
+  assert any(
+    (online.kernel.numpy() != target.kernel.numpy()).any()
+    for online, target in pairs
+  )
+  _train(agent, 1, seed=2)
+  for online, target in pairs:
+    np.testing.assert_array_equal(online.kernel.numpy(), target.kernel.numpy())
+    np.testing.assert_array_equal(online.mask.numpy(), target.mask.numpy())
+
+
 def test_no_twin_critics():
   agent = _agent('RigL')
   one, two = (agent.networks.layers[name] for name in ('critic_1', 'critic_2'))

@@ -314,6 +314,8 @@ def test_resumed_run_equals_one_never_stopped(tmp_path, period):
   _interrupt(_make_loop(tmp_path / 'cut', train_steps=44), period)
   resumed = _make_loop(tmp_path / 'cut', train_steps=44)
   assert resumed.steps_done == 8 * period
+  saved = _latest(tmp_path / 'cut')[1]['loop']
+  assert resumed._episode_return == saved['episode_return'] != 0
   assert resumed.environment.current_time_step().is_mid()
   resumed.run_experiment()
   _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
@@ -381,19 +383,33 @@ def _files(base_dir):
   return {path.name for path in (base_dir / 'replay').iterdir()}
 
 
+def _needed(checkpointer, *steps):
+  return {
+    segment['file']
+    for step in steps
+    for segment in checkpointer._load(step)['loop']['replay']['segments']
+  }
+
+
 def test_files_of_the_replay_are_those_of_the_checkpoints(tmp_path):
   _run(tmp_path, train_steps=44)
   checkpointer = checkpointing.Checkpointer(str(tmp_path / 'checkpoints'))
   assert checkpointer.steps() == [40, 44]
-  needed = {
-    segment['file']
-    for step in (40, 44)
-    for segment in checkpointer._load(step)['loop']['replay']['segments']
-  }
-  assert _files(tmp_path) == needed
-  # Resumed, it needs the older one's files until the next checkpoint is there.
+  assert _files(tmp_path) == _needed(checkpointer, 40, 44)
+  # Resumed, it keeps the older one's files until the next checkpoint is there.
   loop = _make_loop(tmp_path, train_steps=44)
-  assert loop.steps_done == 44 and _files(tmp_path) == needed
+  assert loop.steps_done == 44
+  assert _files(tmp_path) == _needed(checkpointer, 40, 44)
+
+
+def test_files_of_the_replay_after_a_restart(tmp_path):
+  _interrupt(_make_loop(tmp_path, train_steps=44), 3)
+  _interrupt(_make_loop(tmp_path, train_steps=44), 4)
+  checkpointer = checkpointing.Checkpointer(str(tmp_path / 'checkpoints'))
+  assert checkpointer.steps() == [24, 32]
+  needed = _needed(checkpointer, 24, 32)
+  assert needed > _needed(checkpointer, 32)
+  assert _files(tmp_path) == needed
 
 
 @pytest.mark.parametrize('damaged', ['state', 'arrays', 'replay'])

@@ -245,6 +245,8 @@ def test_resumed_run_equals_one_never_stopped(tmp_path, period):
   _interrupt(_make_loop(tmp_path / 'cut', train_steps=48), period)
   resumed = _make_loop(tmp_path / 'cut', train_steps=48)
   assert resumed.steps_done == 8 * period
+  saved = _checkpointer(tmp_path / 'cut').load_latest()[1]['loop']
+  assert resumed._episode_return == saved['episode_return'] != 0
   assert resumed.environment.current_time_step().is_mid()
   resumed.run_experiment()
   _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
