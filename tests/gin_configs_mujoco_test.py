@@ -347,6 +347,7 @@ def test_as_released_after_a_method(name, method, tmp_path):
     _check_agent(agent, suite)
     _check_networks(agent, suite, row)
     _check_schedule(agent, suite, row, method)
+    assert agent.networks['actor'].log_std_range == (None, None)
   else:
     _check_loop(suite, evaluation_period=7)
     loop = _build(tmp_path)

@@ -283,8 +283,10 @@ class SquashedGaussianActor(_PerceptronNetwork):
   """SAC's actor: a normal distribution, squashed by tanh (table 8).
 
   Two hidden layers of 256, ReLU; 2n outputs, for n actions the means and the
-  logarithms of the standard deviations, which depend on the observation and are
-  not bounded, as released. All kernels from Glorot's uniform distribution.
+  logarithms of the standard deviations, which depend on the observation and lie
+  in [-20, 2], as Haarnoja et al. (2018) have them. They are not bounded as
+  released; but then σ overflows on Humanoid-v4, whose contact forces run into
+  thousands. All kernels from Glorot's uniform distribution.
 
   Attributes:
     action_spec: range, shape and type of actions.
@@ -303,8 +305,8 @@ class SquashedGaussianActor(_PerceptronNetwork):
     activation: str = 'relu',
     kernel_initializer: KernelInitializer = sparse_layers.glorot_uniform,
     output_initializer: KernelInitializer = sparse_layers.glorot_uniform,
-    log_std_min: float | None = None,
-    log_std_max: float | None = None,
+    log_std_min: float | None = -20.0,
+    log_std_max: float | None = 2.0,
     name: str = 'SquashedGaussianActor',
   ):
     """Initializes the network.

@@ -180,7 +180,7 @@ def test_bindings():
     assert list(kernels) == ['dense1', 'dense2', 'dense3', 'output']
     kernel = kernels['dense2']
     np.testing.assert_allclose(kernel @ kernel.T, 4 * np.eye(4), atol=1e-5)
-    assert network.log_std_range == (None, 2)
+    assert network.log_std_range == (-20.0, 2)
   assert np.abs(_kernels(ppo_actor)['output']).max() <= 1e-4
   np.testing.assert_allclose(
     ppo_actor.mean_and_std(_observations())[1], 1, rtol=1e-6
