@@ -1,8 +1,8 @@
 """Training speed of SAC: ours, dense and sparse, and peers'.
 
 All train on the same task with the same networks, batch and schedule, as the
-gin files of Graesser et al. (2022) have them, from the end of the initial
-collection on, and without evaluations.
+gin files of Graesser et al. (2022) have them, but without weight decay, from
+the end of the initial collection on, and without evaluations.
 """
 
 from __future__ import annotations
@@ -32,5 +32,10 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
     'sac',
     contender,
     arguments,
-    ['ActorCriticLoop.initial_collect_steps = 500'],
+    [
+      'ActorCriticLoop.initial_collect_steps = 500',
+      # The peers have none.
+      'SquashedGaussianActor.weight_decay = 0.0',
+      'Critic.weight_decay = 0.0',
+    ],
   )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Callable
 
 import gin
@@ -182,7 +183,10 @@ class SparseSacAgent(sac_agent.SacAgent):
     self._parameters = None
     self._batch = None
     self._losses = None
-    self._train_function = None
+    # By whether a step changes masks: one that does not need not look.
+    self._train_functions = {}
+    self._update_steps = self.networks.update_steps()
+    self._steps_done = 0
 
   def _actions_and_log_probs(self, time_steps, training=False):
     """As the parent does, but for the seed of the sample."""
@@ -269,25 +273,35 @@ class SparseSacAgent(sac_agent.SacAgent):
     """
     arguments = [tf.constant(array) for array in batch]
     current = tf.constant(observation[None])
-    if self._train_function is None:
-      # A concrete function: dispatch by argument types takes its time.
-      self._train_function = tf.function(
-        self._train_and_act, autograph=False
-      ).get_concrete_function(
-        *(tf.TensorSpec(array.shape, array.dtype) for array in arguments),
-        tf.TensorSpec(current.shape, current.dtype),
-      )
+    updates_masks = self._steps_done in self._update_steps
+    train = self._train_functions.get(updates_masks)
+    if train is None:
+      train = self._trace(updates_masks, [*arguments, current])
+      self._train_functions[updates_masks] = train
     try:
-      self._losses, parameters = self._train_function(*arguments, current)
+      self._losses, parameters = train(*arguments, current)
     except tf.errors.InvalidArgumentError as error:
       if 'inf or nan' not in str(error):
         raise
       raise UserError(
-        f'A loss is not finite after {int(self.train_step_counter)} gradient '
-        'steps, but must be; try a lower adam.learning_rate.'
+        f'A loss is not finite after {self._steps_done} gradient steps, but '
+        'must be; try a lower adam.learning_rate.'
       ) from error
+    self._steps_done += 1
     self._parameters = (observation, *parameters)
     self._batch = arguments
+
+  def _trace(self, updates_masks: bool, arguments: list[tf.Tensor]):
+    """Traces a train step for arguments like these."""
+    with contextlib.ExitStack() as stack:
+      if not updates_masks:
+        stack.enter_context(self.networks.fixed_masks())
+      # A concrete function: dispatch by argument types takes its time.
+      return tf.function(
+        self._train_and_act, autograph=False
+      ).get_concrete_function(
+        *(tf.TensorSpec(array.shape, array.dtype) for array in arguments)
+      )
 
   def random_action(self) -> np.ndarray:
     """Returns an action, of shape (m,), drawn uniformly from its range."""
@@ -408,4 +422,5 @@ class SparseSacAgent(sac_agent.SacAgent):
     self.networks.set_state(state['networks'])
     variables_lib.assign(self._other_variables, state['others'])
     seeding.restore_generator(self._rng, state['exploration'])
+    self._steps_done = int(self.train_step_counter)
     self._parameters = state['parameters']

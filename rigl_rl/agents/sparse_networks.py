@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Callable, Mapping
 
 import gin
@@ -94,6 +95,25 @@ class SparseNetworks(Mapping[str, Network]):
   def optimizer_of(self, name: str) -> sparse_optimizer.SparseOptimizer:
     """Returns the optimizer that trains a network."""
     return self.optimizers[self._scopes[name]]
+
+  def update_steps(self) -> frozenset[int]:
+    """Returns the gradient steps at which any mask may change."""
+    return frozenset(
+      int(step)
+      for optimizer in self.optimizers.values()
+      for step in optimizer.mask_updater.update_steps()
+    )
+
+  @contextlib.contextmanager
+  def fixed_masks(self):
+    """Lets what is traced inside take steps that change no mask."""
+    for optimizer in self.optimizers.values():
+      optimizer.masks_are_fixed = True
+    try:
+      yield
+    finally:
+      for optimizer in self.optimizers.values():
+        optimizer.masks_are_fixed = False
 
   def trained_by(self, scope: str) -> list[tf.Variable]:
     """Returns the variables that the optimizer of a scope trains."""

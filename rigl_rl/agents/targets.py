@@ -17,7 +17,9 @@ Layers = Sequence[wrappers.SparseWrapper]
 
 
 @gin.configurable(denylist=['online', 'target', 'masks_moved'])
-def copy_masks(online: Layers, target: Layers, masks_moved: tf.Tensor) -> None:
+def copy_masks(
+  online: Layers, target: Layers, masks_moved: tf.Tensor | bool
+) -> None:
   """Gives the target the online network's masks (the default).
 
   Args:
@@ -32,12 +34,13 @@ def copy_masks(online: Layers, target: Layers, masks_moved: tf.Tensor) -> None:
       layer.mask.assign(source.mask)
       layer.kernel.assign(layer.kernel * source.mask)
 
-  tf.cond(masks_moved, remove_residue, lambda: None)
+  if masks_moved is not False:
+    tf.cond(masks_moved, remove_residue, lambda: None)
 
 
 @gin.configurable(denylist=['online', 'target', 'masks_moved'])
 def keep_largest(
-  online: Layers, target: Layers, masks_moved: tf.Tensor
+  online: Layers, target: Layers, masks_moved: tf.Tensor | bool
 ) -> None:
   """Keeps as many weights as the online layer has, the largest (Sokar et al.).
 

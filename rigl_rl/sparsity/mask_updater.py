@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from rigl_rl.sparsity import schedules, wrappers
@@ -58,6 +59,15 @@ class MaskUpdater(tf.Module):
     if self._at_window_end:
       is_update |= self.schedule.is_last_step(step)
     return is_update
+
+  def update_steps(self) -> np.ndarray:
+    """Returns the steps of which `is_update_step` is true, in order."""
+    if not self.layers:
+      return np.array([], np.int64)
+    steps = self.schedule.update_steps()
+    if self._at_window_end:
+      steps = np.union1d(steps, [self.schedule.end_step])
+    return steps
 
   def update(self, step, gradients, slots) -> None:
     """Changes the masks that are due at `step`, an update step.

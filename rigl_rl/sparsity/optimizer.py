@@ -24,6 +24,9 @@ class SparseOptimizer(tf.Module):
     layers: the layers whose kernels are kept sparse.
     mask_updater: the callback.
     step: int64 variable, gradient steps taken so far.
+    masks_are_fixed: whether what is traced now will take steps that change no
+      mask, and need not look whether it has to. Of an actor-critic's train step
+      the looking is a twentieth.
   """
 
   def __init__(
@@ -56,6 +59,7 @@ class SparseOptimizer(tf.Module):
     self.inner = inner
     self.layers = list(layers)
     self.mask_updater = mask_updater
+    self.masks_are_fixed = False
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
     self._replace_gradient_step = replace_gradient_step
     self._masked_layers = [layer for layer in self.layers if layer.sparsity > 0]
@@ -64,17 +68,17 @@ class SparseOptimizer(tf.Module):
     """The inner optimizer's variables, and the step count."""
     return list(self.inner.variables()) + [self.step]
 
-  def masks_moved(self, steps: int = 1) -> tf.Tensor:
+  def masks_moved(self, steps: int = 1) -> tf.Tensor | bool:
     """Whether any mask has changed within the last steps.
 
     Args:
       steps: gradient steps, >= 1.
 
     Returns:
-      bool scalar.
+      bool scalar; False itself if that is known when it is traced.
     """
-    if not self.mask_updater.layers:
-      return tf.constant(False)
+    if not self.mask_updater.layers or (self.masks_are_fixed and steps == 1):
+      return False
     last_steps = tf.range(self.step - steps, self.step)
     return tf.reduce_any(self.mask_updater.is_update_step(last_steps))
 
@@ -103,7 +107,7 @@ class SparseOptimizer(tf.Module):
     def update_masks():
       self._update_masks(grads_and_vars)
 
-    if not self.mask_updater.layers:
+    if self.masks_are_fixed or not self.mask_updater.layers:
       gradient_step()
       return self.step.assign_add(1)
 

@@ -218,6 +218,21 @@ def test_restored_agent_goes_on_bit_for_bit():
   assert (other_actions != actions).any()
 
 
+def test_steps_that_change_no_mask_are_the_same_without_looking():
+  gin.bind_parameter('UpdateSchedule.interval', 3)
+  agent, looking = _agent('RigL'), _agent('RigL')
+  assert agent._update_steps == {0, 3, 6}
+  looking._update_steps = frozenset(range(100))
+  for each in (agent, looking):
+    _train(each, 8)
+  assert sorted(agent._train_functions) == [False, True]
+  assert sorted(looking._train_functions) == [True]
+  for one, other in zip(
+    tf.nest.flatten(agent.get_state()), tf.nest.flatten(looking.get_state())
+  ):
+    np.testing.assert_array_equal(one, other)
+
+
 def test_seed_decides_everything():
   one, same, other = _agent(seed=1), _agent(seed=1), _agent(seed=2)
   for agent in (one, same, other):

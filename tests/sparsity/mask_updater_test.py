@@ -154,3 +154,17 @@ def test_each_layer_is_bound_to_its_own_sparsity():
     zeros = distributions.num_zeros(mask.size, layer.sparsity)
     assert (mask == 0).sum() == zeros
     assert (layer.kernel.numpy() == 0).sum() == zeros
+
+
+@pytest.mark.parametrize('algorithm', ['RigL', 'Prune', 'Static'])
+@pytest.mark.parametrize('interval', [3, 4])
+def test_update_steps_are_those_of_is_update_step(algorithm, interval):
+  layer = wrappers.SparseWrapper(tf.keras.layers.Dense(4), 0.5)
+  layer.build((None, 4))
+  layer.initialize(0.5, getattr(algorithms, algorithm)(), seed=0)
+  schedule = schedules.UpdateSchedule(20, begin=0.1, interval=interval)
+  updater = mask_updater.MaskUpdater([layer], schedule)
+  expected = [step for step in range(20) if updater.is_update_step(step)]
+  if algorithm == 'Static':
+    expected = []
+  assert updater.update_steps().tolist() == expected
