@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable, NamedTuple
 
 import gin
@@ -376,20 +377,17 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
   def _train_epochs(self, steps, order):
     """Takes a gradient step on each of the minibatches `order` (n, batch)."""
 
+    @functools.partial(tf.function, autograph=False)  # Traced once, used twice.
     def train(i):
       minibatch = tf.nest.map_structure(
         lambda field: tf.gather(field, order[i]), steps
       )
       return self._train(minibatch, weights=None)
 
-    def body(i, _):
-      return i + 1, train(i)
-
-    first = train(0)
     _, losses = tf.while_loop(
       lambda i, _: i < tf.shape(order)[0],
-      body,
-      (1, first),
+      lambda i, _: (i + 1, train(i)),
+      (tf.constant(1), train(tf.constant(0))),
       parallel_iterations=1,
     )
     return losses
