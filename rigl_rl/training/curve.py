@@ -61,7 +61,7 @@ def draw_curve(history: Sequence[Mapping[str, Any]], title: str = '') -> bytes:
     color='#c8501e',
     linewidth=1.2,
     linestyle=(0, (5, 3)),
-    label=f'final score {score:.5g} (last 10 %)',
+    label=f'final score {score:.5g} ({scores.describe_final_score()})',
   )
   axes.set_xlabel('training steps')
   axes.set_ylabel('return')

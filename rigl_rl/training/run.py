@@ -31,13 +31,16 @@ def train(
     task: name of the task, above the curve.
 
   Returns:
-    The content of summary.json.
+    The content of summary.json: the final score and the learning curve area in
+    units of return, the latter also by training step, as Sokar et al. (2022)
+    print it (see `scores`); and what the runner describes.
 
   Raises:
     UserError: on a mistake in the config, or a base_dir that does not fit it.
   """
   seeding.check_seed(seed)
   check_number('TRAIN_STEPS', train_steps, 1, whole=True)
+  scored = scores.describe_final_score()
   run_directory = run_directory_lib.RunDirectory(base_dir)
   config = gin.config_str()
   resumed = run_directory.check(config)
@@ -61,13 +64,17 @@ def train(
     print(f'Continues at step {evaluations[-1]["step"]:,}.')
   built.run_experiment()
 
-  returns = [row['return_mean'] for row in run_directory.evaluations]
+  evaluations = run_directory.evaluations
+  returns = [row['return_mean'] for row in evaluations]
+  steps = evaluations[-1]['step']
   summary = {
     'finished': True,
     'task': task,
     'final_score': scores.final_score(returns),
+    'final_score_of': scored,
     'learning_curve_area': scores.learning_curve_area(returns),
-    'steps': run_directory.evaluations[-1]['step'],
+    'learning_curve_area_per_step': scores.learning_curve_area(returns, steps),
+    'steps': steps,
     'seconds': run_directory.elapsed_seconds,
     'seed': seed,
     'versions': provenance.versions(),
@@ -76,7 +83,7 @@ def train(
   }
   curve = run_directory.write_curve(title=f'{built.title} on {task}')
   run_directory.write_summary(summary)
-  print(f'Final score {summary["final_score"]:.1f} (last 10 % of evaluations)')
+  print(f'Final score {summary["final_score"]:.1f} ({scored})')
   print(f'Curve:   {curve}')
   print(f'Summary: {run_directory.path("summary.json")}')
   return summary

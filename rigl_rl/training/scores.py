@@ -1,10 +1,18 @@
-"""The two numbers that sum up a run's evaluations."""
+"""The numbers that sum up a run's evaluations."""
 
 from __future__ import annotations
 
+import fractions
+import math
+import numbers
 from collections.abc import Sequence
+from typing import Any
 
+import gin
 import numpy as np
+
+from rigl_rl import bindings
+from rigl_rl.errors import UserError
 
 
 def _checked(returns: Sequence[float]) -> np.ndarray:
@@ -17,27 +25,63 @@ def _checked(returns: Sequence[float]) -> np.ndarray:
   return values
 
 
-def final_score(returns: Sequence[float]) -> float:
-  """Mean return of the last 10 % of the evaluations.
+def _check_last(last: Any) -> None:
+  """Raises UserError unless `last` says which evaluations count."""
+  is_count = isinstance(last, numbers.Integral) and not isinstance(last, bool)
+  if is_count and last >= 1 or isinstance(last, float) and 0 < last <= 1:
+    return
+  raise UserError(
+    f'final_score.last is {last!r}, but must be a share of the evaluations, a '
+    'number in (0, 1] such as 0.1, or how many they are, a whole number of at '
+    'least 1; all of them are 1.0.'
+  )
 
-  The score of Graesser et al. (2022), section 3. The released code averages
-  everything where there are fewer than ten evaluations; here the share is
-  rounded up, so that it is one evaluation at least.
+
+@gin.configurable(denylist=['returns'])
+def final_score(returns: Sequence[float], last: float | int = 0.1) -> float:
+  """Mean return of the last evaluations.
+
+  By default the score of Graesser et al. (2022), section 3: the last 10 % of
+  the evaluations. The released code averages everything where there are fewer
+  than ten evaluations; here a share is rounded up, so that it is one evaluation
+  at least. `last = 10` is R of Sokar et al. (2022), section 4.2: the last 10
+  evaluations.
 
   Args:
     returns: mean return of each evaluation, in order of steps; shape [n],
       n >= 1.
+    last: a float in (0, 1] is a share of the evaluations, rounded up to whole
+      ones; an int >= 1 is how many they are, all where there are fewer. So 1 is
+      the last one, and 1.0 all of them.
 
   Returns:
-    Mean of the last ceil(n / 10) values.
+    Mean of the last ⌈last · n⌉, or min(last, n), values.
 
   Raises:
+    UserError: `last` is neither.
     ValueError: `returns` is empty or not one-dimensional.
   """
+  _check_last(last)
   values = _checked(returns)
-  # In integers: n * 0.1 rounded up would be 4 for n = 30.
-  count = -(-values.size // 10)
+  count = last
+  if isinstance(last, float):
+    # By the decimal that was written: in floating point 30 * 0.1, rounded up,
+    # would be 4.
+    count = math.ceil(values.size * fractions.Fraction(repr(float(last))))
   return float(np.mean(values[-count:]))
+
+
+def describe_final_score() -> str:
+  """Says what `final_score` is the mean of: 'last 10 %', by its binding.
+
+  Raises:
+    UserError: on a bad `final_score.last`; so a run asks before it trains.
+  """
+  last = bindings.read(final_score)['last']
+  _check_last(last)
+  if isinstance(last, float):
+    return f'last {100 * last:g} %'
+  return 'last evaluation' if last == 1 else f'last {last} evaluations'
 
 
 def learning_curve_area(

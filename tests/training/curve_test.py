@@ -5,6 +5,8 @@ import struct
 import subprocess
 import sys
 
+import gin
+import pytest
 from matplotlib import figure
 
 from rigl_rl.training import curve
@@ -45,7 +47,9 @@ def test_matplotlib_is_imported_late_and_pyplot_never():
   assert 'matplotlib.pyplot' not in modules
 
 
-def test_shows_mean_band_and_score(monkeypatch):
+@pytest.fixture(name='drawn')
+def _drawn(monkeypatch):
+  """The axes that are drawn on."""
   drawn = []
   add = figure.Figure.add_subplot
 
@@ -54,6 +58,10 @@ def test_shows_mean_band_and_score(monkeypatch):
     return drawn[-1]
 
   monkeypatch.setattr(figure.Figure, 'add_subplot', keep)
+  return drawn
+
+
+def test_shows_mean_band_and_score(drawn):
   history = [row(step, float(step), 2.0) for step in range(1, 21)]
   curve.draw_curve(history, title='title')
   (axes,) = drawn
@@ -65,3 +73,15 @@ def test_shows_mean_band_and_score(monkeypatch):
   vertices = band.get_paths()[0].vertices
   assert vertices[:, 1].min() == -1.0 and vertices[:, 1].max() == 22.0
   assert axes.get_title(loc='left') == 'title'
+
+
+def test_score_is_of_the_evaluations_that_are_bound(drawn):
+  history = [row(step, float(step), 2.0) for step in range(1, 21)]
+  gin.bind_parameter('final_score.last', 10)
+  try:
+    curve.draw_curve(history)
+  finally:
+    gin.clear_config()
+  score = drawn[0].lines[1]
+  assert score.get_ydata()[0] == 15.5
+  assert score.get_label() == 'final score 15.5 (last 10 evaluations)'

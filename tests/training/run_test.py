@@ -67,6 +67,9 @@ def test_summary_and_files(tmp_path, capsys):
   assert written['finished'] is True
   # The last 2 of 20 evaluations.
   assert written['final_score'] == summary['final_score'] == 18.5
+  assert written['final_score_of'] == 'last 10 %'
+  assert written['learning_curve_area'] == 9.5
+  assert written['learning_curve_area_per_step'] == 190 / 200
   assert written['steps'] == 200 and written['seed'] == 4
   assert written['seconds'] == 12.5
   assert written['parameters'] == 7
@@ -78,8 +81,46 @@ def test_summary_and_files(tmp_path, capsys):
   assert (tmp_path / 'operative_config.gin').exists()
   out = capsys.readouterr().out
   assert out.startswith('Nothing at 50 % sparsity on Nowhere-v0, 200 steps')
-  assert 'Final score 18.5' in out
+  assert 'Final score 18.5 (last 10 %)' in out
   assert f'{tmp_path}/curve.png' in out and f'{tmp_path}/summary.json' in out
+
+
+def test_final_score_by_its_binding(tmp_path, capsys):
+  gin.parse_config('final_score.last = 10')
+  summary = _train(tmp_path)
+  assert summary['final_score'] == 14.5
+  assert summary['final_score_of'] == 'last 10 evaluations'
+  assert 'Final score 14.5 (last 10 evaluations)' in capsys.readouterr().out
+  assert 'final_score.last = 10' in (tmp_path / 'config.gin').read_text()
+
+
+@pytest.mark.parametrize('value', [0, 1.5, '"all"'])
+def test_bad_final_score_is_refused_before_training(tmp_path, value):
+  gin.parse_config(f'final_score.last = {value}')
+  with pytest.raises(errors.UserError, match='^final_score.last is '):
+    _train(tmp_path)
+  assert _Runner.built == 0
+  assert not list(tmp_path.iterdir())
+
+
+def test_learning_curve_area_in_the_units_of_the_paper(tmp_path):
+  """Table 2's 1.7686 is a mean return of 8,843, one each 5,000 steps."""
+
+  class Runner(_Runner):
+    def run_experiment(self):
+      for number in range(1, 201):
+        self._directory.append_evaluation(
+          {
+            'step': 5000 * number,
+            'return_mean': 8843.0,
+            'return_std': 0.0,
+            'episodes': 10,
+          }
+        )
+
+  summary = _train(tmp_path, runner=Runner, train_steps=1_000_000)
+  assert summary['learning_curve_area'] == 8843.0
+  assert summary['learning_curve_area_per_step'] == pytest.approx(1.7686)
 
 
 def test_finished_run_does_nothing(tmp_path, capsys):

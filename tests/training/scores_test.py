@@ -1,8 +1,17 @@
 """Final score and learning curve area on curves one can add up by eye."""
 
+import gin
 import pytest
 
+from rigl_rl import errors
 from rigl_rl.training import scores
+
+
+@pytest.fixture(autouse=True)
+def no_gin_config():
+  gin.clear_config()
+  yield
+  gin.clear_config()
 
 
 @pytest.mark.parametrize(
@@ -19,6 +28,60 @@ from rigl_rl.training import scores
 )
 def test_final_score_is_the_mean_of_the_last_tenth(returns, expected):
   assert scores.final_score(returns) == expected
+
+
+@pytest.mark.parametrize(
+  'returns, last, expected',
+  [
+    ([0.0] * 10 + [9.0] * 10, 10, 9.0),
+    ([5.0] + [9.0] * 10, 10, 9.0),
+    ([1.0, 2.0, 6.0], 10, 3.0),  # fewer: all of them
+    ([1.0, 2.0, 6.0], 1, 6.0),  # one evaluation,
+    ([1.0, 2.0, 6.0], 1.0, 3.0),  # and all of them
+    ([1.0, 2.0, 6.0], 0.34, 4.0),
+    ([9.0] * 93 + [1.0] * 7, 0.07, 1.0),  # 7, not 8: 100 * 0.07 is above 7
+    ([1.0, 2.0, 6.0], 1e-7, 6.0),
+  ],
+)
+def test_final_score_of_a_share_or_a_number(returns, last, expected):
+  assert scores.final_score(returns, last=last) == expected
+
+
+@pytest.mark.parametrize(
+  'last, words, expected',
+  [
+    ('0.1', 'last 10 %', 94.5),
+    ('0.07', 'last 7 %', 96.0),
+    ('0.125', 'last 12.5 %', 93.0),
+    ('1.0', 'last 100 %', 49.5),
+    ('10', 'last 10 evaluations', 94.5),
+    ('1', 'last evaluation', 99.0),
+  ],
+)
+def test_the_binding_and_its_words(last, words, expected):
+  gin.parse_config(f'final_score.last = {last}')
+  assert scores.describe_final_score() == words
+  assert scores.final_score(list(range(100))) == expected
+
+
+def test_the_default_in_words():
+  assert scores.describe_final_score() == 'last 10 %'
+
+
+@pytest.mark.parametrize(
+  'last', [0, -3, 0.0, 1.5, 10.0, -0.1, float('nan'), True, None, '10', [10]]
+)
+def test_bad_last_is_refused(last):
+  gin.bind_parameter('final_score.last', last)
+  for score in (
+    scores.describe_final_score,
+    lambda: scores.final_score([1.0, 2.0]),
+  ):
+    with pytest.raises(errors.UserError) as error:
+      score()
+    line = str(error.value).splitlines()[0]
+    assert line.startswith(f'final_score.last is {last!r}, but must be ')
+    assert '(0, 1]' in line and 'whole number of at least 1' in line
 
 
 def test_learning_curve_area_is_the_mean_return_over_training():
