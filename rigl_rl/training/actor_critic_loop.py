@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 from typing import Any, Callable
 
 import gin
@@ -16,16 +17,16 @@ from rigl_rl.checks import check_number
 from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
 from rigl_rl.replay import transition_buffer
+from rigl_rl.training import checkpointing, saved_policy, training_loop
 from rigl_rl.training import run_directory as run_directory_lib
-from rigl_rl.training import training_loop
 
 
 @gin.configurable(denylist=['run_directory', 'seed', 'train_steps'])
 class ActorCriticLoop(training_loop.TrainingLoop):
   """Acts, stores the transition, and takes a gradient step, at each step.
 
-  The first steps act at random and train nothing; they count as steps of
-  training.
+  The first steps act at random, or by a policy of an earlier run, and train
+  nothing; they count as steps of training.
   """
 
   def __init__(
@@ -37,6 +38,7 @@ class ActorCriticLoop(training_loop.TrainingLoop):
     create_environment: Callable[..., Any] = mujoco.create_mujoco_environment,
     create_replay: Callable[..., Any] = transition_buffer.TransitionBuffer,
     initial_collect_steps: int = 10000,
+    initial_policy: Callable[..., saved_policy.SavedPolicy] | None = None,
     evaluation_period: int = 10000,
     evaluation_episodes: int = 30,
     checkpoint_period: int = 1,
@@ -52,8 +54,11 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       create_environment: makes an environment from a seed.
       create_replay: makes the replay buffer, from the shapes of observations
         and actions and a seed.
-      initial_collect_steps: environment steps at random before training, fewer
-        than `train_steps`.
+      initial_collect_steps: environment steps before training, fewer than
+        `train_steps`.
+      initial_policy: makes what acts in these steps, from the agent, the
+        environment, the seed and a state to go on from; such as
+        `saved_policy`. None for actions at random.
       evaluation_period: environment steps between evaluations.
       evaluation_episodes: episodes of an evaluation, played side by side.
       checkpoint_period: evaluations between checkpoints.
@@ -70,6 +75,11 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       raise UserError(
         f'TRAIN_STEPS is {train_steps}, but must be above '
         f'ActorCriticLoop.initial_collect_steps, {initial_collect_steps}.'
+      )
+    if initial_policy is not None and not callable(initial_policy):
+      raise UserError(
+        f'ActorCriticLoop.initial_policy is {initial_policy!r}, but must be '
+        '@saved_policy or None.'
       )
     self._initial_collect_steps = initial_collect_steps
     self._replay_directory = run_directory.path('replay')
@@ -93,6 +103,14 @@ class ActorCriticLoop(training_loop.TrainingLoop):
     )
     self._observation = None
     self._episode_return = 0.0
+    self._initial_policy = None
+    if initial_policy is not None:
+      self._make_initial_policy = functools.partial(
+        initial_policy, agent, environment, seed=seed
+      )
+      # A mistake is told before anything is written.
+      if not checkpointing.Checkpointer(run_directory.checkpoints).steps():
+        self._initial_policy = self._make_initial_policy()
     period_ends = list(range(evaluation_period, train_steps, evaluation_period))
     super().__init__(
       run_directory,
@@ -104,6 +122,10 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       evaluation_episodes,
       checkpoint_period,
     )
+    is_missing = initial_policy is not None and self._initial_policy is None
+    if is_missing and not self.steps_done:
+      # There are checkpoints, but none is whole.
+      self._initial_policy = self._make_initial_policy()
 
   def train(self, end_step):
     agent, environment, replay = self.agent, self.environment, self._replay
@@ -115,6 +137,8 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       is_trained = self.steps_done >= self._initial_collect_steps
       if is_trained:
         action = agent.explore(observation)
+      elif self._initial_policy is not None:
+        action = self._initial_policy(observation)
       else:
         action = agent.random_action()
       time_step = environment.step(action)
@@ -141,9 +165,14 @@ class ActorCriticLoop(training_loop.TrainingLoop):
 
   def _get_state(self):
     tf.io.gfile.makedirs(self._replay_directory)
+    initial_policy = None
+    is_collecting = self.steps_done < self._initial_collect_steps
+    if self._initial_policy is not None and is_collecting:
+      initial_policy = self._initial_policy.get_state()
     return {
       'observation': self._observation,
       'episode_return': self._episode_return,
+      'initial_policy': initial_policy,
       'replay': self._replay.save(self._replay_directory),
     }
 
@@ -152,6 +181,10 @@ class ActorCriticLoop(training_loop.TrainingLoop):
     self._observation = state['observation']
     self._episode_return = state['episode_return']
     self._replay_manifests.append(state['replay'])
+    # Runs that began before there was such a policy have none.
+    initial_policy = state.get('initial_policy')
+    if initial_policy is not None:
+      self._initial_policy = self._make_initial_policy(state=initial_policy)
 
   def _lose_episode(self):
     self._observation = None

@@ -7,12 +7,14 @@ cuts the others.
 
 import json
 import pathlib
+import shutil
 
 import gin
 import numpy as np
 import pytest
 
 from rigl_rl import configs
+from rigl_rl.agents import sac
 from rigl_rl.environments import mujoco
 from rigl_rl.replay import transition_buffer
 from rigl_rl.training import actor_critic_loop, checkpointing, run_directory
@@ -276,6 +278,138 @@ def test_episode_returns(tmp_path):
   assert returns == expected
 
 
+# -------------------------------------------------------------- initial policy
+
+
+class _Policy:
+  """Counts its actions, from a number on, and notes what it acts on."""
+
+  def __init__(self, agent, environment, seed, state=None):
+    assert agent.seed == seed
+    assert environment.action_spec().shape == (3,)
+    self.count = 0 if state is None else state['count']
+    self.observations = []
+
+  def __call__(self, observation):
+    self.observations.append(observation.copy())
+    self.count += 1
+    return np.full(3, 0.01 * self.count, np.float32)
+
+  def get_state(self):
+    return {'count': self.count}
+
+
+class _Policies:
+  """Makes them, and keeps them."""
+
+  def __init__(self):
+    self.made = []
+
+  def __call__(self, *args, **kwargs):
+    self.made.append(_Policy(*args, **kwargs))
+    return self.made[-1]
+
+
+def test_initial_policy(tmp_path):
+  policies = _Policies()
+  loop = _run(tmp_path, train_steps=30, initial_policy=policies)
+  (policy,) = policies.made
+  # It acts in the steps that would be random, and in these alone.
+  assert loop.agent.calls == ['explore', 'train'] * 20
+  assert loop.agent.gradient_steps == 20
+  assert policy.count == 10 and loop._replay.num_added == 30
+  for i, observation in enumerate(policy.observations):
+    stored = loop._replay.added[i]
+    np.testing.assert_array_equal(stored[0], observation)
+    np.testing.assert_array_equal(stored[1], np.float32(0.01 * (i + 1)))
+
+
+def test_resumed_within_the_initial_collection(tmp_path):
+  _run(tmp_path / 'whole', initial_policy=_Policy)
+  policies = _Policies()
+  arguments = {'initial_policy': policies}
+  _interrupt(_make_loop(tmp_path / 'cut', **arguments), 1)
+  resumed = _make_loop(tmp_path / 'cut', **arguments)
+  assert resumed.steps_done == 8
+  assert policies.made[1].count == 8
+  resumed.run_experiment()
+  assert [policy.count for policy in policies.made] == [10, 10]
+  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+
+
+@pytest.mark.parametrize('initial_steps', [10, 16])
+def test_resumed_after_the_initial_collection(tmp_path, initial_steps):
+  """Its policy is made no more, even where it ended with the period."""
+  binding = f'ActorCriticLoop.initial_collect_steps = {initial_steps}'
+  _run(tmp_path / 'whole', binding, initial_policy=_Policy)
+  policies = _Policies()
+  arguments = {'initial_policy': policies}
+  _interrupt(_make_loop(tmp_path / 'cut', binding, **arguments), 2)
+  resumed = _make_loop(tmp_path / 'cut', binding, **arguments)
+  assert resumed.steps_done == 16 and len(policies.made) == 1
+  resumed.run_experiment()
+  assert len(policies.made) == 1
+  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+
+
+def test_initial_policy_where_no_checkpoint_is_whole(tmp_path):
+  _run(tmp_path / 'whole', initial_policy=_Policy)
+  _interrupt(_make_loop(tmp_path / 'torn', initial_policy=_Policy), 2)
+  for path in (tmp_path / 'torn').glob('checkpoints/*/state.json'):
+    path.write_text('{')
+  policies = _Policies()
+  loop = _make_loop(tmp_path / 'torn', initial_policy=policies)
+  assert loop.steps_done == 0 and len(policies.made) == 1
+  loop.run_experiment()
+  _assert_same_run(tmp_path / 'whole', tmp_path / 'torn')
+
+
+def test_older_checkpoint_without_an_initial_policy(tmp_path):
+  """Written before there was any."""
+  loop = _interrupt(_make_loop(tmp_path), 2)
+  checkpointer = checkpointing.Checkpointer(str(tmp_path / 'checkpoints'))
+  step, state = checkpointer.load_latest()
+  del state['loop']['initial_policy']
+  checkpointer.save(step, state)
+  assert _make_loop(tmp_path).steps_done == loop.steps_done - 8 == 16
+
+
+def test_replay_filled_by_an_earlier_run(tmp_path, monkeypatch):
+  """By SAC, restarted within the collection, when the earlier run is gone."""
+  # Tracing it would take all the time.
+  monkeypatch.setattr(sac.SparseSacAgent, 'train_step', lambda *args: None)
+  earlier = _run(
+    tmp_path / 'earlier', train_steps=14, seed=1, create_agent=gin.REQUIRED
+  )
+  expected = earlier.agent.greedy_policy()
+  bindings = (
+    'ActorCriticLoop.initial_policy = @saved_policy',
+    f'saved_policy.run = {str(tmp_path / "earlier")!r}',
+    'saved_policy.noise = 0.1',
+  )
+
+  def make(name):
+    return _make_loop(
+      tmp_path / name, *bindings, train_steps=14, create_agent=gin.REQUIRED
+    )
+
+  whole = make('whole')
+  whole.run_experiment()
+  observations, actions = (
+    np.stack([stored[i] for stored in whole._replay.added[:10]]) for i in (0, 1)
+  )
+  noise = actions - expected(observations)
+  inside = np.abs(actions) < 1
+  assert 0.05 < np.std(noise[inside]) < 0.2
+
+  _interrupt(make('cut'), 1)
+  shutil.rmtree(tmp_path / 'earlier')
+  resumed = make('cut')
+  assert resumed.steps_done == 8
+  resumed.run_experiment()
+  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+
+
 # --------------------------------------------------------------------- restart
 
 
@@ -484,6 +618,26 @@ def test_value_outside_its_range(tmp_path, binding, words, user_error):
   with user_error(binding.partition(' ')[0], *words):
     _make_loop(tmp_path, binding)
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('value', ['runs/td3', 3, True])
+def test_no_initial_policy(tmp_path, value, user_error):
+  with user_error(f'ActorCriticLoop.initial_policy is {value!r}', 'or None'):
+    _make_loop(tmp_path, f'ActorCriticLoop.initial_policy = {value!r}')
+  assert not list(tmp_path.iterdir())
+
+
+def test_mistake_of_the_initial_policy(tmp_path, user_error):
+  """Told before anything is written."""
+  run = str(tmp_path / 'none')
+  with user_error(f'saved_policy.run is {run!r}', 'no such directory'):
+    _make_loop(
+      tmp_path / 'run',
+      'ActorCriticLoop.initial_policy = @saved_policy',
+      f'saved_policy.run = {run!r}',
+      create_agent=gin.REQUIRED,
+    )
+  assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize('train_steps', [1, 9, 10])
