@@ -1,4 +1,4 @@
-"""Actors, critics and value networks of SAC and PPO, built from sparse layers.
+"""Actors, critics and value networks of SAC, TD3 and PPO, from sparse layers.
 
 They are TF-Agents networks, for stock agents. See `sparse_layers` for `WIDTH`,
 and for how the weights are seeded. The layers of each are called dense1,
@@ -21,10 +21,30 @@ from tf_agents.utils import common
 
 from rigl_rl.errors import UserError
 from rigl_rl.networks import action_distributions, sparse_layers, widths
-from rigl_rl.networks.sparse_layers import KernelInitializer, WidthOrRule
+from rigl_rl.networks.sparse_layers import (
+  BiasInitializer,
+  KernelInitializer,
+  WidthOrRule,
+)
 from rigl_rl.sparsity import wrappers
 
 ACTIVATIONS = ('relu', 'tanh')
+# The arguments of `_PerceptronNetwork` that every class has, as they are. Each
+# names them again: gin checks bindings by a constructor's arguments, and the
+# defaults are the class's own.
+_SHARED = (
+  'input_tensor_spec',
+  'seed',
+  'width',
+  'weight_decay',
+  'weight_decay_factor',
+  'hidden_units',
+  'activation',
+  'kernel_initializer',
+  'output_initializer',
+  'bias_initializer',
+  'name',
+)
 
 
 class _PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
@@ -46,8 +66,34 @@ class _PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
     activation: str,
     kernel_initializer: KernelInitializer,
     output_initializer: KernelInitializer,
+    bias_initializer: BiasInitializer,
     name: str,
   ):
+    """Initializes the network.
+
+    Args:
+      input_tensor_spec: of the input, an observation and, for a critic, an
+        action: all vectors.
+      num_outputs: units of the last layer.
+      seed: int32 seed of all initial weights.
+      width: n hidden units become int(max(1, n · width)); > 0. See
+        `sparse_layers` for its other forms.
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+        biases), which the network's `losses` hold. TF-Agents' PPO agents do not
+        read them: give those `l2_coefficient`, λ · factor, as `policy_l2_reg`
+        and `value_function_l2_reg`.
+      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
+      hidden_units: units of each hidden layer at width 1.
+      activation: of the hidden layers, 'relu' or 'tanh'.
+      kernel_initializer: makes the initializer of a hidden kernel from a seed.
+      output_initializer: that of the last layer's kernel.
+      bias_initializer: makes the initializer of a bias, any layer's, from a
+        seed and the layer's fan-in.
+      name: name of the network.
+
+    Raises:
+      UserError: on a value outside its range.
+    """
     super().__init__(input_tensor_spec=input_tensor_spec, name=name)
     self._set_up_layers(width, weight_decay, weight_decay_factor, seed)
     self._set_hidden_units(hidden_units)
@@ -56,12 +102,25 @@ class _PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
         f'{self._gin_name()}.activation is {activation!r}, but must be '
         f'{" or ".join(map(repr, ACTIVATIONS))}.'
       )
+    for binding, initializer, arguments in (
+      ('kernel_initializer', kernel_initializer, ('seed',)),
+      ('output_initializer', output_initializer, ('seed',)),
+      ('bias_initializer', bias_initializer, ('seed', 'fan_in')),
+    ):
+      sparse_layers.check_initializer(
+        f'{self._gin_name()}.{binding}', initializer, *arguments
+      )
     self.activation = activation
     self._num_outputs = num_outputs
     if callable(self.width):
       self.width = self.width(self.layer_shapes)
     self._make_perceptron(
-      num_outputs, activation, kernel_initializer, output_initializer
+      self.layer_shapes(),
+      activation,
+      kernel_initializer,
+      output_initializer,
+      bias_initializer,
+      output_bias_initializer=bias_initializer,
     )
 
   def layer_shapes(
@@ -116,10 +175,28 @@ class _PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
     return tf.reshape(outputs, (*outer, self._num_outputs))
 
 
+class Actor(_PerceptronNetwork):
+  """What actors share.
+
+  Attributes:
+    action_spec: range, shape and type of actions.
+  """
+
+  def _set_action_spec(self, spec) -> None:
+    self.action_spec = tensor_spec.from_spec(spec)
+    self._center, self._magnitude = common.spec_means_and_magnitudes(
+      self.action_spec
+    )
+
+  def _squash(self, x: tf.Tensor) -> tf.Tensor:
+    """Squashes numbers to the range of actions, by tanh."""
+    return self._center + self._magnitude * tf.tanh(x)
+
+
 @gin.configurable(
   denylist=['input_tensor_spec', 'output_tensor_spec', 'seed', 'name']
 )
-class SquashedGaussianActor(_PerceptronNetwork):
+class SquashedGaussianActor(Actor):
   """SAC's actor: a normal distribution, squashed by tanh (table 8).
 
   Two hidden layers of 256, ReLU; 2n outputs, for n actions the means and the
@@ -129,7 +206,6 @@ class SquashedGaussianActor(_PerceptronNetwork):
   thousands. All kernels from Glorot's uniform distribution.
 
   Attributes:
-    action_spec: range, shape and type of actions.
     log_std_range: the bounds of log σ, each None where there is none.
   """
 
@@ -145,6 +221,7 @@ class SquashedGaussianActor(_PerceptronNetwork):
     activation: str = 'relu',
     kernel_initializer: KernelInitializer = sparse_layers.glorot_uniform,
     output_initializer: KernelInitializer = sparse_layers.glorot_uniform,
+    bias_initializer: BiasInitializer = sparse_layers.zero_biases,
     log_std_min: float | None = -20.0,
     log_std_max: float | None = 2.0,
     name: str = 'SquashedGaussianActor',
@@ -152,42 +229,17 @@ class SquashedGaussianActor(_PerceptronNetwork):
     """Initializes the network.
 
     Args:
-      input_tensor_spec: of an observation, a vector.
       output_tensor_spec: of an action, a bounded vector.
-      seed: int32 seed of all initial weights.
-      width: n hidden units become int(max(1, n · width)); > 0. See
-        `sparse_layers` for its other forms.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
-        biases), which the network's `losses` hold.
-      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
-      hidden_units: units of each hidden layer at width 1.
-      activation: of the hidden layers, 'relu' or 'tanh'.
-      kernel_initializer: makes the initializer of a hidden kernel from a seed.
-      output_initializer: that of the output layer.
       log_std_min: log σ is clipped to at least this; None for no bound.
       log_std_max: log σ is clipped to at most this; None for no bound.
-      name: name of the network.
 
-    Raises:
-      UserError: on a value outside its range.
+    For all the others, and for errors, see `_PerceptronNetwork`.
     """
     _check_vectors(input_tensor_spec, output_tensor_spec)
     _check_range(self._gin_name(), log_std_min, log_std_max)
-    action_spec = tensor_spec.from_spec(output_tensor_spec)
-    super().__init__(
-      input_tensor_spec,
-      2 * _size(action_spec),
-      seed,
-      width,
-      weight_decay,
-      weight_decay_factor,
-      hidden_units,
-      activation,
-      kernel_initializer,
-      output_initializer,
-      name,
-    )
-    self.action_spec = action_spec
+    num_outputs = 2 * _size(output_tensor_spec)
+    super().__init__(num_outputs=num_outputs, **_shared(locals()))
+    self._set_action_spec(output_tensor_spec)
     self.log_std_range = (log_std_min, log_std_max)
 
   def mean_and_log_std(
@@ -223,7 +275,7 @@ class SquashedGaussianActor(_PerceptronNetwork):
 @gin.configurable(
   denylist=['input_tensor_spec', 'output_tensor_spec', 'seed', 'name']
 )
-class GaussianActor(_PerceptronNetwork):
+class GaussianActor(Actor):
   """PPO's actor: a normal distribution (table 9).
 
   Two hidden layers of 64, tanh. As released: orthogonal initialization; the
@@ -232,7 +284,6 @@ class GaussianActor(_PerceptronNetwork):
   one number for each action, through softplus.
 
   Attributes:
-    action_spec: range, shape and type of actions.
     squash_mean: whether the mean stays within the range of actions.
     raw_std: variable `(n,)`; softplus of it is the standard deviation.
   """
@@ -249,6 +300,7 @@ class GaussianActor(_PerceptronNetwork):
     activation: str = 'tanh',
     kernel_initializer: KernelInitializer = sparse_layers.orthogonal,
     output_initializer: KernelInitializer = sparse_layers.variance_scaling,
+    bias_initializer: BiasInitializer = sparse_layers.zero_biases,
     squash_mean: bool = True,
     initial_std: float = 0.35,
     name: str = 'GaussianActor',
@@ -256,25 +308,11 @@ class GaussianActor(_PerceptronNetwork):
     """Initializes the network.
 
     Args:
-      input_tensor_spec: of an observation, a vector.
       output_tensor_spec: of an action, a bounded vector.
-      seed: int32 seed of all initial weights.
-      width: n hidden units become int(max(1, n · width)); > 0. See
-        `sparse_layers` for its other forms.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
-        biases). TF-Agents' PPO agents do not read the network's `losses`: give
-        them its `l2_coefficient`, λ · factor, as `policy_l2_reg`.
-      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
-      hidden_units: units of each hidden layer at width 1.
-      activation: of the hidden layers, 'relu' or 'tanh'.
-      kernel_initializer: makes the initializer of a hidden kernel from a seed.
-      output_initializer: that of the layer of the means.
       squash_mean: whether tanh squashes the mean to the range of actions.
       initial_std: standard deviation to start from, > 0.
-      name: name of the network.
 
-    Raises:
-      UserError: on a value outside its range.
+    For all the others, and for errors, see `_PerceptronNetwork`.
     """
     _check_vectors(input_tensor_spec, output_tensor_spec)
     if not sparse_layers.is_number(initial_std, above=0):
@@ -282,32 +320,18 @@ class GaussianActor(_PerceptronNetwork):
         f'{self._gin_name()}.initial_std is {initial_std!r}, but must be a '
         'number above 0.'
       )
-    action_spec = tensor_spec.from_spec(output_tensor_spec)
-    super().__init__(
-      input_tensor_spec,
-      _size(action_spec),
-      seed,
-      width,
-      weight_decay,
-      weight_decay_factor,
-      hidden_units,
-      activation,
-      kernel_initializer,
-      output_initializer,
-      name,
-    )
-    self.action_spec = action_spec
+    num_actions = _size(output_tensor_spec)
+    super().__init__(num_outputs=num_actions, **_shared(locals()))
+    self._set_action_spec(output_tensor_spec)
     self.squash_mean = bool(squash_mean)
     self.raw_std = self.add_weight(
       name='raw_std',
-      shape=(_size(action_spec),),
+      shape=(num_actions,),
       # The inverse of softplus.
       initializer=tf.keras.initializers.Constant(
         initial_std + math.log(-math.expm1(-initial_std))
       ),
     )
-    center, magnitude = common.spec_means_and_magnitudes(action_spec)
-    self._center, self._magnitude = center, magnitude
 
   def mean_and_std(self, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes the distribution's parameters.
@@ -320,7 +344,7 @@ class GaussianActor(_PerceptronNetwork):
     """
     mean = self._outputs(observation)
     if self.squash_mean:
-      mean = self._center + self._magnitude * tf.tanh(mean)
+      mean = self._squash(mean)
     return mean, tf.zeros_like(mean) + tf.nn.softplus(self.raw_std)
 
   def call(self, observation, step_type=None, network_state=(), training=False):
@@ -330,12 +354,68 @@ class GaussianActor(_PerceptronNetwork):
     return action_distributions.DiagonalNormal(mean, std), network_state
 
 
+@gin.configurable(
+  denylist=['input_tensor_spec', 'output_tensor_spec', 'seed', 'name']
+)
+class DeterministicActor(Actor):
+  """TD3's actor (Fujimoto et al., 2018; Sokar et al., 2022, section 4.4).
+
+  Two hidden layers of 256, ReLU; n outputs, squashed to the range of actions by
+  tanh. Kernels and biases as in TD3's released code, whose layers are PyTorch's
+  own: from U(-l, l), l = 1 / √fan_in.
+  """
+
+  def __init__(
+    self,
+    input_tensor_spec,
+    output_tensor_spec,
+    seed: int,
+    width: WidthOrRule = 1.0,
+    weight_decay: float = 0.0,
+    weight_decay_factor: float = 1.0,
+    hidden_units: Sequence[int] = (256, 256),
+    activation: str = 'relu',
+    kernel_initializer: KernelInitializer = sparse_layers.fan_in_uniform,
+    output_initializer: KernelInitializer = sparse_layers.fan_in_uniform,
+    bias_initializer: BiasInitializer = sparse_layers.fan_in_uniform_biases,
+    name: str = 'DeterministicActor',
+  ):
+    """Initializes the network.
+
+    Args:
+      output_tensor_spec: of an action, a bounded vector.
+
+    For all the others, and for errors, see `_PerceptronNetwork`.
+    """
+    _check_vectors(input_tensor_spec, output_tensor_spec)
+    num_outputs = _size(output_tensor_spec)
+    super().__init__(num_outputs=num_outputs, **_shared(locals()))
+    self._set_action_spec(output_tensor_spec)
+
+  def actions(self, observation: tf.Tensor) -> tf.Tensor:
+    """Computes the actions.
+
+    Args:
+      observation: `(..., observation)`.
+
+    Returns:
+      Actions, `(..., n)`; rounding may carry them just beyond their range, to
+      which TF-Agents' policies clip them.
+    """
+    return self._squash(self._outputs(observation))
+
+  def call(self, observation, step_type=None, network_state=(), training=False):
+    """Maps observations to actions."""
+    del step_type, training
+    return self.actions(observation), network_state
+
+
 @gin.configurable(denylist=['input_tensor_spec', 'seed', 'name'])
 class Critic(_PerceptronNetwork):
-  """SAC's critic: the value of an observation and an action (table 8).
+  """The critic of SAC and TD3: the value of an observation and an action.
 
-  Both, side by side, go through two hidden layers of 256, ReLU. All kernels
-  from Glorot's uniform distribution.
+  Both, side by side, go through two hidden layers of 256, ReLU. By default all
+  kernels are from Glorot's uniform distribution, as SAC has them (table 8).
   """
 
   def __init__(
@@ -349,41 +429,12 @@ class Critic(_PerceptronNetwork):
     activation: str = 'relu',
     kernel_initializer: KernelInitializer = sparse_layers.glorot_uniform,
     output_initializer: KernelInitializer = sparse_layers.glorot_uniform,
+    bias_initializer: BiasInitializer = sparse_layers.zero_biases,
     name: str = 'Critic',
   ):
-    """Initializes the network.
-
-    Args:
-      input_tensor_spec: of an observation and of an action, both vectors.
-      seed: int32 seed of all initial weights.
-      width: n hidden units become int(max(1, n · width)); > 0. See
-        `sparse_layers` for its other forms.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
-        biases), which the network's `losses` hold.
-      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
-      hidden_units: units of each hidden layer at width 1.
-      activation: of the hidden layers, 'relu' or 'tanh'.
-      kernel_initializer: makes the initializer of a hidden kernel from a seed.
-      output_initializer: that of the output layer.
-      name: name of the network.
-
-    Raises:
-      UserError: on a value outside its range.
-    """
+    """Initializes the network; see `_PerceptronNetwork`."""
     _check_vectors(*input_tensor_spec)
-    super().__init__(
-      input_tensor_spec,
-      1,
-      seed,
-      width,
-      weight_decay,
-      weight_decay_factor,
-      hidden_units,
-      activation,
-      kernel_initializer,
-      output_initializer,
-      name,
-    )
+    super().__init__(num_outputs=1, **_shared(locals()))
 
   def call(self, inputs, step_type=None, network_state=(), training=False):
     """Maps (observations, actions), `(batch, ...)` each, to values (batch,)."""
@@ -413,42 +464,12 @@ class ValueNetwork(_PerceptronNetwork):
     activation: str = 'tanh',
     kernel_initializer: KernelInitializer = sparse_layers.orthogonal,
     output_initializer: KernelInitializer = sparse_layers.small_uniform,
+    bias_initializer: BiasInitializer = sparse_layers.zero_biases,
     name: str = 'ValueNetwork',
   ):
-    """Initializes the network.
-
-    Args:
-      input_tensor_spec: of an observation, a vector.
-      seed: int32 seed of all initial weights.
-      width: n hidden units become int(max(1, n · width)); > 0. See
-        `sparse_layers` for its other forms.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
-        biases). TF-Agents' PPO agents do not read the network's `losses`: give
-        them its `l2_coefficient`, λ · factor, as `value_function_l2_reg`.
-      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
-      hidden_units: units of each hidden layer at width 1.
-      activation: of the hidden layers, 'relu' or 'tanh'.
-      kernel_initializer: makes the initializer of a hidden kernel from a seed.
-      output_initializer: that of the output layer.
-      name: name of the network.
-
-    Raises:
-      UserError: on a value outside its range.
-    """
+    """Initializes the network; see `_PerceptronNetwork`."""
     _check_vectors(input_tensor_spec)
-    super().__init__(
-      input_tensor_spec,
-      1,
-      seed,
-      width,
-      weight_decay,
-      weight_decay_factor,
-      hidden_units,
-      activation,
-      kernel_initializer,
-      output_initializer,
-      name,
-    )
+    super().__init__(num_outputs=1, **_shared(locals()))
 
   @classmethod
   def _gin_name(cls):
@@ -458,6 +479,11 @@ class ValueNetwork(_PerceptronNetwork):
     """Maps observations `(..., observation)` to values `(...)`."""
     del step_type, training
     return tf.squeeze(self._outputs(observation), -1), network_state
+
+
+def _shared(arguments: dict[str, Any]) -> dict[str, Any]:
+  """Picks those that `_PerceptronNetwork` takes from a constructor's locals."""
+  return {name: arguments[name] for name in _SHARED}
 
 
 def _size(spec) -> int:

@@ -122,11 +122,12 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
 
   def _make_layers(self):
     self._make_perceptron(
-      self.num_actions,
+      self.layer_shapes(self.state_shape),
       'relu',
       kernel_initializer=_he_truncated_normal,
       output_initializer=_small_uniform,
-      output_bias_initializer=tf.keras.initializers.Constant(-0.2),
+      bias_initializer=sparse_layers.zero_biases,
+      output_bias_initializer=_negative_biases,
     )
 
   def call(self, state):
@@ -368,6 +369,13 @@ def _he_truncated_normal(seed: int) -> tf.keras.initializers.Initializer:
 
 def _small_uniform(seed: int) -> tf.keras.initializers.Initializer:
   return tf.keras.initializers.RandomUniform(-0.03, 0.03, seed=seed)
+
+
+def _negative_biases(
+  seed: int, fan_in: int
+) -> tf.keras.initializers.Initializer:
+  del seed, fan_in
+  return tf.keras.initializers.Constant(-0.2)
 
 
 def _image_shape(state_shape: Sequence[int]) -> tuple[int, int, int]:

@@ -4,14 +4,15 @@
 the second for the last hidden layer; or a function that chooses either, such as
 `rigl_rl.networks.widths.matched_width`.
 
-A network seeds each initializer from its own seed and the layer's path: nothing
-depends on TensorFlow's global seed, or on the order of construction.
+A network seeds each initializer from its own seed and the path of the kernel or
+bias: nothing depends on TensorFlow's global seed, or on the order of
+construction.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Callable, Sequence, Union
+from typing import Callable, Mapping, Sequence, Union
 
 import gin
 import tensorflow as tf
@@ -28,6 +29,9 @@ WidthOrRule = Union[
 ]
 # Makes the initializer of a kernel from an int32 seed.
 KernelInitializer = Callable[[int], tf.keras.initializers.Initializer]
+# Makes that of a bias from an int32 seed and the layer's fan-in: the shape of a
+# bias does not tell it.
+BiasInitializer = Callable[[int, int], tf.keras.initializers.Initializer]
 
 
 class SumOfSquares(tf.keras.regularizers.Regularizer):
@@ -129,7 +133,9 @@ class SparseLayers:
       tf.keras.layers.Dense(
         units,
         activation=activation,
-        kernel_initializer=kernel_initializer(seed=self._seed_of(path)),
+        kernel_initializer=kernel_initializer(
+          seed=self._seed_of(f'{path}/kernel')
+        ),
         kernel_regularizer=self._regularizer(),
         bias_initializer=bias_initializer,
         name=path.rsplit('/')[-1],
@@ -152,7 +158,7 @@ class SparseLayers:
         padding='same',
         activation=activation,
         kernel_initializer=tf.keras.initializers.GlorotUniform(
-          seed=self._seed_of(path)
+          seed=self._seed_of(f'{path}/kernel')
         ),
         kernel_regularizer=self._regularizer(),
         name=path.rsplit('/')[-1],
@@ -160,7 +166,8 @@ class SparseLayers:
     )
 
   def _seed_of(self, path: str) -> int:
-    return wrappers.derive_seed(self.seed, f'{path}/kernel')
+    """Returns the seed of a kernel or bias."""
+    return wrappers.derive_seed(self.seed, path)
 
   def _regularizer(self) -> tf.keras.regularizers.Regularizer | None:
     # None at 0: an L2 term of weight 0 would still cost its arithmetic.
@@ -202,22 +209,36 @@ class PerceptronLayers(SparseLayers):
 
   def _make_perceptron(
     self,
-    num_outputs: int,
+    shapes: Mapping[str, tuple[int, int]],
     activation: str,
     kernel_initializer: KernelInitializer,
     output_initializer: KernelInitializer,
-    output_bias_initializer='zeros',
+    bias_initializer: BiasInitializer,
+    output_bias_initializer: BiasInitializer,
   ) -> None:
-    """Sets the layers as attributes, first layer first."""
+    """Sets the layers as attributes, first layer first.
+
+    Args:
+      shapes: of each kernel, as `_perceptron_shapes` has them.
+      activation: of the hidden layers.
+      kernel_initializer: of the hidden kernels.
+      output_initializer: of the last one.
+      bias_initializer: of the hidden biases.
+      output_bias_initializer: of the last one.
+    """
+
+    def make(path, activation, kernel_initializer, bias_initializer):
+      fan_in, units = shapes[path]
+      bias = bias_initializer(seed=self._seed_of(f'{path}/bias'), fan_in=fan_in)
+      return self._dense(path, units, activation, kernel_initializer, bias)
+
+    *hidden, output = shapes
     self._hidden_layers = [
-      self._dense(f'dense{number}', units, activation, kernel_initializer)
-      for number, units in enumerate(self._scaled(self._hidden_units), start=1)
+      make(path, activation, kernel_initializer, bias_initializer)
+      for path in hidden
     ]
-    self._output_layer = self._dense(
-      'output',
-      num_outputs,
-      kernel_initializer=output_initializer,
-      bias_initializer=output_bias_initializer,
+    self._output_layer = make(
+      output, None, output_initializer, output_bias_initializer
     )
 
   def _call_perceptron(self, x: tf.Tensor) -> tf.Tensor:
@@ -281,10 +302,63 @@ def small_uniform(
   return tf.keras.initializers.RandomUniform(-limit, limit, seed=seed)
 
 
+@gin.configurable(denylist=['seed'])
+def fan_in_uniform(seed: int) -> tf.keras.initializers.Initializer:
+  """Draws from U(-l, l), l = 1 / √fan_in, as PyTorch's nn.Linear does."""
+  return tf.keras.initializers.VarianceScaling(
+    1 / 3, mode='fan_in', distribution='uniform', seed=seed
+  )
+
+
+@gin.configurable(denylist=['seed', 'fan_in'])
+def zero_biases(seed: int, fan_in: int) -> tf.keras.initializers.Initializer:
+  """Sets biases to 0."""
+  del seed, fan_in
+  return tf.keras.initializers.Zeros()
+
+
+@gin.configurable(denylist=['seed', 'fan_in'])
+def fan_in_uniform_biases(
+  seed: int, fan_in: int
+) -> tf.keras.initializers.Initializer:
+  """Draws biases as `fan_in_uniform` draws kernels.
+
+  Args:
+    seed: int32 seed.
+    fan_in: inputs of each unit in the dense layer; masks change nothing.
+
+  Returns:
+    A Keras initializer.
+  """
+  limit = 1 / math.sqrt(fan_in)
+  return tf.keras.initializers.RandomUniform(-limit, limit, seed=seed)
+
+
 def is_number(value, above: float = -math.inf) -> bool:
   """Whether `value` is a finite number above a limit; a bool is none."""
   number = isinstance(value, (int, float)) and not isinstance(value, bool)
   return number and math.isfinite(value) and value > above
+
+
+def check_initializer(
+  binding: str, initializer: Callable, *arguments: str
+) -> None:
+  """Raises UserError unless `initializer` takes these arguments, whole numbers.
+
+  Args:
+    binding: name of the binding, for the message.
+    initializer: a KernelInitializer or BiasInitializer; it is called once.
+    *arguments: the names of the arguments.
+  """
+  try:
+    initializer(**dict.fromkeys(arguments, 1))
+  except TypeError as error:
+    name = getattr(initializer, '__name__', None)
+    raise UserError(
+      f'{binding} is {f"@{name}" if name else repr(initializer)}, but must be '
+      f'a function of {" and ".join(arguments)}, such as '
+      f'@{"zero_biases" if "fan_in" in arguments else "fan_in_uniform"}.'
+    ) from error
 
 
 def check_units(binding: str, units: int) -> int:

@@ -1,5 +1,6 @@
 """Actors, critics and value networks equal TF-Agents', and serve its agents."""
 
+import json
 import math
 
 import gin
@@ -7,13 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from tf_agents.agents.ddpg import critic_network
+from tf_agents.agents.ddpg import actor_network, critic_network
 from tf_agents.agents.ppo import (
   ppo_actor_network,
   ppo_clip_agent,
   ppo_utils,
 )
 from tf_agents.agents.sac import sac_agent, tanh_normal_projection_network
+from tf_agents.agents.td3 import td3_agent
 from tf_agents.networks import actor_distribution_network, value_network
 from tf_agents.policies import actor_policy, greedy_policy
 from tf_agents.specs import tensor_spec
@@ -26,7 +28,12 @@ from rigl_rl.networks import (
   sparse_layers,
   widths,
 )
-from rigl_rl.sparsity import algorithms, distributions, wrappers
+from rigl_rl.sparsity import (
+  algorithms,
+  distributions,
+  initializers,
+  wrappers,
+)
 
 OBSERVATION = tf.TensorSpec((5,), tf.float32, 'observation')
 ACTION = tensor_spec.BoundedTensorSpec(
@@ -36,13 +43,20 @@ HALF_CHEETAH = (
   tf.TensorSpec((17,), tf.float32),
   tensor_spec.BoundedTensorSpec((6,), tf.float32, -1.0, 1.0),
 )
-SAC_ACTOR, PPO_ACTOR, CRITIC, VALUE = (
+SAC_ACTOR, PPO_ACTOR, TD3_ACTOR, CRITIC, VALUE = (
   actor_critic.SquashedGaussianActor,
   actor_critic.GaussianActor,
+  actor_critic.DeterministicActor,
   actor_critic.Critic,
   actor_critic.ValueNetwork,
 )
-NETWORKS = (SAC_ACTOR, PPO_ACTOR, CRITIC, VALUE)
+NETWORKS = (SAC_ACTOR, PPO_ACTOR, TD3_ACTOR, CRITIC, VALUE)
+# As TD3's released code, in PyTorch, initializes its layers.
+AS_PYTORCH = {
+  'kernel_initializer': sparse_layers.fan_in_uniform,
+  'output_initializer': sparse_layers.fan_in_uniform,
+  'bias_initializer': sparse_layers.fan_in_uniform_biases,
+}
 
 
 def _make(network, observation=OBSERVATION, action=ACTION, seed=0, **kwargs):
@@ -50,6 +64,7 @@ def _make(network, observation=OBSERVATION, action=ACTION, seed=0, **kwargs):
   specs = {
     SAC_ACTOR: (observation, action),
     PPO_ACTOR: (observation, action),
+    TD3_ACTOR: (observation, action),
     CRITIC: ((observation, action),),
     VALUE: (observation,),
   }
@@ -65,6 +80,11 @@ def _build(network, **kwargs):
 def _kernels(network):
   layers = wrappers.named_layers(network)
   return {path: layer.kernel.numpy() for path, layer in layers.items()}
+
+
+def _biases(network):
+  layers = wrappers.named_layers(network)
+  return {path: layer.bias.numpy() for path, layer in layers.items()}
 
 
 def _observations(batch=7, seed=0):
@@ -132,6 +152,7 @@ def test_actor_share_of_the_weights_of_sac_on_half_cheetah():
     shapes = _make(network, *HALF_CHEETAH).layer_shapes()
     return sum(math.prod(shape) for shape in shapes.values())
 
+  assert size(TD3_ACTOR) + 2 * size(CRITIC) == 214784  # Sokar et al. (2022).
   actor, critic = size(SAC_ACTOR), size(CRITIC)
   assert (actor, critic) == (72960, 71680)
   assert round(actor / (actor + 2 * critic), 3) == 0.337
@@ -170,11 +191,13 @@ def test_bindings():
         GaussianActor.output_initializer = @small_uniform
         small_uniform.limit = 1e-4
         GaussianActor.initial_std = 1.0
+        DeterministicActor.bias_initializer = @zero_biases
+        Critic.bias_initializer = @fan_in_uniform_biases
         Critic.weight_decay = 0.5
         actor_critic.ValueNetwork.activation = 'relu'
     """)
   try:
-    actor, ppo_actor, critic, value = map(_build, NETWORKS)
+    actor, ppo_actor, td3_actor, critic, value = map(_build, NETWORKS)
     again = actor.copy(name='again')
     again.create_variables()
   finally:
@@ -189,6 +212,8 @@ def test_bindings():
   np.testing.assert_allclose(
     ppo_actor.mean_and_std(_observations())[1], 1, rtol=1e-6
   )
+  assert not any(np.any(bias) for bias in _biases(td3_actor).values())
+  assert all(np.all(bias) for bias in _biases(critic).values())
   assert critic.l2_coefficient == 0.5
   assert value.activation == 'relu'
 
@@ -237,15 +262,90 @@ def test_copy_keeps_the_structure_and_draws_other_weights(network):
     np.testing.assert_array_equal(kernel, _kernels(again)[path])
 
 
+@pytest.mark.parametrize('network', NETWORKS)
+def test_biases_have_seeds_of_their_own(network):
+  def build(seed=3, **kwargs):
+    return _build(network, seed=seed, hidden_units=(16, 16), **kwargs)
+
+  first = build(bias_initializer=sparse_layers.fan_in_uniform_biases)
+  copies = [
+    build(bias_initializer=sparse_layers.fan_in_uniform_biases),
+    build(seed=4, bias_initializer=sparse_layers.fan_in_uniform_biases),
+    first.copy(name='copy'),
+  ]
+  copies[-1].create_variables()
+  same, other, copy = map(_biases, copies)
+  biases = _biases(first)
+  for path, bias in biases.items():
+    np.testing.assert_array_equal(bias, same[path])
+    assert not np.any(bias == other[path]) and not np.any(bias == copy[path])
+  # dense2 and output would otherwise begin alike: their fan-in is the same.
+  size = biases['output'].size
+  assert not np.any(biases['dense2'][:size] == biases['output'])
+  # Kernels do not depend on how biases are drawn.
+  zero = build(bias_initializer=sparse_layers.zero_biases)
+  for path, kernel in _kernels(zero).items():
+    np.testing.assert_array_equal(kernel, _kernels(first)[path])
+    np.testing.assert_array_equal(_biases(zero)[path], 0)
+
+
+def test_layers_are_copied_with_the_initializer_of_their_bias():
+  made = _build(TD3_ACTOR)
+  for layer in wrappers.named_layers(made).values():
+    config = json.loads(json.dumps(layer.get_config()))
+    copy = wrappers.SparseWrapper.from_config(config)
+    copy.build((None, layer.kernel.shape[0]))
+    np.testing.assert_array_equal(copy.kernel, layer.kernel)
+    np.testing.assert_array_equal(copy.bias, layer.bias)
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+def test_checkpoint(network, tmp_path):
+  saved, restored = _build(network, seed=1), _build(network, seed=2)
+  wrappers.sparsify(saved, sparsity=0.5)
+  path = tf.train.Checkpoint(network=saved).write(str(tmp_path / 'saved'))
+  tf.train.Checkpoint(network=restored).read(path).assert_consumed()
+  assert len(saved.variables) == len(restored.variables)
+  for old, new in zip(saved.variables, restored.variables):
+    np.testing.assert_array_equal(old, new)
+
+
 # --- Initial weights, as released
 
 
 @pytest.mark.parametrize('network', [SAC_ACTOR, CRITIC])
 def test_sac_is_initialized_as_released(network):
-  for kernel in _kernels(_build(network)).values():
+  made = _build(network)
+  for kernel in _kernels(made).values():
     limit = np.sqrt(6 / sum(kernel.shape))
     assert 0.95 * limit < np.abs(kernel).max() <= limit
     np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.08)
+  for bias in _biases(made).values():
+    np.testing.assert_array_equal(bias, 0)
+
+
+@pytest.mark.parametrize(
+  'network,kwargs', [(TD3_ACTOR, {}), (CRITIC, AS_PYTORCH)]
+)
+def test_td3_is_initialized_as_released(network, kwargs):
+  # Masks leave the range as it is: fan_in counts all incoming connections.
+  made = _build(network, **kwargs)
+  dense = _biases(made)
+  wrappers.sparsify(made, sparsity=0.9, initializer=initializers.layer_default)
+  fan_in = {'dense1': 8 if network is CRITIC else 5}
+  for path, kernel in _kernels(made).items():
+    limit = 1 / np.sqrt(fan_in.get(path, 256))
+    active = kernel[kernel != 0]
+    assert 0.9 * limit < np.abs(active).max() <= limit
+    np.testing.assert_allclose(active.std(), limit / np.sqrt(3), rtol=0.12)
+    bias = _biases(made)[path]
+    np.testing.assert_array_equal(bias, dense[path])
+    assert np.all(bias) and np.abs(bias).max() <= limit
+    assert np.unique(bias).size == bias.size
+    if bias.size > 3:
+      assert np.abs(bias).max() > 0.95 * limit
+      assert abs(bias.mean()) < 0.1 * limit
+      np.testing.assert_allclose(bias.std(), limit / np.sqrt(3), rtol=0.08)
 
 
 @pytest.mark.parametrize('network', [PPO_ACTOR, VALUE])
@@ -353,6 +453,38 @@ def test_log_std_range():
   clipped = np.clip(log_std, np.float32(-0.1), np.float32(0.05))
   np.testing.assert_array_equal(bounded_log_std, clipped)
   assert not np.array_equal(log_std, clipped)
+
+
+def _td3_actors():
+  ours = _build(TD3_ACTOR, hidden_units=(16, 8))
+  theirs = actor_network.ActorNetwork(
+    OBSERVATION, ACTION, fc_layer_params=(16, 8)
+  )
+  theirs.create_variables()
+  _copy_weights(ours, theirs)
+  return ours, theirs
+
+
+def test_deterministic_actor_equals_tf_agents():
+  ours, theirs = _td3_actors()
+  observations = 3 * _observations()
+  with tf.GradientTape(persistent=True) as tape:
+    our_actions, state = ours(observations)
+    their_actions, _ = theirs(observations)
+  assert our_actions.shape == (7, 3) and state == ()
+  np.testing.assert_allclose(our_actions, their_actions, rtol=1e-5, atol=1e-6)
+  np.testing.assert_array_equal(our_actions, ours.actions(observations))
+  for ours_, theirs_ in zip(
+    tape.gradient(our_actions, ours.trainable_variables),
+    tape.gradient(their_actions, theirs.trainable_variables),
+  ):
+    np.testing.assert_allclose(ours_, theirs_, rtol=1e-4, atol=1e-5)
+  # Each action reaches both ends of its own range.
+  for sign, end in ((-1, ACTION.minimum), (1, ACTION.maximum)):
+    ours._output_layer.bias.assign(tf.fill((3,), 100.0 * sign))
+    np.testing.assert_allclose(
+      ours.actions(observations), np.tile(end, (7, 1)), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize('outer', [(7,), (7, 1), (2, 3)])
@@ -562,6 +694,67 @@ def test_actor_policy_acts():
   )
 
 
+def _td3(actor, critic, **kwargs):
+  def optimizer():
+    return tf.keras.optimizers.legacy.Adam(1e-3)
+
+  agent = td3_agent.Td3Agent(
+    ts.time_step_spec(OBSERVATION),
+    ACTION,
+    actor_network=actor,
+    critic_network=critic,
+    actor_optimizer=optimizer(),
+    critic_optimizer=optimizer(),
+    target_update_tau=0.005,
+    gamma=0.99,
+    **kwargs,
+  )
+  agent.initialize()
+  return agent
+
+
+def test_stock_td3_agent_trains():
+  actor = _make(TD3_ACTOR, hidden_units=(16, 8))
+  critic = _make(CRITIC, hidden_units=(16, 8), **AS_PYTORCH)
+  agent = _td3(actor, critic)
+  assert actor.create_variables() == tf.TensorSpec((3,), tf.float32)
+  first, second = agent._critic_network_1, agent._critic_network_2
+  for path, kernel in _kernels(first).items():
+    assert not np.array_equal(kernel, _kernels(second)[path])  # No twins.
+    assert not np.array_equal(_biases(first)[path], _biases(second)[path])
+  pairs = [
+    (actor, agent._target_actor_network),
+    (first, agent._target_critic_network_1),
+    (second, agent._target_critic_network_2),
+  ]
+  for online, target in pairs:
+    for variable, copy in zip(online.variables, target.variables):
+      np.testing.assert_array_equal(variable, copy)
+
+  networks = [network for pair in pairs for network in pair]
+  before = [_kernels(network) for network in networks]
+  loss = agent.train(_pairs(16))
+  assert np.isfinite(loss.loss)
+  for network, kernels in zip(networks, before):
+    for path, kernel in _kernels(network).items():
+      assert not np.array_equal(kernel, kernels[path])
+
+
+def test_td3_policies_act():
+  actor = _build(TD3_ACTOR)
+  agent = _td3(actor, _make(CRITIC), exploration_noise_std=0.1)
+  time_step = ts.restart(_observations(), batch_size=7)
+  expected = actor.actions(_observations())
+  greedy = agent.policy.action(time_step).action
+  np.testing.assert_allclose(greedy, expected, rtol=1e-6, atol=1e-7)
+  explored = agent.collect_policy.action(time_step).action
+  assert not np.any(explored == greedy)
+  # At the end of its range, exploration does not carry an action beyond.
+  actor._output_layer.bias.assign(tf.fill((3,), 100.0))
+  actions = agent.collect_policy.action(time_step).action
+  assert np.all(actions >= ACTION.minimum) and np.all(actions <= ACTION.maximum)
+
+
 def _ppo(actor, value, **kwargs):
   agent = ppo_clip_agent.PPOClipAgent(
     ts.time_step_spec(OBSERVATION),
@@ -679,6 +872,9 @@ def _line(error):
     ('hidden_units', (256, 0)),
     ('hidden_units', (2.5,)),
     ('activation', 'gelu'),
+    ('kernel_initializer', 'zeros'),
+    ('output_initializer', tf.keras.initializers.Zeros()),
+    ('bias_initializer', None),
   ],
 )
 def test_bad_bindings(network, binding, value):
@@ -711,6 +907,25 @@ def test_bad_bindings_of_one_network(network, kwargs, words):
     assert word in _line(error)
 
 
+@pytest.mark.parametrize('network', NETWORKS)
+@pytest.mark.parametrize(
+  'binding,value,allowed',
+  [
+    ('kernel_initializer', sparse_layers.fan_in_uniform_biases, 'of seed,'),
+    ('output_initializer', sparse_layers.zero_biases, 'of seed,'),
+    ('bias_initializer', sparse_layers.fan_in_uniform, 'of seed and fan_in'),
+  ],
+)
+def test_initializers_of_kernels_and_biases_are_told_apart(
+  network, binding, value, allowed
+):
+  with pytest.raises(UserError) as error:
+    _make(network, **{binding: value})
+  line = _line(error)
+  assert f'{network.__name__}.{binding} is @{value.__name__}, but' in line
+  assert allowed in line
+
+
 def test_bad_initializer():
   with pytest.raises(UserError) as error:
     sparse_layers.variance_scaling(seed=0, mode='fan')
@@ -722,5 +937,7 @@ def test_specs_of_other_kinds_are_refused():
   image = tf.TensorSpec((8, 8, 3), tf.float32)
   with pytest.raises(ValueError, match='vectors'):
     _make(VALUE, observation=image)
+  with pytest.raises(ValueError, match='vectors'):
+    _make(TD3_ACTOR, action=(ACTION, ACTION))
   with pytest.raises(ValueError, match='vectors'):
     _make(CRITIC, observation={'a': OBSERVATION})
