@@ -126,10 +126,10 @@ class NumpyNormalizer:
     return np.clip(x, -self._CLIP, self._CLIP, out=x)
 
 
-class NumpySquashedGaussianActor:
-  """A SquashedGaussianActor in NumPy, for acting."""
+class _NumpyActor:
+  """What actors in NumPy share: the weights, and the range of actions."""
 
-  def __init__(self, actor: actor_critic.SquashedGaussianActor):
+  def __init__(self, actor: actor_critic.Actor):
     """Initializes the actor.
 
     Args:
@@ -137,12 +137,34 @@ class NumpySquashedGaussianActor:
         is called.
     """
     self._mlp = _ActorMLP(actor)
-    self._log_std_range = actor.log_std_range
     self._range = _ActionRange(actor.action_spec)
 
   def refresh(self) -> None:
     """Reads the weights, which training has changed."""
     self._mlp.refresh()
+
+
+class NumpyDeterministicActor(_NumpyActor):
+  """A DeterministicActor in NumPy, for acting."""
+
+  def greedy(self, observations: np.ndarray) -> np.ndarray:
+    """Returns the actions for observations.
+
+    Args:
+      observations: `(batch, observation)`, of any number type.
+
+    Returns:
+      Actions, `(batch, n)`, within their range.
+    """
+    return self._range.squash(self._mlp(observations))
+
+
+class NumpySquashedGaussianActor(_NumpyActor):
+  """A SquashedGaussianActor in NumPy, for acting."""
+
+  def __init__(self, actor: actor_critic.SquashedGaussianActor):
+    super().__init__(actor)
+    self._log_std_range = actor.log_std_range
 
   def mean_and_log_std(
     self, observations: np.ndarray
@@ -169,7 +191,7 @@ class NumpySquashedGaussianActor:
   def greedy(self, observations: np.ndarray) -> np.ndarray:
     """Returns the actions of the mean, `(batch, n)`."""
     mean, _ = self.mean_and_log_std(observations)
-    return self._range.clip(self._range.scale(np.tanh(mean)))
+    return self._range.squash(mean)
 
   def sample(self, observations: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Returns the actions that standard normal noise selects.
@@ -199,10 +221,10 @@ class NumpySquashedGaussianActor:
     raw = np.exp(log_std)
     raw *= noise
     raw += mean
-    return self._range.clip(self._range.scale(np.tanh(raw, out=raw)))
+    return self._range.squash(raw)
 
 
-class NumpyGaussianActor:
+class NumpyGaussianActor(_NumpyActor):
   """A GaussianActor in NumPy, for acting."""
 
   def __init__(
@@ -219,7 +241,7 @@ class NumpyGaussianActor:
         is called.
       observation_normalizer: the policy's, if it has one; read with the actor.
     """
-    self._mlp = _ActorMLP(actor)
+    super().__init__(actor)
     self._std_reader = _VariableReader([actor.raw_std])
     self._normalizer = (
       NumpyNormalizer(observation_normalizer)
@@ -227,12 +249,11 @@ class NumpyGaussianActor:
       else None
     )
     self._is_squashed = actor.squash_mean
-    self._range = _ActionRange(actor.action_spec)
     self._read_std()
 
   def refresh(self) -> None:
     """Reads weights and normalizer, which training has changed."""
-    self._mlp.refresh()
+    super().refresh()
     self._read_std()
     if self._normalizer is not None:
       self._normalizer.refresh()
@@ -323,7 +344,7 @@ class _ActorMLP(NumpyMLP):
 
 
 class _ActionRange:
-  """The range of actions; both methods work in place."""
+  """The range of actions."""
 
   def __init__(self, spec):
     shape = tuple(spec.shape)
@@ -335,15 +356,19 @@ class _ActionRange:
     self._center, self._magnitude = (high + low) / 2, (high - low) / 2
 
   def scale(self, x: np.ndarray) -> np.ndarray:
-    """Scales numbers in [-1, 1] to the range."""
+    """Scales numbers in [-1, 1] to the range, in place."""
     x *= self._magnitude
     x += self._center
     return x
 
   def clip(self, x: np.ndarray) -> np.ndarray:
-    """Clips to the range, as TF-Agents' policies do after rounding errors."""
+    """Clips in place, as TF-Agents' policies do after rounding errors."""
     np.maximum(x, self._low, out=x)
     return np.minimum(x, self._high, out=x)
+
+  def squash(self, x: np.ndarray) -> np.ndarray:
+    """Returns tanh of numbers, scaled to the range: a new array."""
+    return self.clip(self.scale(np.tanh(x)))
 
 
 def read_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -134,6 +134,26 @@ def test_squashed_gaussian_actor(batch, kwargs):
   )
 
 
+@pytest.mark.parametrize('batch', [1, 20])
+@pytest.mark.parametrize('factor', [0.01, 1000])
+def test_deterministic_actor(batch, factor):
+  actor = _build(actor_critic.DeterministicActor)
+  in_numpy = numpy_mlp.NumpyDeterministicActor(actor)
+  observations = factor * _observations(batch) / 10
+  tensor = tf.constant(observations, tf.float32)
+  actions = in_numpy.greedy(observations)
+  assert actions.shape == (batch, 3)
+  _close(actions, actor.actions(tensor))
+  policy = actor_policy.ActorPolicy(
+    ts.time_step_spec(OBSERVATION), ACTION, actor
+  )
+  _close(actions, policy.action(ts.restart(tensor, batch_size=batch)).action)
+  # Not even by rounding.
+  assert np.all(actions >= ACTION.minimum) and np.all(actions <= ACTION.maximum)
+  at_the_end = (actions == ACTION.minimum) | (actions == ACTION.maximum)
+  assert at_the_end.any() == (factor > 1)
+
+
 def _ppo_policies(actor, normalizer):
   value = actor_critic.ValueNetwork(OBSERVATION, seed=1)
   return [
@@ -201,29 +221,36 @@ def test_normalizer():
   _close(in_numpy(observations), normalizer.normalize(tensor))
 
 
+def _sample(in_numpy, observations):
+  """Actions that depend on all weights, explored if the actor does that."""
+  if isinstance(in_numpy, numpy_mlp.NumpyDeterministicActor):
+    return in_numpy.greedy(observations)
+  return in_numpy.sample(observations, np.ones((len(observations), 3)))
+
+
 @pytest.mark.parametrize(
   'network,numpy_network',
   [
     (actor_critic.SquashedGaussianActor, numpy_mlp.NumpySquashedGaussianActor),
     (actor_critic.GaussianActor, numpy_mlp.NumpyGaussianActor),
+    (actor_critic.DeterministicActor, numpy_mlp.NumpyDeterministicActor),
   ],
 )
 def test_refresh_reads_the_weights_of_this_moment(network, numpy_network):
   actor = _build(network)
   in_numpy = numpy_network(actor)
   observations = _observations(4) / 10
-  noise = np.ones((4, 3))
-  before = in_numpy.sample(observations, noise)
+  before = _sample(in_numpy, observations)
   optimizer = tf.keras.optimizers.legacy.Adam(0.1)
   optimizer.apply_gradients(
     [(tf.ones_like(v), v) for v in actor.trainable_variables]
   )
   # Not even a step that updates the variables in place is seen by itself.
-  np.testing.assert_array_equal(in_numpy.sample(observations, noise), before)
+  np.testing.assert_array_equal(_sample(in_numpy, observations), before)
   in_numpy.refresh()
-  after = in_numpy.sample(observations, noise)
+  after = _sample(in_numpy, observations)
   np.testing.assert_array_equal(
-    after, numpy_network(actor).sample(observations, noise)
+    after, _sample(numpy_network(actor), observations)
   )
   assert not np.any(np.isclose(after, before))
 
@@ -231,12 +258,13 @@ def test_refresh_reads_the_weights_of_this_moment(network, numpy_network):
 def test_actions_last():
   actor = _build(actor_critic.SquashedGaussianActor)
   ppo_actor = _build(actor_critic.GaussianActor)
-  noise = np.zeros((1, 3))
+  td3_actor = _build(actor_critic.DeterministicActor)
   for in_numpy in (
     numpy_mlp.NumpySquashedGaussianActor(actor),
     numpy_mlp.NumpyGaussianActor(ppo_actor),
+    numpy_mlp.NumpyDeterministicActor(td3_actor),
   ):
-    for act in (in_numpy.greedy, lambda x, a=in_numpy: a.sample(x, noise)):
+    for act in (in_numpy.greedy, lambda x, a=in_numpy: _sample(a, x)):
       actions = act(_observations(1) / 10)
       copy = actions.copy()
       act(_observations(1, seed=1) / 10)
