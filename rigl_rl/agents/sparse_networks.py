@@ -23,7 +23,7 @@ class SparseNetworks(Mapping[str, Network]):
   Attributes:
     layers: by the network's name, its sparse layers, first layer first.
     optimizers: by gin scope, the optimizers.
-    total_steps: gradient steps of the whole training.
+    total_steps: train steps of the whole training.
   """
 
   def __init__(self, seed: int, total_steps: int):
@@ -31,7 +31,7 @@ class SparseNetworks(Mapping[str, Network]):
 
     Args:
       seed: the run's SEED.
-      total_steps: gradient steps of the whole training.
+      total_steps: train steps of the whole training.
     """
     self._seed = seed
     self.total_steps = total_steps
@@ -55,6 +55,7 @@ class SparseNetworks(Mapping[str, Network]):
     make_optimizer: Callable[[], tf.keras.optimizers.legacy.Optimizer],
     optimizer_scope: str,
     scopes: Mapping[str, str] | None = None,
+    period: int = 1,
   ) -> sparse_optimizer.SparseOptimizer:
     """Builds networks that one optimizer trains, and draws their masks.
 
@@ -67,6 +68,7 @@ class SparseNetworks(Mapping[str, Network]):
       make_optimizer: makes the inner optimizer.
       optimizer_scope: gin scope of the optimizer and its schedule.
       scopes: by the network's name, its gin scope, if it is another one.
+      period: train steps of the agent to one step of the optimizer.
 
     Returns:
       The optimizer, for all of them.
@@ -88,6 +90,7 @@ class SparseNetworks(Mapping[str, Network]):
         layers,
         self.total_steps,
         seed=seeding.stream_seed(self._seed, optimizer_scope, 'growth'),
+        period=period,
       )
     self.optimizers[optimizer_scope] = optimizer
     return optimizer
@@ -96,12 +99,16 @@ class SparseNetworks(Mapping[str, Network]):
     """Returns the optimizer that trains a network."""
     return self.optimizers[self._scopes[name]]
 
+  def gradient_steps(self, name: str) -> int:
+    """Returns a network's gradient steps in the whole training."""
+    return self.total_steps // self.optimizer_of(name).period
+
   def update_steps(self) -> frozenset[int]:
-    """Returns the gradient steps at which any mask may change."""
+    """Returns the train steps at which any mask may change."""
     return frozenset(
       int(step)
       for optimizer in self.optimizers.values()
-      for step in optimizer.mask_updater.update_steps()
+      for step in optimizer.update_steps()
     )
 
   @contextlib.contextmanager
@@ -159,7 +166,9 @@ class SparseNetworks(Mapping[str, Network]):
     return {
       'parameters': parameters,
       'actor_share': networks['actor']['parameters'] / parameters,
-      'gradient_steps': int(self.optimizer_of('actor').step),
+      'gradient_steps': max(
+        optimizer.steps_taken for optimizer in self.optimizers.values()
+      ),
       'networks': networks,
     }
 

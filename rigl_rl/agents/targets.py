@@ -25,8 +25,9 @@ def copy_masks(
   Args:
     online: the online network's sparse layers.
     target: the target network's, in the same order, just updated.
-    masks_moved: bool scalar, whether an online mask has changed since the last
-      update; if none has, there is no residue.
+    masks_moved: whether an online mask may have changed since the last update;
+      if none has, there is no residue. A bool scalar, or a bool itself where
+      that is known when it is traced.
   """
 
   def remove_residue():
@@ -34,8 +35,10 @@ def copy_masks(
       layer.mask.assign(source.mask)
       layer.kernel.assign(layer.kernel * source.mask)
 
-  if masks_moved is not False:
+  if tf.is_tensor(masks_moved):
     tf.cond(masks_moved, remove_residue, lambda: None)
+  elif masks_moved:
+    remove_residue()
 
 
 @gin.configurable(denylist=['online', 'target', 'masks_moved'])

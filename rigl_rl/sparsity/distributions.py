@@ -11,7 +11,6 @@ import math
 from typing import Mapping, Sequence
 
 import gin
-from absl import logging
 
 from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
@@ -182,39 +181,99 @@ def erdos_renyi_lambda(
   sparsity: float | None = None,
   lambdas: Sequence[float] = (),
 ) -> dict[str, float]:
-  """Erdős–Rényi by λ per layer (Sokar et al., 2022, §3).
+  """Erdős–Rényi by λ per layer (Sokar et al., 2022, equation 1).
 
   A weight of layer l exists with p = λ_l (n_in + n_out) / (n_in n_out). The
-  first `len(lambdas)` layers are sparse, the others dense.
+  first `len(lambdas)` layers are sparse, the others dense. A p above 1 makes a
+  layer dense, of which a line is printed.
 
   Args:
     shapes: kernel shape of each layer, by name, first layer first.
-    sparsity: not used; λ decides.
+    sparsity: None for the λ as they are. A number in [0, 1) multiplies all of
+      them by one factor, so that the network has that sparsity: other
+      sparsities at a fixed ratio of λ (figure 2b).
     lambdas: λ of each sparse layer, each > 0.
 
   Returns:
-    Sparsity 1 - p of each layer, by name. p is clipped to 1, with a warning.
+    Sparsity 1 - p of each layer, by name.
 
   Raises:
-    UserError: on no λ, more λs than layers, or a λ that is not positive.
+    UserError: on no λ, more λs than layers, a λ that is not positive, or a
+      sparsity that the sparse layers cannot reach.
   """
-  del sparsity
-  if not 0 < len(lambdas) <= len(shapes) or min(lambdas) <= 0:
+  if not _are_lambdas(lambdas, len(shapes)):
     raise UserError(
-      f'erdos_renyi_lambda.lambdas is {tuple(lambdas)!r}, but must be 1 to '
+      f'erdos_renyi_lambda.lambdas is {lambdas!r}, but must be 1 to '
       f'{len(shapes)} positive numbers, one for each sparse layer.'
     )
-  sparsities = dict.fromkeys(shapes, 0.0)
+  sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+  densities = {}
   for (name, shape), factor in zip(shapes.items(), lambdas):
     n_in, n_out = tuple(shape)[-2:]
-    density = factor * (n_in + n_out) / (n_in * n_out)
-    if density > 1:
-      logging.warning(
-        'erdos_renyi_lambda: λ = %s asks for a density of %.3f in layer %s; '
-        'it is dense instead.',
-        factor,
-        density,
-        name,
-      )
+    densities[name] = factor * (n_in + n_out) / (n_in * n_out)
+  if sparsity is not None:
+    densities = _scale_densities(densities, sizes, sparsity)
+  sparsities = dict.fromkeys(shapes, 0.0)
+  for name, density in densities.items():
+    if density > 1 + 1e-9:  # Scaled densities are rounded.
+      _report_clipped(name, tuple(shapes[name]), density)
     sparsities[name] = max(0.0, 1.0 - density)
   return sparsities
+
+
+def _are_lambdas(lambdas, num_layers: int) -> bool:
+  return (
+    isinstance(lambdas, (list, tuple))
+    and 0 < len(lambdas) <= num_layers
+    and all(
+      isinstance(factor, (int, float)) and 0 < factor < math.inf
+      for factor in lambdas
+    )
+  )
+
+
+def _scale_densities(
+  densities: Mapping[str, float],
+  sizes: Mapping[str, int],
+  sparsity: float,
+) -> dict[str, float]:
+  """Multiplies densities by one factor, to reach a sparsity of all layers.
+
+  A layer whose density passes 1 counts as dense.
+  """
+  check_sparsity('erdos_renyi_lambda.sparsity', sparsity)
+  wanted = (1 - sparsity) * sum(sizes.values())
+  always = sum(size for name, size in sizes.items() if name not in densities)
+  if wanted <= always:
+    limit = 1 - always / sum(sizes.values())
+    raise UserError(
+      f'SPARSITY is {sparsity!r}, but must be below {limit:.4g}, or None: '
+      'layers to which erdos_renyi_lambda.lambdas has no λ are dense.'
+    )
+  # With more layers dense the factor grows, so that none is scaled too far.
+  order = sorted(densities, key=densities.get, reverse=True)
+  for num_dense in range(len(order) + 1):
+    dense = sum(sizes[name] for name in order[:num_dense])
+    scaled = sum(densities[name] * sizes[name] for name in order[num_dense:])
+    if not scaled:
+      break
+    factor = (wanted - always - dense) / scaled
+    if factor * densities[order[num_dense]] <= 1:
+      break
+  return {name: factor * density for name, density in densities.items()}
+
+
+# By layer and density: networks of one shape, such as twin critics and their
+# targets, are one case.
+_reported = set()
+
+
+def _report_clipped(name: str, shape: tuple[int, ...], density: float) -> None:
+  """Says once that λ asks for more weights than a layer has."""
+  case = (name, shape, density)
+  if case not in _reported:
+    _reported.add(case)
+    print(
+      f'erdos_renyi_lambda: λ asks for a density of {density:.3f} in layer '
+      f'{name} {shape}, which is dense instead.'
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Sequence
 
 import gin
+import numpy as np
 import tensorflow as tf
 
 from rigl_rl.errors import UserError
@@ -23,7 +24,9 @@ class SparseOptimizer(tf.Module):
     inner: the wrapped optimizer.
     layers: the layers whose kernels are kept sparse.
     mask_updater: the callback.
-    step: int64 variable, gradient steps taken so far.
+    period: train steps of the agent to one step of this optimizer, the last of
+      as many; more than 1 where updates are delayed, as those of TD3's actor.
+    step: int64 variable, the train step that comes next, counted from 0.
     masks_are_fixed: whether what is traced now will take steps that change no
       mask, and need not look whether it has to. Of an actor-critic's train step
       the looking is a twentieth.
@@ -35,6 +38,7 @@ class SparseOptimizer(tf.Module):
     layers: Sequence[wrappers.SparseWrapper],
     mask_updater: mask_updater_lib.MaskUpdater,
     replace_gradient_step: bool = False,
+    period: int = 1,
   ):
     """Initializes the optimizer.
 
@@ -46,6 +50,8 @@ class SparseOptimizer(tf.Module):
       mask_updater: changes their masks.
       replace_gradient_step: on the steps that change masks, leave the gradient
         step out, as RigL's algorithm 1 does.
+      period: see the class. Masks that were to change at a train step between
+        two steps of this optimizer change at the later one.
 
     Raises:
       UserError: if the inner optimizer has no slots by variable.
@@ -60,7 +66,10 @@ class SparseOptimizer(tf.Module):
     self.layers = list(layers)
     self.mask_updater = mask_updater
     self.masks_are_fixed = False
-    self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
+    self.period = period
+    self.step = tf.Variable(
+      period - 1, dtype=tf.int64, trainable=False, name='step'
+    )
     self._replace_gradient_step = replace_gradient_step
     self._masked_layers = [layer for layer in self.layers if layer.sparsity > 0]
 
@@ -68,19 +77,31 @@ class SparseOptimizer(tf.Module):
     """The inner optimizer's variables, and the step count."""
     return list(self.inner.variables()) + [self.step]
 
+  @property
+  def steps_taken(self) -> int:
+    """Gradient steps taken so far."""
+    return (int(self.step) + 1) // self.period - 1
+
+  def update_steps(self) -> np.ndarray:
+    """Returns the train steps at which masks change, in order."""
+    due = self.mask_updater.update_steps()
+    return np.unique((due + self.period) // self.period * self.period - 1)
+
   def masks_moved(self, steps: int = 1) -> tf.Tensor | bool:
     """Whether any mask has changed within the last steps.
 
     Args:
-      steps: gradient steps, >= 1.
+      steps: train steps, >= 1, the one just taken included.
 
     Returns:
       bool scalar; False itself if that is known when it is traced.
     """
-    if not self.mask_updater.layers or (self.masks_are_fixed and steps == 1):
+    calls = -(-steps // self.period)
+    if not self.mask_updater.layers or (self.masks_are_fixed and calls == 1):
       return False
-    last_steps = tf.range(self.step - steps, self.step)
-    return tf.reduce_any(self.mask_updater.is_update_step(last_steps))
+    end = self.step - self.period + 1
+    steps_done = tf.range(end - calls * self.period, end)
+    return tf.reduce_any(self.mask_updater.is_update_step(steps_done))
 
   def create_slots(self, variables: Sequence[tf.Variable]) -> None:
     """Creates the inner optimizer's slots before the first step."""
@@ -96,7 +117,7 @@ class SparseOptimizer(tf.Module):
       **kwargs: for the inner optimizer.
 
     Returns:
-      int64 scalar, the gradient steps taken so far, this one included.
+      int64 scalar, the train step of the next call.
     """
     grads_and_vars = list(grads_and_vars)
     masked = self._mask_gradients(grads_and_vars)
@@ -104,20 +125,24 @@ class SparseOptimizer(tf.Module):
     def gradient_step():
       self.inner.apply_gradients(masked, **kwargs)
 
-    def update_masks():
-      self._update_masks(grads_and_vars)
-
     if self.masks_are_fixed or not self.mask_updater.layers:
       gradient_step()
-      return self.step.assign_add(1)
+      return self.step.assign_add(self.period)
 
-    is_update = self.mask_updater.is_update_step(self.step)
+    # This train step, and those since the last call, latest first.
+    steps = self.step - tf.range(self.period, dtype=tf.int64)
+    is_due = self.mask_updater.is_update_step(steps)
+
+    def update_masks():
+      self._update_masks(steps[tf.argmax(is_due)], grads_and_vars)
+
+    is_update = tf.reduce_any(is_due)
     if self._replace_gradient_step:
       tf.cond(is_update, update_masks, gradient_step)
     else:
       gradient_step()
       tf.cond(is_update, update_masks, lambda: None)
-    return self.step.assign_add(1)
+    return self.step.assign_add(self.period)
 
   def _mask_gradients(self, grads_and_vars):
     """Zeroes the gradients of inactive weights.
@@ -134,7 +159,7 @@ class SparseOptimizer(tf.Module):
       for gradient, variable in grads_and_vars
     ]
 
-  def _update_masks(self, grads_and_vars) -> None:
+  def _update_masks(self, step, grads_and_vars) -> None:
     """Lets the callback change the masks.
 
     As a function that is not inlined: of the steps that change no mask each
@@ -148,18 +173,16 @@ class SparseOptimizer(tf.Module):
       names = self.inner.get_slot_names()
       return [self.inner.get_slot(layer.kernel, name) for name in names]
 
-    def update(*layer_gradients):
+    def update(step, *layer_gradients):
       of_layer = dict(zip(map(id, layers), layer_gradients))
-      self.mask_updater.update(
-        self.step, lambda layer: of_layer[id(layer)], slots
-      )
+      self.mask_updater.update(step, lambda layer: of_layer[id(layer)], slots)
 
     layers = self.mask_updater.layers
     if not tf.executing_eagerly():  # Else it would be traced at every call.
       update = tf.function(
         update, autograph=False, experimental_attributes={'_noinline': True}
       )
-    update(*(gradients[layer.kernel.ref()] for layer in layers))
+    update(step, *(gradients[layer.kernel.ref()] for layer in layers))
 
 
 @gin.configurable(allowlist=['replace_gradient_step'])
@@ -168,6 +191,7 @@ def make_sparse_optimizer(
   layers: Sequence[wrappers.SparseWrapper],
   total_steps: int,
   seed: int,
+  period: int = 1,
   replace_gradient_step: bool = False,
 ) -> SparseOptimizer:
   """Builds the optimizer of sparsified layers, with the run's schedule.
@@ -175,8 +199,9 @@ def make_sparse_optimizer(
   Args:
     inner: the optimizer to wrap.
     layers: what `sparsify` returned.
-    total_steps: gradient steps of the whole training.
+    total_steps: train steps of the whole training.
     seed: int32 seed of random growth.
+    period: see `SparseOptimizer`.
     replace_gradient_step: see `SparseOptimizer`.
 
   Returns:
@@ -184,4 +209,4 @@ def make_sparse_optimizer(
   """
   schedule = schedules.UpdateSchedule(total_steps)
   updater = mask_updater_lib.MaskUpdater(layers, schedule, seed)
-  return SparseOptimizer(inner, layers, updater, replace_gradient_step)
+  return SparseOptimizer(inner, layers, updater, replace_gradient_step, period)

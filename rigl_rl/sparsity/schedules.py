@@ -79,8 +79,8 @@ class UpdateSchedule:
     begin_step: first gradient step of the window.
     end_step: last gradient step of the window, always one that is taken:
       steps are counted from 0, so the last of training is total_steps - 1.
+    first_update_step: first gradient step on the interval.
     interval: gradient steps between updates.
-    offset: gradient steps by which all updates are shifted.
   """
 
   def __init__(
@@ -90,6 +90,7 @@ class UpdateSchedule:
     end: float = 0.8,
     interval: int = 1000,
     offset: int = 0,
+    steps_before: int | None = None,
   ):
     """Initializes the schedule.
 
@@ -99,6 +100,12 @@ class UpdateSchedule:
       end: end of the window as a fraction of training, in (begin, 1].
       interval: gradient steps between updates, >= 1.
       offset: shift of all updates, in [0, interval).
+      steps_before: environment steps before the first gradient step, if updates
+        are to come whenever t is a multiple of the interval, t being the
+        environment steps so far, the present one included (Sokar et al., 2022,
+        algorithms 1 and 4). 0 counts gradient steps from 1. None for updates at
+        the window's first step and every `interval` from there, as the released
+        code of Graesser et al. has it.
 
     Raises:
       UserError: on a value outside its range.
@@ -121,14 +128,20 @@ class UpdateSchedule:
     self.end_step = min(round(end * total_steps), total_steps - 1)
     self.begin_step = min(round(begin * total_steps), self.end_step)
     self.interval = int(interval)
-    self.offset = int(offset)
+    if steps_before is None:
+      wait = offset
+    else:
+      check_number('UpdateSchedule.steps_before', steps_before, 0, whole=True)
+      t = steps_before + 1 + self.begin_step
+      wait = (offset - t) % interval
+    self.first_update_step = self.begin_step + int(wait)
 
   def is_update_step(self, step) -> tf.Tensor:
     """Whether gradient step `step`, counted from 0, is on the interval."""
     step = tf.cast(step, tf.int64)
-    since_begin = step - self.begin_step - self.offset
-    in_window = (since_begin >= 0) & (step <= self.end_step)
-    return in_window & tf.equal(since_begin % self.interval, 0)
+    since_first = step - self.first_update_step
+    in_window = (since_first >= 0) & (step <= self.end_step)
+    return in_window & tf.equal(since_first % self.interval, 0)
 
   def is_last_step(self, step) -> tf.Tensor:
     """Whether gradient step `step` is the window's last."""
@@ -136,6 +149,4 @@ class UpdateSchedule:
 
   def update_steps(self) -> np.ndarray:
     """Returns the steps of which `is_update_step` is true, in order."""
-    return np.arange(
-      self.begin_step + self.offset, self.end_step + 1, self.interval
-    )
+    return np.arange(self.first_update_step, self.end_step + 1, self.interval)

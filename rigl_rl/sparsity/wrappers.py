@@ -237,7 +237,7 @@ def _walk(
 def sparsify(
   model: tf.keras.layers.Layer,
   distribution: Callable = distributions.erdos_renyi_kernel,
-  sparsity: float = 0.9,
+  sparsity: float | None = 0.9,
   algorithm: algorithms.SparseAlgorithm | None = None,
   keep_dense: Sequence[str] = (),
   initializer: Callable = initializers.sparsity_aware,
@@ -251,7 +251,8 @@ def sparsify(
       were.
     distribution: maps `{path: kernel shape}` and the sparsity to `{path:
       sparsity}`; see `rigl_rl.sparsity.distributions`.
-    sparsity: of all the kernels together, in [0, 1).
+    sparsity: of all the kernels together, in [0, 1); None for a distribution
+      that decides it, such as `erdos_renyi_lambda`.
     algorithm: a SparseAlgorithm; RigL by default.
     keep_dense: patterns of paths (as in fnmatch) of layers that stay dense and
       out of the distribution.
@@ -265,7 +266,8 @@ def sparsify(
     UserError: on a sparsity outside [0, 1), a model that is not built or has no
       layer to mask, or a pattern that matches no layer.
   """
-  distributions.check_sparsity('SPARSITY (sparsify.sparsity)', sparsity)
+  if sparsity is not None:
+    distributions.check_sparsity('SPARSITY (sparsify.sparsity)', sparsity)
   algorithm = algorithms.RigL() if algorithm is None else algorithm
   layers = named_layers(model)
   if not layers:

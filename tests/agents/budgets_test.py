@@ -225,9 +225,11 @@ def test_the_range_that_an_error_names_can_be_had(user_error):
 
 
 def test_a_distribution_that_heeds_no_sparsity(user_error):
+  gin.external_configurable(
+    lambda shapes, sparsity: dict.fromkeys(shapes, 0.5), 'always_half'
+  )
   _bind(
-    'sparsify.distribution = @erdos_renyi_lambda',
-    'erdos_renyi_lambda.lambdas = (7, 64)',
+    'sparsify.distribution = @always_half',
     total=0.2,
     actor_share=0.1,
   )

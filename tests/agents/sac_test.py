@@ -225,8 +225,9 @@ def test_steps_that_change_no_mask_are_the_same_without_looking():
   looking._update_steps = frozenset(range(100))
   for each in (agent, looking):
     _train(each, 8)
-  assert sorted(agent._train_functions) == [False, True]
-  assert sorted(looking._train_functions) == [True]
+  kinds = {kind.updates_masks for kind in agent._train_functions}
+  assert kinds == {False, True}
+  assert {kind.updates_masks for kind in looking._train_functions} == {True}
   for one, other in zip(
     tf.nest.flatten(agent.get_state()), tf.nest.flatten(looking.get_state())
   ):
@@ -282,7 +283,7 @@ def test_acts_by_what_the_train_step_returned():
   for each in (agent, twin):
     _train(each, 2)
   observation = _batch(1).observation[0]  # What the last step was told.
-  twin._parameters = None  # So that it asks the NumPy actor.
+  twin._last.computed = None  # So that it asks the NumPy actor.
   np.testing.assert_allclose(
     agent.explore(observation), twin.explore(observation), rtol=1e-4, atol=1e-5
   )
@@ -314,7 +315,7 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
   tf.nest.map_structure(
     np.testing.assert_array_equal, before, agent.get_state()
   )
-  batch = agent._batch
+  batch = agent._last.batch
 
   def gradients_of_examples(variables, loss_of):
     found = []
@@ -353,13 +354,13 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
 
   def actor_loss(i, observation, *_):
     del observation
-    actions, log_probs = sampled(batch[0], sac._DRAWS)
+    actions, log_probs = sampled(batch[0], sac._FIRST_SNR_DRAW)
     values = [net((batch[0], actions))[0] for net in critics]
     loss = tf.exp(agent._log_alpha) * log_probs - tf.minimum(*values)
     return loss[i]
 
   def critic_loss(i, observation, action, reward, discount, _):
-    next_actions, log_probs = sampled(batch[4], sac._DRAWS + 1)
+    next_actions, log_probs = sampled(batch[4], sac._FIRST_SNR_DRAW + 1)
     values = [
       net((batch[4], next_actions))[0]
       for net in (

@@ -5,7 +5,6 @@ import math
 import pathlib
 
 import pytest
-from absl import logging
 
 from rigl_rl.sparsity import distributions
 
@@ -179,28 +178,49 @@ def test_ds_sac_sparsities(obs, act, lambdas, expected):
   assert sparsity == pytest.approx(expected, abs=5e-4)
 
 
-def test_lambda_clips_to_dense_with_one_warning(monkeypatch):
-  warnings = []
-  monkeypatch.setattr(
-    logging, 'warning', lambda message, *args: warnings.append(message % args)
-  )
+def test_lambda_clips_to_dense_and_says_so_once(capsys):
   shapes = _mlp(4, 8, 8, 2)
-  sparsities = distributions.erdos_renyi_lambda(shapes, lambdas=(3, 2))
-  # 3 · 12 / 32 = 1.125, and 2 · 16 / 64 = .5.
-  assert sparsities == {'dense0': 0.0, 'dense1': 0.5, 'dense2': 0.0}
-  assert len(warnings) == 1
-  assert 'dense0' in warnings[0]
-  assert '1.125' in warnings[0]
+  for _ in range(2):  # As twin critics do.
+    sparsities = distributions.erdos_renyi_lambda(shapes, lambdas=(3, 2))
+    # 3 · 12 / 32 = 1.125, and 2 · 16 / 64 = .5.
+    assert sparsities == {'dense0': 0.0, 'dense1': 0.5, 'dense2': 0.0}
+  (line,) = capsys.readouterr().out.splitlines()
+  assert 'dense0 (4, 8)' in line
+  assert '1.125' in line
 
 
-def test_lambda_ignores_the_network_sparsity():
-  shapes = _mlp(17, 256, 1)
-  assert distributions.erdos_renyi_lambda(
-    shapes, 0.9, lambdas=(7,)
-  ) == distributions.erdos_renyi_lambda(shapes, lambdas=(7,))
+def test_lambda_at_another_sparsity_keeps_its_ratio(capsys):
+  shapes = _mlp(17, 256, 256, 6)
+  raw = distributions.erdos_renyi_lambda(shapes, lambdas=(7, 64))
+  for sparsity in (0.25, 0.5, 0.8):
+    scaled = distributions.erdos_renyi_lambda(shapes, sparsity, (7, 64))
+    zeros = sum(math.prod(shapes[name]) * scaled[name] for name in shapes)
+    assert zeros / _size(shapes) == pytest.approx(sparsity)
+    assert scaled['dense2'] == 0
+    factors = [(1 - scaled[n]) / (1 - raw[n]) for n in ('dense0', 'dense1')]
+    assert factors[0] == pytest.approx(factors[1])
+  assert not capsys.readouterr().out
 
 
-@pytest.mark.parametrize('lambdas', [(), (1, 2, 3), (0,), (3, -1)])
+def test_lambda_scaled_beyond_a_dense_layer(capsys):
+  shapes = _mlp(17, 256, 256, 6)
+  scaled = distributions.erdos_renyi_lambda(shapes, 0.04, (12, 64))
+  assert scaled['dense0'] == 0  # .753 against .5: it fills up first.
+  assert scaled['dense1'] == pytest.approx(0.04 * _size(shapes) / 65536)
+  assert 'dense0' in capsys.readouterr().out
+  whole = distributions.erdos_renyi_lambda(shapes, 0, (12, 64))
+  assert max(whole.values()) == pytest.approx(0, abs=1e-9)
+
+
+def test_lambda_cannot_reach_what_dense_layers_take(user_error):
+  shapes = _mlp(17, 256, 256, 6)  # The output layer is 2.15 % of it.
+  with user_error('SPARSITY is 0.98', 'below 0.9785, or None'):
+    distributions.erdos_renyi_lambda(shapes, 0.98, (7, 64))
+
+
+@pytest.mark.parametrize(
+  'lambdas', [(), (1, 2, 3), (0,), (3, -1), 7, ('7',), (math.nan,)]
+)
 def test_bad_lambdas(lambdas, user_error):
   with user_error(
     'erdos_renyi_lambda.lambdas', repr(lambdas), '1 to 2 positive'

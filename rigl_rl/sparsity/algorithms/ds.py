@@ -26,11 +26,11 @@ class DS(base.SparseAlgorithm):
   as well, as in the authors' code. Were it kept, growth would in time carry
   every connection to such a place.
 
-  The authors' code differs in three points, each a binding: it stops at 92.5 %
-  of training with a drop that nothing regrows (`UpdateSchedule.end = 0.925`,
-  `last_update_only_drops = True`), adapts at steps ≡ 2 modulo the interval
-  (`UpdateSchedule.offset = 2`), and drops η of each sign (`drop_each_sign =
-  True`).
+  The authors' code differs in three points, each a binding: it stops after
+  925,000 of 975,000 gradient steps with a drop that nothing regrows
+  (`UpdateSchedule.end`, `last_update_only_drops = True`), adapts at steps ≡ 2
+  modulo the interval (`UpdateSchedule.offset = 2`), and drops η of each sign
+  (`drop_each_sign = True`).
   """
 
   def __init__(
