@@ -113,9 +113,7 @@ class OffPolicyAgent:
     target_sparsity: Callable[..., None],
     target_update_period: int,
     actor_update_period: int = 1,
-  ) -> tuple[
-    sparse_optimizer.SparseOptimizer, sparse_optimizer.SparseOptimizer
-  ]:
+  ) -> tuple[SparseOptimizer, SparseOptimizer]:
     """Builds networks and optimizers, from the arguments of the constructor.
 
     Returns:
