@@ -15,13 +15,13 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from launch import command_line
 from rigl_rl.errors import UserError
 
 _PEERS_SCRIPT = pathlib.Path(__file__).parent / 'benchmarks' / 'peers.py'
-SUBJECTS = ('dqn', 'sac', 'ppo', 'masks')
+SUBJECTS = ('dqn', 'sac', 'ppo', 'td3', 'masks')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,20 +158,28 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
   finally:
     for worker in workers.values():
       worker.close()
-  _print_table(
-    rates, subject.REFERENCE if subject.REFERENCE in names else names[0]
+  references = [name for name in subject.REFERENCES if name in names]
+  _print_table(rates, references or names[:1])
+
+
+def _print_table(
+  rates: Mapping[str, Sequence[float]], references: Sequence[str]
+) -> None:
+  """Prints rates by turn: median, range, and ratios to the references'."""
+  header = f'{"":12}{"steps/s":>10}{"min":>8}{"max":>8}'
+  print(
+    header + ''.join(f'   {f"ratio to {r}":22}' for r in references).rstrip()
   )
-
-
-def _print_table(rates: dict[str, list[float]], reference: str) -> None:
-  print(f'{"":12}{"steps/s":>10}{"min":>8}{"max":>8}   ratio to {reference}')
   for name, values in rates.items():
-    ratios = [a / b for a, b in zip(values, rates[reference])]
-    print(
+    line = (
       f'{name:12}{statistics.median(values):10.4g}{min(values):8.4g}'
-      f'{max(values):8.4g}   {statistics.median(ratios):.3f} '
-      f'({min(ratios):.3f} to {max(ratios):.3f})'
+      f'{max(values):8.4g}'
     )
+    for reference in references:
+      ratios = [a / b for a, b in zip(values, rates[reference])]
+      line += f'   {statistics.median(ratios):.3f} '
+      line += f'({min(ratios):.3f} to {max(ratios):.3f})'
+    print(line)
 
 
 if __name__ == '__main__':

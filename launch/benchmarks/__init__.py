@@ -1,9 +1,10 @@
 """What `launch.benchmark` can measure, one module each.
 
-A module offers CONTENDERS, in the order in which they are shown; REFERENCE, the
-one that ratios are to; WARM_UP_STEPS, and PROBE_STEPS, by which it is found how
-many fill a turn; `add_arguments(parser)`; and `make(contender, arguments)`,
-which returns a function that runs some steps and returns how many.
+A module offers CONTENDERS, in the order in which they are shown; REFERENCES,
+those that ratios are to, a column each; WARM_UP_STEPS, and PROBE_STEPS, by
+which it is found how many fill a turn; `add_arguments(parser)`; and
+`make(contender, arguments)`, which returns a function that runs some steps and
+returns how many.
 
 PEERS are contenders of other libraries, for which `peer_arguments(contender,
 arguments)` returns what `peers.py` takes. That is a script: it runs under the

@@ -12,7 +12,7 @@ import tempfile
 from typing import Callable
 
 CONTENDERS = ('dopamine', 'dense', 'rigl')
-REFERENCE = 'dopamine'
+REFERENCES = ('dopamine', 'dense')
 WARM_UP_STEPS = 1000  # fills the replay buffer, and traces
 PROBE_STEPS = 500
 

@@ -9,7 +9,7 @@ import argparse
 from typing import Callable
 
 CONTENDERS = ('sort', 'set', 'rigl', 'prune')
-REFERENCE = 'sort'
+REFERENCES = ('sort',)
 WARM_UP_STEPS = 2
 PROBE_STEPS = 4
 

@@ -1,4 +1,4 @@
-"""What the benchmarks of SAC and PPO share."""
+"""What the benchmarks of agents for MuJoCo share."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import tempfile
 from typing import Callable, Sequence
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_task_argument(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--task',
     default='HalfCheetah-v4',
     help='a MuJoCo task of gymnasium (default: HalfCheetah-v4)',
   )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  add_task_argument(parser)
   parser.add_argument(
     '--sparsity', type=float, default=0.9, help='of rigl (default: 0.9)'
   )
@@ -30,25 +34,21 @@ def peer_arguments(
 
 
 def make(
-  agent: str,
-  contender: str,
-  arguments: argparse.Namespace,
-  bindings: Sequence[str],
+  gin_file: str, arguments: argparse.Namespace, bindings: Sequence[str]
 ) -> Callable[[int], int]:
-  """Builds a contender of ours; returns what trains some steps."""
+  """Builds a contender of ours; returns what trains some steps.
+
+  Args:
+    gin_file: which describes its run.
+    arguments: the command's, with the task.
+    bindings: more of them.
+  """
   import gin
 
   from rigl_rl import configs
   from rigl_rl.training import run_directory
 
-  configs.parse(
-    [f'gin_configs/graesser22/{agent}_mujoco/{contender}.gin'],
-    [
-      f'ENV_NAME = {arguments.task!r}',
-      f'SPARSITY = {arguments.sparsity}',
-      *bindings,
-    ],
-  )
+  configs.parse([gin_file], [f'ENV_NAME = {arguments.task!r}', *bindings])
   directory = run_directory.RunDirectory(tempfile.mkdtemp())
   directory.prepare(gin.config_str())
   runner = gin.query_parameter('train.runner').scoped_configurable_fn

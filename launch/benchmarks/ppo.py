@@ -13,7 +13,7 @@ from launch.benchmarks import mujoco_training
 
 CONTENDERS = ('sb3', 'sbx', 'dense', 'rigl')
 PEERS = ('sb3', 'sbx')
-REFERENCE = 'sb3'
+REFERENCES = ('sb3', 'sbx', 'dense')
 WARM_UP_STEPS = 2048  # traces
 PROBE_STEPS = 2048
 
@@ -27,4 +27,8 @@ def peer_arguments(contender: str, arguments: argparse.Namespace) -> list[str]:
 
 def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   """Builds a contender; see the package."""
-  return mujoco_training.make('ppo', contender, arguments, [])
+  return mujoco_training.make(
+    f'gin_configs/graesser22/ppo_mujoco/{contender}.gin',
+    arguments,
+    [f'SPARSITY = {arguments.sparsity}'],
+  )

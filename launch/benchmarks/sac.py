@@ -14,7 +14,7 @@ from launch.benchmarks import mujoco_training
 
 CONTENDERS = ('sb3', 'sbx', 'dense', 'rigl')
 PEERS = ('sb3', 'sbx')
-REFERENCE = 'sb3'
+REFERENCES = ('sb3', 'sbx', 'dense')
 WARM_UP_STEPS = 1000  # fills the replay buffer, and traces
 PROBE_STEPS = 500
 
@@ -29,10 +29,10 @@ def peer_arguments(contender: str, arguments: argparse.Namespace) -> list[str]:
 def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   """Builds a contender; see the package."""
   return mujoco_training.make(
-    'sac',
-    contender,
+    f'gin_configs/graesser22/sac_mujoco/{contender}.gin',
     arguments,
     [
+      f'SPARSITY = {arguments.sparsity}',
       'ActorCriticLoop.initial_collect_steps = 500',
       # The peers have none.
       'SquashedGaussianActor.weight_decay = 0.0',

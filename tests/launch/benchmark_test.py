@@ -1,14 +1,30 @@
 """Tests of the benchmark's protocol and table; no contender trains."""
 
+import argparse
+import importlib
 import io
 import sys
 import types
 
+import gin
 import pytest
 
 from launch import benchmark
+from launch.benchmarks import mujoco_training
+from rigl_rl import configs
 
 _MODULE = 'launch.benchmarks.dqn'
+
+
+_RATES = {
+  'dopamine': 100.0,
+  'sb3': 50.0,
+  'sbx': 160.0,
+  'dense': 200.0,
+  'rigl': 190.0,
+  'td3': 400.0,
+  'ds_td3': 380.0,
+}
 
 
 class _FakeWorker:
@@ -20,8 +36,7 @@ class _FakeWorker:
     self.asked = []
     self.closed = False
     self.command = command
-    rates = {'dopamine': 100.0, 'sb3': 50.0, 'dense': 200.0, 'rigl': 190.0}
-    self._rate = rates[contender]
+    self._rate = _RATES[contender]
     self.made[contender] = self
 
   def train(self, steps):
@@ -43,13 +58,20 @@ def test_table(workers, capsys):
   assert benchmark.main(['dqn', '--rounds=3', '--seconds=5']) == 0
   lines = capsys.readouterr().out.splitlines()
   assert lines[0].split() == (
-    ['steps/s', 'min', 'max', 'ratio', 'to', 'dopamine']
+    'steps/s min max ratio to dopamine ratio to dense'.split()
   )
   rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
   assert list(rows) == ['dopamine', 'dense', 'rigl']
   assert rows['dopamine'][:4] == ['100', '100', '100', '1.000']
   assert rows['dense'][:4] == ['200', '200', '200', '2.000']
-  assert rows['rigl'][3:] == ['1.900', '(1.900', 'to', '1.900)']
+  assert rows['rigl'][3:7] == ['1.900', '(1.900', 'to', '1.900)']
+  assert [rows[name][7] for name in rows] == ['0.500', '1.000', '0.950']
+  # A column begins where its title does.
+  for line in lines[1:]:
+    assert (
+      line[lines[0].index('ratio to dense') :].split()[0]
+      == (rows[line.split()[0]][7])
+    )
   # One turn to fill the buffer, one to measure; then as many rounds, each as
   # long as 5 seconds take.
   assert workers['dopamine'].asked == [1000, 500, 500, 500, 500]
@@ -175,15 +197,76 @@ def test_own_contenders_run_this_command(workers):
   ]
 
 
-@pytest.mark.parametrize('agent', ['sac', 'ppo'])
+def test_ratios_of_td3_are_to_both_peers_and_the_dense_one(workers, capsys):
+  arguments = ['td3', '--rounds=1', '--peers_python=peers']
+  assert benchmark.main(arguments) == 0
+  assert list(workers) == ['sb3', 'sbx', 'td3', 'ds_td3']
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].split()[3:] == (
+    'ratio to sb3 ratio to sbx ratio to td3'.split()
+  )
+  ratios = [line.split()[4::4] for line in lines[1:]]
+  assert ratios[2:] == [
+    ['8.000', '2.500', '1.000'],
+    ['7.600', '2.375', '0.950'],
+  ]
+
+
+def test_ratio_is_to_the_first_where_no_reference_is_left(workers, capsys):
+  assert benchmark.main(['td3', '--contenders=ds_td3', '--rounds=1']) == 0
+  assert 'ratio to ds_td3' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('agent', ['sac', 'ppo', 'td3'])
 def test_peers_run_under_their_python(agent, workers, capsys):
   arguments = [agent, '--rounds=1', '--task=Hopper-v4', '--peers_python=peers']
-  assert benchmark.main([*arguments, '--contenders=sb3,rigl']) == 0
+  own = 'ds_td3' if agent == 'td3' else 'rigl'
+  assert benchmark.main([*arguments, f'--contenders=sb3,{own}']) == 0
   python, script, *flags = workers['sb3'].command
   assert python == 'peers' and script.endswith('benchmarks/peers.py')
   assert flags == ['--library=sb3', f'--agent={agent}', '--task=Hopper-v4']
-  assert workers['rigl'].command[0] == sys.executable
+  assert workers[own].command[0] == sys.executable
   assert 'ratio to sb3' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  'agent,contender',
+  [
+    ('sac', 'dense'),
+    ('sac', 'rigl'),
+    ('ppo', 'dense'),
+    ('ppo', 'rigl'),
+    ('td3', 'td3'),
+    ('td3', 'ds_td3'),
+  ],
+)
+def test_gin_file_of_a_contender(agent, contender, monkeypatch):
+  subject = importlib.import_module(f'launch.benchmarks.{agent}')
+  parsed = []
+
+  def make(gin_file, arguments, bindings):
+    # Refuses a file, binding or macro that is not there.
+    configs.parse([gin_file], [f'ENV_NAME = {arguments.task!r}', *bindings])
+    parsed.append(gin_file)
+
+  monkeypatch.setattr(mujoco_training, 'make', make)
+  parser = argparse.ArgumentParser()
+  subject.add_arguments(parser)
+  gin.clear_config()
+  try:
+    subject.make(contender, parser.parse_args([]))
+    initial = gin.get_bindings('ActorCriticLoop').get('initial_collect_steps')
+    decays = [
+      gin.get_bindings(name).get('weight_decay', 0.0)
+      for name in ('adam', 'Critic')
+    ]
+  finally:
+    gin.clear_config()
+  assert parsed[0].endswith(f'/{contender}.gin')
+  if agent != 'ppo':
+    # As the peers have it.
+    assert initial == 500
+    assert decays == [0.0, 0.0]
 
 
 def test_peers_without_their_python(workers, capsys):
