@@ -8,10 +8,16 @@ The networks that training updates are built, and no environment. FLOPs are
 those of one example: forward, and in one gradient step, as a mean over training
 (Evci et al., 2020). In an actor-critic agent each network counts for its own
 update: the critics' part in the actor's loss is left out, and so are target
-networks.
+networks. In the sum a network that is trained every second step counts by half.
+
+For an off-policy actor-critic agent a line gives the FLOPs of the whole
+training as Sokar et al. (2022) count them: weights without biases, in all
+environment steps, those before the first gradient step too; the actor's as
+often as it is trained.
 
 --sparsities adds a row for each sparsity (of every network), with the gin
-file's distribution, ERK and uniform: figure 7 of Graesser et al. (2022).
+file's distribution, ERK and uniform: figure 7 of Graesser et al. (2022). All λ
+of erdos_renyi_lambda are scaled by one factor, to reach it.
 """
 
 from __future__ import annotations
@@ -131,6 +137,13 @@ def _print_totals(job) -> None:
     f'{training / dense_training:.3f} of dense; '
     f'{in_all:.4g} in all ({steps} gradient steps of {job.batch_size})'
   )
+  if job.environment_steps is not None:
+    by_weights = job.training_flops_by_weights(job.counts)
+    share = by_weights / job.training_flops_by_weights(job.dense_counts)
+    print(
+      f'by Sokar et al. {by_weights:.5g} training FLOPs in all, {share:.3f} of '
+      f'dense ({job.environment_steps:,} environment steps)'
+    )
   sparse_bytes = sum(counting.memory_bytes(count) for count in counts)
   simulated_bytes = sum(
     counting.memory_bytes(count, simulated=True) for count in counts

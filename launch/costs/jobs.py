@@ -24,8 +24,10 @@ class NetworkJob:
     scope: gin scope in which the distribution is called; '' for none.
     distribution: the gin config's, as `sparsify` calls it.
     algorithm: the gin config's.
-    schedule: when masks change.
-    gradient_steps: of the whole training.
+    schedule: when masks change, in train steps.
+    train_steps: of the agent, in the whole training.
+    gradient_steps: of this network, in the whole training.
+    period: train steps to one gradient step of this network.
   """
 
   count: counting.NetworkCount
@@ -35,7 +37,9 @@ class NetworkJob:
   distribution: Callable[..., Mapping[str, float]]
   algorithm: algorithms.SparseAlgorithm
   schedule: schedules.UpdateSchedule
+  train_steps: int
   gradient_steps: int
+  period: int = 1
 
   def dense(self) -> counting.NetworkCount:
     """Returns the size of the same network without a mask."""
@@ -59,7 +63,7 @@ class NetworkJob:
   def layer_training_flops(self, layer: counting.LayerCount) -> float:
     """FLOPs by example of one gradient step of this network."""
     return counting.layer_training_flops(
-      layer, self.algorithm, self.schedule, self.gradient_steps
+      layer, self.algorithm, self.schedule, self.train_steps, self.period
     )
 
 
@@ -71,11 +75,14 @@ class Job:
     subject: what is trained, on which task.
     networks: by name.
     batch_size: examples in a minibatch.
+    environment_steps: of the whole training, those before the first gradient
+      step too, where each has one critic step; else None.
   """
 
   subject: str
   networks: Mapping[str, NetworkJob]
   batch_size: int
+  environment_steps: int | None = None
 
   @property
   def counts(self) -> Counts:
@@ -102,6 +109,21 @@ class Job:
       * (network.gradient_steps / self.gradient_steps)
       for name, network in self.networks.items()
       for layer in counts[name].layers
+    )
+
+  def training_flops_by_weights(self, counts: Counts) -> float:
+    """FLOPs of the whole training as Sokar et al. (2022) count them.
+
+    Only where `environment_steps` is known. All networks but the actor are
+    critics.
+    """
+    actor = counts['actor'].active_weights
+    return counting.actor_critic_training_flops(
+      actor,
+      total(counts, 'active_weights') - actor,
+      self.batch_size,
+      self.environment_steps,
+      self.networks['actor'].period,
     )
 
   def title(self) -> str:

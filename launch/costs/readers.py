@@ -66,6 +66,7 @@ def _read_dopamine(bound: Mapping[str, Any], num_actions: int | None):
         layers,
         scope='',
         schedule=schedules.UpdateSchedule(gradient_steps),
+        train_steps=gradient_steps,
         gradient_steps=gradient_steps,
       )
     },
@@ -101,6 +102,7 @@ def _read_actor_critic(bound: Mapping[str, Any], num_actions: int | None):
     num_actions,
     loop,
     batch_size=bindings.read(loop['create_replay'])['batch_size'],
+    environment_steps=bound['train_steps'],
     gradient_steps=bound['train_steps'] - loop['initial_collect_steps'],
   )
 
@@ -124,6 +126,7 @@ def _read_agent(
   num_actions: int | None,
   loop: Mapping[str, Any],
   batch_size: int,
+  environment_steps: int | None = None,
   **arguments: int,
 ) -> jobs.Job:
   """The job of a loop over an agent that has SparseNetworks.
@@ -133,6 +136,7 @@ def _read_agent(
     num_actions: dimensions of an action; None for the task's own.
     loop: arguments of the loop.
     batch_size: examples in a minibatch.
+    environment_steps: of the whole training, if each has one critic step.
     **arguments: what the loop tells its agent of the length of training.
   """
   from tf_agents.trajectories import time_step as ts
@@ -164,11 +168,14 @@ def _read_agent(
         # The scope of critic_1 and critic_2 is critic.
         scope=re.sub(r'_\d+$', '', name),
         schedule=networks.optimizer_of(name).mask_updater.schedule,
-        gradient_steps=networks.total_steps,
+        train_steps=networks.total_steps,
+        gradient_steps=networks.gradient_steps(name),
+        period=networks.optimizer_of(name).period,
       )
       for name, network in networks.items()
     },
     batch_size=batch_size,
+    environment_steps=environment_steps,
   )
 
 
@@ -177,8 +184,9 @@ def _read_network(
   layers: list[wrappers.SparseWrapper],
   scope: str,
   schedule: schedules.UpdateSchedule,
-  gradient_steps: int,
+  **steps: int,
 ) -> jobs.NetworkJob:
+  """The job of one network; `steps` are the numbers of them in NetworkJob."""
   sparse = {id(layer.layer) for layer in layers}
   with gin.config_scope(scope):
     distribution = bindings.read(wrappers.sparsify, ('distribution',))
@@ -193,7 +201,7 @@ def _read_network(
     scope=scope,
     algorithm=layers[0].algorithm,
     schedule=schedule,
-    gradient_steps=gradient_steps,
+    **steps,
     **distribution,
   )
 

@@ -193,6 +193,7 @@ def layer_training_flops(
   algorithm: algorithms.SparseAlgorithm,
   schedule: schedules.UpdateSchedule,
   total_steps: int,
+  period: int = 1,
 ) -> float:
   """FLOPs by example of one gradient step, a mean over training.
 
@@ -209,8 +210,11 @@ def layer_training_flops(
   Args:
     layer: the layer at its target sparsity.
     algorithm: what trains it.
-    schedule: when masks change.
-    total_steps: gradient steps of the whole training.
+    schedule: when masks change, in train steps of the agent.
+    total_steps: train steps of the whole training.
+    period: train steps to one gradient step of this layer, >= 1; more than 1
+      where it is delayed, as those of TD3's actor are. ΔT, in gradient steps,
+      is shorter by as much.
 
   Returns:
     FLOPs.
@@ -222,7 +226,7 @@ def layer_training_flops(
     bound = algorithm.bind(layer.sparsity, schedule)
     return 3.0 * dense * mean_density(bound, schedule, total_steps)
   if algorithm.needs_dense_gradient:
-    interval = schedule.interval
+    interval = max(schedule.interval / period, 1)
     return (3.0 * sparse * interval + 2 * sparse + dense) / (interval + 1)
   return 3.0 * sparse
 
@@ -232,13 +236,15 @@ def training_flops(
   algorithm: algorithms.SparseAlgorithm,
   schedule: schedules.UpdateSchedule,
   total_steps: int,
+  period: int = 1,
 ) -> float:
   """FLOPs by example of one gradient step; see `layer_training_flops`.
 
-  Times the batch size and `total_steps`, it is what the whole training costs.
+  Times the batch size and the gradient steps, `total_steps / period`, it is
+  what the whole training costs.
   """
   return sum(
-    layer_training_flops(layer, algorithm, schedule, total_steps)
+    layer_training_flops(layer, algorithm, schedule, total_steps, period)
     for layer in network.layers
   )
 

@@ -12,6 +12,7 @@ CNN = 'gin_configs/graesser22/dqn_atari_cnn'
 CLASSIC = 'gin_configs/graesser22/dqn_classic'
 SAC = 'gin_configs/graesser22/sac_mujoco'
 PPO = 'gin_configs/graesser22/ppo_mujoco'
+SOKAR = 'gin_configs/sokar22'
 
 
 @pytest.fixture(autouse=True)
@@ -259,6 +260,116 @@ def test_a_budget_by_width(capsys):
   assert 'share   0.0989 of the parameters' in _lines(out)["actor's"]
 
 
+def test_td3_as_the_paper_counts_it(capsys):
+  """Sokar et al. (2022), section 4.5: #params and FLOPs on HalfCheetah."""
+  assert _run(f'--gin_files={SOKAR}/td3/td3.gin') == 0
+  out = capsys.readouterr().out
+  assert out.splitlines()[0] == (
+    'SparseTd3Agent on HalfCheetah-v4, 6 actions, width 1: Dense, sparsity 0'
+  )
+  lines = _lines(out)
+  assert '(214,784 active weights, ' in lines['parameters']
+  assert lines['by'] == (
+    'by Sokar et al. 1.0744e+14 training FLOPs in all, 1.000 of dense '
+    '(1,000,000 environment steps)'
+  )
+  # Our own count is of the steps that are taken, 25,000 fewer.
+  assert (
+    '487,500 (actor), 975,000 (critic_1, critic_2) gradient steps of 100'
+  ) in lines['training']
+  in_all = 6 * (143_360 * 975_000 + 71_424 * 487_500) * 100
+  assert f'{in_all:.4g} in all' in lines['training']
+
+
+def test_ds_td3_as_the_paper_counts_it(capsys):
+  assert _run(f'--gin_files={SOKAR}/td3/ds_td3.gin') == 0
+  lines = _lines(capsys.readouterr().out)
+  assert '(106,169 active weights, ' in lines['parameters']
+  words = lines['by'].split()
+  assert float(words[4]) == pytest.approx(0.492 * 1.0744e14, rel=1e-3)
+  assert ' 0.492 of dense' in lines['by']
+
+
+def test_sac_trains_its_actor_at_every_step(capsys):
+  assert _run(f'--gin_files={SOKAR}/sac/sac.gin') == 0
+  by_weights = float(_lines(capsys.readouterr().out)['by'].split()[4])
+  assert by_weights == pytest.approx(6 * 216_320 * 256 * 1_000_000, rel=1e-4)
+
+
+@pytest.mark.parametrize('directory', [PPO, CLASSIC])
+def test_other_agents_are_not_counted_so(directory, capsys):
+  assert _run(f'--gin_files={directory}/dense.gin') == 0
+  assert 'by' not in _lines(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+  'config,task,sparsity',
+  [
+    ('td3/ds_td3', 'HalfCheetah', 0.506),
+    ('td3/ds_td3', 'Walker2d', 0.506),
+    ('td3/ds_td3', 'Hopper', 0.494),
+    ('td3/ds_td3', 'Ant', 0.496),
+    ('td3/ds_td3', 'Humanoid', 0.557),
+    ('sac/ds_sac', 'HalfCheetah', 0.369),
+    ('sac/ds_sac', 'Walker2d', 0.369),
+    ('sac/ds_sac', 'Hopper', 0.816),
+    ('sac/ds_sac', 'Ant', 0.530),
+    ('sac/ds_sac', 'Humanoid', 0.552),
+  ],
+)
+def test_sparsity_by_lambda(config, task, sparsity, capsys):
+  code = _run(
+    f'--gin_files={SOKAR}/{config}.gin', *_bind(f'ENV_NAME="{task}-v4"')
+  )
+  assert code == 0
+  title = capsys.readouterr().out.splitlines()[0]
+  # Both are rounded.
+  assert float(title.split()[-1]) == pytest.approx(sparsity, abs=6e-4)
+
+
+def test_sparsities_scale_lambda(tmp_path):
+  """Figure 2b: other sparsities at one ratio of λ."""
+  path = tmp_path / 'costs.csv'
+  code = _run(
+    f'--gin_files={SOKAR}/td3/ds_td3.gin',
+    '--sparsities=0.25,0.5,0.8',
+    f'--csv={path}',
+  )
+  assert code == 0
+  rows = list(csv.DictReader(io.StringIO(path.read_text())))
+  own = [row for row in rows if row['distribution'] == 'erdos_renyi_lambda']
+  assert [row['sparsity'] for row in own] == ['0.25', '0.5', '0.8']
+  biases = 518 + 2 * 513
+  for row in own:
+    share = (int(row['parameters']) - biases) / 214_784
+    assert share == pytest.approx(1 - float(row['sparsity']), abs=1e-4)
+
+
+def test_rigl_of_a_delayed_actor(tmp_path):
+  """Its mask changes as often in fewer gradient steps: ΔT is half as long."""
+  path = tmp_path / 'layers.csv'
+  code = _run(
+    f'--gin_files={SOKAR}/td3/td3.gin',
+    '--gin_files=gin_configs/algorithms/rigl.gin',
+    *_bind(
+      'SPARSITY=0.5',
+      'sparsify.distribution=@uniform',
+      'UpdateSchedule.interval=10',
+    ),
+    f'--csv={path}',
+  )
+  assert code == 0
+  rows = list(csv.DictReader(io.StringIO(path.read_text())))
+  share = {
+    row['network']: float(row['training_flops']) / float(row['forward_flops'])
+    for row in rows
+    if row['layer'] == 'dense2'
+  }
+  # f_D = 2 f_S: (3 ΔT + 2 + 2) / (ΔT + 1), ΔT 5 and 10.
+  assert share['actor'] == pytest.approx(19 / 6)
+  assert share['critic_1'] == share['critic_2'] == pytest.approx(34 / 11)
+
+
 @pytest.mark.parametrize(
   'bindings,inputs',
   [
@@ -330,6 +441,8 @@ def test_task_that_the_papers_do_not_have(capsys):
       ],
       'total',
     ),
+    # The output layers, which have no λ, are more than a hundredth.
+    ([f'--gin_files={SOKAR}/td3/ds_td3.gin', '--sparsities=0.99'], '0.99'),
     ([f'--gin_files={CNN}/rigl.gin', '--csv=/no/such/dir/a.csv'], '--csv'),
   ],
 )

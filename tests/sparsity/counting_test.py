@@ -151,6 +151,11 @@ def test_training_flops_by_method():
   assert flops(algorithms.DS()) == 60
   # (3 · 20 · 9 + 2 · 20 + 200) / 10
   assert flops(algorithms.RigL()) == pytest.approx(78)
+  # Trained every third step, in which ΔT is 3: (3 · 20 · 3 + 2 · 20 + 200) / 4
+  delayed = counting.layer_training_flops(
+    layer, algorithms.RigL(), schedule, 1000, period=3
+  )
+  assert delayed == pytest.approx(105)
   dense_layer = _layer(sparsity=0.0)
   for algorithm in (algorithms.RigL(), algorithms.Static()):
     assert (
