@@ -80,7 +80,11 @@ setuptools.setup(
   packages=setuptools.find_packages(
     include=['rigl_rl', 'rigl_rl.*', 'launch', 'launch.*', 'gin_configs']
   ),
-  package_data={'gin_configs': ['*.gin', '**/*.gin']},
+  package_data={
+    'gin_configs': ['*.gin', '**/*.gin'],
+    # Compiled where the package is used.
+    'rigl_rl.kernels': ['*.cc', '*.h'],
+  },
   install_requires=_INSTALL_REQUIRES,
   extras_require=_EXTRAS_REQUIRE,
   entry_points={'console_scripts': ['rigl-rl = launch.__main__:main']},

@@ -89,6 +89,8 @@ def test_the_wheel_carries_everything_and_no_more(wheel):
     path.relative_to(ROOT).as_posix()
     for top, pattern in (
       ('rigl_rl', '*.py'),
+      ('rigl_rl', '*.cc'),
+      ('rigl_rl', '*.h'),
       ('launch', '*.py'),
       ('gin_configs', '*.py'),
       ('gin_configs', '*.gin'),

@@ -6,11 +6,12 @@ keeps a residue wherever the online mask has moved away.
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Iterable, Sequence
 
 import gin
 import tensorflow as tf
 
+from rigl_rl.kernels import loader
 from rigl_rl.sparsity import masks, wrappers
 
 Layers = Sequence[wrappers.SparseWrapper]
@@ -57,8 +58,30 @@ def keep_largest(
     masks_moved: not used.
   """
   del masks_moved
-  for source, layer in zip(online, target):
+  pairs = list(zip(online, target))
+  operations = loader.load() if pairs else None
+  if operations is not None and _have_kernels(
+    variable
+    for source, layer in pairs
+    for variable in (source.kernel, layer.kernel, layer.mask)
+  ):
+    operations.rigl_maintain_sparsity(
+      online=[source.kernel.handle for source, _ in pairs],
+      target=[layer.kernel.handle for _, layer in pairs],
+      mask=[layer.mask.handle for _, layer in pairs],
+    )
+    return
+  for source, layer in pairs:
     count = tf.math.count_nonzero(source.kernel, dtype=tf.int32)
     kept = masks.top_k_mask(tf.abs(layer.kernel), count)
     layer.mask.assign(kept)
     layer.kernel.assign(layer.kernel * kept)
+
+
+def _have_kernels(variables: Iterable[tf.Variable]) -> bool:
+  """Whether the kernels can work on such variables: float32, on a CPU."""
+  return all(
+    variable.dtype == tf.float32
+    and tf.DeviceSpec.from_string(variable.device).device_type == 'CPU'
+    for variable in variables
+  )

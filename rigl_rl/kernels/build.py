@@ -1,0 +1,232 @@
+"""Compiles the kernels, and keeps what was compiled.
+
+The object lies in the user's cache, under a name that depends on all that it
+depends on: sources, flags, compiler, TensorFlow, processor. Runs that start
+together wait for the one that compiles; killed at any moment, none leaves an
+object that another would take for a whole one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Iterator, Sequence
+
+import tensorflow as tf
+
+# What TensorFlow's headers are included in; compiled for no processor in
+# particular, as the library itself is: both must lay out memory alike.
+_OPS = 'ops.cc'
+_DIRECTORY = pathlib.Path(__file__).resolve().parent
+# A product and a sum are never contracted into one operation, which would round
+# once: so numbers are those of TensorFlow's operations.
+_FLAGS = (
+  '-std=c++17',
+  '-O3',
+  '-fPIC',
+  '-ffp-contract=off',
+  '-fno-math-errno',
+  '-fno-trapping-math',
+)
+# The objects are kept apart by processor.
+_NATIVE_FLAGS = {'x86_64': ('-march=native',), 'aarch64': ('-mcpu=native',)}
+# How long to wait for another run that compiles, in seconds.
+_PATIENCE = 180
+
+
+class BuildError(Exception):
+  """The kernels cannot be compiled; the message is one line that says why."""
+
+
+def cache_directory() -> pathlib.Path:
+  """Returns where compiled kernels are kept."""
+  cache = os.environ.get('XDG_CACHE_HOME') or os.path.join('~', '.cache')
+  return pathlib.Path(cache).expanduser() / 'rigl_rl' / 'kernels'
+
+
+def library(anew: bool = False) -> pathlib.Path:
+  """Returns the path of the compiled kernels; compiles them if need be.
+
+  Args:
+    anew: whether to compile them even if there is an object in the cache.
+
+  Raises:
+    BuildError: if there is no compiler, if it fails, or if the cache cannot be
+      written.
+  """
+  try:
+    compiler = _compiler()
+    directory = cache_directory()
+    key = _key(compiler)
+    path = None if anew else _find(directory, key)
+    if path is None:
+      directory.mkdir(parents=True, exist_ok=True)
+      with _lock(directory / 'lock'):
+        # Another run may have compiled it meanwhile.
+        path = None if anew else _find(directory, key)
+        if path is None:
+          path = _build(compiler, directory, key)
+  except OSError as error:
+    raise BuildError(str(error)) from error
+  return path
+
+
+def _compiler() -> list[str]:
+  """Returns the command of a C++ compiler."""
+  chosen = shlex.split(os.environ.get('CXX', ''))
+  names = chosen[:1] or ['g++', 'c++', 'clang++']
+  for name in names:
+    if shutil.which(name):
+      return [name, *chosen[1:]]
+  raise BuildError(f'there is no C++ compiler ({", ".join(names)})')
+
+
+def _sources() -> list[pathlib.Path]:
+  return sorted([*_DIRECTORY.glob('*.cc'), *_DIRECTORY.glob('*.h')])
+
+
+def _native_flags() -> Sequence[str]:
+  return _NATIVE_FLAGS.get(platform.machine(), ())
+
+
+def _processor() -> str:
+  """Returns what tells one kind of processor from another."""
+  found = [platform.machine(), platform.processor()]
+  with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
+    for line in file:
+      if line.startswith(('model name', 'flags', 'Features', 'CPU part')):
+        found.append(line)
+      elif not line.strip():  # The others are alike.
+        break
+  return '\n'.join(found)
+
+
+def _key(compiler: Sequence[str]) -> str:
+  """Returns a digest of all that the object depends on."""
+  version = subprocess.run(
+    [*compiler, '--version'], capture_output=True, text=True
+  )
+  if version.returncode:
+    raise BuildError(f'{shlex.join(compiler)} --version fails')
+  digest = hashlib.sha256()
+  for part in (
+    *compiler,
+    version.stdout,
+    *_FLAGS,
+    *_native_flags(),
+    *tf.sysconfig.get_compile_flags(),
+    *tf.sysconfig.get_link_flags(),
+    tf.version.VERSION,
+    tf.version.GIT_VERSION,
+    tf.version.COMPILER_VERSION,
+    _processor(),
+    *(f'{path.name}\n{path.read_text("utf-8")}' for path in _sources()),
+  ):
+    digest.update(part.encode() + b'\0')
+  return digest.hexdigest()[:32]
+
+
+def _digest(path: pathlib.Path) -> str:
+  return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def _find(directory: pathlib.Path, key: str) -> pathlib.Path | None:
+  """Returns the object in the cache, if it is whole.
+
+  Its name ends in a digest of its contents: a torn one must not be loaded,
+  since that may end the process.
+  """
+  for path in sorted(directory.glob(f'{key}-*.so')):
+    with contextlib.suppress(OSError):
+      if path.stem == f'{key}-{_digest(path)}':
+        return path
+  return None
+
+
+@contextlib.contextmanager
+def _lock(path: pathlib.Path) -> Iterator[None]:
+  """Lets one process at a time compile, where the system can.
+
+  That only spares work: none is worse off for another that compiles, too.
+  """
+  try:
+    import fcntl
+  except ImportError:
+    yield
+    return
+  with open(path, 'w') as file:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        break
+      except BlockingIOError:
+        time.sleep(0.1)
+      except OSError:  # A file system without locks.
+        break
+    yield
+
+
+def _build(
+  compiler: Sequence[str], directory: pathlib.Path, key: str
+) -> pathlib.Path:
+  """Compiles the kernels into the cache; returns their path."""
+  print(
+    'Compiles the kernels (once, about 20 s)...', file=sys.stderr, flush=True
+  )
+  # In the cache itself: a rename cannot cross file systems.
+  with tempfile.TemporaryDirectory(prefix='build-', dir=directory) as temporary:
+    objects = []
+    for source in _DIRECTORY.glob('*.cc'):
+      objects.append(os.path.join(temporary, source.stem + '.o'))
+      if source.name.endswith(_OPS):
+        more = tf.sysconfig.get_compile_flags()
+      else:
+        more = _native_flags()
+      _run(
+        [*compiler, *_FLAGS, *more, '-c', str(source), '-o', objects[-1]],
+        temporary,
+      )
+    made = pathlib.Path(temporary) / 'kernels.so'
+    _run(
+      [*compiler, '-shared', '-o', str(made), *objects]
+      + tf.sysconfig.get_link_flags(),
+      temporary,
+    )
+    path = directory / f'{key}-{_digest(made)}.so'
+    os.replace(made, path)
+  for old in directory.glob(f'{key}-*.so'):
+    if old != path:  # Torn, or it could not be loaded.
+      with contextlib.suppress(OSError):
+        old.unlink()
+  return path
+
+
+def _run(command: Sequence[str], temporary: str) -> None:
+  """Runs the compiler.
+
+  Args:
+    command: the call.
+    temporary: a directory for what it writes meanwhile.
+  """
+  done = subprocess.run(
+    command,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    errors='replace',
+    env={**os.environ, 'TMPDIR': temporary},
+  )
+  if done.returncode:
+    lines = done.stdout.splitlines() or [f'exit code {done.returncode}']
+    errors = [line for line in lines if 'error' in line.lower()]
+    raise BuildError(f'{command[0]} fails: {(errors or lines)[0].strip()}')

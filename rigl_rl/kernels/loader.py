@@ -1,0 +1,56 @@
+"""Loads the kernels, once in a process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+import tensorflow as tf
+
+from rigl_rl.kernels import build
+
+_lock = threading.Lock()
+# What `load` found: the module or None. Empty before its first call.
+_loaded: list[Any] = []
+
+
+def load() -> Any | None:
+  """Returns the module of the operations, or None where there are none.
+
+  The first call compiles them, if they are not in the cache. If that fails, a
+  line on stderr says why.
+
+  RIGL_RL_KERNELS=0 in the environment switches them off. It is no binding,
+  since it changes no number: the config of a run is the same with and without.
+  """
+  if not is_enabled():
+    return None
+  with _lock:
+    if not _loaded:
+      _loaded.append(_load())
+    return _loaded[0]
+
+
+def is_enabled() -> bool:
+  """Whether RIGL_RL_KERNELS leaves the kernels switched on."""
+  return os.environ.get('RIGL_RL_KERNELS', '') != '0'
+
+
+def _load() -> Any | None:
+  try:
+    try:
+      return tf.load_op_library(str(build.library()))
+    except tf.errors.OpError:
+      # It was made on a system that is not like this one.
+      return tf.load_op_library(str(build.library(anew=True)))
+  except (build.BuildError, tf.errors.OpError) as error:
+    reason = str(error).splitlines()[0]
+  print(
+    f'The kernels cannot be used: {reason}; the slower TensorFlow operations '
+    'are used instead.',
+    file=sys.stderr,
+    flush=True,
+  )
+  return None

@@ -1,0 +1,13 @@
+#include "soft_update.h"
+
+namespace rigl_rl {
+
+void SoftUpdate(const float* __restrict__ online, float* __restrict__ target,
+                int64_t size, float tau) {
+  for (int64_t i = 0; i < size; ++i) {
+    const float step = (target[i] - online[i]) * tau;
+    target[i] -= step;
+  }
+}
+
+}  // namespace rigl_rl

@@ -1,0 +1,174 @@
+"""Tests of how the kernels are compiled, kept and loaded."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from rigl_rl.kernels import build, loader
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COMPILES = 'Compiles the kernels (once, about 20 s)...'
+PROGRAM = """
+from rigl_rl.training import quiet
+quiet.silence()
+from rigl_rl.kernels import loader
+for _ in range(2):
+  operations = loader.load()
+print(hasattr(operations, 'rigl_maintain_sparsity'))
+"""
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> pathlib.Path:
+  """An empty cache."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  return tmp_path / 'rigl_rl' / 'kernels'
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch):
+  """As in a process that has not called `load` yet."""
+  monkeypatch.setattr(loader, '_loaded', [])
+  monkeypatch.delenv('RIGL_RL_KERNELS', raising=False)
+
+
+def _compiler(directory: pathlib.Path, monkeypatch, body: str) -> None:
+  """Puts a compiler of our own before all others."""
+  path = directory / 'compiler'
+  path.write_text(
+    '#!/bin/sh\nif [ "$1" = --version ]; then echo 1; exit; fi\n' + body
+  )
+  path.chmod(0o755)
+  monkeypatch.setenv('CXX', str(path))
+
+
+# Stands for a compiler that takes no time: writes its arguments as output.
+WRITES = 'while [ "$1" != -o ]; do shift; done; echo "$@" >"$2"\n'
+
+
+def test_load_says_nothing_more_once_there_is_an_object(capfd):
+  loader.load()
+  capfd.readouterr()
+  assert loader.load() is loader.load()
+  assert capfd.readouterr() == ('', '')
+
+
+def test_without_a_compiler_one_line_says_so(
+  cache, nothing_loaded, monkeypatch, capfd
+):
+  monkeypatch.setenv('PATH', '')
+  monkeypatch.delenv('CXX', raising=False)
+  assert loader.load() is None
+  assert loader.load() is None
+  out, err = capfd.readouterr()
+  assert out == '' and len(err.splitlines()) == 1
+  assert 'no C++ compiler (g++, c++, clang++)' in err
+  assert 'the slower TensorFlow operations are used' in err
+  assert not cache.exists()
+
+
+def test_a_compiler_that_fails_is_one_line(
+  cache, nothing_loaded, monkeypatch, tmp_path, capfd
+):
+  _compiler(tmp_path, monkeypatch, 'echo a.h; echo x.cc: error: y >&2; exit 1')
+  assert loader.load() is None
+  assert loader.load() is None
+  announced, line = capfd.readouterr().err.splitlines()
+  assert announced == COMPILES
+  assert 'fails: x.cc: error: y;' in line
+  assert [path.name for path in cache.iterdir()] == ['lock']
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(
+  nothing_loaded, tmp_path, monkeypatch, capfd
+):
+  (tmp_path / 'file').touch()
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+  assert loader.load() is None
+  (line,) = capfd.readouterr().err.splitlines()
+  assert str(tmp_path / 'file') in line
+
+
+def test_an_object_that_cannot_be_loaded_is_compiled_once_more(
+  cache, nothing_loaded, monkeypatch, tmp_path, capfd
+):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  assert loader.load() is None
+  *announced, line = capfd.readouterr().err.splitlines()
+  assert announced == [COMPILES] * 2
+  assert 'The kernels cannot be used' in line
+
+
+def test_switched_off(cache, nothing_loaded, monkeypatch, capfd):
+  monkeypatch.setenv('RIGL_RL_KERNELS', '0')
+  assert loader.load() is None
+  assert capfd.readouterr() == ('', '')
+  assert not cache.exists()
+
+
+def test_an_object_is_kept_by_all_it_depends_on(
+  cache, monkeypatch, tmp_path, capfd
+):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  first = build.library()
+  assert first.parent == cache and build.library() == first
+  monkeypatch.setattr(build, '_processor', lambda: 'another')
+  second = build.library()
+  monkeypatch.setattr(build, '_FLAGS', (*build._FLAGS, '-O1'))
+  third = build.library()
+  monkeypatch.setattr(build.tf.version, 'VERSION', '2.99')
+  fourth = build.library()
+  assert len({path.name[:32] for path in (first, second, third, fourth)}) == 4
+  assert all(path.exists() for path in (first, second, third, fourth))
+  assert capfd.readouterr().err.splitlines() == [COMPILES] * 4
+
+
+def test_a_torn_object_is_compiled_anew(cache, monkeypatch, tmp_path):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  path = build.library()
+  whole = path.read_bytes()
+  path.write_bytes(whole[:-1])
+  torn = path.with_name(path.name.replace('.so', '0.so'))
+  torn.write_bytes(whole)
+  path = build.library()
+  # The compiler's temporary names differ, so that the contents may.
+  assert build._digest(path) == path.stem[33:]
+  assert sorted(p.name for p in cache.iterdir()) == sorted([path.name, 'lock'])
+
+
+def test_the_compiler_is_the_one_chosen(monkeypatch, tmp_path):
+  monkeypatch.setenv('CXX', f'{tmp_path}/none -v')
+  with pytest.raises(build.BuildError, match='none'):
+    build.library()
+  _compiler(tmp_path, monkeypatch, WRITES)
+  monkeypatch.setenv('CXX', os.environ['CXX'] + ' -v')
+  assert build._compiler()[1:] == ['-v']
+
+
+@pytest.mark.slow
+def test_compiled_by_one_of_two_that_start_together(cache, monkeypatch):
+  """And compiled anew, and loaded, where a torn object lies in the cache."""
+  environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+  environment.pop('RIGL_RL_KERNELS', None)
+
+  def start():
+    return subprocess.Popen(
+      [sys.executable, '-c', PROGRAM],
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+      env=environment,
+    )
+
+  together = [start(), start()]
+  texts = [process.communicate() for process in together]
+  assert [out for out, _ in texts] == ['True\n'] * 2
+  assert sorted(err for _, err in texts) == ['', COMPILES + '\n']
+  (path,) = cache.glob('*.so')
+  os.truncate(path, path.stat().st_size // 2)
+  assert start().communicate() == ('True\n', COMPILES + '\n')
+  assert start().communicate() == ('True\n', '')
+  assert len(list(cache.glob('*.so'))) == 1
