@@ -436,11 +436,11 @@ def test_every_file_is_covered():
     _file('agents', name)
     for name in ('dqn_classic', 'dqn_atari', *list(_SUITES)[1:])
   }
-  # Those of SAC and PPO are covered by gin_configs_mujoco_test.
-  elsewhere = {'sac_mujoco', 'ppo_mujoco'}
+  # Covered by gin_configs_mujoco_test and gin_configs_sokar22_test.
+  elsewhere = {'sac_mujoco', 'ppo_mujoco', 'td3_mujoco', 'sokar22'}
   shipped = {
     path.relative_to(_ROOT.parent).as_posix()
     for path in _ROOT.glob('**/*.gin')
-    if not {path.stem, path.parent.name} & elsewhere
+    if not {path.stem, *path.relative_to(_ROOT).parts} & elsewhere
   }
   assert shipped == covered
