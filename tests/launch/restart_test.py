@@ -45,6 +45,7 @@ _RUNS = {
       'UpdateSchedule.interval = 100',
       'DopamineRunner.evaluation_period = 500',
       'DopamineRunner.evaluation_episodes = 3',
+      'sparsify.distribution = @uniform',
     ),
     steps=500,
     parts=('online', 'target', 'optimizer', 'replay', 'exploration'),
@@ -62,9 +63,10 @@ _RUNS = {
       'ActorCriticLoop.initial_collect_steps = 200',
       'ActorCriticLoop.evaluation_period = 300',
       'ActorCriticLoop.evaluation_episodes = 3',
+      'sparsify.distribution = @uniform',
     ),
     steps=300,
-    parts=('networks', 'others', 'exploration', 'parameters'),
+    parts=('networks', 'others', 'exploration', 'computed'),
   ),
   'ppo': _Run(
     gin_file='gin_configs/graesser22/ppo_mujoco/rigl.gin',
@@ -76,9 +78,50 @@ _RUNS = {
       'UpdateSchedule.interval = 10',
       'PPOLoop.rollout_steps = 512',
       'PPOLoop.evaluation_episodes = 3',
+      'sparsify.distribution = @uniform',
     ),
     steps=512,
     parts=('networks', 'others', 'exploration', 'minibatches'),
+  ),
+  # Checkpoints come before and after a step of the actor, as 301 is odd.
+  'ds_td3': _Run(
+    gin_file='gin_configs/sokar22/td3/ds_td3.gin',
+    bindings=(
+      'ENV_NAME = "Hopper-v4"',
+      'create_mujoco_environment.max_episode_steps = 120',
+      'DeterministicActor.hidden_units = (16, 16)',
+      'Critic.hidden_units = (16, 16)',
+      'erdos_renyi_lambda.lambdas = (3, 4)',
+      'TransitionBuffer.batch_size = 16',
+      'TransitionBuffer.capacity = 1500',
+      'UpdateSchedule.interval = 100',
+      'DS.drop_fraction = 0.3',
+      'INITIAL_COLLECT_STEPS = 200',
+      'ActorCriticLoop.evaluation_period = 301',
+      'ActorCriticLoop.evaluation_episodes = 3',
+    ),
+    steps=301,
+    parts=('networks', 'others', 'exploration', 'computed'),
+  ),
+  # Each checkpoint lies between two updates of the targets.
+  'ds_sac': _Run(
+    gin_file='gin_configs/sokar22/sac/ds_sac.gin',
+    bindings=(
+      'ENV_NAME = "Hopper-v4"',
+      'create_mujoco_environment.max_episode_steps = 120',
+      'SquashedGaussianActor.hidden_units = (16, 16)',
+      'Critic.hidden_units = (16, 16)',
+      'erdos_renyi_lambda.lambdas = (3, 4)',
+      'SparseSacAgent.target_update_period = 80',
+      'TransitionBuffer.batch_size = 16',
+      'TransitionBuffer.capacity = 1500',
+      'UpdateSchedule.interval = 100',
+      'INITIAL_COLLECT_STEPS = 190',
+      'ActorCriticLoop.evaluation_period = 300',
+      'ActorCriticLoop.evaluation_episodes = 3',
+    ),
+    steps=300,
+    parts=('networks', 'others', 'exploration', 'computed'),
   ),
 }
 
@@ -143,8 +186,7 @@ def test_killed_three_times(name, tmp_path):
 
   def start(base_dir):
     steps = f'TRAIN_STEPS = {12 * run.steps}'
-    uniform = 'sparsify.distribution = @uniform'
-    return _start(base_dir, run.gin_file, *run.bindings, uniform, steps)
+    return _start(base_dir, run.gin_file, *run.bindings, steps)
 
   def rows():
     return len(run_directory.read_evaluations(str(killed)))
@@ -226,7 +268,6 @@ def test_own_algorithm_in_the_current_directory(tmp_path):
       'run',
       'mine.gin',
       *_RUNS['dqn'].bindings,
-      'sparsify.distribution = @uniform',
       'TRAIN_STEPS = 600',
       cwd=tmp_path,
     )
