@@ -6,7 +6,7 @@ keeps a residue wherever the online mask has moved away.
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from typing import Sequence
 
 import gin
 import tensorflow as tf
@@ -59,12 +59,13 @@ def keep_largest(
   """
   del masks_moved
   pairs = list(zip(online, target))
-  operations = loader.load() if pairs else None
-  if operations is not None and _have_kernels(
-    variable
+  suits_kernels = all(
+    _suits_kernels(variable)
     for source, layer in pairs
     for variable in (source.kernel, layer.kernel, layer.mask)
-  ):
+  )
+  operations = loader.load() if pairs and suits_kernels else None
+  if operations is not None:
     operations.rigl_maintain_sparsity(
       online=[source.kernel.handle for source, _ in pairs],
       target=[layer.kernel.handle for _, layer in pairs],
@@ -78,10 +79,7 @@ def keep_largest(
     layer.kernel.assign(layer.kernel * kept)
 
 
-def _have_kernels(variables: Iterable[tf.Variable]) -> bool:
-  """Whether the kernels can work on such variables: float32, on a CPU."""
-  return all(
-    variable.dtype == tf.float32
-    and tf.DeviceSpec.from_string(variable.device).device_type == 'CPU'
-    for variable in variables
-  )
+def _suits_kernels(variable: tf.Variable) -> bool:
+  """Whether the kernels can work on a variable: float32, on a CPU."""
+  device = tf.DeviceSpec.from_string(variable.device).device_type
+  return variable.dtype == tf.float32 and device == 'CPU'
