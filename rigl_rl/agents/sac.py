@@ -15,8 +15,9 @@ from rigl_rl.agents import off_policy, optimizers, targets
 from rigl_rl.checks import check_number
 from rigl_rl.networks import actor_critic, numpy_mlp
 
-# A train step samples actions three times: for the critics', the actor's and
-# the temperature's loss.
+# A train step samples actions for the critics', the actor's and the
+# temperature's loss, in this order.
+_ALPHA_DRAW = 2
 _FIRST_SNR_DRAW = 3
 
 
@@ -51,6 +52,7 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     target_sparsity: Callable[..., None] = targets.copy_masks,
     initial_alpha: float = 1.0,
     learn_alpha: bool = True,
+    resample_for_alpha: bool = True,
     target_entropy: float | None = None,
     gradient_clipping: float | None = None,
     summarize_gradient_snr: bool = False,
@@ -76,6 +78,10 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
         `rigl_rl.agents.targets`.
       initial_alpha: temperature at the start, > 0.
       learn_alpha: whether the temperature is learned.
+      resample_for_alpha: whether the temperature's loss draws actions of its
+        own, by the actor after its gradient step, as TF-Agents has it. If not,
+        it takes those of the actor's loss, as Stable-Baselines3 and SBX do, and
+        spares a forward pass.
       target_entropy: what a learned temperature aims at, in nats; None for
         half of minus the action's dimensions, as TF-Agents has it.
       gradient_clipping: norm to which each gradient is clipped, > 0; None for
@@ -113,8 +119,10 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     with gin.config_scope('alpha'):
       alpha_optimizer = optimizer()
     self._learn_alpha = learn_alpha
-    # The next draw of this train step.
+    self._resample_for_alpha = resample_for_alpha
+    # The next draw of this train step, and what the last one gave.
     self._next_draw = 0
+    self._last_sample = None
     super().__init__(
       time_step_spec,
       action_spec,
@@ -142,13 +150,17 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
 
   def _actions_and_log_probs(self, time_steps, training=False):
     """As the parent does, but for the seed of the sample."""
+    if self._next_draw == _ALPHA_DRAW and not self._resample_for_alpha:
+      return self._last_sample
     policy = self._train_policy if training else self._policy
     distribution = policy.distribution(time_steps, policy_state=()).action
     actions = distribution.sample(seed=self._draw_seed(self._next_draw))
     self._next_draw += 1
-    return actions, common.log_probability(
-      distribution, actions, self.action_spec
+    self._last_sample = (
+      actions,
+      common.log_probability(distribution, actions, self.action_spec),
     )
+    return self._last_sample
 
   def _train(self, experience, weights):
     self._next_draw = 0

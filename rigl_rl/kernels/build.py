@@ -188,7 +188,7 @@ def _build(
     objects = []
     for source in _DIRECTORY.glob('*.cc'):
       objects.append(os.path.join(temporary, source.stem + '.o'))
-      if source.name.endswith(_OPS):
+      if source.name == _OPS:
         more = tf.sysconfig.get_compile_flags()
       else:
         more = _native_flags()

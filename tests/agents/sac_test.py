@@ -307,6 +307,25 @@ def test_fixed_temperature_stays():
   assert float(tf.exp(learned._log_alpha)) != pytest.approx(0.2, rel=1e-5)
 
 
+def _note_draws(agent):
+  """Returns a list to which each seed that the agent draws is added."""
+  draws, draw_seed = [], agent._draw_seed
+  agent._draw_seed = lambda draw: draws.append(draw) or draw_seed(draw)
+  return draws
+
+
+def test_temperature_by_the_sample_of_the_actors_loss():
+  own, shared = (
+    _agent('Dense', resample_for_alpha=resample) for resample in (True, False)
+  )
+  draws = _note_draws(own), _note_draws(shared)
+  for agent in (own, shared):
+    _train(agent, 2)
+  assert draws == ([0, 1, 2], [0, 1])
+  alphas = [float(agent._log_alpha) for agent in (own, shared)]
+  assert 0 not in alphas and alphas[0] != alphas[1]
+
+
 def test_snr_agrees_with_a_jacobian_and_changes_nothing():
   agent = _agent()
   _train(agent, 3)
