@@ -31,7 +31,7 @@ def describe_network(
     model: the network.
     layers: its sparse layers.
     optimizer: what trains it.
-    total_steps: gradient steps of the whole training.
+    total_steps: train steps of the whole training.
   """
   network = counting.count_network(model, layers, current=True)
   return {
@@ -44,6 +44,7 @@ def describe_network(
       layers[0].algorithm,
       optimizer.mask_updater.schedule,
       total_steps,
+      period=optimizer.period,
     ),
     'layers': {
       layer.name: {
