@@ -12,10 +12,11 @@ from tf_agents.trajectories import policy_step, trajectory
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
-from rigl_rl.agents import sparse_networks
+from rigl_rl.agents import sparse_networks, targets
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
+from rigl_rl.kernels import loader
 from rigl_rl.replay import transition_buffer
 from rigl_rl.sparsity import diagnostics, wrappers
 from rigl_rl.sparsity.optimizer import SparseOptimizer
@@ -232,36 +233,25 @@ class OffPolicyAgent:
 
   def _get_target_updater(self, tau=1.0, period=1):
     """As the parent has it, but for masks, which `target_sparsity` updates."""
-    variables = []
-    layers = {}
+    loader.load()  # What it says belongs before training.
+    # By network: so the critics' are updated while the actor still trains.
+    pairs = []
     for name, copy in self._target_networks.items():
-      online = self.networks[name]
-      variables += zip(online.trainable_variables, copy.trainable_variables)
-      optimizer = self.networks.optimizer_of(name)
-      layers.setdefault(optimizer, []).extend(
-        (layer, twin)
-        for layer, twin in zip(
-          self.networks.layers[name],
-          self.networks.matching_layers(name, copy),
-        )
-        if layer.sparsity > 0
+      twins = zip(
+        self.networks.layers[name], self.networks.matching_layers(name, copy)
       )
+      sparse = [(layer, twin) for layer, twin in twins if layer.sparsity > 0]
+      pairs.append((self.networks[name], copy, sparse, name))
 
     def update():
-      for online, target in variables:
-        if tau == 1:  # The sum below would round.
-          target.assign(online)
-          continue
-        # (1 - τ) target + τ online, in one pass and in place.
-        tf.raw_ops.ResourceApplyGradientDescent(
-          var=target.handle, alpha=tau, delta=target - online
-        )
-      for optimizer, pairs in layers.items():
-        if pairs:
-          moved = optimizer.masks_moved(period)
-          if self._kind is not None:
+      for online, copy, layers, name in pairs:
+        targets.move(online.trainable_variables, copy.trainable_variables, tau)
+        if layers:
+          if self._kind is None:
+            moved = self.networks.optimizer_of(name).masks_moved(period)
+          else:
             moved = self._kind.masks_moved
-          self._target_sparsity(*zip(*pairs), moved)
+          self._target_sparsity(*zip(*layers), moved)
       return tf.no_op()
 
     def update_if_due():

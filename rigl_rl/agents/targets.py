@@ -1,4 +1,4 @@
-"""How a target network keeps its online network's sparsity.
+"""How a target network follows its online network, and keeps its sparsity.
 
 A soft update mixes the weights of before with those of now, so that the target
 keeps a residue wherever the online mask has moved away.
@@ -15,6 +15,35 @@ from rigl_rl.kernels import loader
 from rigl_rl.sparsity import masks, wrappers
 
 Layers = Sequence[wrappers.SparseWrapper]
+
+
+def move(
+  online: Sequence[tf.Variable], target: Sequence[tf.Variable], tau: float
+) -> None:
+  """Moves target variables by τ of their distance to the online ones.
+
+  Args:
+    online: variables.
+    target: variables of the same shapes.
+    tau: in (0, 1].
+  """
+  if tau == 1:  # The sum below would round.
+    for source, variable in zip(online, target):
+      variable.assign(source)
+    return
+  operations = loader.load()
+  if operations is not None and all(map(_suits_kernels, [*online, *target])):
+    operations.rigl_soft_update(
+      online=[source.handle for source in online],
+      target=[variable.handle for variable in target],
+      tau=tau,
+    )
+    return
+  for source, variable in zip(online, target):
+    # (1 - τ) target + τ online, in one pass and in place.
+    tf.raw_ops.ResourceApplyGradientDescent(
+      var=variable.handle, alpha=tau, delta=variable - source
+    )
 
 
 @gin.configurable(denylist=['online', 'target', 'masks_moved'])
