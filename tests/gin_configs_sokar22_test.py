@@ -291,6 +291,9 @@ def test_column_of_a_table(name, tmp_path):
   ):
     assert gin.query_parameter(f'%{macro}') == value
   assert gin.query_parameter('ActorCriticLoop.evaluation_episodes') == 10
+  train = gin.get_bindings('train')
+  assert train['runner'].__name__ == 'ActorCriticLoop'
+  assert train['task'] == 'HalfCheetah-v4'
   assert scores.describe_final_score() == 'last 10 evaluations'
   loop = _build(tmp_path, _column(name))
   assert loop._period_ends == list(range(5000, 1000001, 5000))
