@@ -96,9 +96,9 @@ class SparseOptimizer(tf.Module):
     Returns:
       bool scalar; False itself if that is known when it is traced.
     """
-    calls = -(-steps // self.period)
-    if not self.mask_updater.layers or (self.masks_are_fixed and calls == 1):
+    if not self.mask_updater.layers or (self.masks_are_fixed and steps == 1):
       return False
+    calls = -(-steps // self.period)
     end = self.step - self.period + 1
     steps_done = tf.range(end - calls * self.period, end)
     return tf.reduce_any(self.mask_updater.is_update_step(steps_done))
@@ -207,6 +207,6 @@ def make_sparse_optimizer(
   Returns:
     A SparseOptimizer that trains the layers.
   """
-  schedule = schedules.UpdateSchedule(total_steps)
+  schedule = schedules.UpdateSchedule(total_steps, period=period)
   updater = mask_updater_lib.MaskUpdater(layers, schedule, seed)
   return SparseOptimizer(inner, layers, updater, replace_gradient_step, period)

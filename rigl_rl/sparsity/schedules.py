@@ -66,7 +66,7 @@ def _position(step, begin_step, end_step) -> tf.Tensor:
   return tf.clip_by_value(position, 0.0, 1.0)
 
 
-@gin.configurable(denylist=['total_steps'])
+@gin.configurable(denylist=['total_steps', 'period'])
 class UpdateSchedule:
   """The steps at which masks change: every `interval` in a window.
 
@@ -78,7 +78,8 @@ class UpdateSchedule:
   Attributes:
     begin_step: first gradient step of the window.
     end_step: last gradient step of the window, always one that is taken:
-      steps are counted from 0, so the last of training is total_steps - 1.
+      steps are counted from 0, so the last of training is total_steps - 1, or
+      with a period the last that is one of every `period`.
     first_update_step: first gradient step on the interval.
     interval: gradient steps between updates.
   """
@@ -91,6 +92,7 @@ class UpdateSchedule:
     interval: int = 1000,
     offset: int = 0,
     steps_before: int | None = None,
+    period: int = 1,
   ):
     """Initializes the schedule.
 
@@ -106,6 +108,7 @@ class UpdateSchedule:
         algorithms 1 and 4). 0 counts gradient steps from 1. None for updates at
         the window's first step and every `interval` from there, as the released
         code of Graesser et al. has it.
+      period: masks can change at the last of every `period` steps alone, >= 1.
 
     Raises:
       UserError: on a value outside its range.
@@ -125,7 +128,9 @@ class UpdateSchedule:
       )
     check_number('UpdateSchedule.interval', interval, 1, whole=True)
     check_number('UpdateSchedule.offset', offset, 0, interval - 1, whole=True)
-    self.end_step = min(round(end * total_steps), total_steps - 1)
+    # A shorter training takes no such step.
+    steps_taken = total_steps // period * period or total_steps
+    self.end_step = min(round(end * total_steps), steps_taken - 1)
     self.begin_step = min(round(begin * total_steps), self.end_step)
     self.interval = int(interval)
     if steps_before is None:

@@ -156,15 +156,63 @@ def test_each_layer_is_bound_to_its_own_sparsity():
     assert (layer.kernel.numpy() == 0).sum() == zeros
 
 
-@pytest.mark.parametrize('algorithm', ['RigL', 'Prune', 'Static'])
-@pytest.mark.parametrize('interval', [3, 4])
-def test_update_steps_are_those_of_is_update_step(algorithm, interval):
-  layer = wrappers.SparseWrapper(tf.keras.layers.Dense(4), 0.5)
-  layer.build((None, 4))
-  layer.initialize(0.5, getattr(algorithms, algorithm)(), seed=0)
-  schedule = schedules.UpdateSchedule(20, begin=0.1, interval=interval)
-  updater = mask_updater.MaskUpdater([layer], schedule)
-  expected = [step for step in range(20) if updater.is_update_step(step)]
-  if algorithm == 'Static':
-    expected = []
+@pytest.mark.parametrize(
+  'schedule',
+  [
+    {'begin': 0.1, 'interval': 3},
+    {'begin': 0.1, 'interval': 4},
+    {'interval': 5, 'offset': 4},
+    {'end': 1.0, 'interval': 6, 'steps_before': 7},
+    {'end': 0.5, 'interval': 50, 'steps_before': 0},  # The window's end alone.
+  ],
+)
+@pytest.mark.parametrize(
+  'algorithm',
+  [
+    algorithms.RigL(),
+    algorithms.Prune(),
+    algorithms.DS(),
+    algorithms.DS(last_update_only_drops=True),
+  ],
+)
+def test_update_steps_are_those_of_is_update_step(algorithm, schedule):
+  layers = [_layer(algorithm, shape=(3, 4)), _layer(algorithms.Static())]
+  updater = mask_updater.MaskUpdater(
+    layers, schedules.UpdateSchedule(20, **schedule)
+  )
+  expected = _update_steps(updater, 20)
   assert updater.update_steps().tolist() == expected
+  at_end = updater.schedule.end_step in expected
+  assert at_end >= algorithm.updates_at_window_end
+
+
+def test_no_update_steps_without_a_layer_that_changes():
+  layers = [
+    _layer(algorithms.Static()),
+    _layer(algorithms.Dense(), sparsity=0.0),
+    _layer(algorithms.Prune(), sparsity=0.0),
+  ]
+  for updater in (_updater(layers), _updater([])):
+    assert updater.update_steps().tolist() == []
+    assert updater.update_steps().dtype.kind == 'i'
+
+
+@pytest.mark.parametrize('offset', [0, 30])
+def test_window_end_that_only_drops(offset):
+  """The released code of DS-TD3 ends so; on the interval or not."""
+  layer = _layer(algorithms.DS(0.5, last_update_only_drops=True))
+  layer.kernel.assign(
+    layer.mask * tf.random.stateless_normal((16, 16), seed=(0, 1))
+  )
+  updater = _updater([layer], interval=50, offset=offset)
+  assert _update_steps(updater) == sorted({offset, 50 + offset, 80} - {100})
+  counts = [np.count_nonzero(layer.mask)]
+  for step in _update_steps(updater):
+    _update(updater, step)
+    counts.append(np.count_nonzero(layer.mask))
+    # Training fills in what has grown.
+    layer.kernel.assign(
+      layer.mask * tf.random.stateless_normal((16, 16), seed=(step, 2))
+    )
+  assert len(set(counts[:-1])) == 1
+  assert counts[-1] == pytest.approx(counts[0] / 2, abs=2)

@@ -130,6 +130,78 @@ def test_window_of_a_single_step_prunes_fully():
   assert float(schedules.polynomial_sparsity(5, 0.9, 5, 5)) == 0.9
 
 
+@pytest.mark.parametrize('begin, end', [(0.0, 0.8), (0.3, 1.0), (0.55, 0.6)])
+@pytest.mark.parametrize(
+  'steps_before, interval, offset',
+  [
+    (0, 1, 0),
+    (0, 7, 0),
+    (20, 5, 0),  # The interval divides what came before.
+    (23, 5, 0),
+    (23, 5, 2),
+    (4, 10, 9),
+    (5, 1000, 0),  # t never comes to a multiple.
+    (970, 1000, 0),  # It does once.
+  ],
+)
+def test_steps_before_counts_environment_steps(
+  begin, end, steps_before, interval, offset
+):
+  total_steps = 40
+  schedule = schedules.UpdateSchedule(
+    total_steps,
+    begin=begin,
+    end=end,
+    interval=interval,
+    offset=offset,
+    steps_before=steps_before,
+  )
+  expected = []
+  t = steps_before
+  for step in range(total_steps):
+    t += 1  # Algorithm 1 counts the present step too.
+    is_inside = schedule.begin_step <= step <= schedule.end_step
+    if is_inside and t % interval == offset:
+      expected.append(step)
+  assert _update_steps(schedule, total_steps) == expected
+  # The window is where it is without.
+  plain = schedules.UpdateSchedule(total_steps, begin=begin, end=end)
+  window = schedule.begin_step, schedule.end_step
+  assert window == (plain.begin_step, plain.end_step)
+
+
+def test_steps_before_by_hand():
+  def steps(**kwargs):
+    schedule = schedules.UpdateSchedule(20, end=1.0, interval=8, **kwargs)
+    return _update_steps(schedule, 20)
+
+  assert steps() == [0, 8, 16]
+  assert steps(steps_before=0) == [7, 15]  # Gradient steps 8 and 16.
+  assert steps(steps_before=25) == [6, 14]  # t = 32 and 40.
+  assert steps(steps_before=25, offset=2) == [0, 8, 16]  # t = 26, 34 and 42.
+  assert steps(steps_before=25, begin=0.35) == [14]
+
+
+def test_update_steps_of_the_released_ds_td3():
+  """Section 4.4: from t = 26,000 on, each 1,000 environment steps."""
+  schedule = schedules.UpdateSchedule(
+    975_000, end=1.0, interval=1000, steps_before=25_000
+  )
+  t = schedule.update_steps() + 25_001
+  assert t.tolist() == list(range(26_000, 1_000_001, 1000))
+
+
+@pytest.mark.parametrize('steps_before', [None, 3])
+@pytest.mark.parametrize('offset', [0, 2])
+def test_update_steps_are_integers(steps_before, offset):
+  """Of an empty window too: they are cast to int64, and joined with others."""
+  schedule = schedules.UpdateSchedule(
+    10, end=0.1, interval=50, offset=40 + offset, steps_before=steps_before
+  )
+  assert schedule.update_steps().tolist() == []
+  assert schedule.update_steps().dtype.kind == 'i'
+
+
 @pytest.mark.parametrize(
   ('arguments', 'parts'),
   [
@@ -152,6 +224,14 @@ def test_window_of_a_single_step_prunes_fully():
     ),
     ({'offset': -1}, ('UpdateSchedule.offset', '-1', '[0, 999]')),
     ({'offset': 2.5}, ('UpdateSchedule.offset', '2.5', 'whole number')),
+    ({'steps_before': -1}, ('UpdateSchedule.steps_before', '-1', 'at least 0')),
+    ({'steps_before': 2.5}, ('UpdateSchedule.steps_before', '2.5', 'whole')),
+    ({'steps_before': '9'}, ('UpdateSchedule.steps_before', "'9'", 'whole')),
+    ({'steps_before': True}, ('UpdateSchedule.steps_before', 'True', 'whole')),
+    (
+      {'interval': 10, 'offset': 10, 'steps_before': 3},
+      ('UpdateSchedule.offset', '10', 'a whole number in [0, 9]'),
+    ),
   ],
 )
 def test_bad_arguments(arguments, parts, user_error):
