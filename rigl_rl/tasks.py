@@ -25,9 +25,11 @@ def by_task(task: str, values: Mapping[str, Any], otherwise: Any = None) -> Any:
   """
   value = values.get(re.sub(r'-v\d+$', '', str(task)), otherwise)
   if value is None:
+    # Several may be bound, each in a scope of its own.
+    name = '/'.join([*gin.current_scope(), 'by_task'])
     raise UserError(
-      f'ENV_NAME (by_task.task) is {task!r}, for which by_task.values has no '
-      f'value: it has {", ".join(values)}. Bind by_task.otherwise, or the '
+      f'ENV_NAME ({name}.task) is {task!r}, for which {name}.values has no '
+      f'value: it has {", ".join(values)}. Bind {name}.otherwise, or the '
       'value itself.'
     )
   return value

@@ -488,6 +488,12 @@ def test_initial_collection_of_sac(task):
   assert steps_before == _SAC_COLLECTS[task]
 
 
+def test_initial_collection_bound_by_itself():
+  binding = 'ActorCriticLoop.initial_collect_steps = 1500'
+  _parse(_column('ds_td3'), bindings=[binding])
+  assert gin.get_bindings('UpdateSchedule')['steps_before'] == 1500
+
+
 # ----------------------------------------------------------------- as released
 
 

@@ -48,5 +48,7 @@ def test_in_a_gin_file(no_gin_config, user_error):
   """)
   assert gin.query_parameter('a/macro.value').scoped_configurable_fn() == 3
   gin.bind_parameter('TASK/gin.macro.value', 'Swimmer-v4')
-  with user_error('ENV_NAME', 'Swimmer-v4', 'Hopper'):
+  with user_error(
+    'ENV_NAME', 'Swimmer-v4', 'Hopper', 'initial/by_task.otherwise'
+  ):
     gin.query_parameter('a/macro.value').scoped_configurable_fn()

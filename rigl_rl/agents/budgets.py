@@ -216,7 +216,14 @@ class Budget:
         sparsities = bound['distribution'](masked, _sparsity(density))
       return dense.with_sparsities(sparsities).parameters
 
-    least, most = parameters_at(0.0), parameters_at(1.0)
+    try:
+      least, most = parameters_at(0.0), parameters_at(1.0)
+    except UserError as error:
+      raise UserError(
+        f'sparsify.distribution is @{bound["distribution"].__name__}, but for a '
+        'budget by sparsity must be one that reaches every sparsity, such as '
+        f'@erdos_renyi_kernel: {error}'
+      ) from error
     if not least < round(target) <= most:
       raise UserError(self._out_of_range(name, least, most))
     density, _ = widths.solve_width(parameters_at, target)

@@ -365,6 +365,10 @@ class OffPolicyAgent:
     self._numpy_actor.refresh()
     return self._numpy_actor.greedy
 
+  def policy_by(self, actor: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """As `greedy_policy`, by another network that is built like the actor."""
+    return type(self._numpy_actor)(actor).greedy
+
   def write_summaries(self) -> None:
     """Writes losses, masks and, when asked, gradients' SNR to TensorBoard."""
     if not self._last.losses:

@@ -34,6 +34,7 @@ def adam(
     epsilon: added to the root of the second moment, > 0.
     weight_decay: λ >= 0 of a term λ · w in each gradient, of kernels and
       biases: PyTorch's Adam(weight_decay=λ), as Sokar et al. (2022) have it.
+      But for ε, which Keras adds before the correction of the moments' bias.
       The weight decay of networks is another one: of kernels alone, and part of
       the loss, as Graesser et al. (2022) have it.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
-from rigl_rl import seeding
+from rigl_rl import bindings, seeding
 from rigl_rl.agents import sac
 from rigl_rl.checks import check_number
 from rigl_rl.environments import mujoco
@@ -193,3 +193,10 @@ class ActorCriticLoop(training_loop.TrainingLoop):
   def _after_checkpoint(self, state):
     self._replay_manifests.append(state['replay'])
     self._replay.delete_unused(self._replay_directory, self._replay_manifests)
+
+
+@gin.configurable
+def steps_before_training() -> int:
+  """The initial collection's steps, for `UpdateSchedule.steps_before`."""
+  bound = bindings.read(ActorCriticLoop, ('initial_collect_steps',))
+  return bound['initial_collect_steps']

@@ -48,7 +48,7 @@ class SavedPolicy:
     actor = _copy_actor(agent)
     variables_lib.assign(actor.variables, weights)
     # The agent's own kind.
-    self._greedy = type(agent._numpy_actor)(actor).greedy
+    self._greedy = agent.policy_by(actor)
     self._weights = weights
     spec = agent.action_spec
     self._low = np.broadcast_to(spec.minimum, spec.shape).astype(np.float32)

@@ -237,6 +237,17 @@ def test_a_distribution_that_heeds_no_sparsity(user_error):
     _sparsity('actor')
 
 
+def test_a_distribution_with_dense_layers_of_its_own(user_error):
+  _bind(
+    'sparsify.distribution = @erdos_renyi_lambda',
+    'erdos_renyi_lambda.lambdas = (7, 64)',
+    total=0.2,
+    actor_share=0.1,
+  )
+  with user_error('@erdos_renyi_lambda', 'such as @erdos_renyi_kernel'):
+    _sparsity('actor')
+
+
 def test_no_width_is_near_enough(user_error):
   _bind(
     'Critic.hidden_units = (1,)',
