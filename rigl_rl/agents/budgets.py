@@ -220,8 +220,8 @@ class Budget:
       least, most = parameters_at(0.0), parameters_at(1.0)
     except UserError as error:
       raise UserError(
-        f'sparsify.distribution is @{bound["distribution"].__name__}, but for a '
-        'budget by sparsity must be one that reaches every sparsity, such as '
+        f'sparsify.distribution is @{bound["distribution"].__name__}, but must '
+        'be one that reaches every sparsity for a budget by sparsity, such as '
         f'@erdos_renyi_kernel: {error}'
       ) from error
     if not least < round(target) <= most:
