@@ -1,0 +1,150 @@
+"""Scores that can be averaged over tasks.
+
+Graesser et al. (2022, figure 1): "Atari scores were normalized using human
+performance per game. MuJoCo scores were normalized using the average returns
+obtained by the Dense: 100% SAC agent per game."
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Mapping
+
+import pandas as pd
+
+from rigl_rl.analysis import run_config
+from rigl_rl.errors import UserError
+
+# Mean returns of a random and of a human player, of the paper's 15 games (its
+# appendix A.4), as Dopamine has them in labs/atari_100k/normalization_utils.py,
+# which is what Agarwal et al. (2021), the authors of rliable, normalize by: the
+# human scores of Wang et al. (2016, "Dueling network architectures", table 2,
+# up to 30 no-ops), who extend Mnih et al. (2015, extended data table 2).
+#
+# VideoPinball: that table says 0 for random; Wang et al. have 16256.9, just
+# below the human 17667.9, by which a score is divided by 1411 instead of 17668.
+_RANDOM_AND_HUMAN = {
+  'Assault': (222.4, 742.0),
+  'Asterix': (210.0, 8503.3),
+  'BeamRider': (363.9, 16926.5),
+  'Boxing': (0.1, 12.1),
+  'Breakout': (1.7, 30.5),
+  'CrazyClimber': (10780.5, 35829.4),
+  'DemonAttack': (152.1, 1971.0),
+  'Enduro': (0.0, 860.5),
+  'FishingDerby': (-91.7, -38.7),
+  'MsPacman': (307.3, 6951.6),
+  'Pong': (-20.7, 14.6),
+  'Qbert': (163.9, 13455.0),
+  'SpaceInvaders': (148.0, 1668.7),
+  'Tutankham': (11.4, 167.6),
+  'VideoPinball': (0.0, 17667.9),
+}
+
+ATARI_GAMES = tuple(_RANDOM_AND_HUMAN)
+MUJOCO_TASKS = ('HalfCheetah', 'Hopper', 'Walker2d', 'Ant', 'Humanoid')
+CLASSIC_TASKS = ('CartPole', 'Acrobot', 'MountainCar')
+
+
+def family(task: str) -> str:
+  """Returns a task without its version: 'Walker2d' for 'Walker2d-v4'."""
+  return re.sub(r'-v\d+$', '', task)
+
+
+def human_normalized(score: float, game: str) -> float:
+  """Returns a return as a share of a human's: 0 is random play, 1 a human's.
+
+  Args:
+    score: a return of the game, undiscounted.
+    game: as in the papers, such as 'MsPacman'.
+
+  Returns:
+    (score - random) / (human - random).
+
+  Raises:
+    UserError: the game is none of the paper's.
+  """
+  if game not in _RANDOM_AND_HUMAN:
+    raise UserError(
+      f'GAME is {game!r}, of which no human score is known, but must be one of '
+      f'{", ".join(ATARI_GAMES)}.'
+    )
+  random, human = _RANDOM_AND_HUMAN[game]
+  return (score - random) / (human - random)
+
+
+def sac_references(runs: pd.DataFrame) -> dict[str, float]:
+  """Returns the mean final score of the standard dense SAC agent by task.
+
+  Args:
+    runs: as `load` returns them. Finished dense runs of width 1 count, of the
+      SAC of Graesser et al. in its own configuration, the longest there are.
+
+  Returns:
+    {task without version: mean over seeds}; of tasks that have such runs.
+  """
+  chosen = runs[
+    runs.finished.astype(bool)
+    & (runs.agent == 'SAC')
+    & (runs.method == 'Dense')
+    & (runs.distribution != run_config.SOKAR_DISTRIBUTION)
+    & runs.budget.isna()
+    & runs.final_score.notna()
+  ]
+  chosen = chosen.drop_duplicates('fingerprint')
+  references = {}
+  for task, group in chosen.groupby(chosen.task.map(family)):
+    longest = group[group.train_steps == group.train_steps.max()]
+    references[task] = float(longest.final_score.mean())
+  return references
+
+
+def read_references(text: str) -> dict[str, float]:
+  """Parses a table of references: lines of `task,score`, under that header.
+
+  Args:
+    text: CSV.
+
+  Returns:
+    {task without version: score}.
+
+  Raises:
+    UserError: it is no such table.
+  """
+  lines = [line.strip() for line in text.splitlines() if line.strip()]
+  references = {}
+  try:
+    if lines[0].replace(' ', '') != 'task,score':
+      raise ValueError
+    for line in lines[1:]:
+      task, score = line.split(',')
+      references[family(task.strip())] = float(score)
+    if not references or not all(map(math.isfinite, references.values())):
+      raise ValueError
+  except (ValueError, IndexError):
+    raise UserError(
+      '--references is a file that cannot be read, but must hold the line '
+      "'task,score', and below it one such as 'Hopper-v4,3387.4' for each task."
+    ) from None
+  return references
+
+
+def normalize(
+  score: float, task: str, references: Mapping[str, float]
+) -> float:
+  """Returns a normalized score, by human play or by dense SAC.
+
+  Args:
+    score: a final score.
+    task: a game of the paper, or a MuJoCo task, with or without version.
+    references: of MuJoCo tasks, see `sac_references`.
+
+  Returns:
+    The score, 1 being a human's or dense SAC's; nan if the task has no
+    reference, or one that is not above 0, of which no share can be taken.
+  """
+  if task in _RANDOM_AND_HUMAN:
+    return human_normalized(score, task)
+  reference = references.get(family(task), math.nan)
+  return score / reference if reference > 0 else math.nan

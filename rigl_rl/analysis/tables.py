@@ -1,0 +1,382 @@
+"""Run directories as two tables: a row an evaluation, and a row a run."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+from typing import Any, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from rigl_rl.analysis import paths, run_config
+from rigl_rl.training import scores
+
+_CONFIG = 'config.gin'
+_SWEEP = 'sweep.json'
+_SUMMARY = 'summary.json'
+_EVALUATIONS = 'evaluations.csv'
+
+# What tells runs apart; in both tables.
+RUN_COLUMNS = (
+  'sweep',
+  'label',
+  'task',
+  'agent',
+  'network',
+  'algorithm',
+  'method',
+  'sparsity',
+  'size_sparsity',
+  'distribution',
+  'width',
+  'seed',
+  'scale',
+  'directory',
+)
+# What else figures choose runs by; in the table of runs.
+_CONFIG_COLUMNS = (
+  'train_steps',
+  'batch_size',
+  'weight_decay',
+  'update_interval',
+  'drop_fraction',
+  'initializer',
+  'keep_dense',
+  'power',
+  'budget',
+  'observation_noise',
+  'gradient_snr',
+  'hard_targets',
+  'initial_policy',
+  'swept',
+  'fingerprint',
+)
+RESULT_COLUMNS = (
+  'finished',
+  'steps',
+  'gradient_steps',
+  'final_score',
+  'learning_curve_area',
+  'learning_curve_area_per_step',
+  'parameters',
+  'weights',
+  'active_weights',
+  'actor_share',
+  'forward_flops',
+  'training_flops',
+  'training_flops_by_weights',
+  'seconds',
+)
+EVALUATION_COLUMNS = ('step', 'return_mean', 'return_std', 'episodes')
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+  """What `load` found. `evaluations, runs = load(DIR)` works as well.
+
+  Attributes:
+    evaluations: a row an evaluation, in order of runs and steps: RUN_COLUMNS,
+      every swept binding as a column of its own name, and step, return_mean,
+      return_std, episodes.
+    runs: a row a run: the same columns of the run, and
+
+      * train_steps, batch_size, weight_decay, update_interval, drop_fraction,
+        initializer, keep_dense, power, budget, observation_noise, gradient_snr,
+        hard_targets, initial_policy: of its config, see `RunConfig.attributes`
+      * swept: names of the bindings its sweep varies, by commas
+      * fingerprint: equal for equal configs
+      * finished: whether it came to its end; steps: of its last evaluation
+      * gradient_steps: taken
+      * final_score: by the run's own rule; nan until it is finished
+      * learning_curve_area: mean return over training; .._per_step: in the unit
+        of table 2 of Sokar et al.; nan until it is finished
+      * parameters: active weights and biases of all networks that are trained
+      * weights: of them without biases, inactive ones too; active_weights
+      * actor_share: the actor's of the parameters
+      * forward_flops: of one example, all networks
+      * training_flops: of the whole training, as `launch.cost` counts them
+      * training_flops_by_weights: the same as Sokar et al. count
+      * seconds: of training
+
+    problems: a row for each directory that cannot be read: directory, reason.
+  """
+
+  evaluations: pd.DataFrame
+  runs: pd.DataFrame
+  problems: pd.DataFrame
+
+  def __iter__(self) -> Iterator[pd.DataFrame]:
+    yield self.evaluations
+    yield self.runs
+
+
+def load(directory: str) -> Results:
+  """Reads all run directories in a directory, and below it.
+
+  A run directory holds a config.gin. One that a sweep made holds a sweep.json
+  too; others are labelled by their method. Nothing is changed, and runs may
+  still be going on.
+
+  Args:
+    directory: where to look; a path, or a URL that tf.io.gfile knows.
+
+  Returns:
+    The tables. They are empty, but have all columns, if there is no run.
+
+  Raises:
+    UserError: there is no such directory.
+  """
+  runs, evaluations, problems = [], [], []
+  swept = {}
+  for path, names in paths.walk(directory, lambda names: _CONFIG in names):
+    if _CONFIG not in names:
+      continue
+    try:
+      run, bindings, rows = _read_run(path, names)
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError) as error:
+      reason = ' '.join(str(error).split()) or type(error).__name__
+      problems.append({'directory': path, 'reason': reason})
+      continue
+    swept.update(dict.fromkeys(bindings))
+    runs.append({**run, **bindings})
+    shared = {name: run[name] for name in RUN_COLUMNS}
+    evaluations += [{**shared, **bindings, **row} for row in rows]
+  # Bindings come behind what every table has.
+  run_columns = (*RUN_COLUMNS, *swept)
+  return Results(
+    evaluations=pd.DataFrame(
+      evaluations, columns=[*run_columns, *EVALUATION_COLUMNS]
+    ),
+    runs=pd.DataFrame(
+      runs, columns=[*run_columns, *_CONFIG_COLUMNS, *RESULT_COLUMNS]
+    ),
+    problems=pd.DataFrame(problems, columns=['directory', 'reason']),
+  )
+
+
+def save(results: Results, directory: str) -> list[str]:
+  """Writes the tables as CSV, and as Parquet if pyarrow is installed.
+
+  Args:
+    results: what `load` returned.
+    directory: where to; made if need be.
+
+  Returns:
+    The paths of what was written: evaluations.csv, runs.csv, perhaps the same
+    as .parquet, and problems.csv if there are any.
+
+  Raises:
+    UserError: the directory cannot be written to.
+  """
+  tables = {'evaluations': results.evaluations, 'runs': results.runs}
+  if len(results.problems):
+    tables['problems'] = results.problems
+  written = []
+  for name, table in tables.items():
+    path = os.path.join(directory, f'{name}.csv')
+    paths.write(path, to_csv(table).encode('utf-8'))
+    written.append(path)
+    data = _to_parquet(table)
+    if data is not None:
+      path = os.path.join(directory, f'{name}.parquet')
+      paths.write(path, data)
+      written.append(path)
+  return written
+
+
+def to_csv(table: pd.DataFrame) -> str:
+  """Returns a table as CSV text, without its index.
+
+  Numbers are the shortest text that reads back as the same bits (with pandas,
+  by `float_precision='round_trip'`).
+  """
+  return table.to_csv(index=False, lineterminator='\n')
+
+
+def _to_parquet(table: pd.DataFrame) -> bytes | None:
+  try:
+    import pyarrow  # noqa: F401
+  except ImportError:
+    return None
+  # A binding may have values of several kinds; a Parquet column has one.
+  table = table.copy()
+  for name in table.columns:
+    if table[name].dtype == object:
+      kinds = {type(value) for value in table[name].dropna()}
+      if len(kinds) > 1:
+        table[name] = table[name].map(str, na_action='ignore')
+  buffer = io.BytesIO()
+  table.to_parquet(buffer, index=False, engine='pyarrow')
+  return buffer.getvalue()
+
+
+def _read_run(
+  path: str, names: set[str]
+) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+  """Reads a run directory: its row, its swept bindings, its evaluations."""
+
+  def read_json(name):
+    if name not in names:
+      return {}
+    value = json.loads(paths.read(os.path.join(path, name)))
+    if not isinstance(value, dict):
+      raise ValueError(f'{name} holds no object')
+    return value
+
+  text = paths.read(os.path.join(path, _CONFIG)).decode('utf-8')
+  config = run_config.RunConfig(text)
+  attributes = config.attributes()
+  actor_period = attributes.pop('actor_period')
+  sweep = read_json(_SWEEP)
+  summary = read_json(_SUMMARY)
+  rows = []
+  if _EVALUATIONS in names:
+    rows = _read_evaluations(paths.read(os.path.join(path, _EVALUATIONS)))
+
+  bindings = {
+    name: _plain(value)
+    for name, value in run_config.as_mapping(sweep.get('bindings')).items()
+    # A column of ours keeps its meaning.
+    if name not in (*RUN_COLUMNS, *_CONFIG_COLUMNS, *RESULT_COLUMNS)
+    and name not in EVALUATION_COLUMNS
+  }
+  run = {
+    **attributes,
+    'sweep': str(sweep.get('sweep', '')),
+    'label': str(sweep.get('label') or attributes['method']),
+    'scale': float(sweep.get('scale', 1.0)),
+    'directory': path,
+    'swept': ','.join(bindings),
+    'fingerprint': config.fingerprint(),
+  }
+  # A method that is not ours is called what the sweep calls it.
+  if run['algorithm'] not in run_config.ALGORITHMS and sweep.get('label'):
+    run['method'] = run['label']
+  run.update(_result(summary, rows, run, actor_period))
+  if math.isnan(run['sparsity']) and run['weights']:
+    run['sparsity'] = 1 - run['active_weights'] / run['weights']
+    if math.isnan(run['size_sparsity']) and run['width'] == '1':
+      run['size_sparsity'] = run['sparsity']
+  return run, bindings, rows
+
+
+def _read_evaluations(data: bytes) -> list[dict[str, Any]]:
+  reader = csv.DictReader(io.StringIO(data.decode('utf-8')))
+  return [
+    {
+      'step': int(row['step']),
+      'return_mean': float(row['return_mean']),
+      'return_std': float(row['return_std']),
+      'episodes': int(row['episodes']),
+    }
+    for row in reader
+  ]
+
+
+def _plain(value: Any) -> Any:
+  """A swept value as one cell: gin's quotes and marks taken off."""
+  if isinstance(value, str):
+    text = value.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':
+      return text[1:-1]
+    return text.lstrip('@')
+  if isinstance(value, (list, tuple, dict)):
+    return json.dumps(value)
+  return value
+
+
+def _result(
+  summary: Mapping[str, Any],
+  rows: list[dict[str, Any]],
+  run: Mapping[str, Any],
+  actor_period: int,
+) -> dict[str, Any]:
+  """The columns of a run's result."""
+  finished = summary.get('finished') is True
+  returns = [row['return_mean'] for row in rows]
+  steps = rows[-1]['step'] if rows else 0
+
+  def value(name):
+    found = summary.get(name)
+    return math.nan if found is None else float(found)
+
+  result = {
+    'finished': finished,
+    'steps': steps,
+    'gradient_steps': value('gradient_steps'),
+    'final_score': math.nan,
+    'learning_curve_area': math.nan,
+    'learning_curve_area_per_step': math.nan,
+    'parameters': value('parameters'),
+    'actor_share': value('actor_share'),
+    'seconds': value('seconds'),
+    **_costs(summary, run, actor_period),
+  }
+  if finished:
+    result['final_score'] = value('final_score')
+    result['learning_curve_area'] = value('learning_curve_area')
+    per_step = value('learning_curve_area_per_step')
+    if math.isnan(per_step) and returns:  # Of an older summary.
+      per_step = scores.learning_curve_area(returns, steps)
+    result['learning_curve_area_per_step'] = per_step
+  return result
+
+
+def _costs(
+  summary: Mapping[str, Any], run: Mapping[str, Any], actor_period: int
+) -> dict[str, float]:
+  """Weights and FLOPs by a run's summary; nan where it has none."""
+  networks = summary.get('networks')
+  if networks is None:
+    networks = {'online': summary} if 'layers' in summary else {}
+  if not networks:
+    return dict.fromkeys(
+      (
+        'weights',
+        'active_weights',
+        'forward_flops',
+        'training_flops',
+        'training_flops_by_weights',
+      ),
+      math.nan,
+    )
+  active = {
+    name: sum(layer['active_weights'] for layer in network['layers'].values())
+    for name, network in networks.items()
+  }
+  weights = sum(
+    math.prod(layer['kernel'])
+    for network in networks.values()
+    for layer in network['layers'].values()
+  )
+  # An actor that is trained every second step costs half as much.
+  by_example = sum(
+    network['training_flops'] / (actor_period if name == 'actor' else 1)
+    for name, network in networks.items()
+  )
+  batch_size = run['batch_size'] or math.nan
+  gradient_steps = summary.get('gradient_steps', math.nan)
+  by_weights = math.nan
+  if run['agent'] in ('SAC', 'TD3') and run['train_steps']:
+    # As `counting.actor_critic_training_flops`, which needs TensorFlow.
+    critics = sum(active.values()) - active['actor']
+    by_weights = (
+      6.0
+      * (critics + active['actor'] / actor_period)
+      * batch_size
+      * run['train_steps']
+    )
+  return {
+    'weights': weights,
+    'active_weights': sum(active.values()),
+    'forward_flops': float(
+      np.sum([network['forward_flops'] for network in networks.values()])
+    ),
+    'training_flops': by_example * batch_size * gradient_steps,
+    'training_flops_by_weights': by_weights,
+  }

@@ -1,0 +1,94 @@
+"""Tests of scores that can be averaged over tasks."""
+
+import math
+
+import pytest
+
+from rigl_rl import analysis
+from rigl_rl.analysis import normalization
+
+
+def test_the_papers_games():
+  games = (
+    'MsPacman Pong Qbert Assault Asterix BeamRider Boxing Breakout '
+    'CrazyClimber DemonAttack Enduro FishingDerby SpaceInvaders Tutankham '
+    'VideoPinball'
+  )
+  assert sorted(normalization.ATARI_GAMES) == sorted(games.split())
+
+
+def test_the_table_is_dopamines():
+  utils = pytest.importorskip('dopamine.labs.atari_100k.normalization_utils')
+  for game in normalization.ATARI_GAMES:
+    for score in (0.0, 1234.5):
+      assert normalization.human_normalized(score, game) == pytest.approx(
+        utils.normalize_score(score, game.lower()), rel=1e-12
+      )
+
+
+def test_human_normalized_by_hand():
+  assert normalization.human_normalized(-20.7, 'Pong') == 0.0
+  assert normalization.human_normalized(14.6, 'Pong') == 1.0
+  assert normalization.human_normalized(15.7, 'Breakout') == pytest.approx(
+    14 / 28.8
+  )
+
+
+def test_an_unknown_game(user_error):
+  with user_error('Skiing', 'MsPacman'):
+    normalization.human_normalized(1.0, 'Skiing')
+
+
+def test_family():
+  assert normalization.family('Walker2d-v4') == 'Walker2d'
+  assert normalization.family('Pong') == 'Pong'
+
+
+def test_references_are_the_standard_dense_sac(synthetic_runs, tmp_path):
+  def write(name, method='Dense', **kwargs):
+    kwargs = {'agent': 'SAC', 'task': 'Ant-v4', 'spread': 0.0, **kwargs}
+    synthetic_runs.write_run(tmp_path / name, method, **kwargs)
+
+  write('a', score=10.0, seed=0)
+  write('b', score=20.0, seed=1)
+  # The same run in another sweep counts once.
+  write('c', score=20.0, seed=1, sweep='fig09')
+  write('sparse', 'RigL', score=99.0)
+  write('small', 'Small dense', score=99.0)
+  write('short', score=99.0, seed=2, train_steps=1000)
+  write('unfinished', score=99.0, seed=3, finished=False)
+  write('sokar', 'SAC', score=99.0, distribution='erdos_renyi_lambda')
+  write('budget', score=99.0, seed=4, more={'Budget.total': 1.0})
+  write('ppo', score=99.0, agent='PPO')
+  write('hopper', score=7.0, task='Hopper-v4')
+  runs = analysis.load(tmp_path).runs
+  assert normalization.sac_references(runs) == pytest.approx(
+    {'Ant': 15.0, 'Hopper': 7.0}
+  )
+
+
+def test_normalize():
+  references = {'Ant': 200.0, 'Hopper': -1.0}
+  assert normalization.normalize(50.0, 'Ant-v4', references) == 0.25
+  assert normalization.normalize(14.6, 'Pong', references) == 1.0
+  assert math.isnan(normalization.normalize(1.0, 'Walker2d-v4', references))
+  # A share of a negative return means nothing.
+  assert math.isnan(normalization.normalize(1.0, 'Hopper-v4', references))
+
+
+def test_read_references():
+  text = 'task,score\nHopper-v4,3387.4\n\nAnt, 5848.6\n'
+  assert normalization.read_references(text) == {
+    'Hopper': 3387.4,
+    'Ant': 5848.6,
+  }
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['', 'Hopper,1', 'task,score', 'task,score\nAnt', 'task,score\nAnt,x']
+  + ['task,score\nAnt,nan'],
+)
+def test_bad_references(text, user_error):
+  with user_error('--references', 'task,score'):
+    normalization.read_references(text)
