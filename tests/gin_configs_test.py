@@ -436,8 +436,9 @@ def test_every_file_is_covered():
     _file('agents', name)
     for name in ('dqn_classic', 'dqn_atari', *list(_SUITES)[1:])
   }
-  # Covered by gin_configs_mujoco_test and gin_configs_sokar22_test.
-  elsewhere = {'sac_mujoco', 'ppo_mujoco', 'td3_mujoco', 'sokar22'}
+  # Covered by gin_configs_mujoco_test, gin_configs_sokar22_test and
+  # sweeps/papers_test.
+  elsewhere = {'sac_mujoco', 'ppo_mujoco', 'td3_mujoco', 'sokar22', 'sweeps'}
   shipped = {
     path.relative_to(_ROOT.parent).as_posix()
     for path in _ROOT.glob('**/*.gin')

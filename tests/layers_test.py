@@ -16,7 +16,7 @@ LAYERS = (
   ('rigl_rl.sparsity',),
   ('rigl_rl.networks', 'rigl_rl.replay', 'rigl_rl.environments'),
   ('rigl_rl.agents',),
-  ('rigl_rl.training',),
+  ('rigl_rl.training', 'rigl_rl.sweeps'),
   ('rigl_rl.analysis',),
   ('launch',),
 )

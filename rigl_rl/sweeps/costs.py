@@ -1,0 +1,93 @@
+"""Estimates what a sweep costs, in environment steps and core-hours."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Iterable, Mapping, Sequence
+
+from rigl_rl.errors import UserError
+from rigl_rl.sweeps.runs import Run
+
+# Environment steps (agent steps on Atari) by second of a core, evaluations and
+# mask updates included, start-up not: the steps between two lengths of run, by
+# the processor time between them. RigL (TD3: DS) on CartPole, Pong and
+# HalfCheetah, --inter_op_threads=1 --intra_op_threads=1, on one core of a
+# virtual machine of two (x86-64, AVX-512), beside other runs. On Atari an
+# evaluation takes half the steps of the training before it, as the paper's.
+STEPS_PER_SECOND = {
+  'dqn_classic': 220.0,
+  'dqn_atari_cnn': 60.0,
+  'dqn_atari_resnet': 11.0,
+  'sac': 140.0,
+  'ppo': 900.0,
+  'td3': 230.0,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+  """What some runs cost.
+
+  Attributes:
+    runs: how many they are.
+    steps: environment steps of training (agent steps on Atari).
+    core_hours: of one core; of the runs whose speed is known.
+    unknown: how many runs' speed is not known.
+  """
+
+  runs: int
+  steps: int
+  core_hours: float
+  unknown: int
+
+
+def core_seconds(
+  run: Run, speeds: Mapping[str, float] = STEPS_PER_SECOND
+) -> float | None:
+  """Returns the seconds that a run takes of a core; None if not known."""
+  speed = speeds.get(run.family)
+  return run.train_steps / speed if speed else None
+
+
+def estimate(
+  runs: Iterable[Run], speeds: Mapping[str, float] = STEPS_PER_SECOND
+) -> Cost:
+  """Estimates what runs cost.
+
+  Args:
+    runs: of a sweep.
+    speeds: steps per second of one core, by family.
+  """
+  runs = list(runs)
+  seconds = [core_seconds(run, speeds) for run in runs]
+  return Cost(
+    runs=len(runs),
+    steps=sum(run.train_steps for run in runs),
+    core_hours=sum(s for s in seconds if s is not None) / 3600,
+    unknown=sum(s is None for s in seconds),
+  )
+
+
+def parse_speeds(texts: Sequence[str]) -> dict[str, float]:
+  """Returns the table of speeds with some replaced.
+
+  Args:
+    texts: such as 'sac=250', one or more of them, or divided by commas.
+
+  Raises:
+    UserError: one of them is no family with a number above 0.
+  """
+  speeds = dict(STEPS_PER_SECOND)
+  for text in (part for whole in texts for part in whole.split(',')):
+    name, _, number = text.partition('=')
+    try:
+      speed = float(number)
+    except ValueError:
+      speed = 0.0
+    if name.strip() not in speeds or not 0 < speed < float('inf'):
+      raise UserError(
+        f"--steps_per_second is {text!r}, but must be such as 'sac=250', the "
+        f'family one of {", ".join(speeds)}.'
+      )
+    speeds[name.strip()] = speed
+  return speeds

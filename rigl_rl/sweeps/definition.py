@@ -1,0 +1,233 @@
+"""Sweep files: gin files that bind a `Sweep` of named `Grid`s."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from typing import Any, Sequence
+
+from rigl_rl import configs
+from rigl_rl.errors import UserError
+from rigl_rl.sweeps import gin_reader
+from rigl_rl.sweeps.runs import Filter, Grid, Run, attributes
+
+_SWEEPS = 'gin_configs/sweeps/'
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+  """The grids of a figure or table.
+
+  Attributes:
+    name: such as 'graesser22/fig02_sac'.
+    grids: in order.
+  """
+
+  name: str
+  grids: tuple[Grid, ...]
+
+  def runs(
+    self,
+    seeds: Sequence[int] | None = None,
+    filters: Sequence[str] = (),
+    gin_bindings: Sequence[str] = (),
+    scale: float = 1.0,
+  ) -> list[Run]:
+    """Returns the runs, each once.
+
+    First come the runs that others need; then all runs of one seed before those
+    of the next, so that early results are of every condition.
+
+    Args:
+      seeds: SEEDs instead of the grids' own.
+      filters: conditions that all have to hold, see `Filter`. What a run needs
+        is kept.
+      gin_bindings: bindings for all runs, which win over those of the grids.
+      scale: by which training is shortened, in (0, 1].
+
+    Raises:
+      UserError: a gin file cannot be read; a run could not train; two different
+        runs would have the same directory; a filter names what no run has.
+    """
+    if not 0 < scale <= 1:
+      raise UserError(f'--scale is {scale!r}, but must be in (0, 1].')
+    conditions = [Filter(text) for text in filters]
+    found: dict[str, Run] = {}
+    wanted: dict[str, None] = {}
+    known: set[str] = set()
+    for grid in self.grids:
+      runs = grid.runs(self.name, seeds, gin_bindings, scale)
+      needed = {directory for run in runs for directory in run.needs}
+      for run in runs:
+        known.update(attributes(run))
+        other = found.setdefault(run.directory, run)
+        if other.description() != run.description():
+          raise UserError(
+            f'Sweep.grids has two different runs in {run.directory!r}, but '
+            'they must differ in label or in what Grid.over varies.'
+          )
+        is_asked_for = run.directory not in needed
+        if is_asked_for and all(c.accepts(run) for c in conditions):
+          wanted[run.directory] = None
+    for condition in conditions:
+      if condition.name not in known:
+        raise UserError(
+          f'--filter names {condition.name!r}, but runs of this sweep have '
+          f'{", ".join(sorted(known))}.'
+        )
+    first: dict[str, None] = {}
+    for directory in wanted:
+      _add_needs(found, directory, first)
+    order = sorted(
+      (directory for directory in wanted if directory not in first),
+      key=_ranks([found[directory].seed for directory in wanted], found),
+    )
+    return [found[directory] for directory in (*first, *order)]
+
+
+def _add_needs(found, directory, first) -> None:
+  """Adds all that a run needs, the farthest first."""
+  for needed in found[directory].needs:
+    _add_needs(found, needed, first)
+    first[needed] = None
+
+
+def _ranks(seeds, found):
+  """Returns a key by which runs are sorted: seeds in order of appearance."""
+  ranks = {seed: rank for rank, seed in enumerate(dict.fromkeys(seeds))}
+  return lambda directory: ranks[found[directory].seed]
+
+
+def find(name: str) -> str:
+  """Returns the path of a sweep file.
+
+  Args:
+    name: a path as `configs.config_path` takes it, or short, as
+      'graesser22/fig02_sac'.
+
+  Raises:
+    UserError: there is no such file.
+  """
+  for candidate in (name, f'{_SWEEPS}{name}', f'{_SWEEPS}{name}.gin'):
+    try:
+      return configs.config_path(candidate)
+    except UserError:
+      continue
+  known = shipped()
+  matches = difflib.get_close_matches(name, known, 3, 0.5)
+  hint = f' Did you mean {" or ".join(matches)}?' if matches else ''
+  raise UserError(
+    f'--sweep is {name!r}, but must be a gin file, or one of '
+    f'{", ".join(known)}.{hint}'
+  )
+
+
+def shipped() -> list[str]:
+  """Returns the names of the sweeps that come with this package."""
+  try:
+    # Any file that is there, to find the directory by.
+    marker = configs.config_path('gin_configs/__init__.py')
+  except UserError:
+    return []
+  root = os.path.join(os.path.dirname(marker), 'sweeps')
+  return sorted(
+    f'{paper}/{os.path.splitext(name)[0]}'
+    for paper in (os.listdir(root) if os.path.isdir(root) else ())
+    if os.path.isdir(os.path.join(root, paper))
+    for name in os.listdir(os.path.join(root, paper))
+    if name.endswith('.gin')
+  )
+
+
+def _sweep_name(path: str) -> str:
+  """Returns 'graesser22/fig02_sac', or the file's name if it is elsewhere."""
+  stem = os.path.splitext(path.replace(os.sep, '/'))[0]
+  _, found, name = stem.rpartition(_SWEEPS)
+  return name if found else stem.rpartition('/')[2]
+
+
+def load(name: str) -> Sweep:
+  """Reads a sweep file.
+
+  The file binds `Sweep.grids`, a list of `@scope/Grid()`, or of lists of them,
+  and in each scope the parameters of `Grid`. Macros may be used throughout.
+
+  Args:
+    name: as `find` takes it.
+
+  Raises:
+    UserError: the file is missing, cannot be read, or is no sweep.
+  """
+  path = find(name)
+  gin_reader.forget_files()
+  config = gin_reader.Config([path])
+  known = {
+    'Sweep': [f.name for f in dataclasses.fields(Sweep)],
+    'Grid': [f.name for f in dataclasses.fields(Grid)],
+  }
+  for key in config.names():
+    if not key.parameter:
+      continue
+    if key.name not in known or key.parameter not in known[key.name]:
+      binding = f'{key.scope}/' * bool(key.scope) + f'{key.name}.'
+      names = [
+        f'{k}.{p}' for k, parameters in known.items() for p in parameters
+      ]
+      raise UserError(
+        f'{name!r} binds {binding}{key.parameter}, but a sweep file may bind '
+        f'{", ".join(names)}.'
+      )
+  sweep_name = config.value('Sweep.name', _sweep_name(path))
+  if not isinstance(sweep_name, str) or not sweep_name:
+    raise UserError(f'Sweep.name is {sweep_name!r}, but must be a text.')
+  grids = _grids(config, config.value('Sweep.grids'))
+  if not grids:
+    raise UserError(
+      f'{name!r} is no sweep: it must bind Sweep.grids to a list of grids, '
+      'such as [@rigl/Grid()].'
+    )
+  return Sweep(sweep_name, tuple(grids))
+
+
+def _grids(config: gin_reader.Config, value: Any) -> list[Grid]:
+  """Returns the grids in nested lists of references."""
+  if isinstance(value, (list, tuple)):
+    return [grid for item in value for grid in _grids(config, item)]
+  if value is None:
+    return []
+  if not isinstance(value, gin_reader.Reference) or value.name != 'Grid':
+    raise UserError(
+      f'Sweep.grids holds {value}, but must hold grids, such as @rigl/Grid().'
+    )
+  return [_grid(config, value.scope)]
+
+
+def _grid(config: gin_reader.Config, scope: str) -> Grid:
+  arguments = {
+    name: config.resolve(value)
+    for name, value in config.arguments('Grid', scope).items()
+  }
+  for required in ('label', 'gin_files', 'over'):
+    if required not in arguments:
+      raise UserError(
+        f'@{scope}/Grid() is used, but {scope}/Grid.{required} not bound.'
+      )
+  over = arguments['over']
+  if isinstance(over, dict):
+    arguments['over'] = {
+      name: _with_grids(config, values) for name, values in over.items()
+    }
+  return Grid(**arguments)
+
+
+def _with_grids(config: gin_reader.Config, value: Any) -> Any:
+  """Makes the grids that are among the values of another one."""
+  if isinstance(value, (list, tuple)):
+    return type(value)(_with_grids(config, item) for item in value)
+  if isinstance(value, gin_reader.Reference):
+    if value.name != 'Grid':
+      # As text, as launch.train is to read it.
+      return str(value)
+    return _grid(config, value.scope)
+  return value

@@ -1,0 +1,258 @@
+"""Reads gin files without importing what they name.
+
+gin itself needs every configurable registered, and so TensorFlow imported,
+before it parses a run's config; and it has one config for the whole process.
+A sweep asks little of many configs: values of single bindings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tokenize
+from typing import Any, Iterator, NamedTuple, Sequence
+
+from gin import config_parser
+
+from rigl_rl import configs, tasks
+from rigl_rl.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+  """`@scope/name`, or `@scope/name()`, which is called."""
+
+  scope: str
+  name: str
+  called: bool
+
+  def __str__(self) -> str:
+    scope = f'{self.scope}/' if self.scope else ''
+    return f'@{scope}{self.name}{"()" if self.called else ""}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Macro:
+  """`%name`."""
+
+  name: str
+
+  def __str__(self) -> str:
+    return f'%{self.name}'
+
+
+class _Delegate(config_parser.ParserDelegate):
+  """Keeps what gin's parser finds, without looking it up."""
+
+  def configurable_reference(self, scoped_configurable_name, evaluate):
+    scope, _, name = scoped_configurable_name.rpartition('/')
+    return Reference(scope, name, bool(evaluate))
+
+  def macro(self, macro_name):
+    return Macro(macro_name)
+
+
+class _Key(NamedTuple):
+  """Of a binding; a macro has no parameter."""
+
+  scope: str
+  name: str
+  parameter: str
+
+
+def _key(scope: str, selector: str, parameter: str) -> _Key:
+  if selector in ('macro', 'gin.macro') and parameter == 'value':
+    # `NAME/macro.value = 1` is the long form of `NAME = 1`.
+    scope, _, selector = scope.rpartition('/')
+    parameter = ''
+  # A file may write more or fewer of a configurable's modules.
+  return _Key(scope, selector.rpartition('.')[2], parameter)
+
+
+def parse_key(name: str) -> _Key:
+  """Returns the key of a binding by its name, such as 'actor/RigL.drop'."""
+  return _key(*config_parser.parse_binding_key(name))
+
+
+def parse_value(text: str) -> Any:
+  """Returns a gin value: a literal, a Reference or a Macro.
+
+  Raises:
+    ValueError: `text` is none.
+  """
+  try:
+    return config_parser.ConfigParser(text, _Delegate()).parse_value()
+  except (SyntaxError, tokenize.TokenError) as error:
+    raise ValueError(f'{text!r} is no gin value') from error
+
+
+@functools.lru_cache(maxsize=None)
+def _statements(path: str) -> tuple[Any, ...]:
+  """Returns the statements of a file, and those of the files it includes."""
+  if '://' in path:
+    # Imported here, since only a URL is worth the seconds it takes.
+    import tensorflow as tf
+
+    with tf.io.gfile.GFile(path) as file:
+      text = file.read()
+  else:
+    with open(path, encoding='utf-8') as file:
+      text = file.read()
+  return tuple(_parse(text, path))
+
+
+def _parse(text: str, source: str) -> Iterator[Any]:
+  try:
+    statements = list(config_parser.ConfigParser(text, _Delegate()))
+  except (SyntaxError, tokenize.TokenError) as error:
+    reason = ' '.join(str(error.args[0]).split())
+    where = ''
+    if isinstance(error, SyntaxError) and error.lineno:
+      where = f', line {error.lineno}'
+    raise UserError(
+      f'{source!r}{where} cannot be read as gin: {reason}'
+    ) from error
+  for statement in statements:
+    if isinstance(statement, config_parser.IncludeStatement):
+      yield from _statements(configs.config_path(statement.filename))
+    elif isinstance(statement, config_parser.BindingStatement):
+      yield statement
+
+
+def forget_files() -> None:
+  """Lets files be read again that may have changed."""
+  _statements.cache_clear()
+
+
+class Config:
+  """The bindings of some gin files; later ones win.
+
+  Imports play no part: no name has to exist.
+  """
+
+  def __init__(
+    self, gin_files: Sequence[str], gin_bindings: Sequence[str] = ()
+  ):
+    """Reads the files.
+
+    Args:
+      gin_files: as `configs.config_path` takes them.
+      gin_bindings: single bindings, which win over the files.
+
+    Raises:
+      UserError: a file is missing, or something is no gin.
+    """
+    self._bindings: dict[_Key, Any] = {}
+    for name in gin_files:
+      self._add(_statements(configs.config_path(name)))
+    self.add(gin_bindings)
+
+  def add(self, gin_bindings: Sequence[str]) -> None:
+    """Adds bindings, which win over those before."""
+    for binding in gin_bindings:
+      statements = list(_parse(binding, f'--gin_bindings={binding}'))
+      if not statements:
+        raise UserError(
+          f"--gin_bindings={binding!r} binds nothing; it must read 'name = "
+          "value'."
+        )
+      self._add(statements)
+
+  def copy(self) -> Config:
+    """Returns one that can be added to, apart from this one."""
+    other = Config(())
+    other._bindings = dict(self._bindings)
+    return other
+
+  def _add(self, statements) -> None:
+    for statement in statements:
+      key = _key(statement.scope, statement.selector, statement.arg_name)
+      # The last place counts in `parameters`, too.
+      self._bindings.pop(key, None)
+      self._bindings[key] = statement.value
+
+  def names(self) -> list[_Key]:
+    """Returns the keys of all bindings."""
+    return list(self._bindings)
+
+  def value(self, name: str, otherwise: Any = None) -> Any:
+    """Returns what is bound, macros resolved.
+
+    Args:
+      name: a macro, or a parameter with its configurable and, perhaps, scope:
+        'SEED', 'UpdateSchedule.interval', 'critic/UpdateSchedule.interval'. A
+        scope takes what it does not bind from the scopes around it.
+      otherwise: the value if nothing is bound.
+
+    Returns:
+      A Python value; a Reference where it cannot be called.
+    """
+    key = parse_key(name)
+    for scope in reversed(_scopes(key.scope)):
+      found = key._replace(scope=scope)
+      if found in self._bindings:
+        return self.resolve(self._bindings[found])
+    return otherwise
+
+  def arguments(self, name: str, scope: str = '') -> dict[str, Any]:
+    """Returns what is bound of a configurable, as it is bound.
+
+    Args:
+      name: of the configurable, without modules.
+      scope: the gin scope in which it is called; inner ones win.
+    """
+    found = {}
+    for outer in _scopes(scope):
+      for key, value in self._bindings.items():
+        if key.parameter and (key.scope, key.name) == (outer, name):
+          found[key.parameter] = value
+    return found
+
+  def resolve(self, value: Any) -> Any:
+    """Returns a value with its macros resolved, and `by_task` called.
+
+    Raises:
+      UserError: a macro is not bound, or refers to itself.
+    """
+    return self._resolve(value, ())
+
+  def _resolve(self, value: Any, within: tuple[str, ...]) -> Any:
+    if isinstance(value, Macro):
+      if value.name in within:
+        raise UserError(f'{value.name} is bound to itself.')
+      key = _Key('', value.name, '')
+      if key not in self._bindings:
+        raise UserError(f'%{value.name} is used, but {value.name} not bound.')
+      return self._resolve(self._bindings[key], (*within, value.name))
+    if isinstance(value, Reference):
+      if value.called and value.name.rpartition('.')[2] == 'by_task':
+        arguments = self.arguments('by_task', value.scope)
+        return tasks.by_task(**self._resolve(arguments, within))
+      return value
+    if isinstance(value, dict):
+      return {
+        self._resolve(key, within): self._resolve(item, within)
+        for key, item in value.items()
+      }
+    if isinstance(value, (list, tuple)):
+      return type(value)(self._resolve(item, within) for item in value)
+    return value
+
+
+def _scopes(scope: str) -> list[str]:
+  """Returns '' and all beginnings of a scope: 'a' and 'a/b' of 'a/b'."""
+  parts = scope.split('/') if scope else []
+  return ['/'.join(parts[:n]) for n in range(len(parts) + 1)]
+
+
+def same(one: Any, other: Any) -> bool:
+  """Whether two values are the same to gin: 1 is 1.0, but True is not 1."""
+  if isinstance(one, (Reference, Macro)) or isinstance(
+    other, (Reference, Macro)
+  ):
+    return str(one) == str(other)
+  if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+    return len(one) == len(other) and all(map(same, one, other))
+  if isinstance(one, bool) or isinstance(other, bool):
+    return one is other
+  return one == other

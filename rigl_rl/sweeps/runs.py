@@ -1,0 +1,417 @@
+"""Grids, and the runs that their products are."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import hashlib
+import itertools
+import re
+from typing import Any, Mapping, Sequence
+
+from rigl_rl.errors import UserError
+from rigl_rl.sweeps import gin_reader, settings
+
+SEED = 'SEED'
+# Of a directory's name, in characters; file systems allow 255 bytes.
+_MAX_NAME = 150
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One run of a sweep.
+
+  Attributes:
+    label: the method, as figures name it.
+    sweep: the first part of its directory.
+    directory: where it lies in the base directory, with forward slashes. A
+      function of label, what it changes in its gin files, and seed: the same
+      run has the same directory in every sweep.
+    gin_files: of launch.train.
+    values: what its grid varies but SEED, by name, also where a value is the
+      gin files' own.
+    bindings: of them those that change something.
+    seed: its SEED.
+    fixed: what its grid binds in all its runs, where that changes something.
+    expanded: `bindings`, by what their names stand for.
+    extra: bindings of the command line, for all runs.
+    scale: by which its TRAIN_STEPS are shortened, in (0, 1].
+    train_steps: its environment steps (agent steps on Atari), as scaled.
+    family: of agents, by which its cost is estimated; None if not known.
+    needs: directories of runs whose results it starts from.
+  """
+
+  label: str
+  sweep: str
+  directory: str
+  gin_files: tuple[str, ...]
+  values: Mapping[str, Any]
+  bindings: Mapping[str, Any]
+  seed: int
+  fixed: tuple[tuple[str, Any], ...]
+  expanded: tuple[tuple[str, Any], ...]
+  extra: tuple[str, ...]
+  scale: float
+  train_steps: int
+  family: str | None
+  needs: tuple[str, ...] = ()
+
+  @property
+  def name(self) -> str:
+    """In words: 'RigL, ENV_NAME=Acrobot-v1, SPARSITY=0.9, seed 0'."""
+    values = [f'{name}={show(v)}' for name, v in self.bindings.items()]
+    return ', '.join([self.label, *values, f'seed {self.seed}'])
+
+  def gin_bindings(self, base_dir: str = '') -> list[str]:
+    """Returns the bindings of launch.train.
+
+    Args:
+      base_dir: the base directory, if they are to be used; where a binding
+        names another run's directory, it begins with this.
+    """
+    pairs = [*self.fixed, *self.expanded, (SEED, self.seed)]
+    bindings = [f'{name}={_literal(v, base_dir)}' for name, v in pairs]
+    bindings += self.extra
+    if self.scale != 1:
+      bindings.append(f'{settings.TRAIN_STEPS}={self.train_steps}')
+    return bindings
+
+  def description(self) -> dict[str, Any]:
+    """Returns the content of sweep.json, which does not name the base_dir."""
+    return {
+      'sweep': self.sweep,
+      'label': self.label,
+      'bindings': {name: _plain(v) for name, v in self.bindings.items()},
+      'seed': self.seed,
+      'scale': self.scale,
+      'gin_files': list(self.gin_files),
+      'gin_bindings': self.gin_bindings(),
+    }
+
+
+class RunDirectory(str):
+  """A value that is another run's directory, within the base directory."""
+
+
+def show(value: Any) -> str:
+  """Writes a value as it is read best: no quotes, no '@'."""
+  if isinstance(value, str):
+    return value.strip('@%').replace('()', '')
+  if isinstance(value, (list, tuple)):
+    return '-'.join(map(show, value))
+  return repr(value)
+
+
+def _plain(value: Any) -> Any:
+  return str(value) if isinstance(value, RunDirectory) else value
+
+
+def _is_code(value: Any) -> bool:
+  """Whether a string is a gin reference or macro, and no text."""
+  return isinstance(value, str) and value[:1] in ('@', '%')
+
+
+def _literal(value: Any, base_dir: str = '') -> str:
+  """Writes a value as gin reads it."""
+  if isinstance(value, RunDirectory):
+    return repr(f'{base_dir}/{value}' if base_dir else str(value))
+  if isinstance(value, (list, tuple)):
+    items = ', '.join(_literal(item, base_dir) for item in value)
+    if isinstance(value, list):
+      return f'[{items}]'
+    return f'({items},)' if len(value) == 1 else f'({items})'
+  return value if _is_code(value) else repr(value)
+
+
+def slug(text: str) -> str:
+  """Returns a text as part of a path: 'Small dense' as 'small_dense'."""
+  return re.sub(r'[^a-z0-9.+-]+', '_', text.lower()).strip('_')
+
+
+def _slug_value(value: Any) -> str:
+  return re.sub(r'[^A-Za-z0-9._+=-]+', '_', show(value))
+
+
+def _path(names_and_values: Sequence[tuple[str, Any]]) -> str:
+  """Names a directory by bindings; macros, as ENV_NAME, first."""
+  parts = [
+    f'{name.replace("/", ".")}={_slug_value(value)}'
+    for name, value in names_and_values
+  ]
+  text = ','.join(parts) or 'default'
+  if len(text) > _MAX_NAME:
+    digest = hashlib.sha256(text.encode('utf-8')).hexdigest()[:12]
+    text = f'{text[: _MAX_NAME - 13]}-{digest}'
+  return text
+
+
+def _order(name: str) -> tuple[bool, str]:
+  return '.' in name, name
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+  """Runs of one method: all combinations of some values.
+
+  Attributes:
+    label: the method, as figures name it: 'RigL'.
+    gin_files: of launch.train.
+    over: values by binding, of which the product is taken. A list or tuple
+      holds values; anything else is one value. Text that begins with '@' or '%'
+      is gin's, not a string. A Grid among the values stands for the directories
+      of its runs, which are trained before.
+    bindings: further bindings, of all runs.
+    names: bindings that a name of `over` stands for, where it is to set several
+      at once, or is to be named alike in several grids.
+    exclude: combinations left out: dicts of values, or lists of values, by
+      name.
+    directory: the first part of the runs' directories, by default the sweep's
+      name. Grids of several sweeps that are to share runs give the same.
+  """
+
+  label: str
+  gin_files: Sequence[str]
+  over: Mapping[str, Any]
+  bindings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  names: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+  exclude: Sequence[Mapping[str, Any]] = ()
+  directory: str = ''
+
+  def __post_init__(self):
+    for field, kind, noun in (
+      ('label', str, 'a text'),
+      ('gin_files', (list, tuple), 'a list of files'),
+      ('over', dict, 'a dict of values by binding'),
+      ('bindings', dict, 'a dict of values by binding'),
+      ('names', dict, 'a dict of lists of bindings by name'),
+      ('exclude', (list, tuple), 'a list of dicts'),
+      ('directory', str, 'a text'),
+    ):
+      value = getattr(self, field)
+      if not isinstance(value, kind) or (field == 'label' and not slug(value)):
+        raise UserError(f'Grid.{field} is {value!r}, but must be {noun}.')
+    if not self.gin_files:
+      raise UserError('Grid.gin_files is [], but must name a file.')
+    for names in self.names.values():
+      if not isinstance(names, (list, tuple)):
+        raise UserError(
+          f'Grid.names is {self.names!r}, but must be a dict of lists of '
+          'bindings by name.'
+        )
+    for combination in self.exclude:
+      unknown = set(combination) - set(self.over)
+      if unknown:
+        raise UserError(
+          f'Grid.exclude names {", ".join(sorted(unknown))}, but Grid.over of '
+          f'{self.label!r} has {", ".join(self.over)}.'
+        )
+
+  def runs(
+    self,
+    sweep: str,
+    seeds: Sequence[int] | None = None,
+    gin_bindings: Sequence[str] = (),
+    scale: float = 1.0,
+  ) -> list[Run]:
+    """Returns all runs, those that others need first.
+
+    Args:
+      sweep: name of the sweep, for the runs' directories.
+      seeds: SEEDs instead of the grid's own. Runs that others need keep theirs.
+      gin_bindings: bindings for all runs, which win.
+      scale: by which training is shortened, in (0, 1].
+
+    Raises:
+      UserError: on a gin file that cannot be read, or a run that cannot be.
+    """
+    config = gin_reader.Config(self.gin_files)
+    over = dict(self.over)
+    self._check_extra(gin_bindings)
+    if seeds is not None:
+      over[SEED] = tuple(seeds)
+    needed: list[Run] = []
+    axes: dict[str, list[Any]] = {}
+    for name, values in over.items():
+      axes[name] = []
+      for value in values if isinstance(values, (list, tuple)) else [values]:
+        if isinstance(value, Grid):
+          before = value.runs(
+            self.directory or sweep, None, gin_bindings, scale
+          )
+          needed += before
+          needs = {directory for run in before for directory in run.needs}
+          axes[name] += [
+            RunDirectory(run.directory)
+            for run in before
+            if run.directory not in needs
+          ]
+        else:
+          axes[name].append(value)
+    # All but the seed is worked out once for all seeds.
+    seed_values = axes.pop(SEED, [config.value(SEED, 0)])
+    fixed = self._fixed(config)
+    runs = []
+    for values in itertools.product(*axes.values()):
+      combination = dict(zip(axes, values))
+      first = None
+      for seed in seed_values:
+        if any(
+          _is_among({**combination, SEED: seed}, given)
+          for given in self.exclude
+        ):
+          continue
+        if first is None:
+          first = self._run(
+            sweep, config, fixed, combination, tuple(gin_bindings), scale
+          )
+        runs.append(_with_seed(first, seed))
+    return [*needed, *runs]
+
+  def _check_extra(self, gin_bindings: Sequence[str]) -> None:
+    """Refuses to bind for all runs what tells them apart."""
+    varied = {SEED: SEED}
+    for name in self.over:
+      varied.update(dict.fromkeys(self.names.get(name, (name,)), name))
+    keys = {gin_reader.parse_key(target): n for target, n in varied.items()}
+    for binding in gin_bindings:
+      name = binding.partition('=')[0].strip()
+      try:
+        found = keys.get(gin_reader.parse_key(name))
+      except ValueError:
+        continue  # Reported where it is parsed.
+      if found:
+        flag = '--seeds' if found == SEED else '--filter'
+        raise UserError(
+          f'--gin_bindings={binding!r} binds what the sweep varies, as '
+          f'{found}; choose by {flag} instead.'
+        )
+
+  def _fixed(self, config: gin_reader.Config) -> tuple[tuple[str, Any], ...]:
+    """Returns the bindings of all runs that change something."""
+    return tuple(
+      (name, self.bindings[name])
+      for name in sorted(self.bindings, key=_order)
+      if not _is_bound(config, name, self.bindings[name])
+    )
+
+  def _run(
+    self,
+    sweep: str,
+    config: gin_reader.Config,
+    fixed: tuple[tuple[str, Any], ...],
+    combination: Mapping[str, Any],
+    extra: tuple[str, ...],
+    scale: float,
+  ) -> Run:
+    """Returns the run of a combination, but for its seed."""
+    values = {k: combination[k] for k in sorted(combination, key=_order)}
+    # What a fixed binding says, the gin files do not.
+    own = config.copy()
+    own.add([f'{name}={_literal(value)}' for name, value in fixed])
+    bindings, expanded = {}, []
+    for name, value in values.items():
+      targets = tuple(self.names.get(name, (name,)))
+      # A macro is what runs of a suite differ in: always in the name.
+      is_macro = targets == (name,) and '.' not in name
+      if is_macro or not all(_is_bound(own, t, value) for t in targets):
+        bindings[name] = value
+        expanded += [(target, value) for target in targets]
+    own.add([f'{name}={_literal(value)}' for name, value in expanded])
+    own.add(extra)
+    home = self.directory or sweep
+    needs = [v for v in values.values() if isinstance(v, RunDirectory)]
+    return Run(
+      label=self.label,
+      sweep=home,
+      directory=f'{home}/{slug(self.label)}/{_path(list(bindings.items()))}',
+      gin_files=tuple(self.gin_files),
+      values=values,
+      bindings=bindings,
+      seed=-1,
+      fixed=fixed,
+      expanded=tuple(expanded),
+      extra=extra,
+      scale=scale,
+      train_steps=settings.check_train_steps(own, scale),
+      family=settings.family(own),
+      needs=tuple(map(str, needs)),
+    )
+
+
+def _with_seed(run: Run, seed: Any) -> Run:
+  if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    raise UserError(
+      f'{SEED} is {seed!r}, but must be a whole number of at least 0.'
+    )
+  return dataclasses.replace(
+    run, seed=seed, directory=f'{run.directory}/seed{seed}'
+  )
+
+
+def _is_bound(config: gin_reader.Config, name: str, value: Any) -> bool:
+  """Whether the gin files bind a value already."""
+  missing = object()
+  found = config.value(name, missing)
+  if _is_code(value):
+    try:
+      value = config.resolve(gin_reader.parse_value(value))
+    except UserError:
+      return False  # A macro that nothing has bound so far.
+  return found is not missing and gin_reader.same(found, value)
+
+
+def _is_among(combination: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+  """Whether a combination has, of each name, one of the values given."""
+  for name, values in given.items():
+    if not isinstance(values, (list, tuple)):
+      values = [values]
+    if not any(gin_reader.same(combination[name], value) for value in values):
+      return False
+  return True
+
+
+class Filter:
+  """A condition on runs: 'NAME=VALUE', or 'NAME!=VALUE'.
+
+  NAME is `label`, `sweep`, `seed`, or what a grid varies; VALUE a pattern, or
+  several, divided by '|'. A run that has nothing of that name is not equal to
+  any VALUE.
+  """
+
+  def __init__(self, text: str):
+    """Parses a condition.
+
+    Raises:
+      UserError: it is none.
+    """
+    match = re.fullmatch(r'\s*([^=!]+?)\s*(!?=)\s*(.*?)\s*', text, re.DOTALL)
+    if not match:
+      raise UserError(
+        f"--filter is {text!r}, but must read 'NAME=VALUE', 'NAME=VALUE|VALUE' "
+        "or 'NAME!=VALUE', NAME being label, sweep, seed or a binding."
+      )
+    self.name, self._operator, patterns = match.groups()
+    self._patterns = [pattern.strip(' \'"@') for pattern in patterns.split('|')]
+
+  def accepts(self, run: Run) -> bool:
+    values = attributes(run)
+    equal = self.name in values and any(
+      fnmatch.fnmatchcase(show(values[self.name]), pattern)
+      or _is_number(values[self.name], pattern)
+      for pattern in self._patterns
+    )
+    return equal == (self._operator == '=')
+
+
+def attributes(run: Run) -> dict[str, Any]:
+  """Returns what a filter may name of a run."""
+  own = {'label': run.label, 'sweep': run.sweep, 'seed': run.seed}
+  return {**run.values, SEED: run.seed, **own}
+
+
+def _is_number(value: Any, pattern: str) -> bool:
+  """Whether a value is the number that a text is: 1e-06 is 0.000001."""
+  try:
+    return not isinstance(value, (str, bool)) and float(value) == float(pattern)
+  except (TypeError, ValueError):
+    return False

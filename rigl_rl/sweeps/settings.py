@@ -1,0 +1,112 @@
+"""What a sweep has to know of a run's config: its length, and its kind."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rigl_rl.errors import UserError
+from rigl_rl.sweeps import gin_reader
+
+TRAIN_STEPS = 'TRAIN_STEPS'
+_LENGTH = 'train.train_steps'
+
+# By the runner, and by what tells agents apart under it.
+_FAMILIES = {
+  'MLPQNetwork': 'dqn_classic',
+  'NatureQNetwork': 'dqn_atari_cnn',
+  'ImpalaQNetwork': 'dqn_atari_resnet',
+  'SparseSacAgent': 'sac',
+  'SparseTd3Agent': 'td3',
+  'PPOLoop': 'ppo',
+}
+_KINDS = ('build_network.network', 'ActorCriticLoop.create_agent')
+# Steps that come before any training, by the binding that says how many.
+_WARM_UPS = {
+  'DopamineRunner': 'SparseDQNAgent.min_replay_history',
+  'ActorCriticLoop': 'ActorCriticLoop.initial_collect_steps',
+}
+_ROLLOUT = 'PPOLoop.rollout_steps'
+
+
+def _name(value: Any) -> str | None:
+  """Returns the configurable that a value refers to, without modules."""
+  if isinstance(value, gin_reader.Reference):
+    return value.name.rpartition('.')[2]
+  return None
+
+
+def family(config: gin_reader.Config) -> str | None:
+  """Returns the agent's family, such as 'dqn_atari_cnn'; None if unknown."""
+  runner = _name(config.value('train.runner'))
+  kinds = {
+    'DopamineRunner': _KINDS[0],
+    'ActorCriticLoop': _KINDS[1],
+  }
+  kind = runner
+  if runner in kinds:
+    kind = _name(config.value(kinds[runner]))
+  return _FAMILIES.get(kind)
+
+
+def least_train_steps(config: gin_reader.Config) -> tuple[int, str]:
+  """Returns the fewest steps in which a run trains at all, and why.
+
+  Returns:
+    The steps, and what they come from, in words; (1, '') if nothing is known.
+  """
+  runner = _name(config.value('train.runner'))
+  if runner == 'PPOLoop':
+    steps = config.value(_ROLLOUT)
+    if _is_whole(steps):
+      return steps, f'a rollout ({_ROLLOUT}) takes {steps:,}'
+  warm_up = _WARM_UPS.get(runner)
+  steps = config.value(warm_up) if warm_up else None
+  if not _is_whole(steps):
+    return 1, ''
+  period = 1
+  if runner == 'DopamineRunner':
+    period = config.value('SparseDQNAgent.update_period', 1)
+    period = period if _is_whole(period) else 1
+  return steps + period, f'{steps:,} come before training ({warm_up})'
+
+
+def _is_whole(value: Any) -> bool:
+  return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def check_train_steps(config: gin_reader.Config, scale: float) -> int:
+  """Returns the environment steps of a run, scaled.
+
+  Args:
+    config: the run's, unscaled.
+    scale: in (0, 1].
+
+  Raises:
+    UserError: the run has no TRAIN_STEPS, or could not train in them.
+  """
+  full = config.value(TRAIN_STEPS)
+  length = config.value(_LENGTH)
+  if not _is_whole(full) or not gin_reader.same(full, length):
+    raise UserError(
+      f'{TRAIN_STEPS} is {full!r}, but must be a whole number of at least 1, '
+      f'and what {_LENGTH} is bound to: a sweep shortens runs by it.'
+    )
+  steps = max(1, round(full * scale))
+  least, reason = least_train_steps(config)
+  if steps < least:
+    task = config.value('train.task', '')
+    if scale != 1:
+      lowest = math.ceil(1e4 * least / full) / 1e4
+      allowed = (
+        f'but must be at least {lowest:g}' if lowest <= 1 else 'but must be 1'
+      )
+      raise UserError(
+        f'--scale is {scale:g}, {allowed} for {task}: of the {steps:,} steps '
+        f'that {TRAIN_STEPS} becomes, {reason}.'
+      )
+    raise UserError(
+      f'{TRAIN_STEPS} is {steps}, but must be at least {least} for {task}: '
+      f'{reason}.'
+    )
+  return steps

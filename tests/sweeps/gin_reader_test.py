@@ -1,0 +1,127 @@
+"""Reads bindings without importing what they name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from rigl_rl.sweeps import gin_reader
+
+
+@pytest.fixture
+def config(tmp_path):
+  def read(text, *bindings):
+    path = tmp_path / 'config.gin'
+    path.write_text(text)
+    gin_reader.forget_files()
+    return gin_reader.Config([str(path)], bindings)
+
+  return read
+
+
+def test_values_macros_and_references(config):
+  c = config(
+    'import no.such.module\n'
+    'STEPS = 1000\n'
+    'train.train_steps = %STEPS\n'
+    'RigL.drop_fraction = 0.3\n'
+    'sparsify.algorithm = @RigL()\n'
+    'Net.units = (%STEPS, [1, %STEPS], {"a": %STEPS})\n'
+  )
+  assert c.value('STEPS') == 1000
+  assert c.value('train.train_steps') == 1000
+  assert c.value('RigL.drop_fraction') == 0.3
+  assert str(c.value('sparsify.algorithm')) == '@RigL()'
+  assert c.value('Net.units') == (1000, [1, 1000], {'a': 1000})
+  assert c.value('Net.other', 7) == 7
+
+
+def test_later_wins_and_bindings_win(config, tmp_path):
+  (tmp_path / 'base.gin').write_text('A = 1\nB = 1\nC = 1\n')
+  c = config(f"include '{tmp_path}/base.gin'\nB = 2\nC = 2\n", 'C = 3')
+  assert [c.value(name) for name in 'ABC'] == [1, 2, 3]
+  other = c.copy()
+  other.add(['A = 4'])
+  assert (other.value('A'), c.value('A')) == (4, 1)
+
+
+def test_scopes(config):
+  c = config(
+    'f.x = 1\na/f.x = 2\na/b/f.y = 3\na/f.y = 4\nmodule.sub.g.z = 5\n'
+    'H/gin.macro.value = 6\n'
+  )
+  assert c.value('f.x') == 1
+  assert c.value('a/f.x') == c.value('a/b/f.x') == 2
+  assert c.value('other/f.x') == 1
+  assert c.arguments('f', 'a/b') == {'x': 2, 'y': 3}
+  assert c.arguments('f', 'a') == {'x': 2, 'y': 4}
+  assert c.arguments('f') == {'x': 1}
+  assert c.value('g.z') == c.value('sub.g.z') == 5
+  assert c.value('H') == 6
+
+
+def test_by_task_is_called():
+  c = gin_reader.Config(
+    ['gin_configs/graesser22/sac_mujoco/rigl.gin'], ["ENV_NAME='Hopper-v5'"]
+  )
+  assert c.value('ActorCriticLoop.initial_collect_steps') == 1000
+
+
+@pytest.mark.parametrize(
+  'text,parts',
+  [
+    ('A = [1, 2\n', ['config.gin', 'cannot be read as gin']),
+    ('A = 1\nB = = 2\n', ['line 2', 'cannot be read as gin']),
+    ("include 'gin_configs/none.gin'\n", ['none.gin', 'no such file']),
+  ],
+)
+def test_what_is_no_gin(text, parts, config, user_error):
+  with user_error(*parts):
+    config(text)
+
+
+@pytest.mark.parametrize('binding', ['A', 'A = ', '= 3', ''])
+def test_what_is_no_binding(binding, user_error):
+  with user_error('--gin_bindings'):
+    gin_reader.Config([], [binding])
+
+
+def test_macro_errors(config, user_error):
+  with user_error('%B is used, but B not bound'):
+    config('A = %B\n').value('A')
+  with user_error('bound to itself'):
+    config('A = %B\nB = %A\n').value('A')
+
+
+@pytest.mark.parametrize(
+  'one,other,expected',
+  [
+    (1, 1.0, True),
+    (1, True, False),
+    (True, True, True),
+    ((1, 2), [1, 2], True),
+    ((1, 2), (1,), False),
+    (gin_reader.Reference('', 'f', False), '@f', True),
+    (gin_reader.Reference('a', 'f', True), '@a/f()', True),
+    (gin_reader.Reference('', 'f', False), '@g', False),
+    (gin_reader.Macro('A'), '%A', True),
+    (None, 0, False),
+  ],
+)
+def test_same(one, other, expected):
+  assert gin_reader.same(one, other) == expected
+
+
+def test_listing_imports_no_tensorflow():
+  code = (
+    'import sys\n'
+    'from rigl_rl import sweeps\n'
+    'assert len(sweeps.load("graesser22/fig02_sac").runs()) == 630\n'
+    'import launch.sweep\n'
+    'heavy = {"tensorflow", "tf_agents", "dopamine", "jax", "ray", "pandas"}\n'
+    'assert not heavy & set(sys.modules)\n'
+  )
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True)
+  assert done.returncode == 0, done.stderr.decode()
