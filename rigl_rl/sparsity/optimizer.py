@@ -39,6 +39,7 @@ class SparseOptimizer(tf.Module):
     mask_updater: mask_updater_lib.MaskUpdater,
     replace_gradient_step: bool = False,
     period: int = 1,
+    dense_slots: bool = False,
   ):
     """Initializes the optimizer.
 
@@ -52,6 +53,10 @@ class SparseOptimizer(tf.Module):
         step out, as RigL's algorithm 1 does.
       period: see the class. Masks that were to change at a train step between
         two steps of this optimizer change at the later one.
+      dense_slots: whether the slots of inactive weights follow their gradients,
+        and outlast a drop and a growth, as in the code of Sokar et al. (2022):
+        a weight that grows then moves by as much as others. By slots that start
+        from zero Adam's first steps are several times the learning rate.
 
     Raises:
       UserError: if the inner optimizer has no slots by variable.
@@ -71,6 +76,7 @@ class SparseOptimizer(tf.Module):
       period - 1, dtype=tf.int64, trainable=False, name='step'
     )
     self._replace_gradient_step = replace_gradient_step
+    self._dense_slots = dense_slots
     self._masked_layers = [layer for layer in self.layers if layer.sparsity > 0]
 
   def variables(self) -> list[tf.Variable]:
@@ -120,10 +126,15 @@ class SparseOptimizer(tf.Module):
       int64 scalar, the train step of the next call.
     """
     grads_and_vars = list(grads_and_vars)
-    masked = self._mask_gradients(grads_and_vars)
 
     def gradient_step():
-      self.inner.apply_gradients(masked, **kwargs)
+      if self._dense_slots:
+        self.inner.apply_gradients(grads_and_vars, **kwargs)
+        for layer in self._masked_layers:
+          layer.kernel.assign(layer.kernel * layer.mask)
+      else:
+        masked = self._mask_gradients(grads_and_vars)
+        self.inner.apply_gradients(masked, **kwargs)
 
     if self.masks_are_fixed or not self.mask_updater.layers:
       gradient_step()
@@ -170,7 +181,7 @@ class SparseOptimizer(tf.Module):
     }
 
     def slots(layer):
-      names = self.inner.get_slot_names()
+      names = [] if self._dense_slots else self.inner.get_slot_names()
       return [self.inner.get_slot(layer.kernel, name) for name in names]
 
     def update(step, *layer_gradients):
@@ -185,7 +196,7 @@ class SparseOptimizer(tf.Module):
     update(step, *(gradients[layer.kernel.ref()] for layer in layers))
 
 
-@gin.configurable(allowlist=['replace_gradient_step'])
+@gin.configurable(allowlist=['replace_gradient_step', 'dense_slots'])
 def make_sparse_optimizer(
   inner: tf.keras.optimizers.legacy.Optimizer,
   layers: Sequence[wrappers.SparseWrapper],
@@ -193,6 +204,7 @@ def make_sparse_optimizer(
   seed: int,
   period: int = 1,
   replace_gradient_step: bool = False,
+  dense_slots: bool = False,
 ) -> SparseOptimizer:
   """Builds the optimizer of sparsified layers, with the run's schedule.
 
@@ -203,10 +215,13 @@ def make_sparse_optimizer(
     seed: int32 seed of random growth.
     period: see `SparseOptimizer`.
     replace_gradient_step: see `SparseOptimizer`.
+    dense_slots: see `SparseOptimizer`.
 
   Returns:
     A SparseOptimizer that trains the layers.
   """
   schedule = schedules.UpdateSchedule(total_steps, period=period)
   updater = mask_updater_lib.MaskUpdater(layers, schedule, seed)
-  return SparseOptimizer(inner, layers, updater, replace_gradient_step, period)
+  return SparseOptimizer(
+    inner, layers, updater, replace_gradient_step, period, dense_slots
+  )

@@ -427,3 +427,32 @@ def test_replaced_gradient_steps_with_a_period(replace_gradient_step, graph):
       replaced.append(2 * call + 1)
   assert replaced == ([3, 9] if replace_gradient_step else [])
   assert sparse.update_steps().tolist()[:2] == [3, 9]
+
+
+def test_dense_slots_follow_all_gradients():
+  """As the code of Sokar et al.: the optimizer does not know of the masks."""
+  layer = _layer(_WEIGHT, _MASK, algorithms.SET(0.5))
+  schedule = schedules.UpdateSchedule(100, begin=0.02, interval=3)
+  sparse = optimizer.SparseOptimizer(
+    tf.keras.optimizers.legacy.Adam(0.1),
+    [layer],
+    mask_updater.MaskUpdater([layer], schedule),
+    dense_slots=True,
+  )
+  adam = tf.keras.optimizers.legacy.Adam(0.1)
+  unmasked = tf.Variable(_WEIGHT)
+  grown = set()
+  for i in range(9):
+    gradient = tf.random.stateless_normal((1, 8), seed=(i, 0))
+    before = layer.mask.numpy()
+    sparse.apply_gradients([(gradient, layer.kernel)])
+    adam.apply_gradients([(gradient, unmasked)])
+    mask = layer.mask.numpy()
+    assert not layer.kernel.numpy()[mask == 0].any()
+    grown |= set(np.flatnonzero((mask > before)))
+    for slot in ('m', 'v'):
+      np.testing.assert_array_equal(
+        sparse.inner.get_slot(layer.kernel, slot).numpy(),
+        adam.get_slot(unmasked, slot).numpy(),
+      )
+  assert grown
