@@ -274,9 +274,11 @@ def _print_plan(
   all_jobs: Sequence[jobs.Job], base_dir: str, speeds: Mapping[str, float]
 ) -> None:
   """Lists the runs, and what they cost."""
-  for job in all_jobs:
-    job.check()
-  states = [_state(job) if base_dir else '' for job in all_jobs]
+  states = [''] * len(all_jobs)
+  if base_dir:
+    for job in all_jobs:
+      job.check()
+    states = [_state(job) for job in all_jobs]
   width, state_width = len(str(len(all_jobs))), max(map(len, states))
   for number, (job, state) in enumerate(zip(all_jobs, states), 1):
     print(f'{number:{width}}  {state:{state_width}}'.rstrip(), job.run.name)

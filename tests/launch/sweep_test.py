@@ -94,6 +94,7 @@ class _Project:
     self.fake.write_text(_FAKE)
     self.driver = directory / 'driver.py'
     self.driver.write_text(_DRIVER)
+    self.processes: list[subprocess.Popen] = []
 
   def arguments(self, *more: str) -> list[str]:
     return [f'--sweep={self.file}', f'--base_dir={self.base}', *more]
@@ -105,11 +106,12 @@ class _Project:
 
   def start(self, *more: str, **kwargs) -> subprocess.Popen:
     """Starts the sweep as a process of its own."""
-    return subprocess.Popen(
+    paths = [str(_ROOT), os.environ.get('PYTHONPATH', '')]
+    process = subprocess.Popen(
       [sys.executable, str(self.driver), str(self.fake)]
       + self.arguments(*more),
       cwd=_ROOT,
-      env={**os.environ, 'PYTHONPATH': str(_ROOT)},
+      env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))},
       **{
         'stdout': subprocess.PIPE,
         'stderr': subprocess.STDOUT,
@@ -117,6 +119,8 @@ class _Project:
         **kwargs,
       },
     )
+    self.processes.append(process)
+    return process
 
   def runs(self) -> list[pathlib.Path]:
     return sorted(path.parent for path in self.base.rglob('sweep.json'))
@@ -133,11 +137,19 @@ class _Project:
       for path in self.base.rglob('summary.json')
     }
 
-  def wait_for(self, condition, seconds=60):
+  def wait_for(self, condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
       assert time.monotonic() < deadline
       time.sleep(0.02)
+
+  def under_way(self) -> bool:
+    """Whether a run has begun, and has not ended."""
+    return any(
+      len(self.lines(run, 'evaluations.csv')) > 1
+      and not (run / 'summary.json').exists()
+      for run in self.runs()
+    )
 
   def pids(self) -> list[int]:
     return [int(p) for run in self.runs() for p in self.lines(run, 'starts')]
@@ -145,7 +157,14 @@ class _Project:
 
 @pytest.fixture
 def project(tmp_path):
-  return _Project(tmp_path)
+  project = _Project(tmp_path)
+  yield project
+  for process in project.processes:
+    if process.poll() is None:
+      process.kill()
+      process.wait()
+    if process.stdout:
+      process.stdout.close()
 
 
 _SCORES = {
@@ -325,14 +344,16 @@ def test_killed_twice_and_restarted(project):
   more = ['--workers=3', '--gin_bindings=Fake.seconds=0.1']
   for finished in (2, 6):
     process = project.start(*more)
-    project.wait_for(lambda n=finished: len(project.scores()) >= n)
+    project.wait_for(
+      lambda n=finished: len(project.scores()) >= n and project.under_way()
+    )
     process.kill()
     process.wait()
     # Its runs end with it.
-    project.wait_for(lambda: not any(map(_is_alive, project.pids())), 5)
+    project.wait_for(lambda: not any(map(_is_alive, project.pids())), 20)
     assert len(project.scores()) < 12
   process = project.start(*more)
-  assert process.wait(60) == 0, process.stdout.read()
+  assert process.wait(120) == 0, process.stdout.read()
   _check_done_once(project)
   # Those that were cut off went on.
   assert any(len(project.lines(run, 'starts')) > 1 for run in project.runs())
@@ -343,14 +364,14 @@ def test_stopped_by_a_signal(number, project):
   process = project.start('--workers=2', '--gin_bindings=Fake.seconds=0.2')
   project.wait_for(lambda: len(project.scores()) >= 1)
   process.send_signal(number)
-  out, _ = process.communicate(timeout=20)
+  out, _ = process.communicate(timeout=120)
   assert process.returncode == 128 + number
   assert not any(map(_is_alive, project.pids()))
   assert f'Stopped by {number.name}. The same command goes on:' in out
   assert '0 failed' in out and 'Traceback' not in out
   more = ['--gin_bindings=Fake.seconds=0.2', '--workers=4']
   process = project.start(*more)
-  assert process.wait(60) == 0, process.stdout.read()
+  assert process.wait(120) == 0, process.stdout.read()
   _check_done_once(project)
 
 
@@ -359,7 +380,7 @@ def test_one_killed_run(project, capsys):
   process = project.start('--workers=2', '--gin_bindings=Fake.seconds=0.1')
   project.wait_for(lambda: len(project.pids()) >= 1)
   os.kill(project.pids()[0], signal.SIGKILL)
-  out, _ = process.communicate(timeout=60)
+  out, _ = process.communicate(timeout=120)
   assert process.returncode == 1
   assert '11 finished, 1 failed' in out and 'killed by SIGKILL' in out
   assert project.main('--gin_bindings=Fake.seconds=0.1') == 0
@@ -557,12 +578,12 @@ def test_through_ray(project, tmp_path, capsys):
   pytest.importorskip('ray')
   more = ['--executor=ray', '--workers=2', '--gin_bindings=Fake.seconds=0.1']
   process = project.start(*more)
-  project.wait_for(lambda: len(project.scores()) >= 2, 120)
+  project.wait_for(lambda: len(project.scores()) >= 2, 600)
   process.kill()
   process.wait()
   project.wait_for(lambda: not any(map(_is_alive, project.pids())), 60)
   process = project.start(*more)
-  assert process.wait(180) == 0, process.stdout.read()
+  assert process.wait(600) == 0, process.stdout.read()
   _check_done_once(project)
 
 
