@@ -109,6 +109,8 @@ class RunConfig:
       method: as figures name it, such as 'Pruning', 'Small dense', 'DS-TD3'.
       sparsity: the target of all networks, 0. if dense; nan if it is not one
         number.
+      sparsity_bound: whether sparsity is asked for; otherwise it is what comes
+        out, as of the λ of Sokar et al.
       size_sparsity: the sparsity at which the standard network is as large:
         `sparsity`, or what a small dense network's width is matched to.
       distribution: the function, such as 'erdos_renyi_kernel'.
@@ -151,6 +153,7 @@ class RunConfig:
       'algorithm': algorithm,
       'method': _method(agent, algorithm, distribution, width),
       'sparsity': sparsity,
+      'sparsity_bound': not math.isnan(sparsity),
       'size_sparsity': size_sparsity,
       'distribution': distribution,
       'width': width,

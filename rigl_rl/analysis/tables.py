@@ -40,6 +40,7 @@ RUN_COLUMNS = (
 )
 # What else figures choose runs by; in the table of runs.
 _CONFIG_COLUMNS = (
+  'sparsity_bound',
   'train_steps',
   'batch_size',
   'weight_decay',
@@ -53,6 +54,7 @@ _CONFIG_COLUMNS = (
   'gradient_snr',
   'hard_targets',
   'initial_policy',
+  'initial_policy_share',
   'swept',
   'fingerprint',
 )
@@ -72,6 +74,31 @@ RESULT_COLUMNS = (
   'training_flops_by_weights',
   'seconds',
 )
+# Of columns that would have none if there were no row, or only nan in it.
+_KINDS = {
+  **dict.fromkeys(
+    (
+      'sparsity',
+      'size_sparsity',
+      'scale',
+      'weight_decay',
+      'update_interval',
+      'drop_fraction',
+      'power',
+      'budget',
+      'observation_noise',
+      'initial_policy_share',
+      *RESULT_COLUMNS[2:],
+      'return_mean',
+      'return_std',
+    ),
+    float,
+  ),
+  **dict.fromkeys(
+    ('sparsity_bound', 'gradient_snr', 'hard_targets', 'finished'), bool
+  ),
+  **dict.fromkeys(('steps', 'step', 'episodes'), int),
+}
 EVALUATION_COLUMNS = ('step', 'return_mean', 'return_std', 'episodes')
 
 
@@ -85,9 +112,12 @@ class Results:
       return_std, episodes.
     runs: a row a run: the same columns of the run, and
 
-      * train_steps, batch_size, weight_decay, update_interval, drop_fraction,
-        initializer, keep_dense, power, budget, observation_noise, gradient_snr,
-        hard_targets, initial_policy: of its config, see `RunConfig.attributes`
+      * sparsity_bound, train_steps, batch_size, weight_decay, update_interval,
+        drop_fraction, initializer, keep_dense, power, budget,
+        observation_noise, gradient_snr, hard_targets, initial_policy: of its
+        config, see `RunConfig.attributes`
+      * initial_policy_share: steps of the run that `initial_policy` names, by
+        its own steps; nan if that run is not among these
       * swept: names of the bindings its sweep varies, by commas
       * fingerprint: equal for equal configs
       * finished: whether it came to its end; steps: of its last evaluation
@@ -146,17 +176,43 @@ def load(directory: str) -> Results:
     runs.append({**run, **bindings})
     shared = {name: run[name] for name in RUN_COLUMNS}
     evaluations += [{**shared, **bindings, **row} for row in rows]
+  for run in runs:
+    run['initial_policy_share'] = _policy_share(run, runs)
   # Bindings come behind what every table has.
   run_columns = (*RUN_COLUMNS, *swept)
   return Results(
-    evaluations=pd.DataFrame(
-      evaluations, columns=[*run_columns, *EVALUATION_COLUMNS]
-    ),
-    runs=pd.DataFrame(
-      runs, columns=[*run_columns, *_CONFIG_COLUMNS, *RESULT_COLUMNS]
-    ),
+    evaluations=_table(evaluations, [*run_columns, *EVALUATION_COLUMNS]),
+    runs=_table(runs, [*run_columns, *_CONFIG_COLUMNS, *RESULT_COLUMNS]),
     problems=pd.DataFrame(problems, columns=['directory', 'reason']),
   )
+
+
+def _table(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+  """A table whose columns have their kinds, also where there is no row."""
+  table = pd.DataFrame(rows, columns=columns)
+  return table.astype(
+    {name: kind for name, kind in _KINDS.items() if name in columns}
+  )
+
+
+def _policy_share(run: Mapping[str, Any], runs: list[dict[str, Any]]) -> float:
+  """How long the run was trained whose policy a run begins with."""
+  if not run['initial_policy'] or not run['train_steps']:
+    return math.nan
+
+  # The directories may have been moved since, all together.
+  def common(other):
+    pairs = zip(
+      reversed(run['initial_policy'].rstrip('/').split('/')),
+      reversed(other['directory'].split('/')),
+    )
+    names = [a == b for a, b in pairs]
+    return names.index(False) if False in names else len(names)
+
+  best = max(runs, key=common)
+  if not common(best) or sum(common(r) == common(best) for r in runs) > 1:
+    return math.nan
+  return (best['train_steps'] or math.nan) / run['train_steps']
 
 
 def save(results: Results, directory: str) -> list[str]:

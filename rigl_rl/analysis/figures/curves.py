@@ -1,0 +1,205 @@
+"""Return over training: a line a method or setting, a panel a task."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Mapping, Sequence
+
+import pandas as pd
+from matplotlib import ticker
+
+from rigl_rl.analysis import tables
+from rigl_rl.analysis.figures import base, selection, style
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+  """A line of a panel.
+
+  Attributes:
+    label: in the legend.
+    agent: 'SAC' or 'TD3'.
+    method: as the table of runs has it.
+    where: what its runs have, by column; a number is met within 2 %, so that
+      sparsities which come of a random graph are found.
+    setting: number of its style, if lines are settings of one method; None for
+      the method's own style.
+  """
+
+  label: str
+  agent: str
+  method: str
+  where: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  setting: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+  """A panel.
+
+  Attributes:
+    title: above it; `{task}` stands for its task.
+    task: without its version.
+    lines: in the order of the legend.
+    varied: what `selection.select` lets runs differ in.
+  """
+
+  title: str
+  task: str
+  lines: tuple[Line, ...]
+  varied: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningCurves:
+  """Figures 1 to 4 of Sokar et al. (2022).
+
+  Lines are means over seeds, "the shaded region represents the standard
+  deviation of the average evaluation over 5 runs" (figure 1): of their number,
+  not one less.
+
+  Attributes:
+    panels: in order.
+    train_steps: of the paper's runs.
+    columns: panels side by side.
+  """
+
+  panels: tuple[Panel, ...]
+  train_steps: int
+  columns: int = 3
+
+  def draw(
+    self, name: str, title: str, results: tables.Results, options: base.Options
+  ) -> base.Drawing:
+    """Draws it; see `figures.draw`."""
+    progress = selection.Progress(options.planned.get(name))
+    points = []
+    for panel in self.panels:
+      for line in panel.lines:
+        chosen = selection.select(
+          results.runs,
+          line.agent,
+          tasks=[panel.task],
+          paper='sokar22',
+          varied=panel.varied,
+        )
+        runs, notes = selection.once_a_seed(_matching(chosen.runs, line), [])
+        # An unfinished run is drawn as far as it came.
+        progress.add(
+          runs[runs.finished.astype(bool)], runs, [*chosen.notes, *notes]
+        )
+        progress.add_length(line.agent, chosen.train_steps, self.train_steps)
+        for row in _points(runs, results.evaluations):
+          points.append(
+            {
+              'panel': panel.title.format(task=panel.task),
+              'task': panel.task,
+              'line': line.label,
+              'method': line.method,
+              **row,
+            }
+          )
+    if not points:
+      agents = dict.fromkeys(
+        line.label for panel in self.panels for line in panel.lines
+      )
+      raise base.NothingToDraw(f'no run of {", ".join(agents)}')
+    data = pd.DataFrame(points)
+    figure = _figure(self, title, data, progress.notes)
+    return base.Drawing(data, progress.notes, figure)
+
+
+def _matching(runs: pd.DataFrame, line: Line) -> pd.DataFrame:
+  runs = runs[runs.method == line.method]
+  for column, value in line.where.items():
+    values = runs[column]
+    if isinstance(value, bool):
+      runs = runs[values.astype(bool) == value]
+    else:
+      runs = runs[(values - value).abs() <= 0.02 * abs(value)]
+  return runs
+
+
+def _points(
+  runs: pd.DataFrame, evaluations: pd.DataFrame
+) -> list[dict[str, Any]]:
+  """Mean and standard deviation over runs, evaluation by evaluation."""
+  own = evaluations[evaluations.directory.isin(runs.directory)]
+  if not len(own):
+    return []
+  # Steps may differ by an episode from run to run; the number does not.
+  number = own.groupby('directory').cumcount()
+  points = []
+  for _, group in own.groupby(number):
+    returns = group.return_mean.to_numpy(float)
+    points.append(
+      {
+        'step': float(group.step.mean()),
+        'return_mean': float(returns.mean()),
+        'return_std': float(returns.std()),
+        'runs': len(returns),
+      }
+    )
+  return points
+
+
+def _figure(
+  spec: LearningCurves, title: str, data: pd.DataFrame, notes: Sequence[str]
+) -> Any:
+  columns = min(spec.columns, len(spec.panels))
+  num_rows = -(-len(spec.panels) // columns)
+  lines: dict[str, Any] = {}
+  with style.settings():
+    figure, axes = style.grid(num_rows, columns, panel=(2.8, 2.2))
+    for cell, panel in zip(axes.flat, spec.panels):
+      panel_title = panel.title.format(task=panel.task)
+      cell.set_title(panel_title)
+      points = data[data.panel == panel_title]
+      if not len(points):
+        style.say_empty(cell, 'no run')
+      for line in panel.lines:
+        own = points[points.line == line.label]
+        if len(own):
+          lines[line.label] = _draw_line(cell, own, line)
+      if len(points):
+        cell.xaxis.set_major_formatter(style.short_number)
+        cell.yaxis.set_major_formatter(style.short_number)
+        cell.xaxis.set_major_locator(ticker.MaxNLocator(5))
+        cell.margins(x=0.02)
+    for cell in axes[:, 0]:
+      cell.set_ylabel('return')
+    style.label_x(axes, 'environment steps')
+    style.add_header(
+      figure, title, [*notes, 'Shaded areas: standard deviation over runs.']
+    )
+    order = dict.fromkeys(
+      line.label for panel in spec.panels for line in panel.lines
+    )
+    labels = [label for label in order if label in lines]
+    style.add_legend(figure, [lines[label] for label in labels], labels)
+  return figure
+
+
+def _draw_line(axes: Any, points: pd.DataFrame, line: Line) -> Any:
+  look = style.of_method(line.method)
+  if line.setting is not None:
+    look = style.of_setting(line.setting)
+  axes.fill_between(
+    points.step,
+    points.return_mean - points.return_std,
+    points.return_mean + points.return_std,
+    color=look.color,
+    alpha=0.15,
+    linewidth=0,
+  )
+  (handle,) = axes.plot(
+    points.step,
+    points.return_mean,
+    color=look.color,
+    linestyle=look.line,
+    marker=look.marker,
+    # A few markers tell lines apart; one for each evaluation would hide them.
+    markevery=max(len(points) // 6, 1),
+    markersize=4.5,
+  )
+  return handle

@@ -1,0 +1,190 @@
+"""Return under observation noise: a line a method and size, a panel a game."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+from typing import Any, Sequence
+
+import pandas as pd
+
+from rigl_rl.analysis import paths, statistics, tables
+from rigl_rl.analysis.figures import base, selection, style
+
+# What `launch.evaluate --observation_noise` leaves in a run directory.
+FILE = 'observation_noise.csv'
+COLUMNS = ('observation_noise', 'return_mean', 'return_std', 'episodes')
+# By share of the parameters; the method's color and marker stay its own.
+_LINES = ('-', (0, (5, 2)), (0, (1.2, 1.5)))
+
+
+@dataclasses.dataclass(frozen=True)
+class ReturnByNoise:
+  """Figure 6 of Graesser et al.
+
+  A run counts at the noises in its observation_noise.csv, or, if it was trained
+  with `DopamineRunner.evaluation_noise`, at that one by its final score.
+
+  Attributes:
+    games: in order.
+    methods: that are compared; dense ones are of full width or small.
+    densities: shares of the dense network's parameters, the largest first.
+    train_steps: of the paper's runs.
+  """
+
+  games: tuple[str, ...]
+  methods: tuple[str, ...]
+  densities: tuple[float, ...]
+  train_steps: int
+
+  def draw(
+    self, name: str, title: str, results: tables.Results, options: base.Options
+  ) -> base.Drawing:
+    """Draws it; see `figures.draw`."""
+    progress = selection.Progress(options.planned.get(name))
+    chosen = selection.select(
+      results.runs,
+      'DQN',
+      'CNN',
+      self.games,
+      varied=('DopamineRunner.evaluation_noise', 'observation_noise'),
+    )
+    runs = chosen.runs
+    is_dense = runs.method.isin(['Dense', 'Small dense'])
+    runs = runs[
+      runs.method.isin(self.methods)
+      & (is_dense | (runs.distribution == 'erdos_renyi_kernel'))
+    ]
+    runs = runs.assign(
+      density=(1 - runs.size_sparsity).round(6),
+      curve=runs.method.replace({'Small dense': 'Dense'}),
+    )
+    runs = runs[selection.near(runs.density, self.densities)]
+    rows, evaluated = [], []
+    finished = runs[runs.finished.astype(bool)]
+    for run in finished.itertuples():
+      found = _read(run)
+      if found:
+        evaluated.append(run.directory)
+      for noise, score in found:
+        rows.append(
+          (run.family, run.curve, run.density, noise, run.seed, score)
+        )
+    columns = [
+      'game',
+      'method',
+      'density',
+      'observation_noise',
+      'seed',
+      'score',
+    ]
+    scores = pd.DataFrame(rows, columns=columns)
+    scores = scores.drop_duplicates(columns[:-1])
+    notes = list(chosen.notes)
+    missing = len(finished) - len(evaluated)
+    if missing and len(scores):
+      verb = 'is' if missing == 1 else 'are'
+      notes.append(
+        f'{selection.count(missing)} {verb} not evaluated under noise.'
+      )
+    progress.add(finished[finished.directory.isin(evaluated)], runs, notes)
+    progress.add_length('DQN', chosen.train_steps, self.train_steps)
+    if not len(scores):
+      reason = f'no finished run of DQN (CNN) on {", ".join(self.games)}'
+      if len(finished):
+        reason = f'none of {len(finished)} finished runs has {FILE}'
+      raise base.NothingToDraw(
+        f'{reason}: python -m launch.evaluate --observation_noise=0,1,…,30'
+      )
+    points = []
+    for keys, group in scores.groupby(columns[:4]):
+      game, method, density, noise = keys
+      estimate = statistics.mean(
+        group.score,
+        *(name, game, method, f'{density:g}', f'{noise:g}'),
+        resamples=options.resamples,
+      )
+      points.append(
+        {
+          'game': game,
+          'method': method,
+          'density': density,
+          'observation_noise': noise,
+          'return_mean': estimate.value,
+          'return_low': estimate.low,
+          'return_high': estimate.high,
+          'runs': estimate.runs,
+          'seeds': ' '.join(str(seed) for seed in sorted(group.seed)),
+        }
+      )
+    data = pd.DataFrame(points)
+    figure = _figure(self, title, data, progress.notes)
+    return base.Drawing(data, progress.notes, figure)
+
+
+def _read(run: Any) -> list[tuple[float, float]]:
+  """Noise and score of a finished run's evaluations."""
+  path = os.path.join(run.directory, FILE)
+  if path in paths.list_files(run.directory):
+    reader = csv.DictReader(io.StringIO(paths.read(path).decode('utf-8')))
+    return [
+      (float(row['observation_noise']), float(row['return_mean']))
+      for row in reader
+    ]
+  if run.observation_noise:
+    return [(run.observation_noise, run.final_score)]
+  return []
+
+
+def _figure(
+  spec: ReturnByNoise, title: str, data: pd.DataFrame, notes: Sequence[str]
+) -> Any:
+  lines: dict[str, Any] = {}
+  with style.settings():
+    figure, axes = style.grid(1, len(spec.games), panel=(3.1, 2.6))
+    for cell, game in zip(axes.flat, spec.games):
+      points = data[data.game == game]
+      cell.set_title(game)
+      if not len(points):
+        style.say_empty(cell)
+      for density, line in zip(spec.densities, _LINES):
+        for method in style.ordered(points.method):
+          own = points[
+            (points.method == method)
+            & ((points.density - density).abs() < 1e-6)
+          ]
+          if not len(own):
+            continue
+          look = style.of_method(method)
+          cell.fill_between(
+            own.observation_noise,
+            own.return_low,
+            own.return_high,
+            color=look.color,
+            alpha=0.08,
+            linewidth=0,
+          )
+          (lines[f'{method}, {100 * density:g} %'],) = cell.plot(
+            own.observation_noise,
+            own.return_mean,
+            color=look.color,
+            linestyle=line,
+            marker=look.marker,
+            markevery=max(len(own) // 8, 1),
+            markersize=4.5,
+            # Hollow where networks are smaller.
+            markerfacecolor=look.color if density == 1 else 'white',
+          )
+    axes[0, 0].set_ylabel('return')
+    style.label_x(axes, 'standard deviation of noise in gray levels')
+    style.add_header(figure, title, [*notes, style.INTERVALS])
+    order = [
+      f'{method}, {100 * density:g} %'
+      for density in spec.densities
+      for method in style.ordered(data.method)
+    ]
+    labels = [label for label in order if label in lines]
+    style.add_legend(figure, [lines[label] for label in labels], labels)
+  return figure

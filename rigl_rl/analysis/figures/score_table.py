@@ -1,0 +1,123 @@
+"""Tables of scores: a row a task, a column a method."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pandas as pd
+
+from rigl_rl.analysis import tables
+from rigl_rl.analysis.figures import base, selection
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """A column.
+
+  Attributes:
+    label: above it.
+    agent: 'SAC' or 'TD3'.
+    method: as the table of runs has it.
+    hard_targets: whether target networks are copied whole.
+  """
+
+  label: str
+  agent: str
+  method: str
+  hard_targets: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreTable:
+  """Tables 1, 2, 4 and 5 of Sokar et al. (2022).
+
+  Attributes:
+    score: column of the table of runs.
+    decimals: of the numbers.
+    with_std: whether the standard deviation over seeds (divided by their
+      number) stands behind the mean, as in tables 1 and 5.
+    columns: methods, in order.
+    tasks: without versions, in order.
+    train_steps: of the paper's runs.
+  """
+
+  score: str
+  decimals: int
+  with_std: bool
+  columns: tuple[Column, ...]
+  tasks: tuple[str, ...]
+  train_steps: int
+
+  def draw(
+    self, name: str, title: str, results: tables.Results, options: base.Options
+  ) -> base.Drawing:
+    """Makes it; see `figures.draw`."""
+    progress = selection.Progress(options.planned.get(name))
+    cells = []
+    for column in self.columns:
+      chosen = selection.select(
+        results.runs, column.agent, tasks=self.tasks, paper='sokar22'
+      )
+      is_own = (chosen.runs.method == column.method) & (
+        chosen.runs.hard_targets.astype(bool) == column.hard_targets
+      )
+      own = chosen.runs[is_own]
+      runs, notes = selection.once_a_seed(
+        own[own.finished.astype(bool)], ['family']
+      )
+      progress.add(runs, own, [*chosen.notes, *notes])
+      progress.add_length(column.agent, chosen.train_steps, self.train_steps)
+      for task in self.tasks:
+        scores = runs[runs.family == task][self.score].dropna()
+        if len(scores):
+          cells.append(
+            {
+              'task': task,
+              'method': column.label,
+              'mean': float(scores.mean()),
+              'std': float(scores.std(ddof=0)),
+              'runs': len(scores),
+            }
+          )
+    if not cells:
+      labels = ', '.join(column.label for column in self.columns)
+      raise base.NothingToDraw(f'no finished run of {labels}')
+    data = pd.DataFrame(cells)
+    return base.Drawing(
+      data, progress.notes, markdown=self._markdown(data, title, progress.notes)
+    )
+
+  def _markdown(self, data: pd.DataFrame, title: str, notes: list[str]) -> str:
+    """The table as the paper prints it: the best of each task in bold."""
+    labels = [column.label for column in self.columns]
+    lines = [
+      f'**{title}**',
+      '',
+      ' '.join(notes),
+      '',
+      f'| task | {" | ".join(labels)} |',
+      f'|---|{"---|" * len(labels)}',
+    ]
+    most = data.runs.max()
+    for task in self.tasks:
+      of_task = data[data.task == task].set_index('method')
+      best = of_task['mean'].max() if len(of_task) else math.nan
+      row = [self._cell(of_task, label, best, most) for label in labels]
+      lines.append(f'| {task} | {" | ".join(row)} |')
+    return '\n'.join(lines) + '\n'
+
+  def _cell(self, of_task: Any, label: str, best: float, most: int) -> str:
+    if label not in of_task.index:
+      return '–'
+    cell = of_task.loc[label]
+    text = f'{cell["mean"]:.{self.decimals}f}'
+    if self.with_std:
+      text += f' ± {cell["std"]:.{self.decimals}f}'
+    # Of a single method there is no best.
+    if cell['mean'] == best and len(of_task) > 1:
+      text = f'**{text}**'
+    if cell['runs'] < most:
+      text += f' ({selection.count(int(cell["runs"]))})'
+    return text

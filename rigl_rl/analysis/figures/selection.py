@@ -1,0 +1,199 @@
+"""Chooses the runs of a figure by what they are, not by where they lie."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Collection, Iterable, Sequence
+
+import pandas as pd
+
+from rigl_rl.analysis import normalization, run_config
+
+# What the papers' main comparisons vary. A run whose sweep varied more belongs
+# to another figure.
+_MAIN_BINDINGS = {
+  'graesser22': {
+    'ENV_NAME',
+    'GAME',
+    'SPARSITY',
+    'WIDTH',
+    'SEED',
+    'matched_width.sparsity',
+    'sparsify.distribution',
+  },
+  'sokar22': {'ENV_NAME', 'SEED'},
+}
+# What a run has unless a figure varies it, by column of the table of runs: so
+# that a run which no sweep started is judged as well.
+_STANDARD = {
+  'keep_dense': '',
+  'power': 1.0,
+  'observation_noise': 0.0,
+  'initial_policy': '',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+  """Runs of a figure, or of a panel.
+
+  Attributes:
+    runs: each config once, all of the same length; with a column `family`, the
+      task without its version.
+    notes: what was left out.
+    train_steps: length of these runs; 0 if there are none.
+  """
+
+  runs: pd.DataFrame
+  notes: Sequence[str]
+  train_steps: int
+
+  @property
+  def finished(self) -> pd.DataFrame:
+    """Those that have a final score."""
+    runs = self.runs
+    return runs[runs.finished.astype(bool) & runs.final_score.notna()]
+
+
+def select(
+  runs: pd.DataFrame,
+  agent: str,
+  network: str | None = None,
+  tasks: Iterable[str] | None = None,
+  paper: str = 'graesser22',
+  varied: Collection[str] = (),
+) -> Selection:
+  """Chooses runs.
+
+  Args:
+    runs: as `load` returns them.
+    agent: 'DQN', 'SAC', 'PPO' or 'TD3'.
+    network: 'MLP', 'CNN' or 'ResNet'; None for all.
+    tasks: without versions; None for all.
+    paper: 'graesser22' or 'sokar22'.
+    varied: what the figure varies beyond the paper's main comparison, names of
+      bindings or of columns. Runs that differ in anything else are left out.
+
+  Returns:
+    Those that are as long as the longest of them, each config once.
+  """
+  allowed = _MAIN_BINDINGS[paper] | set(varied)
+  is_sokar = runs.distribution == run_config.SOKAR_DISTRIBUTION
+  wanted = (runs.agent == agent) & (is_sokar == (paper == 'sokar22'))
+  if network is not None:
+    wanted &= runs.network == network
+  families = runs.task.map(normalization.family)
+  if tasks is not None:
+    wanted &= families.isin(list(tasks))
+  wanted &= runs.swept.map(lambda s: set(_split(s)) <= allowed).astype(bool)
+  for column, standard in _STANDARD.items():
+    if column not in allowed:
+      wanted &= runs[column] == standard
+  if 'Budget.total' not in allowed:
+    wanted &= runs.budget.isna()
+  if paper == 'sokar22' and 'SPARSITY' not in allowed:
+    # Dense runs are bound to 0.
+    wanted &= ~runs.sparsity_bound.astype(bool) | (runs.sparsity == 0)
+  chosen = runs[wanted].assign(family=families[wanted])
+
+  # A config that was run twice is one run, and gives one score.
+  chosen = chosen.sort_values(
+    ['finished', 'steps', 'directory'], ascending=[False, False, True]
+  ).drop_duplicates('fingerprint')
+  notes, longest = [], 0
+  if len(chosen):
+    longest = int(chosen.train_steps.max())
+    is_shorter = chosen.train_steps < longest
+    if is_shorter.any():
+      notes.append(
+        f'Left out: {count(is_shorter.sum())} of less than {longest:,} steps.'
+      )
+    chosen = chosen[~is_shorter]
+  order = ['task', 'method', 'sparsity', 'seed', 'directory']
+  return Selection(chosen.sort_values(order), notes, longest)
+
+
+def _split(swept: str) -> list[str]:
+  return [name for name in swept.split(',') if name]
+
+
+def near(numbers: pd.Series, values: Sequence[float]) -> pd.Series:
+  """Tells which numbers are one of some values, but for rounding."""
+  distances = [(numbers - value).abs() < 1e-6 for value in values]
+  return pd.concat(distances, axis=1).any(axis=1)
+
+
+def once_a_seed(
+  runs: pd.DataFrame, columns: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+  """Keeps one run of each seed at each point.
+
+  Args:
+    runs: in the order in which they are preferred.
+    columns: what makes a point.
+
+  Returns:
+    The runs, and a note if some were left out.
+  """
+  kept = runs.drop_duplicates([*columns, 'seed'])
+  more = len(runs) - len(kept)
+  if not more:
+    return kept, []
+  return kept, [
+    f'Left out: {count(more)} of a seed that is there in another config.'
+  ]
+
+
+def count(runs: int) -> str:
+  """Writes a number of runs: '1 run', '1,200 runs'."""
+  return f'{runs:,} run{"s" if runs != 1 else ""}'
+
+
+class Progress:
+  """Counts the runs behind a figure."""
+
+  def __init__(self, planned: int | None):
+    """Begins with none.
+
+    Args:
+      planned: how many there are to be; None if that is not known.
+    """
+    self._planned = planned
+    self._drawn: set[str] = set()
+    self._unfinished: set[str] = set()
+    self._notes: list[str] = []
+
+  def add(
+    self, drawn: pd.DataFrame, chosen: pd.DataFrame, notes: Iterable[str] = ()
+  ) -> None:
+    """Counts runs, each once.
+
+    Args:
+      drawn: those that are drawn.
+      chosen: those and others; the ones among them that are not finished are
+        counted as such.
+      notes: further ones for the reader.
+    """
+    self._drawn |= set(drawn.directory)
+    self._unfinished |= set(chosen.directory[~chosen.finished.astype(bool)])
+    self._notes += notes
+
+  def add_length(self, agent: str, train_steps: int, paper_steps: int) -> None:
+    """Notes that runs are shorter than the paper's, if they are."""
+    if 0 < train_steps < paper_steps:
+      self._notes.append(
+        f"Short runs of {agent}: {train_steps:,} of the paper's "
+        f'{paper_steps:,} steps.'
+      )
+
+  @property
+  def notes(self) -> list[str]:
+    """How complete the figure is, and what else was noted."""
+    drawn = len(self._drawn)
+    text = count(drawn)
+    if self._planned:
+      text = f'{drawn:,} of {max(self._planned, drawn):,} runs'
+    unfinished = len(self._unfinished - self._drawn)
+    if unfinished:
+      text += f', {unfinished:,} begun and not finished'
+    return [f'{text}.', *dict.fromkeys(self._notes)]

@@ -1,0 +1,260 @@
+"""Return by a setting: a bar a method, a group a value."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Mapping, Sequence
+
+import pandas as pd
+from matplotlib import ticker
+
+from rigl_rl.analysis import statistics, tables
+from rigl_rl.analysis.figures import base, selection, style
+
+_NAMES = {
+  'erdos_renyi_kernel': 'ERK',
+  'uniform': 'uniform',
+  'sparsity_aware': 'aware',
+  'layer_default': 'default',
+}
+# The task on which Graesser et al. searched (appendix A.3); figures 4 and 13 do
+# not name theirs.
+_SEARCHED = 'Walker2d'
+_LEVELS = {'Dense': 'dense at full width', 'Static': 'Static (no updates)'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+  """A panel.
+
+  Attributes:
+    title: above it.
+    x: name of the axis.
+    column: of the table of runs, whose values are the groups.
+    methods: that are compared.
+    where: what runs have, by column.
+    varied: what `selection.select` lets runs differ in.
+    agent: 'SAC' or 'DQN'.
+    task: without version; None for the one of most values, Walker2d first.
+    level: a method that has no value of the setting, drawn as a line through
+      all groups; '' for none.
+  """
+
+  title: str
+  x: str
+  column: str
+  methods: tuple[str, ...]
+  where: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  varied: tuple[str, ...] = ()
+  agent: str = 'SAC'
+  task: str | None = None
+  level: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class ReturnBySetting:
+  """Figures 4, 13 and 14 of Graesser et al.
+
+  Attributes:
+    panels: in order.
+    train_steps: of the paper's runs, by agent.
+    columns: panels side by side.
+  """
+
+  panels: tuple[Panel, ...]
+  train_steps: Mapping[str, int]
+  columns: int = 3
+
+  def draw(
+    self, name: str, title: str, results: tables.Results, options: base.Options
+  ) -> base.Drawing:
+    """Draws it; see `figures.draw`."""
+    progress = selection.Progress(options.planned.get(name))
+    points = []
+    for panel in self.panels:
+      chosen = selection.select(
+        results.runs,
+        panel.agent,
+        'MLP',
+        [panel.task] if panel.task else None,
+        varied=panel.varied,
+      )
+      own = _matching(chosen.runs, panel)
+      task = panel.task or _main_task(own, panel)
+      own = own[own.family == task]
+      runs, notes = selection.once_a_seed(
+        own[own.finished.astype(bool) & own.final_score.notna()],
+        ['method', panel.column],
+      )
+      progress.add(runs, own, [*chosen.notes, *notes])
+      progress.add_length(
+        panel.agent, chosen.train_steps, self.train_steps[panel.agent]
+      )
+      points += _points(runs, panel, task, name, options)
+    if not points:
+      titles = '; '.join(panel.title for panel in self.panels)
+      raise base.NothingToDraw(f'no finished run of: {titles}')
+    data = pd.DataFrame(points)
+    figure = _figure(self, title, data, progress.notes)
+    return base.Drawing(data, progress.notes, figure)
+
+
+def _matching(runs: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+  """Runs that have what the panel asks for; dense ones have no sparsity."""
+  names = [*panel.methods, panel.level]
+  runs = runs[runs.method.isin(names)]
+  is_dense = runs.method == 'Dense'
+  for column, value in panel.where.items():
+    if isinstance(value, float):
+      fits = (runs[column] - value).abs() < 1e-6
+    else:
+      fits = runs[column] == value
+    if column in ('sparsity', 'distribution', 'keep_dense'):
+      fits |= is_dense
+    runs = runs[fits]
+    is_dense = is_dense[fits]
+  return runs
+
+
+def _main_task(runs: pd.DataFrame, panel: Panel) -> str:
+  """The task on which most values were tried."""
+  if not len(runs):
+    return ''
+  counts = runs.groupby('family')[panel.column].nunique()
+  sizes = runs.groupby('family').size()
+  return min(
+    counts.index,
+    key=lambda task: (-counts[task], task != _SEARCHED, -sizes[task], task),
+  )
+
+
+def _points(
+  runs: pd.DataFrame,
+  panel: Panel,
+  task: str,
+  name: str,
+  options: base.Options,
+) -> list[dict[str, Any]]:
+  points = []
+  for method in style.ordered(runs.method):
+    of_method = runs[runs.method == method]
+    groups = of_method.groupby(panel.column)
+    if method == panel.level:
+      groups = [('', of_method)]
+    for value, group in groups:
+      estimate = statistics.mean(
+        group.final_score,
+        *(name, panel.title, method, str(value)),
+        resamples=options.resamples,
+      )
+      points.append(
+        {
+          'panel': panel.title,
+          'task': task,
+          'setting': panel.column,
+          'value': value,
+          'method': method,
+          'return_mean': estimate.value,
+          'return_low': estimate.low,
+          'return_high': estimate.high,
+          'runs': estimate.runs,
+          'seeds': ' '.join(str(seed) for seed in sorted(group.seed)),
+        }
+      )
+  return points
+
+
+def _written(value: Any, column: str) -> str:
+  if isinstance(value, str):
+    return _NAMES.get(value, value)
+  if column == 'sparsity':
+    return f'{100 * value:.3g} %'
+  return f'{value:,g}'
+
+
+def _figure(
+  spec: ReturnBySetting, title: str, data: pd.DataFrame, notes: Sequence[str]
+) -> Any:
+  columns = min(spec.columns, len(spec.panels))
+  num_rows = -(-len(spec.panels) // columns)
+  handles: dict[str, Any] = {}
+  levels: dict[str, Any] = {}
+  with style.settings():
+    figure, axes = style.grid(num_rows, columns, panel=(3.4, 2.3))
+    for cell, panel in zip(axes.flat, spec.panels):
+      points = data[data.panel == panel.title]
+      cell.set_title(panel.title)
+      if not len(points):
+        style.say_empty(cell)
+        continue
+      if not panel.task:
+        cell.set_title(f'{panel.title}, {points.task.iloc[0]}')
+      _draw_panel(cell, points, panel, handles, levels)
+      cell.set_xlabel(panel.x)
+    for cell in axes[:, 0]:
+      cell.set_ylabel('final return')
+    for cell in axes.flat[len(spec.panels) :]:
+      cell.set_axis_off()
+    style.add_header(
+      figure, title, [*notes, 'Vertical lines: 95 % confidence intervals.']
+    )
+    labels = style.ordered(handles)
+    style.add_legend(
+      figure,
+      [*(handles[label] for label in labels), *levels.values()],
+      [*labels, *levels],
+    )
+  return figure
+
+
+def _draw_panel(
+  axes: Any,
+  points: pd.DataFrame,
+  panel: Panel,
+  handles: dict[str, Any],
+  levels: dict[str, Any],
+) -> None:
+  """Draws bars; adds what the legend shows to `handles` and `levels`."""
+  level = points[points.method == panel.level]
+  points = points[points.method != panel.level]
+  values = sorted(set(points.value))
+  methods = style.ordered(points.method)
+  width = 0.84 / max(len(methods), 1)
+  for index, method in enumerate(methods):
+    own = points[points.method == method]
+    look = style.of_method(method, methods)
+    offset = (index - (len(methods) - 1) / 2) * width
+    positions = [values.index(value) + offset for value in own.value]
+    handles[method] = axes.bar(
+      positions,
+      own.return_mean,
+      width=0.9 * width,
+      color=style.tint(look.color),
+      hatch=look.hatch,
+      edgecolor=look.color,
+      linewidth=0.8,
+    )
+    axes.vlines(
+      positions, own.return_low, own.return_high, color='#1a1a1a', linewidth=1.1
+    )
+  if len(level):
+    look = style.of_method(panel.level)
+    levels[_LEVELS[panel.level]] = axes.axhline(
+      level.return_mean.iloc[0],
+      color=look.color,
+      linewidth=1.1,
+      linestyle=(0, (7, 3)),
+      zorder=3,
+    )
+  axes.set_xticks(
+    range(len(values)), [_written(value, panel.column) for value in values]
+  )
+  axes.grid(visible=False, axis='x')
+  axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
+  axes.yaxis.set_major_formatter(style.short_number)
+  ends = points[['return_mean', 'return_low', 'return_high']].to_numpy().ravel()
+  if all(end < 0 for end in ends if math.isfinite(end)):
+    # Bars hang from 0; the axis stays below.
+    axes.spines['top'].set_visible(True)
+    axes.spines['bottom'].set_visible(False)

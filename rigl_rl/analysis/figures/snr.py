@@ -1,0 +1,174 @@
+"""Signal-to-noise ratio of gradients over training: a line a sparsity."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Sequence
+
+import pandas as pd
+
+from rigl_rl.analysis import events, tables
+from rigl_rl.analysis.figures import base, selection, style
+
+_PREFIX = 'gradients/snr'
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+  """A panel.
+
+  Attributes:
+    title: above it.
+    agent: 'DQN' or 'SAC'.
+    name: of the scalar in TensorBoard's events.
+    tasks: that are averaged over.
+    train_steps: of the paper's runs.
+  """
+
+  title: str
+  agent: str
+  name: str
+  tasks: tuple[str, ...]
+  train_steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SnrOverTraining:
+  """Figure 5 of Graesser et al.
+
+  A line is the mean over tasks of the mean over seeds.
+
+  Attributes:
+    panels: in order.
+    methods: dense, and the one sparse method.
+    bins: points of a line; ratios between two of them are averaged.
+  """
+
+  panels: tuple[Panel, ...]
+  methods: tuple[str, ...] = ('Dense', 'RigL')
+  bins: int = 40
+
+  def draw(
+    self, name: str, title: str, results: tables.Results, options: base.Options
+  ) -> base.Drawing:
+    """Draws it; see `figures.draw`."""
+    progress = selection.Progress(options.planned.get(name))
+    frames = []
+    scalars: dict[str, pd.DataFrame] = {}
+    for panel in self.panels:
+      chosen = selection.select(results.runs, panel.agent, 'MLP', panel.tasks)
+      runs = chosen.runs
+      runs = runs[runs.gradient_snr.astype(bool)]
+      runs = runs[runs.method.isin(self.methods)]
+      is_dense = runs.method == 'Dense'
+      runs = runs[is_dense | (runs.distribution == 'erdos_renyi_kernel')]
+      runs, notes = selection.once_a_seed(
+        runs, ['family', 'method', 'size_sparsity']
+      )
+      for directory in runs.directory:
+        if directory not in scalars:
+          scalars[directory] = events.read_scalars(directory, _PREFIX)
+      progress.add(
+        runs[runs.finished.astype(bool)], runs, [*chosen.notes, *notes]
+      )
+      progress.add_length(panel.agent, chosen.train_steps, panel.train_steps)
+      frames.append(self._points(panel, runs, scalars, chosen.train_steps))
+    data = pd.concat(frames, ignore_index=True)
+    if not len(data):
+      raise base.NothingToDraw(
+        'no run of '
+        + ' or '.join(dict.fromkeys(panel.agent for panel in self.panels))
+        + ' that writes ratios (summarize_gradient_snr=True)'
+      )
+    figure = _figure(self, title, data, progress.notes)
+    return base.Drawing(data, progress.notes, figure)
+
+  def _points(
+    self,
+    panel: Panel,
+    runs: pd.DataFrame,
+    scalars: dict[str, pd.DataFrame],
+    train_steps: int,
+  ) -> pd.DataFrame:
+    """The panel's lines, as a table."""
+    columns = ['panel', 'method', 'sparsity', 'step', 'snr', 'tasks', 'runs']
+    parts = []
+    for run in runs.itertuples():
+      own = scalars[run.directory]
+      own = own[own.name == panel.name]
+      bins = own.step * self.bins // (train_steps + 1)
+      parts.append(
+        own.assign(
+          bin=bins,
+          family=run.family,
+          method=run.method,
+          sparsity=round(run.size_sparsity, 6),
+          directory=run.directory,
+        )
+      )
+    if not parts or not sum(map(len, parts)):
+      return pd.DataFrame(columns=columns)
+    every = pd.concat(parts)
+    rows = []
+    for keys, group in every.groupby(['method', 'sparsity', 'bin']):
+      method, sparsity, _ = keys
+      by_run = group.groupby(['family', 'directory']).value.mean()
+      rows.append(
+        {
+          'panel': panel.title,
+          'method': method,
+          'sparsity': sparsity,
+          'step': float(group.step.mean()),
+          'snr': float(by_run.groupby('family').mean().mean()),
+          'tasks': ' '.join(sorted(set(group.family))),
+          'runs': group.directory.nunique(),
+        }
+      )
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _figure(
+  spec: SnrOverTraining,
+  title: str,
+  data: pd.DataFrame,
+  notes: Sequence[str],
+) -> Any:
+  lines: dict[str, Any] = {}
+  sparsities = sorted(set(data.sparsity))
+  with style.settings():
+    figure, axes = style.grid(1, len(spec.panels), panel=(2.9, 2.4))
+    for cell, panel in zip(axes.flat, spec.panels):
+      points = data[data.panel == panel.title]
+      if not len(points):
+        cell.set_title(panel.title)
+        style.say_empty(cell, 'no run')
+        continue
+      tasks = set(' '.join(points.tasks).split())
+      cell.set_title(
+        f'{panel.title}, {len(tasks)} task{"s" * (len(tasks) != 1)}'
+      )
+      for method, sparsity in sorted(
+        set(zip(points.method, points.sparsity)), key=lambda key: key[1]
+      ):
+        own = points[(points.method == method) & (points.sparsity == sparsity)]
+        look = style.of_setting(sparsities.index(sparsity))
+        label = f'{method}, {100 * sparsity:.3g} %' if sparsity else method
+        (lines[label],) = cell.plot(
+          own.step,
+          own.snr,
+          color=look.color,
+          linestyle=look.line,
+          marker=look.marker,
+          markevery=max(len(own) // 6, 1),
+          markersize=4.5,
+        )
+      cell.set_yscale('log')
+      cell.xaxis.set_major_formatter(style.short_number)
+      cell.yaxis.set_major_formatter(style.plain_number)
+      cell.yaxis.set_minor_formatter(style.few_plain_numbers(points.snr))
+      cell.margins(x=0.02)
+    axes[0, 0].set_ylabel('SNR of gradients')
+    style.label_x(axes, 'environment steps')
+    style.add_header(figure, title, notes)
+    style.add_legend(figure, list(lines.values()), list(lines))
+  return figure

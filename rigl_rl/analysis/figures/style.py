@@ -1,0 +1,243 @@
+"""How figures look: one color, marker and line style a method, everywhere.
+
+Markers and line styles differ as colors do, and colors differ in lightness, so
+that figures can be read in gray.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from typing import Any, Collection, Iterable, NamedTuple, Sequence
+
+from matplotlib import colors, rc_context, ticker
+from matplotlib.figure import Figure
+
+
+class Style(NamedTuple):
+  """A method's."""
+
+  color: str
+  marker: str
+  line: Any
+  hatch: str
+
+
+_DASHED = (0, (5, 2))
+_DOTTED = (0, (1.2, 1.5))
+_DASH_DOT = (0, (5, 1.5, 1.2, 1.5))
+
+# In the order of legends; a system of Sokar et al. looks as what it is most
+# like.
+_STYLES = {
+  'Dense': Style('#1a1a1a', 's', '-', ''),
+  'Small dense': Style('#6e6e6e', 'X', _DASHED, '....'),
+  'Static': Style('#1b9e5a', '>', _DOTTED, '////'),
+  'SET': Style('#2a78c8', '<', _DASH_DOT, '\\\\\\\\'),
+  'RigL': Style('#e08a00', 'o', '-', 'xxxx'),
+  'Pruning': Style('#a3195b', 'D', _DASHED, '++++'),
+  'TD3': Style('#1a1a1a', 's', '-', ''),
+  'Static-TD3': Style('#1b9e5a', '>', _DOTTED, '////'),
+  'DS-TD3': Style('#2a78c8', 'o', _DASHED, '\\\\\\\\'),
+  'SAC': Style('#e08a00', '^', _DASH_DOT, 'xxxx'),
+  'DS-SAC': Style('#a3195b', 'D', '-', '++++'),
+}
+# For methods that are not ours, and for settings, in order.
+_OTHERS = (
+  Style('#1a1a1a', 's', '-', ''),
+  Style('#2a78c8', 'o', _DASHED, '\\\\\\\\'),
+  Style('#e08a00', '^', _DASH_DOT, 'xxxx'),
+  Style('#a3195b', 'D', _DOTTED, '++++'),
+  Style('#1b9e5a', 'v', '-', '////'),
+  Style('#7a5fc0', 'P', _DASHED, '....'),
+  Style('#8c5a2b', '*', _DASH_DOT, 'oo'),
+)
+GRAY = '#777777'
+INTERVALS = 'Shaded: 95 % confidence intervals.'
+
+_SETTINGS = {
+  'font.size': 9,
+  'axes.titlesize': 10,
+  'axes.labelsize': 9,
+  'axes.grid': True,
+  'axes.axisbelow': True,
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'grid.color': '#dddddd',
+  'grid.linewidth': 0.6,
+  'hatch.linewidth': 0.5,
+  'legend.frameon': False,
+  'lines.linewidth': 1.5,
+  'lines.markersize': 5.5,
+  'pdf.fonttype': 42,  # Text stays text.
+}
+
+
+def settings():
+  """A context in which figures are made: matplotlib's own apart from it."""
+  return rc_context(_SETTINGS)
+
+
+def ordered(methods: Iterable[str]) -> list[str]:
+  """Returns methods in the order of legends, those not ours at the end."""
+  methods = set(methods)
+  known = [name for name in _STYLES if name in methods]
+  return known + sorted(methods - set(_STYLES))
+
+
+def of_method(method: str, among: Collection[str] = ()) -> Style:
+  """Returns a method's style.
+
+  Args:
+    method: as the tables name it.
+    among: all methods of the figure; those not ours get what is left, in order
+      of names.
+  """
+  if method in _STYLES:
+    return _STYLES[method]
+  others = [name for name in ordered({*among, method}) if name not in _STYLES]
+  # From the end of the list, which is least like the methods above.
+  return _OTHERS[-1 - others.index(method) % len(_OTHERS)]
+
+
+def of_setting(index: int) -> Style:
+  """Returns the style of the n-th value of a setting, from 0."""
+  return _OTHERS[index % len(_OTHERS)]
+
+
+def tint(color: str) -> tuple[float, float, float]:
+  """Returns a color for areas: lighter, and hiding what is behind it."""
+  return tuple(0.45 + 0.55 * part for part in colors.to_rgb(color))
+
+
+def grid(
+  rows: int,
+  columns: int,
+  panel: tuple[float, float] = (2.6, 2.2),
+  **kwargs: Any,
+) -> tuple[Figure, Any]:
+  """Makes a figure of panels, without pyplot, which is global state.
+
+  Args:
+    rows: of panels.
+    columns: of panels.
+    panel: width and height of each, in inches.
+    **kwargs: of `Figure.subplots`.
+
+  Returns:
+    The figure and an array [rows, columns] of axes.
+  """
+  width = max(panel[0] * columns + 0.6, 5.0)
+  figure = Figure(
+    figsize=(width, panel[1] * rows + 1.3), dpi=150, layout='constrained'
+  )
+  return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def add_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
+  """Writes the title, and below it what a reader has to know."""
+  # About 14 letters to an inch at this size.
+  width = int(14 * figure.get_figwidth())
+  lines = textwrap.wrap(title, width) + textwrap.wrap(' '.join(notes), width)
+  figure.suptitle(
+    '\n'.join(lines), x=0.01, horizontalalignment='left', fontsize=9.5
+  )
+
+
+def add_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]):
+  """Writes the legend below all panels, in as many columns as fit."""
+  longest = max(map(len, labels), default=1)
+  room = max(int(figure.get_figwidth() / (0.55 + 0.075 * longest)), 1)
+  # Rows of even length.
+  columns = math.ceil(len(labels) / math.ceil(len(labels) / room))
+  figure.legend(
+    handles, labels, loc='outside lower center', ncols=columns, handlelength=3.2
+  )
+
+
+def say_empty(axes: Any, text: str = 'no finished run') -> None:
+  """Marks a panel that has nothing to show."""
+  axes.text(
+    0.5,
+    0.5,
+    text,
+    transform=axes.transAxes,
+    horizontalalignment='center',
+    verticalalignment='center',
+    color=GRAY,
+  )
+  axes.set_xticks([])
+  axes.set_yticks([])
+  axes.grid(False)
+
+
+def label_x(axes: Any, text: str) -> None:
+  """Names the x axis of the lowest panel of each column; hides empty ones.
+
+  Args:
+    axes: an array [rows, columns]; a panel that is used has a title.
+    text: the axis' name.
+  """
+  for column in axes.T:
+    used = [cell for cell in column if cell.get_title()]
+    for cell in column:
+      if cell not in used:
+        cell.set_axis_off()
+    if used:
+      used[-1].set_xlabel(text)
+
+
+def short_number(value: float, _: Any = None) -> str:
+  """Writes a number as ticks have it: 20k, 2.5M, 1e14."""
+  for size, unit in ((1e12, None), (1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
+    if abs(value) >= size:
+      return f'{value / size:.4g}{unit}' if unit else f'{value:.3g}'
+  return f'{value:.4g}'
+
+
+def plain_number(value: float, _: Any = None) -> str:
+  """Writes a small number as ticks have it: 0.05."""
+  return f'{value:.3g}'
+
+
+def few_plain_numbers(values: Sequence[float]) -> Any:
+  """Labels minor ticks of a logarithmic axis that has few decades.
+
+  Args:
+    values: what is drawn, above 0.
+  """
+  low, high = min(values), max(values)
+  shown = () if low <= 0 or high / low > 30 else (2, 5)
+  return ticker.FuncFormatter(
+    lambda value, _=None: (
+      plain_number(value)
+      if round(value / 10 ** math.floor(math.log10(value) + 1e-9)) in shown
+      else ''
+    )
+  )
+
+
+def log_axis(axis: Any, low: float, high: float) -> None:
+  """Makes an axis logarithmic, with ticks that are read at a glance."""
+  axis.axes.set_xscale('log')
+  decades = math.log10(high / low) if low > 0 else 1
+  # Within two decades powers of ten alone would be too few ticks.
+  subs = (1.0,) if decades > 2 else (1.0, 3.0) if decades > 1 else (1, 2, 5)
+  axis.set_major_locator(ticker.LogLocator(base=10, subs=subs, numticks=12))
+  axis.set_minor_locator(ticker.NullLocator())
+  axis.set_major_formatter(ticker.FuncFormatter(short_number))
+
+
+def rendered(figure: Figure, kind: str) -> bytes:
+  """Returns a figure as a file; the same one gives the same bytes.
+
+  Args:
+    figure: made within `settings()`.
+    kind: 'png' or 'pdf'.
+  """
+  metadata = {'pdf': {'CreationDate': None}, 'png': {'Software': None}}[kind]
+  buffer = io.BytesIO()
+  with settings():
+    figure.savefig(buffer, format=kind, metadata=metadata)
+  return buffer.getvalue()

@@ -1,0 +1,162 @@
+"""One HTML page of every figure and table, that needs no other file."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+from typing import Mapping, Sequence
+
+import pandas as pd
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 1100px;
+  margin: 2em auto; padding: 0 1em; color: #1a1a1a; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2.2em; }
+img { max-width: 100%; }
+table { border-collapse: collapse; font-size: 13px; }
+th, td { padding: .2em .7em; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+.data { overflow-x: auto; max-height: 32em; overflow-y: auto; }
+.missing { color: #8a3b12; }
+summary { cursor: pointer; color: #2a5d9c; }
+"""
+# Behind a figure at most so many rows of its data are shown; its CSV has all.
+_MAX_ROWS = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+  """A figure or table of the report.
+
+  Attributes:
+    name: such as 'graesser22/fig02_sac'.
+    title: in words.
+    notes: how complete it is.
+    png: the figure, or None.
+    data: what is drawn, or None if nothing is.
+    missing: why there is nothing; '' if there is something.
+  """
+
+  name: str
+  title: str
+  notes: Sequence[str] = ()
+  png: bytes | None = None
+  data: pd.DataFrame | None = None
+  missing: str = ''
+
+
+def make_report(
+  sections: Sequence[Section],
+  runs: pd.DataFrame,
+  problems: pd.DataFrame,
+  about: Mapping[str, str],
+) -> str:
+  """Returns the page.
+
+  Args:
+    sections: in order; those that are missing too.
+    runs: the table of runs.
+    problems: the table of directories that could not be read.
+    about: what to say of where it comes from, by name: command, versions.
+  """
+  drawn = [section for section in sections if not section.missing]
+  missing = [section for section in sections if section.missing]
+  finished = int(runs.finished.astype(bool).sum())
+  parts = [
+    '<!doctype html>',
+    '<html lang="en"><head><meta charset="utf-8">',
+    '<title>Sparse training in deep RL: results</title>',
+    f'<style>{_STYLE}</style></head><body>',
+    '<h1>Sparse training in deep RL: results</h1>',
+    f'<p>{len(runs):,} runs, {finished:,} of them finished; {len(drawn)} of '
+    f'{len(sections)} figures and tables.</p>',
+    _contents(drawn),
+  ]
+  if missing:
+    parts.append('<h2 id="missing">What is missing</h2><ul class="missing">')
+    parts += [
+      f'<li><b>{_text(section.title)}</b> {_text(section.missing)}</li>'
+      for section in missing
+    ]
+    parts.append('</ul>')
+  if len(problems):
+    parts += [
+      '<h2>Directories that cannot be read</h2>',
+      _table(problems, problems),
+    ]
+  for section in drawn:
+    parts += _section(section)
+  parts += [
+    '<h2 id="runs">Runs</h2>',
+    _table(_overview(runs), runs),
+    '<h2 id="about">Where this comes from</h2><table>',
+    *(
+      f'<tr><td>{_text(name)}</td><td style="text-align:left">{_text(value)}'
+      '</td></tr>'
+      for name, value in about.items()
+    ),
+    '</table>',
+    '</body></html>',
+  ]
+  return '\n'.join(parts) + '\n'
+
+
+def _contents(drawn: Sequence[Section]) -> str:
+  links = [
+    f'<li><a href="#{_anchor(section)}">{_text(section.title)}</a></li>'
+    for section in drawn
+  ]
+  return f'<ul>{"".join(links)}</ul>'
+
+
+def _section(section: Section) -> list[str]:
+  parts = [
+    f'<h2 id="{_anchor(section)}">{_text(section.title)}</h2>',
+    f'<p>{_text(" ".join(section.notes))}</p>',
+  ]
+  if section.png is not None:
+    encoded = base64.b64encode(section.png).decode('ascii')
+    parts.append(
+      f'<img alt="{_text(section.title)}" '
+      f'src="data:image/png;base64,{encoded}">'
+    )
+  table = _table(section.data.head(_MAX_ROWS), section.data)
+  if section.png is not None:
+    rows = len(section.data)
+    table = f'<details><summary>data, {rows:,} rows</summary>{table}</details>'
+  return [*parts, table]
+
+
+def _overview(runs: pd.DataFrame) -> pd.DataFrame:
+  """How many runs there are of what, and how they ended."""
+  if not len(runs):
+    return pd.DataFrame({'runs': []})
+  columns = ['agent', 'network', 'task', 'label', 'train_steps']
+  groups = runs.assign(finished=runs.finished.astype(bool)).groupby(
+    columns, dropna=False
+  )
+  return groups.agg(
+    runs=('seed', 'size'),
+    finished=('finished', 'sum'),
+    final_score=('final_score', 'mean'),
+    hours=('seconds', lambda seconds: seconds.sum() / 3600),
+  ).reset_index()
+
+
+def _table(shown: pd.DataFrame, whole: pd.DataFrame) -> str:
+  text = shown.to_html(
+    index=False, border=0, na_rep='–', float_format=lambda x: f'{x:,.5g}'
+  )
+  more = ''
+  if shown is not whole and len(shown) == _MAX_ROWS < len(whole):
+    more = f'<p>The first {_MAX_ROWS} of {len(whole):,} rows.</p>'
+  return f'<div class="data">{text}</div>{more}'
+
+
+def _anchor(section: Section) -> str:
+  return section.name.replace('/', '_')
+
+
+def _text(value: str) -> str:
+  return html.escape(value)

@@ -1,0 +1,110 @@
+"""Tests of interquartile means."""
+
+import pandas as pd
+import pytest
+
+from rigl_rl import analysis
+from rigl_rl.analysis import figures
+
+pytestmark = pytest.mark.skipif(
+  int(pd.__version__.split('.')[0]) >= 3,
+  reason='arch 7, which rliable imports, knows no pandas 3',
+)
+OPTIONS = figures.Options(resamples=50)
+
+
+def _write(synthetic_runs, directory, method, agent, task, score, **kwargs):
+  kwargs = {'sparsity': 0.9, 'train_steps': 1_000_000, **kwargs}
+  synthetic_runs.write_run(
+    directory, method, agent, task, score, spread=0.0, **kwargs
+  )
+
+
+def test_mujoco_is_normalized_by_dense_sac(synthetic_runs, tmp_path):
+  scores = {'Dense': 100.0, 'Small dense': 50.0, 'RigL': 90.0}
+  for task, factor in (('Hopper-v4', 1.0), ('Ant-v4', 10.0)):
+    for method, score in scores.items():
+      for seed in range(4):
+        _write(
+          synthetic_runs,
+          tmp_path / f'{task}{method}{seed}',
+          method,
+          'SAC',
+          task,
+          factor * score,
+          seed=seed,
+        )
+    _write(
+      synthetic_runs,
+      tmp_path / f'{task}ppo',
+      'RigL',
+      'PPO',
+      task,
+      factor * 30.0,
+    )
+  results = analysis.load(tmp_path)
+  drawing = figures.draw('graesser22/fig01', results, OPTIONS)
+  data = drawing.data.set_index(['panel', 'method'])
+  assert data.iqm.to_dict() == pytest.approx(
+    {
+      ('SAC', 'Dense'): 1.0,
+      ('SAC', 'Small dense'): 0.5,
+      ('SAC', 'RigL'): 0.9,
+      ('PPO', 'RigL'): 0.3,
+    }
+  )
+  rigl = data.loc['SAC', 'RigL']
+  assert rigl.runs == 8 and rigl.tasks == 'Ant:4 Hopper:4'
+  assert drawing.notes[0] == '26 runs.'
+  # Given references win.
+  options = figures.Options(
+    resamples=50, references={'Hopper': 200.0, 'Ant': 2000.0}
+  )
+  again = figures.draw('graesser22/fig01', results, options).data
+  assert again.set_index(['panel', 'method']).iqm['SAC', 'Dense'] == 0.5
+
+
+def test_atari_is_normalized_by_human_play(synthetic_runs, tmp_path):
+  _write(
+    synthetic_runs,
+    tmp_path / 'r',
+    'Static',
+    'DQN',
+    'Pong',
+    14.6,
+    network='CNN',
+    train_steps=10_000_000,
+  )
+  drawing = figures.draw('graesser22/fig17', analysis.load(tmp_path), OPTIONS)
+  (point,) = drawing.data.to_dict('records')
+  assert (point['panel'], point['method']) == ('90 %', 'Static')
+  assert point['iqm'] == pytest.approx(1.0)
+  # The ResNet's runs are another figure's.
+  with pytest.raises(figures.NothingToDraw, match='ResNet'):
+    figures.draw('graesser22/fig18', analysis.load(tmp_path), OPTIONS)
+
+
+def test_without_references_nothing_is_drawn(synthetic_runs, tmp_path):
+  _write(synthetic_runs, tmp_path / 'r', 'RigL', 'PPO', 'Hopper-v4', 10.0)
+  with pytest.raises(figures.NothingToDraw, match='Hopper.*dense SAC'):
+    figures.draw('graesser22/fig16', analysis.load(tmp_path), OPTIONS)
+
+
+def test_tasks_of_figure_15_at_99_percent(synthetic_runs, tmp_path):
+  for task in ('Hopper-v4', 'Humanoid-v4'):
+    _write(synthetic_runs, tmp_path / f'd{task}', 'Dense', 'SAC', task, 10.0)
+    for sparsity in (0.95, 0.99):
+      _write(
+        synthetic_runs,
+        tmp_path / f'{task}{sparsity}',
+        'SET',
+        'SAC',
+        task,
+        5.0,
+        sparsity=sparsity,
+      )
+  data = figures.draw('graesser22/fig15', analysis.load(tmp_path), OPTIONS).data
+  tasks = data.set_index(['panel', 'method']).tasks
+  assert tasks['95 %', 'SET'] == 'Hopper:1 Humanoid:1'
+  assert tasks['99 %', 'SET'] == 'Hopper:1'
+  assert tasks['99 %', 'Dense'] == 'Hopper:1'

@@ -1,0 +1,58 @@
+"""Tests of the report."""
+
+import re
+
+import pandas as pd
+
+from rigl_rl import analysis
+from rigl_rl.analysis import report
+
+
+def _make(sections, runs, problems=None):
+  if problems is None:
+    problems = pd.DataFrame({'directory': [], 'reason': []})
+  return report.make_report(sections, runs, problems, {'command': 'x <y>'})
+
+
+def test_a_page_of_its_own(synthetic_runs, tmp_path):
+  synthetic_runs.write_run(tmp_path / 'a')
+  synthetic_runs.write_run(tmp_path / 'b', seed=1, finished=False)
+  runs = analysis.load(tmp_path).runs
+  data = pd.DataFrame({'method': ['RigL'], 'runs': [3]})
+  page = _make(
+    [
+      report.Section('p/f', 'Figure <1>.', ['3 of 9 runs.'], b'PNG', data),
+      report.Section('p/g', 'Figure 2.', missing='no finished run of SAC.'),
+      report.Section('p/t', 'Table 1.', [], None, data),
+    ],
+    runs,
+  )
+  assert '2 runs, 1 of them finished; 2 of 3 figures and tables.' in page
+  assert 'Figure &lt;1&gt;.' in page and 'x &lt;y&gt;' in page
+  assert 'data:image/png;base64,UE5H' in page
+  assert '3 of 9 runs.' in page
+  assert re.search(r'Figure 2\.</b> no finished run of SAC', page)
+  # Nothing is fetched: no link leads out of the page.
+  assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
+  assert page.count('<details>') == 1
+
+
+def test_what_cannot_be_read_is_listed(synthetic_runs, tmp_path):
+  synthetic_runs.write_run(tmp_path / 'a')
+  problems = pd.DataFrame({'directory': ['/x'], 'reason': ['torn']})
+  page = _make([], analysis.load(tmp_path).runs, problems)
+  assert 'Directories that cannot be read' in page and 'torn' in page
+
+
+def test_no_runs(tmp_path):
+  page = _make([], analysis.load(tmp_path).runs)
+  assert '0 runs, 0 of them finished' in page
+
+
+def test_a_long_table_is_cut(tmp_path):
+  data = pd.DataFrame({'row': [f'r{n}' for n in range(1000)]})
+  page = _make(
+    [report.Section('p/f', 'F', [], b'', data)], analysis.load(tmp_path).runs
+  )
+  assert 'r399' in page and 'r400' not in page
+  assert 'The first 400 of 1,000 rows.' in page
