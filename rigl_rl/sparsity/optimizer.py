@@ -127,14 +127,15 @@ class SparseOptimizer(tf.Module):
     """
     grads_and_vars = list(grads_and_vars)
 
+    gradients = grads_and_vars
+    if not self._dense_slots:
+      gradients = self._mask_gradients(grads_and_vars)
+
     def gradient_step():
+      self.inner.apply_gradients(gradients, **kwargs)
       if self._dense_slots:
-        self.inner.apply_gradients(grads_and_vars, **kwargs)
         for layer in self._masked_layers:
           layer.kernel.assign(layer.kernel * layer.mask)
-      else:
-        masked = self._mask_gradients(grads_and_vars)
-        self.inner.apply_gradients(masked, **kwargs)
 
     if self.masks_are_fixed or not self.mask_updater.layers:
       gradient_step()
