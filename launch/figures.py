@@ -13,7 +13,7 @@ Runs are found in --results and all directories below it, whether a sweep made
 them or not, finished or not. An incomplete figure is drawn from what there is,
 and says so on its face.
 
-Figure 7 counts FLOPs, and needs no runs.
+Figure 7 and sokar22/costs count FLOPs, and need no runs.
 """
 
 from __future__ import annotations
@@ -101,8 +101,11 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
     title = figures.title_of(name)
     try:
       drawing = figures.draw(name, results, options)
-    except figures.NothingToDraw as reason:
-      sections.append(report.Section(name, title, missing=f'{reason}.'))
+    except (figures.NothingToDraw, UserError) as reason:
+      if isinstance(reason, UserError) and not wants_all:
+        raise
+      text = str(reason).rstrip('.')
+      sections.append(report.Section(name, title, missing=f'{text}.'))
       continue
     written, png = _write(name, drawing, arguments.out)
     print(f'{name}: {" ".join(drawing.notes)} {written}')
@@ -155,6 +158,7 @@ def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
     references=references,
     resamples=resamples,
     read_costs=lambda *args: _read_costs(arguments, *args),
+    read_training_cost=lambda *args: _read_training_cost(arguments, *args),
     planned={name: _planned(name) for name in names},
   )
 
@@ -165,7 +169,7 @@ def _planned(name: str) -> int:
 
   try:
     runs = sweeps.load(name).runs()
-  except UserError:  # Figure 7 has none.
+  except UserError:  # What is only counted has none.
     return 0
   needed = {directory for run in runs for directory in run.needs}
   return sum(run.directory not in needed for run in runs)
@@ -178,21 +182,47 @@ def _read_costs(
   sparsities: Sequence[float],
 ) -> list[dict[str, Any]]:
   """Counts FLOPs at several sparsities, as `launch.cost` does."""
+  job = _read_job(arguments, gin_files, gin_bindings)
+  from launch.costs import jobs
+
+  return jobs.sparsity_rows(job, sparsities)
+
+
+def _read_training_cost(
+  arguments: argparse.Namespace,
+  gin_files: Sequence[str],
+  gin_bindings: Sequence[str],
+) -> dict[str, float]:
+  """Counts weights and FLOPs of a training as Sokar et al. do."""
+  job = _read_job(arguments, gin_files, gin_bindings)
+  from launch.costs import jobs
+
+  found = {}
+  for kind, counts in (('sparse', job.counts), ('dense', job.dense_counts)):
+    found[f'{kind}_weights'] = jobs.total(counts, 'active_weights')
+    found[f'{kind}_flops'] = job.training_flops_by_weights(counts)
+  return found
+
+
+def _read_job(
+  arguments: argparse.Namespace,
+  gin_files: Sequence[str],
+  gin_bindings: Sequence[str],
+) -> Any:
+  """Builds the networks of a config; leaves gin as it was."""
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
     import gin
 
-    from launch.costs import jobs, readers
+    from launch.costs import readers
     from rigl_rl import configs
 
-    # A config of another panel may have been parsed before.
     gin.clear_config()
     try:
       configs.parse(gin_files, gin_bindings)
-      job = readers.read_job(None)
+      return readers.read_job(None)
     finally:
       gin.clear_config()
-  return jobs.sparsity_rows(job, sparsities)
 
 
 def _write(name: str, drawing: Any, out: str) -> tuple[str, bytes | None]:

@@ -111,6 +111,7 @@ def test_a_table(results, tmp_path):
 
 def test_all_with_a_report(results, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(figures, '_read_costs', _no_costs)
+  monkeypatch.setattr(figures, '_read_training_cost', _no_training_cost)
   out = tmp_path / 'out'
   code = _run(
     '--figure=all', f'--results={results}', f'--out={out}', '--resamples=20'
@@ -152,6 +153,14 @@ def _no_costs(arguments, gin_files, gin_bindings, sparsities):
   ]
 
 
+def _no_training_cost(arguments, gin_files, gin_bindings):
+  return {
+    f'{kind}_{what}': 1.0
+    for kind in ('dense', 'sparse')
+    for what in ('weights', 'flops')
+  }
+
+
 def test_figure_7_without_training(tmp_path):
   (tmp_path / 'none').mkdir()
   code = _run(
@@ -181,6 +190,38 @@ def test_figure_7_without_training(tmp_path):
   dense = flops['Nature CNN', 'uniform', 0.0]
   # Of 9 actions, and 84 x 84 pixels under "same" padding.
   assert float(dense['forward_share']) == 1.0
+
+
+def test_costs_of_the_second_paper(tmp_path):
+  code = _run(
+    '--figure=sokar22/costs', f'--results={tmp_path}', f'--out={tmp_path}'
+  )
+  assert code == 0
+  with (tmp_path / 'sokar22_costs.csv').open() as file:
+    rows = {(row['task'], row['method']): row for row in csv.DictReader(file)}
+  cheetah = rows['HalfCheetah-v4', 'TD3']
+  assert cheetah['weights'] == '214784'
+  assert float(cheetah['training_flops']) == pytest.approx(1.0744e14, rel=1e-4)
+  ds = rows['HalfCheetah-v4', 'DS-TD3']
+  assert float(ds['weights']) == pytest.approx(106_169, abs=3)
+  assert float(ds['share']) == pytest.approx(0.492, abs=5e-4)
+  sparsities = {
+    key: round(float(row['sparsity']), 3)
+    for key, row in rows.items()
+    if key[1].startswith('DS')
+  }
+  for task, td3, sac in (
+    ('HalfCheetah', 0.506, 0.369),
+    ('Hopper', 0.494, 0.816),
+    ('Ant', 0.496, 0.530),
+    ('Humanoid', 0.557, 0.552),
+  ):
+    assert sparsities[f'{task}-v4', 'DS-TD3'] == td3
+    assert sparsities[f'{task}-v4', 'DS-SAC'] == sac
+  assert (
+    '| HalfCheetah-v4 | DS-TD3 | 0.506 |'
+    in (tmp_path / 'sokar22_costs.md').read_text()
+  )
 
 
 def test_what_is_missing_is_an_error(results, tmp_path, capsys):

@@ -70,7 +70,7 @@ class ReturnByActorShare:
       finished, ['family', 'curve', 'budget', 'split']
     )
     progress.add(finished, runs, [*chosen.notes, *notes])
-    progress.add_length(self.agent, chosen.train_steps, self.train_steps)
+    progress.add_length(runs, self.train_steps)
     points = []
     for keys, group in finished.groupby(['family', 'budget', 'curve', 'split']):
       task, budget, curve, split = keys
@@ -160,8 +160,7 @@ def _figure(
           )
         cell.set_xlim(0, 100)
         cell.yaxis.set_major_formatter(style.short_number)
-    for cell in axes[:, 0]:
-      cell.set_ylabel('final return')
+    style.label_y(axes, 'final return')
     style.label_x(axes, "actor's share of parameters in %")
     style.add_header(figure, title, [*notes, style.INTERVALS])
     labels = style.ordered(handles)

@@ -44,6 +44,9 @@ class Options:
     resamples: of each bootstrap.
     read_costs: maps gin files, bindings and sparsities to what
       `launch.costs.jobs.sparsity_rows` returns; None if costs cannot be read.
+    read_training_cost: maps gin files and bindings of an off-policy
+      actor-critic agent to dense_weights, sparse_weights, dense_flops and
+      sparse_flops, as Sokar et al. count them; or None.
     planned: number of runs in a figure's sweep file, by the figure's name.
   """
 
@@ -51,4 +54,5 @@ class Options:
   references: Mapping[str, float] | None = None
   resamples: int = statistics.RESAMPLES
   read_costs: Callable[..., list[dict[str, Any]]] | None = None
+  read_training_cost: Callable[..., dict[str, float]] | None = None
   planned: Mapping[str, int] = dataclasses.field(default_factory=dict)

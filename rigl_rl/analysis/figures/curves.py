@@ -88,7 +88,7 @@ class LearningCurves:
         progress.add(
           runs[runs.finished.astype(bool)], runs, [*chosen.notes, *notes]
         )
-        progress.add_length(line.agent, chosen.train_steps, self.train_steps)
+        progress.add_length(runs, self.train_steps)
         for row in _points(runs, results.evaluations):
           points.append(
             {
@@ -166,9 +166,8 @@ def _figure(
         cell.yaxis.set_major_formatter(style.short_number)
         cell.xaxis.set_major_locator(ticker.MaxNLocator(5))
         cell.margins(x=0.02)
-    for cell in axes[:, 0]:
-      cell.set_ylabel('return')
     style.label_x(axes, 'environment steps')
+    style.label_y(axes, 'return')
     style.add_header(
       figure, title, [*notes, 'Shaded areas: standard deviation over runs.']
     )

@@ -8,6 +8,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib import ticker
 
 from rigl_rl.analysis import normalization, statistics, tables
 from rigl_rl.analysis.figures import base, selection, style
@@ -110,7 +111,7 @@ def _runs(
   finished = own[own.finished.astype(bool) & own.final_score.notna()]
   finished, notes = selection.once_a_seed(finished, ['family', 'method'])
   progress.add(finished[:0], own, [*chosen.notes, *notes])
-  progress.add_length(panel.agent, chosen.train_steps, panel.train_steps)
+  progress.add_length(own, panel.train_steps)
   return finished
 
 
@@ -180,7 +181,6 @@ def _axis_name(spec: InterquartileMeans) -> str:
 
 
 def _draw_panel(axes: Any, points: pd.DataFrame, panel: Panel) -> None:
-  percent = f'{100 * panel.sparsity:g} %'
   names = []
   for position, (_, point) in enumerate(points.iterrows()):
     look = style.of_method(point.method)
@@ -204,10 +204,7 @@ def _draw_panel(axes: Any, points: pd.DataFrame, panel: Panel) -> None:
       markeredgewidth=0.7,
       markersize=7.5,
     )
-    name = {
-      'Dense': 'Dense: 100 %',
-      'Small dense': f'Dense as small as {percent}',
-    }.get(point.method, point.method)
+    name = 'Dense: 100 %' if point.method == 'Dense' else point.method
     missing = len(panel.tasks) - point.num_tasks
     names.append(
       f'{name}\n{selection.count(point.runs)}'
@@ -216,4 +213,7 @@ def _draw_panel(axes: Any, points: pd.DataFrame, panel: Panel) -> None:
   axes.set_yticks(range(len(names)), names, fontsize=7.5)
   axes.set_ylim(len(names) - 0.5, -0.5)
   axes.grid(visible=False, axis='y')
+  # A bar's end is no end of the axis.
+  axes.use_sticky_edges = False
   axes.margins(x=0.06)
+  axes.xaxis.set_major_locator(ticker.MaxNLocator(5))

@@ -90,7 +90,7 @@ class ReturnByNoise:
         f'{selection.count(missing)} {verb} not evaluated under noise.'
       )
     progress.add(finished[finished.directory.isin(evaluated)], runs, notes)
-    progress.add_length('DQN', chosen.train_steps, self.train_steps)
+    progress.add_length(runs, self.train_steps)
     if not len(scores):
       reason = f'no finished run of DQN (CNN) on {", ".join(self.games)}'
       if len(finished):
@@ -177,7 +177,7 @@ def _figure(
             # Hollow where networks are smaller.
             markerfacecolor=look.color if density == 1 else 'white',
           )
-    axes[0, 0].set_ylabel('return')
+    style.label_y(axes, 'return')
     style.label_x(axes, 'standard deviation of noise in gray levels')
     style.add_header(figure, title, [*notes, style.INTERVALS])
     order = [

@@ -7,6 +7,7 @@ from typing import Any
 
 from rigl_rl.analysis.figures import (
   actor_share,
+  cost_table,
   curves,
   flops,
   iqm,
@@ -441,6 +442,18 @@ FIGURES = {
   'sokar22/fig04': Entry(
     'Figure 4: learning curves of SAC and DS-SAC, hard target updates',
     _by_task(_line('SAC', **_HARD), _line('DS-SAC')),
+  ),
+  'sokar22/costs': Entry(
+    'Section 4.6: weights and training FLOPs, with the sparsities of table 3',
+    cost_table.CostTable(
+      tuple(
+        cost_table.System(
+          agent, f'DS-{agent}', (f'gin_configs/sokar22/{path}.gin',)
+        )
+        for agent, path in (('TD3', 'td3/ds_td3'), ('SAC', 'sac/ds_sac'))
+      ),
+      tuple(f'{task}-v4' for task in _SOKAR_TASKS),
+    ),
   ),
   'sokar22/table01': Entry(
     'Table 1: mean return of the last 10 evaluations',

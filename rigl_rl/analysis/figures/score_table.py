@@ -68,7 +68,7 @@ class ScoreTable:
         own[own.finished.astype(bool)], ['family']
       )
       progress.add(runs, own, [*chosen.notes, *notes])
-      progress.add_length(column.agent, chosen.train_steps, self.train_steps)
+      progress.add_length(own, self.train_steps)
       for task in self.tasks:
         scores = runs[runs.family == task][self.score].dropna()
         if len(scores):

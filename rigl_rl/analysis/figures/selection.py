@@ -178,11 +178,19 @@ class Progress:
     self._unfinished |= set(chosen.directory[~chosen.finished.astype(bool)])
     self._notes += notes
 
-  def add_length(self, agent: str, train_steps: int, paper_steps: int) -> None:
-    """Notes that runs are shorter than the paper's, if they are."""
-    if 0 < train_steps < paper_steps:
+  def add_length(self, runs: pd.DataFrame, paper_steps: int) -> None:
+    """Notes that runs are shorter than the paper's, if they are.
+
+    Args:
+      runs: of one agent, all of the same length.
+      paper_steps: length of the paper's.
+    """
+    if not len(runs):
+      return
+    run = runs.iloc[0]
+    if run.train_steps < paper_steps:
       self._notes.append(
-        f"Short runs of {agent}: {train_steps:,} of the paper's "
+        f"Short runs of {run.agent}: {int(run.train_steps):,} of the paper's "
         f'{paper_steps:,} steps.'
       )
 

@@ -88,9 +88,7 @@ class ReturnBySetting:
         ['method', panel.column],
       )
       progress.add(runs, own, [*chosen.notes, *notes])
-      progress.add_length(
-        panel.agent, chosen.train_steps, self.train_steps[panel.agent]
-      )
+      progress.add_length(own, self.train_steps[panel.agent])
       points += _points(runs, panel, task, name, options)
     if not points:
       titles = '; '.join(panel.title for panel in self.panels)
@@ -192,8 +190,7 @@ def _figure(
         cell.set_title(f'{panel.title}, {points.task.iloc[0]}')
       _draw_panel(cell, points, panel, handles, levels)
       cell.set_xlabel(panel.x)
-    for cell in axes[:, 0]:
-      cell.set_ylabel('final return')
+    style.label_y(axes, 'final return')
     for cell in axes.flat[len(spec.panels) :]:
       cell.set_axis_off()
     style.add_header(

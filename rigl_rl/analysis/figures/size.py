@@ -79,7 +79,7 @@ class ReturnAgainstSize:
         _of_distribution(chosen.runs, row.distribution),
         [*chosen.notes, *notes],
       )
-      progress.add_length(row.agent, chosen.train_steps, row.train_steps)
+      progress.add_length(runs, row.train_steps)
       for task in row.tasks:
         points += _points(runs[runs.family == task], row, task, name, options)
     if not points:
@@ -178,10 +178,9 @@ def _figure(
           _draw_panel(cell, points, x, lines, marks)
         else:
           style.say_empty(cell)
-        if position % columns == 0:
-          cell.set_ylabel('final return')
         position += 1
     style.label_x(axes, AXES[x])
+    style.label_y(axes, 'final return')
     style.add_header(figure, title, [*notes, style.INTERVALS])
     labels = style.ordered(lines)
     style.add_legend(

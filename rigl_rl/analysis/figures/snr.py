@@ -71,7 +71,7 @@ class SnrOverTraining:
       progress.add(
         runs[runs.finished.astype(bool)], runs, [*chosen.notes, *notes]
       )
-      progress.add_length(panel.agent, chosen.train_steps, panel.train_steps)
+      progress.add_length(runs, panel.train_steps)
       frames.append(self._points(panel, runs, scalars, chosen.train_steps))
     data = pd.concat(frames, ignore_index=True)
     if not len(data):
@@ -167,8 +167,8 @@ def _figure(
       cell.yaxis.set_major_formatter(style.plain_number)
       cell.yaxis.set_minor_formatter(style.few_plain_numbers(points.snr))
       cell.margins(x=0.02)
-    axes[0, 0].set_ylabel('SNR of gradients')
     style.label_x(axes, 'environment steps')
+    style.label_y(axes, 'SNR of gradients')
     style.add_header(figure, title, notes)
     style.add_legend(figure, list(lines.values()), list(lines))
   return figure

@@ -170,22 +170,32 @@ def say_empty(axes: Any, text: str = 'no finished run') -> None:
   axes.set_xticks([])
   axes.set_yticks([])
   axes.grid(False)
+  axes.set_frame_on(False)
 
 
 def label_x(axes: Any, text: str) -> None:
-  """Names the x axis of the lowest panel of each column; hides empty ones.
+  """Names the x axis of the lowest panel of each column that has one.
 
   Args:
-    axes: an array [rows, columns]; a panel that is used has a title.
+    axes: an array [rows, columns]; a panel that has no title is not used, and
+      hidden.
     text: the axis' name.
   """
   for column in axes.T:
-    used = [cell for cell in column if cell.get_title()]
     for cell in column:
-      if cell not in used:
+      if not cell.get_title():
         cell.set_axis_off()
-    if used:
-      used[-1].set_xlabel(text)
+    drawn = [cell for cell in column if cell.axison and cell.get_frame_on()]
+    if drawn:
+      drawn[-1].set_xlabel(text)
+
+
+def label_y(axes: Any, text: str) -> None:
+  """Names the y axis of the first panel of each row that has one."""
+  for row in axes:
+    drawn = [cell for cell in row if cell.axison and cell.get_frame_on()]
+    if drawn:
+      drawn[0].set_ylabel(text)
 
 
 def short_number(value: float, _: Any = None) -> str:
