@@ -101,7 +101,9 @@ def _runs(
   panel: Panel, runs: pd.DataFrame, progress: selection.Progress
 ) -> pd.DataFrame:
   """The finished runs of a panel; notes how many others there are."""
-  chosen = selection.select(runs, panel.agent, panel.network, panel.tasks)
+  chosen = selection.select(
+    runs, panel.agent, panel.network, panel.tasks, by_task=False
+  )
   own = chosen.runs
   own = own[own.method.isin(METHODS)]
   is_dense = own.method.isin(['Dense', 'Small dense'])

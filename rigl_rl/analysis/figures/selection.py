@@ -38,15 +38,13 @@ class Selection:
   """Runs of a figure, or of a panel.
 
   Attributes:
-    runs: each config once, all of the same length; with a column `family`, the
-      task without its version.
+    runs: each config once; with a column `family`, the task without its
+      version.
     notes: what was left out.
-    train_steps: length of these runs; 0 if there are none.
   """
 
   runs: pd.DataFrame
   notes: Sequence[str]
-  train_steps: int
 
   @property
   def finished(self) -> pd.DataFrame:
@@ -62,6 +60,7 @@ def select(
   tasks: Iterable[str] | None = None,
   paper: str = 'graesser22',
   varied: Collection[str] = (),
+  by_task: bool = True,
 ) -> Selection:
   """Chooses runs.
 
@@ -73,6 +72,8 @@ def select(
     paper: 'graesser22' or 'sokar22'.
     varied: what the figure varies beyond the paper's main comparison, names of
       bindings or of columns. Runs that differ in anything else are left out.
+    by_task: whether runs of one task alone have to be of one length, or those
+      of all tasks, as they are averaged.
 
   Returns:
     Those that are as long as the longest of them, each config once.
@@ -100,17 +101,18 @@ def select(
   chosen = chosen.sort_values(
     ['finished', 'steps', 'directory'], ascending=[False, False, True]
   ).drop_duplicates('fingerprint')
-  notes, longest = [], 0
-  if len(chosen):
-    longest = int(chosen.train_steps.max())
-    is_shorter = chosen.train_steps < longest
-    if is_shorter.any():
-      notes.append(
-        f'Left out: {count(is_shorter.sum())} of less than {longest:,} steps.'
-      )
-    chosen = chosen[~is_shorter]
+  longest = chosen.train_steps.max()
+  if by_task:
+    longest = chosen.groupby('family').train_steps.transform('max')
+  is_shorter = chosen.train_steps < longest
+  notes = []
+  if is_shorter.any():
+    notes.append(
+      f'Left out: {count(is_shorter.sum())} shorter than others of '
+      f'{", ".join(sorted(set(chosen.family[is_shorter])))}.'
+    )
   order = ['task', 'method', 'sparsity', 'seed', 'directory']
-  return Selection(chosen.sort_values(order), notes, longest)
+  return Selection(chosen[~is_shorter].sort_values(order), notes)
 
 
 def _split(swept: str) -> list[str]:
@@ -182,15 +184,14 @@ class Progress:
     """Notes that runs are shorter than the paper's, if they are.
 
     Args:
-      runs: of one agent, all of the same length.
+      runs: of one agent.
       paper_steps: length of the paper's.
     """
-    if not len(runs):
-      return
-    run = runs.iloc[0]
-    if run.train_steps < paper_steps:
+    lengths = sorted(set(runs.train_steps[runs.train_steps < paper_steps]))
+    if lengths:
+      shown = ' or '.join(f'{int(length):,}' for length in lengths)
       self._notes.append(
-        f"Short runs of {run.agent}: {int(run.train_steps):,} of the paper's "
+        f"Short runs of {runs.agent.iloc[0]}: {shown} of the paper's "
         f'{paper_steps:,} steps.'
       )
 

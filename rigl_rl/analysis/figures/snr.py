@@ -56,7 +56,9 @@ class SnrOverTraining:
     frames = []
     scalars: dict[str, pd.DataFrame] = {}
     for panel in self.panels:
-      chosen = selection.select(results.runs, panel.agent, 'MLP', panel.tasks)
+      chosen = selection.select(
+        results.runs, panel.agent, 'MLP', panel.tasks, by_task=False
+      )
       runs = chosen.runs
       runs = runs[runs.gradient_snr.astype(bool)]
       runs = runs[runs.method.isin(self.methods)]
@@ -72,14 +74,15 @@ class SnrOverTraining:
         runs[runs.finished.astype(bool)], runs, [*chosen.notes, *notes]
       )
       progress.add_length(runs, panel.train_steps)
-      frames.append(self._points(panel, runs, scalars, chosen.train_steps))
-    data = pd.concat(frames, ignore_index=True)
-    if not len(data):
+      frames.append(self._points(panel, runs, scalars))
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
       raise base.NothingToDraw(
         'no run of '
         + ' or '.join(dict.fromkeys(panel.agent for panel in self.panels))
         + ' that writes ratios (summarize_gradient_snr=True)'
       )
+    data = pd.concat(frames, ignore_index=True)
     figure = _figure(self, title, data, progress.notes)
     return base.Drawing(data, progress.notes, figure)
 
@@ -88,7 +91,6 @@ class SnrOverTraining:
     panel: Panel,
     runs: pd.DataFrame,
     scalars: dict[str, pd.DataFrame],
-    train_steps: int,
   ) -> pd.DataFrame:
     """The panel's lines, as a table."""
     columns = ['panel', 'method', 'sparsity', 'step', 'snr', 'tasks', 'runs']
@@ -96,7 +98,7 @@ class SnrOverTraining:
     for run in runs.itertuples():
       own = scalars[run.directory]
       own = own[own.name == panel.name]
-      bins = own.step * self.bins // (train_steps + 1)
+      bins = own.step * self.bins // (run.train_steps + 1)
       parts.append(
         own.assign(
           bin=bins,

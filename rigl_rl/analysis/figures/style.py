@@ -32,15 +32,15 @@ _DASH_DOT = (0, (5, 1.5, 1.2, 1.5))
 # like.
 _STYLES = {
   'Dense': Style('#1a1a1a', 's', '-', ''),
-  'Small dense': Style('#6e6e6e', 'X', _DASHED, '....'),
-  'Static': Style('#1b9e5a', '>', _DOTTED, '////'),
-  'SET': Style('#2a78c8', '<', _DASH_DOT, '\\\\\\\\'),
-  'RigL': Style('#e08a00', 'o', '-', 'xxxx'),
+  'Small dense': Style('#808080', 'X', _DASHED, '....'),
+  'Static': Style('#3cb583', '>', _DOTTED, '////'),
+  'SET': Style('#1c5fb0', '<', _DASH_DOT, '\\\\\\\\'),
+  'RigL': Style('#e8961a', 'o', '-', 'xxxx'),
   'Pruning': Style('#a3195b', 'D', _DASHED, '++++'),
   'TD3': Style('#1a1a1a', 's', '-', ''),
-  'Static-TD3': Style('#1b9e5a', '>', _DOTTED, '////'),
-  'DS-TD3': Style('#2a78c8', 'o', _DASHED, '\\\\\\\\'),
-  'SAC': Style('#e08a00', '^', _DASH_DOT, 'xxxx'),
+  'Static-TD3': Style('#3cb583', '>', _DOTTED, '////'),
+  'DS-TD3': Style('#1c5fb0', 'o', _DASHED, '\\\\\\\\'),
+  'SAC': Style('#e8961a', '^', _DASH_DOT, 'xxxx'),
   'DS-SAC': Style('#a3195b', 'D', '-', '++++'),
 }
 # For methods that are not ours, and for settings, in order.
