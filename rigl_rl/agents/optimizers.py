@@ -2,23 +2,144 @@
 
 from __future__ import annotations
 
+from typing import Any, Mapping, Sequence
+
 import gin
 import tensorflow as tf
 
 from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
+from rigl_rl.kernels import loader
 
 
-class _DecayingAdam(tf.keras.optimizers.legacy.Adam):
-  """Adam with weight decay in its gradient."""
+class _Adam(tf.keras.optimizers.legacy.Adam):
+  """Adam with weight decay in its gradient, that knows of masks.
+
+  One operation in C++ takes the step on all variables, where it can; else the
+  parent does, in operations of TensorFlow that give the same numbers. A
+  `SparseOptimizer` lets the operation apply the masks as well.
+  """
 
   def __init__(self, learning_rate: float, epsilon: float, weight_decay: float):
     super().__init__(learning_rate, epsilon=epsilon, name='Adam')
     self._weight_decay = weight_decay
 
+  @tf.autograph.experimental.do_not_convert
+  def apply_gradients(self, grads_and_vars, name=None, **kwargs):
+    """Takes a step; see the parent."""
+    grads_and_vars = list(grads_and_vars)
+    if not kwargs and self.takes_masks(grads_and_vars, {}):
+      return self.apply_masked_gradients(grads_and_vars, {}, name=name)
+    return super().apply_gradients(grads_and_vars, name, **kwargs)
+
+  @tf.autograph.experimental.do_not_convert
+  def takes_masks(
+    self,
+    grads_and_vars: Sequence[tuple[tf.Tensor, tf.Variable]],
+    masks: Mapping[Any, tf.Variable],
+  ) -> bool:
+    """Whether `apply_masked_gradients` can take this step.
+
+    Args:
+      grads_and_vars: (gradient, variable) pairs.
+      masks: masks by the `ref()` of their variables.
+    """
+    changes_gradients = (
+      self.clipnorm is not None
+      or self.global_clipnorm is not None
+      or self.clipvalue is not None
+      or self.gradient_transformers
+    )
+    if (
+      changes_gradients
+      or self.amsgrad
+      or tf.distribute.has_strategy()
+      or not grads_and_vars
+    ):
+      return False
+    variables = [variable for _, variable in grads_and_vars]
+    references = {variable.ref() for variable in variables}
+    if len(references) < len(variables):
+      return False  # As many steps, one after the other.
+    suits = (
+      references.issuperset(masks)
+      and all(map(_suits_kernels, [*variables, *masks.values()]))
+      and all(
+        isinstance(gradient, tf.Tensor)
+        and gradient.dtype == tf.float32
+        and gradient.shape.is_compatible_with(variable.shape)
+        and variable.constraint is None
+        for gradient, variable in grads_and_vars
+      )
+    )
+    if not suits or loader.load() is None:
+      return False
+    self._create(variables)
+    return _is_on_cpu(self.iterations)
+
+  @tf.autograph.experimental.do_not_convert
+  def apply_masked_gradients(
+    self,
+    grads_and_vars: Sequence[tuple[tf.Tensor, tf.Variable]],
+    masks: Mapping[Any, tf.Variable],
+    mask_kernels: bool = False,
+    name: str | None = None,
+  ):
+    """Takes a step in one operation, masks included.
+
+    Args:
+      grads_and_vars: (gradient, variable) pairs, which `takes_masks`.
+      masks: masks by the `ref()` of their variables.
+      mask_kernels: whether these variables are multiplied by their masks, after
+        the step, instead of their gradients, before it.
+      name: of the operation.
+
+    Returns:
+      What the parent does: in a graph the operation, else the count of steps.
+    """
+    gradients, variables = zip(*grads_and_vars)
+    self._create(variables)
+    masked = [i for i, v in enumerate(variables) if v.ref() in masks]
+    operation = loader.load().rigl_adam(
+      var=[variable.handle for variable in variables],
+      m=[self.get_slot(variable, 'm').handle for variable in variables],
+      v=[self.get_slot(variable, 'v').handle for variable in variables],
+      mask=[masks[variables[i].ref()].handle for i in masked],
+      iterations=self.iterations.handle,
+      gradient=gradients,
+      learning_rate=self._decayed_lr(tf.float32),
+      beta1=self._get_hyper('beta_1', tf.float32),
+      beta2=self._get_hyper('beta_2', tf.float32),
+      epsilon=self.epsilon,
+      masked=masked,
+      mask_kernels=mask_kernels,
+      weight_decay=self._weight_decay,
+      name=name or self._name,
+    )
+    return self.iterations if operation is None else operation
+
+  def _create(self, variables):
+    """Creates what is not yet there of the count of steps and the slots."""
+    with tf.name_scope(self._name), tf.init_scope():
+      self._create_all_weights(variables)
+
+  def _create_slots(self, var_list):
+    loader.load()  # What it says belongs before training.
+    super()._create_slots(var_list)
+
   def _resource_apply_dense(self, grad, var, apply_state=None):
-    grad += self._weight_decay * var
+    if self._weight_decay:
+      grad += self._weight_decay * var
     return super()._resource_apply_dense(grad, var, apply_state)
+
+
+def _suits_kernels(variable: tf.Variable) -> bool:
+  """Whether the kernels can work on a variable: float32, on a CPU."""
+  return variable.dtype == tf.float32 and _is_on_cpu(variable)
+
+
+def _is_on_cpu(variable: tf.Variable) -> bool:
+  return tf.DeviceSpec.from_string(variable.device).device_type == 'CPU'
 
 
 @gin.configurable
@@ -27,7 +148,8 @@ def adam(
 ) -> tf.keras.optimizers.legacy.Optimizer:
   """Returns Adam (Kingma & Ba, 2015).
 
-  Keras' legacy class, which runs each update as one fused operation.
+  Of Keras' legacy class, whose step is one operation, where the kernels can be
+  compiled, else one for each variable.
 
   Args:
     learning_rate: step size, > 0.
@@ -47,6 +169,4 @@ def adam(
         f'adam.{name} is {value!r}, but must be a number above 0.'
       )
   check_number('adam.weight_decay', weight_decay, 0)
-  if weight_decay:
-    return _DecayingAdam(learning_rate, epsilon, weight_decay)
-  return tf.keras.optimizers.legacy.Adam(learning_rate, epsilon=epsilon)
+  return _Adam(learning_rate, epsilon, weight_decay)

@@ -2,6 +2,6 @@
 
 Each does what operations of TensorFlow can do as well, bit for bit, but in less
 time: where they cannot be compiled, a run is slower and its numbers the same.
-`ops.cc` is what TensorFlow sees; the arithmetic is in the other files, which
+`*ops.cc` is what TensorFlow sees; the arithmetic is in the other files, which
 know nothing of TensorFlow.
 """

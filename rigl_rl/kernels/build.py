@@ -23,8 +23,9 @@ from typing import Iterator, Sequence
 
 import tensorflow as tf
 
-# What TensorFlow's headers are included in; compiled for no processor in
-# particular, as the library itself is: both must lay out memory alike.
+# How the names end of those files that TensorFlow's headers are included in;
+# compiled for no processor in particular, as the library itself is: both must
+# lay out memory alike.
 _OPS = 'ops.cc'
 _DIRECTORY = pathlib.Path(__file__).resolve().parent
 # A product and a sum are never contracted into one operation, which would round
@@ -188,7 +189,7 @@ def _build(
     objects = []
     for source in _DIRECTORY.glob('*.cc'):
       objects.append(os.path.join(temporary, source.stem + '.o'))
-      if source.name == _OPS:
+      if source.name.endswith(_OPS):
         more = tf.sysconfig.get_compile_flags()
       else:
         more = _native_flags()

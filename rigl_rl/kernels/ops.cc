@@ -1,18 +1,21 @@
-// The operations as TensorFlow sees them: checks, locks, and the variables'
-// buffers. They work on resource variables in place.
+// The operations as TensorFlow sees them. They work on resource variables in
+// place.
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <vector>
 
+#include "adam.h"
 #include "maintain_sparsity.h"
 #include "soft_update.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/resource_mgr.h"
-#include "tensorflow/core/framework/resource_var.h"
 #include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/util/work_sharder.h"
+#include "tsl/platform/denormal.h"
+#include "variables.h"
 
 namespace rigl_rl {
 namespace {
@@ -21,104 +24,6 @@ namespace tf = ::tensorflow;
 using tf::OpKernelContext;
 using tf::shape_inference::InferenceContext;
 using tf::shape_inference::ShapeHandle;
-
-// Checks that handle i of each of the lists, each N handles long and one after
-// the other from the first input, is of a float32 variable of one shape.
-tf::Status CheckHandles(InferenceContext* c, int lists) {
-  int layers;
-  TF_RETURN_IF_ERROR(c->GetAttr("N", &layers));
-  for (int layer = 0; layer < layers; ++layer) {
-    ShapeHandle shape = c->UnknownShape();
-    for (int list = 0; list < lists; ++list) {
-      const auto* known =
-          c->input_handle_shapes_and_types(list * layers + layer);
-      if (known == nullptr || known->empty()) continue;
-      if ((*known)[0].dtype != tf::DT_FLOAT) {
-        return tf::errors::InvalidArgument("Variable ", layer,
-                                           " of a list is not float32.");
-      }
-      TF_RETURN_IF_ERROR(c->Merge(shape, (*known)[0].shape, &shape));
-    }
-  }
-  return tf::OkStatus();
-}
-
-// Variables of one layer, of one shape, locked while this object lives.
-class LockedVariables {
- public:
-  // `inputs` are the indices of their handles; only the first is not written.
-  tf::Status Lock(OpKernelContext* context, const std::vector<int>& inputs) {
-    std::vector<tf::mutex*> mutexes;
-    for (int input : inputs) {
-      tf::core::RefCountPtr<tf::Var> variable;
-      TF_RETURN_IF_ERROR(tf::LookupResource(
-          context, tf::HandleFromInput(context, input), &variable));
-      mutexes.push_back(variable->mu());
-      variables_.push_back(std::move(variable));
-    }
-    // In one order, so that no two operations wait for one another.
-    std::sort(mutexes.begin(), mutexes.end());
-    if (std::unique(mutexes.begin(), mutexes.end()) != mutexes.end()) {
-      return tf::errors::InvalidArgument(
-          "The variables of a layer must differ from one another.");
-    }
-    for (tf::mutex* mutex : mutexes) {
-      locks_.push_back(std::make_unique<tf::mutex_lock>(*mutex));
-    }
-    const tf::Tensor& first = *variables_[0]->tensor();
-    for (size_t i = 0; i < variables_.size(); ++i) {
-      const tf::Tensor& tensor = *variables_[i]->tensor();
-      if (!tensor.IsInitialized()) {
-        return tf::errors::FailedPrecondition(
-            "A variable is not initialized.");
-      }
-      if (tensor.dtype() != tf::DT_FLOAT) {
-        return tf::errors::InvalidArgument(
-            "Variables must be float32, not ",
-            tf::DataTypeString(tensor.dtype()), ".");
-      }
-      if (!tensor.shape().IsSameSize(first.shape())) {
-        return tf::errors::InvalidArgument(
-            "The variables of a layer must have one shape, not ",
-            first.shape().DebugString(), " and ",
-            tensor.shape().DebugString(), ".");
-      }
-    }
-    for (size_t i = 1; i < variables_.size(); ++i) {
-      TF_RETURN_IF_ERROR(MakeWritable(context, variables_[i].get()));
-    }
-    return tf::OkStatus();
-  }
-
-  float* data(int i) {
-    return variables_[i]->tensor()->flat<float>().data();
-  }
-
-  int64_t size() const { return variables_[0]->tensor()->NumElements(); }
-
- private:
-  // Gives the variable a buffer of its own, if what has read it still holds
-  // its buffer: what was read must not change.
-  static tf::Status MakeWritable(OpKernelContext* context, tf::Var* variable) {
-    tf::Tensor* tensor = variable->tensor();
-    if (tensor->RefCountIsOne() && !variable->copy_on_read_mode.load()) {
-      return tf::OkStatus();
-    }
-    tf::Tensor copy;
-    tf::AllocatorAttributes attributes;
-    attributes.set_nic_compatible(true);
-    TF_RETURN_IF_ERROR(context->allocate_temp(tensor->dtype(), tensor->shape(),
-                                              &copy, attributes));
-    std::copy_n(tensor->flat<float>().data(), tensor->NumElements(),
-                copy.flat<float>().data());
-    *tensor = copy;
-    return tf::OkStatus();
-  }
-
-  std::vector<tf::core::RefCountPtr<tf::Var>> variables_;
-  // Released before the variables are.
-  std::vector<std::unique_ptr<tf::mutex_lock>> locks_;
-};
 
 class MaintainSparsityOp : public tf::OpKernel {
  public:
@@ -133,8 +38,8 @@ class MaintainSparsityOp : public tf::OpKernel {
     for (int layer = 0; layer < layers_; ++layer) {
       LockedVariables variables;
       OP_REQUIRES_OK(
-          context, variables.Lock(context, {layer, layers_ + layer,
-                                            2 * layers_ + layer}));
+          context, variables.LockLayer(context, {layer},
+                                       {layers_ + layer, 2 * layers_ + layer}));
       const int64_t size = variables.size();
       if (size > room) {
         scratch.reset(new int32_t[size + kScratchMargin]);
@@ -163,7 +68,7 @@ class SoftUpdateOp : public tf::OpKernel {
                                             tau.shape().DebugString(), "."));
     for (int i = 0; i < count_; ++i) {
       LockedVariables variables;
-      OP_REQUIRES_OK(context, variables.Lock(context, {i, count_ + i}));
+      OP_REQUIRES_OK(context, variables.LockLayer(context, {i}, {count_ + i}));
       SoftUpdate(variables.data(0), variables.data(1), variables.size(),
                  tau.scalar<float>()());
     }
@@ -171,6 +76,140 @@ class SoftUpdateOp : public tf::OpKernel {
 
  private:
   int count_;
+};
+
+class AdamOp : public tf::OpKernel {
+ public:
+  explicit AdamOp(tf::OpKernelConstruction* context) : OpKernel(context) {
+    std::vector<int32_t> masked;
+    OP_REQUIRES_OK(context, context->GetAttr("N", &count_));
+    OP_REQUIRES_OK(context, context->GetAttr("masked", &masked));
+    OP_REQUIRES_OK(context, context->GetAttr("weight_decay", &weight_decay_));
+    OP_REQUIRES_OK(context, context->GetAttr("mask_kernels", &mask_kernels_));
+    OP_REQUIRES_OK(context, context->GetAttr("M", &masks_));
+    OP_REQUIRES(context, static_cast<int>(masked.size()) == masks_,
+                tf::errors::InvalidArgument("There are ", masks_, " masks of ",
+                                            masked.size(), " variables."));
+    mask_of_.assign(count_, -1);
+    for (int i = 0; i < masks_; ++i) {
+      OP_REQUIRES(
+          context,
+          masked[i] >= 0 && masked[i] < count_ && mask_of_[masked[i]] < 0,
+          tf::errors::InvalidArgument("Mask ", i, " is of variable ",
+                                      masked[i], ", of ", count_, "."));
+      mask_of_[masked[i]] = i;
+    }
+  }
+
+  void Compute(OpKernelContext* context) override {
+    // Handles: of variables, m and v; of the masks; and of the count.
+    const int iterations_input = 3 * count_ + masks_;
+    const int first_gradient = iterations_input + 1;
+    float scalars[4];
+    for (int i = 0; i < 4; ++i) {
+      const tf::Tensor& scalar = context->input(first_gradient + count_ + i);
+      OP_REQUIRES(context, tf::TensorShapeUtils::IsScalar(scalar.shape()),
+                  tf::errors::InvalidArgument("Input ", i + 1,
+                                              " after the gradients must be a "
+                                              "scalar, not ",
+                                              scalar.shape().DebugString(),
+                                              "."));
+      scalars[i] = scalar.scalar<float>()();
+    }
+    std::vector<int> read(masks_), written(3 * count_ + 1);
+    std::iota(read.begin(), read.end(), 3 * count_);
+    std::iota(written.begin(), written.end(), 0);
+    written.back() = iterations_input;
+    LockedVariables variables;
+    OP_REQUIRES_OK(context, variables.Lock(context, read, written));
+
+    const int last = masks_ + 3 * count_;
+    OP_REQUIRES_OK(context, variables.CheckType(last, tf::DT_INT64));
+    OP_REQUIRES_OK(context, variables.CheckShape(last, tf::TensorShape({})));
+    std::vector<Part> parts(count_);
+    int64_t total = 0;
+    for (int i = 0; i < count_; ++i) {
+      Part& part = parts[i];
+      const tf::Tensor& gradient = context->input(first_gradient + i);
+      std::vector<int> places = {masks_ + i, masks_ + count_ + i,
+                                 masks_ + 2 * count_ + i};
+      if (mask_of_[i] >= 0) places.push_back(mask_of_[i]);
+      for (int place : places) {
+        OP_REQUIRES_OK(context, variables.CheckType(place, tf::DT_FLOAT));
+        OP_REQUIRES_OK(context,
+                       variables.CheckShape(place, gradient.shape()));
+      }
+      part.gradient = gradient.flat<float>().data();
+      part.variable = variables.data(places[0]);
+      part.m = variables.data(places[1]);
+      part.v = variables.data(places[2]);
+      part.mask = mask_of_[i] < 0 ? nullptr : variables.data(places[3]);
+      total += gradient.NumElements();
+      part.end = total;
+    }
+
+    int64_t& iterations = *variables.data<int64_t>(last);
+    const AdamStep step =
+        MakeAdamStep(scalars[0], scalars[1], scalars[2], scalars[3],
+                     weight_decay_, iterations);
+    // All threads take denormals for what this one takes them for.
+    const auto denormals = tsl::port::GetDenormalState();
+    const auto take = [&](int64_t first_block, int64_t end_block) {
+      tsl::port::ScopedRestoreFlushDenormalState restore;
+      tsl::port::SetDenormalState(denormals);
+      Take(step, parts, first_block * kBlock,
+           std::min(end_block * kBlock, total));
+    };
+    const auto& threads = *context->device()->tensorflow_cpu_worker_threads();
+    tf::Shard(threads.num_threads, threads.workers,
+              (total + kBlock - 1) / kBlock, kBlock * kCyclesPerValue, take);
+    ++iterations;
+  }
+
+ private:
+  // One variable of those that lie, as it were, one after the other.
+  struct Part {
+    const float* gradient;
+    const float* mask;  // Or null.
+    float* variable;
+    float* m;
+    float* v;
+    int64_t end;  // In values, from the first variable's first.
+  };
+
+  static constexpr int64_t kBlock = 1024;
+  static constexpr int64_t kCyclesPerValue = 3;
+
+  // Takes the step on values [begin, end) of all.
+  void Take(const AdamStep& step, const std::vector<Part>& parts,
+            int64_t begin, int64_t end) const {
+    auto part = std::upper_bound(
+        parts.begin(), parts.end(), begin,
+        [](int64_t value, const Part& part) { return value < part.end; });
+    int64_t start = part == parts.begin() ? 0 : (part - 1)->end;
+    while (begin < end) {
+      const int64_t from = begin - start;
+      const int64_t size = std::min(end, part->end) - begin;
+      Masked masked = Masked::kNothing;
+      const float* mask = nullptr;
+      if (part->mask != nullptr) {
+        masked = mask_kernels_ ? Masked::kVariable : Masked::kGradient;
+        mask = part->mask + from;
+      }
+      TakeAdamStep(step, masked, part->gradient + from, mask,
+                   part->variable + from, part->m + from, part->v + from,
+                   size);
+      begin += size;
+      start = part->end;
+      ++part;
+    }
+  }
+
+  int count_;
+  int masks_;
+  std::vector<int> mask_of_;  // By variable, or -1.
+  float weight_decay_;
+  bool mask_kernels_;
 };
 
 REGISTER_OP("RiglMaintainSparsity")
@@ -208,10 +247,77 @@ target: variables of the same shapes, moved to target - (target - online) tau.
 tau: scalar in [0, 1].
 )");
 
+REGISTER_OP("RiglAdam")
+    .Attr("N: int >= 1")
+    .Attr("M: int >= 0")
+    .Attr("masked: list(int)")
+    .Attr("mask_kernels: bool = false")
+    .Attr("weight_decay: float = 0.0")
+    .Input("var: N * resource")
+    .Input("m: N * resource")
+    .Input("v: N * resource")
+    .Input("mask: M * resource")
+    .Input("iterations: resource")
+    .Input("gradient: N * float")
+    .Input("learning_rate: float")
+    .Input("beta1: float")
+    .Input("beta2: float")
+    .Input("epsilon: float")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      int count, masks;
+      std::vector<int32_t> masked;
+      TF_RETURN_IF_ERROR(c->GetAttr("N", &count));
+      TF_RETURN_IF_ERROR(c->GetAttr("M", &masks));
+      TF_RETURN_IF_ERROR(c->GetAttr("masked", &masked));
+      std::vector<ShapeHandle> shapes;
+      for (int i = 0; i < count; ++i) {
+        ShapeHandle shape = c->input(3 * count + masks + 1 + i);
+        for (int list = 0; list < 3; ++list) {
+          TF_RETURN_IF_ERROR(
+              CheckHandle(c, list * count + i, tf::DT_FLOAT, &shape));
+        }
+        shapes.push_back(shape);
+      }
+      for (int i = 0; i < masks && i < static_cast<int>(masked.size()); ++i) {
+        ShapeHandle shape = c->UnknownShape();
+        if (masked[i] >= 0 && masked[i] < count) shape = shapes[masked[i]];
+        TF_RETURN_IF_ERROR(
+            CheckHandle(c, 3 * count + i, tf::DT_FLOAT, &shape));
+      }
+      ShapeHandle scalar = c->Scalar();
+      TF_RETURN_IF_ERROR(
+          CheckHandle(c, 3 * count + masks, tf::DT_INT64, &scalar));
+      for (int i = 1; i <= 4; ++i) {
+        TF_RETURN_IF_ERROR(
+            c->WithRank(c->input(c->num_inputs() - i), 0, &scalar));
+      }
+      return tf::OkStatus();
+    })
+    .Doc(R"(
+Takes a step of Adam (Kingma & Ba, 2015), as ResourceApplyAdam does.
+
+var: variables.
+m: their first moments.
+v: their second moments.
+mask: masks of some of the variables.
+iterations: the steps taken before; becomes one more.
+gradient: gradients, of the variables' shapes.
+learning_rate: scalar.
+beta1: scalar.
+beta2: scalar.
+epsilon: scalar, added to the root of the second moment.
+masked: which variable each mask is of.
+mask_kernels: whether these variables are multiplied by their masks, after the
+  step, instead of their gradients, before it.
+weight_decay: by how much of the variable its gradient grows, masks or not.
+)");
+
 REGISTER_KERNEL_BUILDER(
     Name("RiglMaintainSparsity").Device(tf::DEVICE_CPU), MaintainSparsityOp);
 REGISTER_KERNEL_BUILDER(Name("RiglSoftUpdate").Device(tf::DEVICE_CPU),
                         SoftUpdateOp);
+REGISTER_KERNEL_BUILDER(Name("RiglAdam").Device(tf::DEVICE_CPU), AdamOp);
 
 }  // namespace
 }  // namespace rigl_rl

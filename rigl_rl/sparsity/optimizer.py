@@ -21,7 +21,9 @@ class SparseOptimizer(tf.Module):
   masks, by the dense gradient of that same step.
 
   Attributes:
-    inner: the wrapped optimizer.
+    inner: the wrapped optimizer. If its `takes_masks` says so, its
+      `apply_masked_gradients` takes the step, masks included, else its
+      `apply_gradients`.
     layers: the layers whose kernels are kept sparse.
     mask_updater: the callback.
     period: train steps of the agent to one step of this optimizer, the last of
@@ -126,12 +128,23 @@ class SparseOptimizer(tf.Module):
       int64 scalar, the train step of the next call.
     """
     grads_and_vars = list(grads_and_vars)
+    masks = {layer.kernel.ref(): layer.mask for layer in self._masked_layers}
+    inner_masks = (
+      not kwargs
+      and hasattr(self.inner, 'takes_masks')
+      and self.inner.takes_masks(grads_and_vars, masks)
+    )
 
     gradients = grads_and_vars
-    if not self._dense_slots:
-      gradients = self._mask_gradients(grads_and_vars)
+    if not inner_masks and not self._dense_slots:
+      gradients = self._mask_gradients(grads_and_vars, masks)
 
     def gradient_step():
+      if inner_masks:
+        self.inner.apply_masked_gradients(
+          grads_and_vars, masks, mask_kernels=self._dense_slots
+        )
+        return
       self.inner.apply_gradients(gradients, **kwargs)
       if self._dense_slots:
         for layer in self._masked_layers:
@@ -156,14 +169,13 @@ class SparseOptimizer(tf.Module):
       tf.cond(is_update, update_masks, lambda: None)
     return self.step.assign_add(self.period)
 
-  def _mask_gradients(self, grads_and_vars):
+  def _mask_gradients(self, grads_and_vars, masks):
     """Zeroes the gradients of inactive weights.
 
     An inactive weight is zero, and so are its slots: by a gradient of zero it
     stays so. Masking the kernel after the step comes to the same and takes
     longer, since it has to wait for the step.
     """
-    masks = {layer.kernel.ref(): layer.mask for layer in self._masked_layers}
     return [
       (gradient * masks[variable.ref()], variable)
       if variable.ref() in masks

@@ -65,13 +65,6 @@ def test_weight_decay_alone_shrinks_weights():
   np.testing.assert_allclose(variable, [0.9, -0.9, 0.0], rtol=1e-5)
 
 
-def test_without_weight_decay_it_is_the_plain_class():
-  plain = tf.keras.optimizers.legacy.Adam
-  for weight_decay in (0, 0.0):
-    assert type(optimizers.adam(weight_decay=weight_decay)) is plain
-  assert type(optimizers.adam(weight_decay=0.1)) is not plain
-
-
 def test_epsilon_and_slots_of_the_decaying_one():
   adam = optimizers.adam(0.5, epsilon=0.25, weight_decay=0.1)
   assert adam.epsilon == 0.25

@@ -1,0 +1,70 @@
+#include "adam.h"
+
+#include <cmath>
+
+namespace rigl_rl {
+namespace {
+
+// One loop for each case, so that none has a branch in it.
+template <bool decays, Masked masked>
+void TakeStep(const AdamStep& step, const float* __restrict__ gradient,
+              const float* __restrict__ mask, float* __restrict__ variable,
+              float* __restrict__ m, float* __restrict__ v, int64_t size) {
+  const float alpha = step.alpha;
+  const float epsilon = step.epsilon;
+  const float weight_decay = step.weight_decay;
+  const float rate1 = 1.0f - step.beta1;
+  const float rate2 = 1.0f - step.beta2;
+  for (int64_t i = 0; i < size; ++i) {
+    float g = gradient[i];
+    if (masked == Masked::kGradient) g *= mask[i];
+    if (decays) g += weight_decay * variable[i];
+    const float new_m = m[i] + (g - m[i]) * rate1;
+    const float new_v = v[i] + (g * g - v[i]) * rate2;
+    float value = variable[i] - new_m * alpha / (std::sqrt(new_v) + epsilon);
+    if (masked == Masked::kVariable) value *= mask[i];
+    m[i] = new_m;
+    v[i] = new_v;
+    variable[i] = value;
+  }
+}
+
+template <bool decays>
+void TakeStep(const AdamStep& step, Masked masked, const float* gradient,
+              const float* mask, float* variable, float* m, float* v,
+              int64_t size) {
+  switch (masked) {
+    case Masked::kNothing:
+      return TakeStep<decays, Masked::kNothing>(step, gradient, mask, variable,
+                                                m, v, size);
+    case Masked::kGradient:
+      return TakeStep<decays, Masked::kGradient>(step, gradient, mask,
+                                                 variable, m, v, size);
+    case Masked::kVariable:
+      return TakeStep<decays, Masked::kVariable>(step, gradient, mask,
+                                                 variable, m, v, size);
+  }
+}
+
+}  // namespace
+
+AdamStep MakeAdamStep(float learning_rate, float beta1, float beta2,
+                      float epsilon, float weight_decay, int64_t iterations) {
+  const float count = static_cast<float>(iterations + 1);
+  const float bias1 = 1.0f - std::pow(beta1, count);
+  const float bias2 = 1.0f - std::pow(beta2, count);
+  return {learning_rate * std::sqrt(bias2) / bias1, beta1, beta2, epsilon,
+          weight_decay};
+}
+
+void TakeAdamStep(const AdamStep& step, Masked masked, const float* gradient,
+                  const float* mask, float* variable, float* m, float* v,
+                  int64_t size) {
+  if (step.weight_decay != 0) {
+    TakeStep<true>(step, masked, gradient, mask, variable, m, v, size);
+  } else {
+    TakeStep<false>(step, masked, gradient, mask, variable, m, v, size);
+  }
+}
+
+}  // namespace rigl_rl

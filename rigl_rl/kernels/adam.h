@@ -1,0 +1,42 @@
+// A step of Adam (Kingma & Ba, 2015) on some values of a variable.
+
+#ifndef RIGL_RL_KERNELS_ADAM_H_
+#define RIGL_RL_KERNELS_ADAM_H_
+
+#include <cstdint>
+
+namespace rigl_rl {
+
+// What is the same for all values of a step.
+struct AdamStep {
+  float alpha;  // The learning rate, corrected for the bias of the moments.
+  float beta1;
+  float beta2;
+  float epsilon;
+  float weight_decay;  // 0 leaves that term out.
+};
+
+// Of the step that comes after `iterations` others.
+AdamStep MakeAdamStep(float learning_rate, float beta1, float beta2,
+                      float epsilon, float weight_decay, int64_t iterations);
+
+// What a mask is multiplied with.
+enum class Masked { kNothing, kGradient, kVariable };
+
+// Takes the step in one pass, in place, rounded after each operation:
+//
+//   g = gradient (* mask) + weight_decay * variable
+//   m += (g - m) * (1 - beta1)
+//   v += (g * g - v) * (1 - beta2)
+//   variable -= m * alpha / (sqrt(v) + epsilon)
+//   (variable *= mask)
+//
+//   gradient, mask, variable, m, v: `size` values each, no two of one memory;
+//     `mask` is not read if nothing is masked.
+void TakeAdamStep(const AdamStep& step, Masked masked, const float* gradient,
+                  const float* mask, float* variable, float* m, float* v,
+                  int64_t size);
+
+}  // namespace rigl_rl
+
+#endif  // RIGL_RL_KERNELS_ADAM_H_
