@@ -21,7 +21,7 @@ from launch import command_line
 from rigl_rl.errors import UserError
 
 _PEERS_SCRIPT = pathlib.Path(__file__).parent / 'benchmarks' / 'peers.py'
-SUBJECTS = ('dqn', 'sac', 'ppo', 'td3', 'masks')
+SUBJECTS = ('dqn', 'sac', 'ppo', 'td3', 'sparse', 'masks')
 
 
 def main(argv: Sequence[str] | None = None) -> int:

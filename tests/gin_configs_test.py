@@ -310,10 +310,9 @@ def _rows_to_trace():
 def test_train_step_of_a_row(name, method):
   configs.parse([_file('graesser22', name, method)], [])
   agent, _ = _build(_SUITES[name].task)
-  if name == 'dqn_classic':
-    functions = [agent._train_function]
-  else:  # Gradients are computed beside the agent's steps.
-    functions = [agent._gradient_function, agent._apply_function]
+  # On Atari gradients are computed beside the agent's steps.
+  assert len(agent._traced) == (1 if name == 'dqn_classic' else 2)
+  functions = agent._traced.values()
   trained = {v.ref() for function in functions for v in function.variables}
   assert {layer.kernel.ref() for layer in agent.layers} <= trained
   assert agent.optimizer.step.ref() in trained

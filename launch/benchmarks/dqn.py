@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from typing import Callable
+from typing import Callable, Sequence
 
 CONTENDERS = ('dopamine', 'dense', 'rigl')
 REFERENCES = ('dopamine', 'dense')
@@ -31,28 +31,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   """Builds a contender; see the package."""
+  sparsity = [f'SPARSITY = {arguments.sparsity}']
+  if contender != 'dopamine':
+    return make_ours(contender, arguments.task, sparsity)
+  _parse('dense', arguments.task, sparsity)
+  runner = _dopamine_runner('-v' in arguments.task, arguments)
+  return lambda steps: _train(runner, steps)
 
+
+def make_ours(
+  method: str, task: str, bindings: Sequence[str]
+) -> Callable[[int], int]:
+  """Builds our agent on a task: a function that trains it some steps.
+
+  Args:
+    method: name of a gin file, such as 'rigl'.
+    task: a classic one, or an Atari game.
+    bindings: more of them.
+  """
+  _parse(method, task, bindings)
+  runner = _our_runner()
+  return lambda steps: _train(runner, steps)
+
+
+def _parse(method: str, task: str, bindings: Sequence[str]) -> None:
   from rigl_rl import configs
 
-  classic = '-v' in arguments.task
+  classic = '-v' in task
   suite, macro = ('classic', 'ENV_NAME') if classic else ('atari_cnn', 'GAME')
-  method = 'rigl' if contender == 'rigl' else 'dense'
   configs.parse(
     [f'gin_configs/graesser22/dqn_{suite}/{method}.gin'],
     [
-      f'{macro} = {arguments.task!r}',
-      f'SPARSITY = {arguments.sparsity}',
+      f'{macro} = {task!r}',
       # Training begins at once; ε, and with it the share of steps that
       # ask the network, is at its final value.
       'SparseDQNAgent.min_replay_history = 500',
       'SparseDQNAgent.epsilon_decay_period = 1',
+      *bindings,
     ],
   )
-  if contender == 'dopamine':
-    runner = _dopamine_runner(classic, arguments)
-  else:
-    runner = _our_runner()
-  return lambda steps: _train(runner, steps)
 
 
 def _train(runner, steps: int) -> int:

@@ -12,7 +12,7 @@ from rigl_rl.sparsity import optimizer as sparse_optimizer
 
 def method_title(layers: Sequence[wrappers.SparseWrapper]) -> str:
   """The method in words: 'RigL at 90 % sparsity', or 'Dense'."""
-  sizes = [layer.kernel.shape.num_elements() for layer in layers]
+  sizes = [layer.kernel_shape.num_elements() for layer in layers]
   zeros = sum(size * layer.sparsity for size, layer in zip(sizes, layers))
   share = zeros / sum(sizes)
   name = type(layers[0].algorithm).__name__
@@ -34,6 +34,7 @@ def describe_network(
     total_steps: train steps of the whole training.
   """
   network = counting.count_network(model, layers, current=True)
+  by_name = wrappers.named_layers(model)
   return {
     'algorithm': type(layers[0].algorithm).__name__,
     'sparsity': network.sparsity,
@@ -51,10 +52,15 @@ def describe_network(
         'kernel': list(layer.kernel_shape),
         'sparsity': layer.sparsity,
         'active_weights': layer.active_weights,
+        'storage': _storage_of(by_name[layer.name]),
       }
       for layer in network.layers
     },
   }
+
+
+def _storage_of(layer: tf.keras.layers.Layer) -> str:
+  return 'masked' if getattr(layer, 'storage', None) is None else 'sparse'
 
 
 def write_mask_summaries(

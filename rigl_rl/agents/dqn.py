@@ -17,7 +17,7 @@ from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
 from rigl_rl.networks import numpy_mlp, q_networks
 from rigl_rl.replay import circular_buffer
-from rigl_rl.sparsity import diagnostics, wrappers
+from rigl_rl.sparsity import compression, diagnostics, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 
 
@@ -183,7 +183,16 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       self._total_gradient_steps,
       seed=seeding.stream_seed(seed, 'growth'),
     )
+    compression.compress(
+      self.online,
+      [self.target],
+      'make_sparse_optimizer.dense_slots must be False for that'
+      if self.optimizer.keeps_dense_slots
+      else None,
+    )
     self.optimizer.create_slots(self.online.trainable_variables)
+    self._update_steps = frozenset(map(int, self.optimizer.update_steps()))
+    self._gradient_steps = 0
     self._loss = loss
     self.gamma = gamma
     self.update_horizon = update_horizon
@@ -208,26 +217,54 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self._q_function = tf.function(self.online)
     self._pending = None
     self._thread = None
-    state_shape = self.online.state_shape
-    states = tf.TensorSpec((batch_size, *state_shape), self.observation_dtype)
-    batch = (
-      states,
-      tf.TensorSpec((batch_size,), tf.int32),
-      tf.TensorSpec((batch_size,), tf.float32),
-      states,
-      tf.TensorSpec((batch_size,), tf.uint8),
-    )
-    state = tf.TensorSpec((1, *state_shape), self.observation_dtype)
     if overlap_training:
       self._thread = futures.ThreadPoolExecutor(1)
-      self._gradient_function = _concrete(self._compute_gradients, *batch)
-      self._apply_function = _concrete(
-        self._apply_gradients,
-        state,
-        *(tf.TensorSpec(v.shape) for v in self.online.trainable_variables),
-      )
-    else:
-      self._train_function = _concrete(self._train, *batch, state)
+    # What was traced, by method and whether masks may change.
+    self._batch_size = batch_size
+    self._traced = {}
+    self._trace_all(masks_are_fixed=True)
+
+  def _trace_all(self, masks_are_fixed: bool) -> None:
+    """Traces what a gradient step calls.
+
+    Args:
+      masks_are_fixed: whether no mask changes. Those steps are traced by
+        themselves, so that they need not look whether one does.
+    """
+    size = self._batch_size
+    states = tf.TensorSpec(
+      (size, *self.online.state_shape), self.observation_dtype
+    )
+    batch = (
+      states,
+      tf.TensorSpec((size,), tf.int32),
+      tf.TensorSpec((size,), tf.float32),
+      states,
+      tf.TensorSpec((size,), tf.uint8),
+    )
+    state = tf.TensorSpec((1, *self.online.state_shape), self.observation_dtype)
+    with self.optimizer.tracing(masks_are_fixed):
+      if self._thread is None:
+        functions = {self._train: _concrete(self._train, *batch, state)}
+      else:
+        gradients = _concrete(self._compute_gradients, *batch)
+        functions = {
+          self._compute_gradients: gradients,
+          self._apply_gradients: _concrete(
+            self._apply_gradients,
+            state,
+            *(tf.TensorSpec(g.shape) for g in gradients.outputs[1:]),
+          ),
+        }
+    for method, function in functions.items():
+      self._traced[method, masks_are_fixed] = function
+
+  def _call_traced(self, method: Callable[..., Any], *arguments: tf.Tensor):
+    """Calls a method of the gradient step that comes next."""
+    masks_are_fixed = self._gradient_steps not in self._update_steps
+    if (method, masks_are_fixed) not in self._traced:
+      self._trace_all(masks_are_fixed)
+    return self._traced[method, masks_are_fixed](*arguments)
 
   def _bellman_loss(self, states, actions, rewards, next_states, terminals):
     """Loss per example, of shape (batch,)."""
@@ -280,20 +317,25 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     state = tf.constant(self.state)
     if self._thread is None:
       self._batch = self._sample_batch()
-      self._loss_value, self._q_values = self._train_function(
-        *self._batch, state
+      self._loss_value, self._q_values = self._call_traced(
+        self._train, *self._batch, state
       )
-      return
-    if self._pending is None:
-      self._begin_gradients()
-    self._loss_value, gradients = self._pending.result()
-    self._pending = None
-    self._q_values = self._apply_function(state, *gradients)
+    else:
+      if self._pending is None:
+        self._begin_gradients()
+      self._loss_value, gradients = self._pending.result()
+      self._pending = None
+      self._q_values = self._call_traced(
+        self._apply_gradients, state, *gradients
+      )
+    self._gradient_steps += 1
 
   def _begin_gradients(self) -> None:
     """Begins to compute the next gradients, in the thread."""
     self._batch = self._sample_batch()
-    self._pending = self._thread.submit(self._gradient_function, *self._batch)
+    self._pending = self._thread.submit(
+      self._call_traced, self._compute_gradients, *self._batch
+    )
 
   def _drop_gradients(self) -> None:
     """Forgets gradients that have not been applied.
@@ -467,6 +509,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     variables_lib.assign(
       self.optimizer.variables(), bundle_dictionary['optimizer']
     )
+    self._gradient_steps = self.optimizer.steps_taken
     self.training_steps = bundle_dictionary['training_steps']
     seeding.restore_generator(self._rng, bundle_dictionary['exploration'])
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import Any, Callable
 
@@ -18,7 +17,7 @@ from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 from rigl_rl.replay import transition_buffer
-from rigl_rl.sparsity import diagnostics, wrappers
+from rigl_rl.sparsity import compression, diagnostics, wrappers
 from rigl_rl.sparsity.optimizer import SparseOptimizer
 
 
@@ -159,6 +158,7 @@ class OffPolicyAgent:
         of the gradients.
     """
     self.initialize()
+    self._compress()
     self.networks.create_slots()
     self._numpy_actor = numpy_actor
     self._summarize_gradient_snr = summarize_gradient_snr
@@ -166,6 +166,20 @@ class OffPolicyAgent:
     self._train_functions = {}
     self._update_steps = self.networks.update_steps()
     self._steps_done = 0
+
+  def _compress(self) -> None:
+    """Compresses the networks that `sparsify.storage` wants to be."""
+    obstacle = None
+    if self._target_sparsity is not targets.copy_masks:
+      obstacle = 'target_sparsity must be @copy_masks for that'
+    for name, network in self.networks.items():
+      more = None
+      if self.networks.optimizer_of(name).keeps_dense_slots:
+        more = 'make_sparse_optimizer.dense_slots must be False for that'
+      copy = self._target_networks.get(name)
+      compression.compress(
+        network, [] if copy is None else [copy], obstacle or more
+      )
 
   def _act(self, observation: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Returns what `explore` needs of the actor, in a train step."""
@@ -245,13 +259,19 @@ class OffPolicyAgent:
 
     def update():
       for online, copy, layers, name in pairs:
-        targets.move(online.trainable_variables, copy.trainable_variables, tau)
+        moved = False
         if layers:
           if self._kind is None:
             moved = self.networks.optimizer_of(name).masks_moved(period)
           else:
             moved = self._kind.masks_moved
-          self._target_sparsity(*zip(*layers), moved)
+        compressed = [pair for pair in layers if pair[0].storage is not None]
+        masked = [pair for pair in layers if pair[0].storage is None]
+        if compressed:
+          targets.copy_compressed_masks(*zip(*compressed), moved)
+        targets.move(online.trainable_variables, copy.trainable_variables, tau)
+        if masked:
+          self._target_sparsity(*zip(*masked), moved)
       return tf.no_op()
 
     def update_if_due():
@@ -329,9 +349,7 @@ class OffPolicyAgent:
 
   def _trace(self, kind: StepKind, arguments: list[tf.Tensor]):
     """Traces a train step for arguments like these."""
-    with contextlib.ExitStack() as stack:
-      if not kind.updates_masks:
-        stack.enter_context(self.networks.fixed_masks())
+    with self.networks.tracing(masks_are_fixed=not kind.updates_masks):
       self._kind = kind
       try:
         # A concrete function: dispatch by argument types takes its time.

@@ -20,7 +20,7 @@ from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
 from rigl_rl.networks import actor_critic, numpy_mlp
-from rigl_rl.sparsity import diagnostics, wrappers
+from rigl_rl.sparsity import compression, diagnostics, wrappers
 
 
 class Rollout(NamedTuple):
@@ -251,6 +251,11 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
       train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
     )
     self.initialize()
+    for network in self.networks.values():
+      # The norm by which gradients are clipped counts inactive weights' too.
+      compression.compress(
+        network, obstacle="for PPO it must be 'masked' or 'auto'"
+      )
     self.networks.create_slots()
     self._learning_rate = float(
       tf.convert_to_tensor(self._sparse_optimizer.inner.learning_rate)

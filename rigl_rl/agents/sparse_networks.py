@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 import gin
 import tensorflow as tf
@@ -112,15 +112,12 @@ class SparseNetworks(Mapping[str, Network]):
     )
 
   @contextlib.contextmanager
-  def fixed_masks(self):
-    """Lets what is traced inside take steps that change no mask."""
-    for optimizer in self.optimizers.values():
-      optimizer.masks_are_fixed = True
-    try:
-      yield
-    finally:
+  def tracing(self, masks_are_fixed: bool) -> Iterator[None]:
+    """Says whether train steps that are traced inside may change masks."""
+    with contextlib.ExitStack() as stack:
       for optimizer in self.optimizers.values():
-        optimizer.masks_are_fixed = False
+        stack.enter_context(optimizer.tracing(masks_are_fixed))
+      yield
 
   def trained_by(self, scope: str) -> list[tf.Variable]:
     """Returns the variables that the optimizer of a scope trains."""

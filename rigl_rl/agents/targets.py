@@ -46,6 +46,33 @@ def move(
     )
 
 
+def copy_compressed_masks(
+  online: Layers, target: Layers, masks_moved: tf.Tensor | bool
+) -> None:
+  """Does what `copy_masks` does to compressed layers, before they are moved.
+
+  They cannot be moved while other weights of theirs are active.
+
+  Args:
+    online: the online network's sparse layers, compressed.
+    target: the target network's, in the same order.
+    masks_moved: see `copy_masks`.
+  """
+
+  def copy():
+    for source, layer in zip(online, target):
+      layer.storage.copy_mask(source.storage)
+
+  _if_moved(masks_moved, copy)
+
+
+def _if_moved(masks_moved, body):
+  if tf.is_tensor(masks_moved):
+    tf.cond(masks_moved, body, lambda: None)
+  elif masks_moved:
+    body()
+
+
 @gin.configurable(denylist=['online', 'target', 'masks_moved'])
 def copy_masks(
   online: Layers, target: Layers, masks_moved: tf.Tensor | bool
@@ -65,10 +92,7 @@ def copy_masks(
       layer.mask.assign(source.mask)
       layer.kernel.assign(layer.kernel * source.mask)
 
-  if tf.is_tensor(masks_moved):
-    tf.cond(masks_moved, remove_residue, lambda: None)
-  elif masks_moved:
-    remove_residue()
+  _if_moved(masks_moved, remove_residue)
 
 
 @gin.configurable(denylist=['online', 'target', 'masks_moved'])

@@ -7,10 +7,16 @@ from typing import Sequence
 import numpy as np
 import tensorflow as tf
 
+from rigl_rl.sparsity import storage
+
 
 def read(variables: Sequence[tf.Variable]) -> list[np.ndarray]:
-  """Returns the values of some variables."""
-  return [variable.numpy() for variable in variables]
+  """Returns the values of some variables.
+
+  Those of a layer that stores its active weights alone are given as if it were
+  stored masked: so a run may go on in either storage.
+  """
+  return [storage.read(variable) for variable in variables]
 
 
 def assign(
@@ -25,5 +31,4 @@ def assign(
     raise ValueError(
       f'The checkpoint has {len(values)} arrays for {len(variables)} variables.'
     )
-  for variable, value in zip(variables, values):
-    variable.assign(value)
+  storage.assign(variables, values)

@@ -27,8 +27,24 @@ import tensorflow as tf
 # compiled for no processor in particular, as the library itself is: both must
 # lay out memory alike.
 _OPS = 'ops.cc'
+# What is compiled for several kinds of x86 processors, of which one is chosen
+# when it runs; by the end of the file's name. These sums need not be rounded as
+# TensorFlow's are.
+_SUMS = '-ffp-contract=fast'
+_KINDS = {
+  '_avx512': (
+    '-mavx512f',
+    '-mavx512dq',
+    '-mavx512vl',
+    '-mfma',
+    '-mprefer-vector-width=512',
+    _SUMS,
+  ),
+  '_avx2': ('-mavx2', '-mfma', _SUMS),
+  '_portable': (_SUMS,),
+}
 _DIRECTORY = pathlib.Path(__file__).resolve().parent
-# A product and a sum are never contracted into one operation, which would round
+# A product and a sum are not contracted into one operation, which would round
 # once: so numbers are those of TensorFlow's operations.
 _FLAGS = (
   '-std=c++17',
@@ -99,6 +115,16 @@ def _native_flags() -> Sequence[str]:
   return _NATIVE_FLAGS.get(platform.machine(), ())
 
 
+def _flags_of(source: pathlib.Path) -> Sequence[str]:
+  """Returns the flags of one file, beside those of all."""
+  if source.name.endswith(_OPS):
+    return tf.sysconfig.get_compile_flags()
+  for ending, flags in _KINDS.items():
+    if source.stem.endswith(ending):
+      return flags if platform.machine() == 'x86_64' else (_SUMS,)
+  return _native_flags()
+
+
 def _processor() -> str:
   """Returns what tells one kind of processor from another."""
   found = [platform.machine(), platform.processor()]
@@ -124,6 +150,7 @@ def _key(compiler: Sequence[str]) -> str:
     version.stdout,
     *_FLAGS,
     *_native_flags(),
+    *(flag for flags in _KINDS.values() for flag in flags),
     *tf.sysconfig.get_compile_flags(),
     *tf.sysconfig.get_link_flags(),
     tf.version.VERSION,
@@ -189,10 +216,7 @@ def _build(
     objects = []
     for source in _DIRECTORY.glob('*.cc'):
       objects.append(os.path.join(temporary, source.stem + '.o'))
-      if source.name.endswith(_OPS):
-        more = tf.sysconfig.get_compile_flags()
-      else:
-        more = _native_flags()
+      more = _flags_of(source)
       _run(
         [*compiler, *_FLAGS, *more, '-c', str(source), '-o', objects[-1]],
         temporary,

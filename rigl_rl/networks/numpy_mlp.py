@@ -331,15 +331,26 @@ class _ActorMLP(NumpyMLP):
   """The perceptron of a network, whose weights it reads."""
 
   def __init__(self, network):
-    layers = wrappers.named_layers(network).values()
-    self._reader = _VariableReader(
-      [variable for layer in layers for variable in (layer.kernel, layer.bias)]
-    )
-    arrays = self._reader.read()
-    super().__init__(list(zip(arrays[::2], arrays[1::2])), network.activation)
+    self._network = network
+    self._reader = None
+    super().__init__(read_weights(network), network.activation)
 
   def refresh(self) -> None:
     """Reads the weights, which training has changed."""
+    layers = list(wrappers.named_layers(self._network).values())
+    if any(not isinstance(layer.kernel, tf.Variable) for layer in layers):
+      self.set_weights(read_weights(self._network))
+      return
+    if self._reader is None:
+      self._reader = _VariableReader(
+        [
+          variable
+          for layer in layers
+          for variable in (layer.kernel, layer.bias)
+        ]
+      )
+      arrays = self._reader.read()
+      self.set_weights(list(zip(arrays[::2], arrays[1::2])))
     self._reader.read()
 
 

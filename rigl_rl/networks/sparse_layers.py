@@ -243,9 +243,7 @@ class PerceptronLayers(SparseLayers):
 
   def _call_perceptron(self, x: tf.Tensor) -> tf.Tensor:
     """Maps `(batch, inputs)` to `(batch, num_outputs)`."""
-    for layer in self._hidden_layers:
-      x = layer(x)
-    return self._output_layer(x)
+    return wrappers.call_in_turn([*self._hidden_layers, self._output_layer], x)
 
 
 @gin.configurable(denylist=['seed'])

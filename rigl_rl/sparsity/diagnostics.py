@@ -118,7 +118,11 @@ def gradient_snr(
   """
   layers = list(layers)
   # Not persistent, and closed before the gradients of single examples.
-  with record_layers(layers) as calls, tf.GradientTape() as tape:
+  with (
+    _as_dense(layers),
+    record_layers(layers) as calls,
+    tf.GradientTape() as tape,
+  ):
     loss = tf.reduce_sum(loss_fn())
   deltas = tape.gradient(loss, [call.pre_activation for call in calls])
 
@@ -149,6 +153,22 @@ def gradient_snr(
       total += tf.reduce_sum(ratio)
       count += ratio.shape.num_elements()
   return total / count
+
+
+@contextlib.contextmanager
+def _as_dense(layers):
+  """Lets compressed layers compute through their Keras layers for a while."""
+  compressed = [
+    layer for layer in layers if isinstance(layer, wrappers.SparseWrapper)
+  ]
+  before = [layer.computes_densely for layer in compressed]
+  for layer in compressed:
+    layer.computes_densely = True
+  try:
+    yield
+  finally:
+    for layer, value in zip(compressed, before):
+      layer.computes_densely = value
 
 
 def _gradient_moments(call: Call, delta: tf.Tensor):

@@ -84,9 +84,9 @@ class MaskUpdater(tf.Module):
     for layer, algorithm, seed in zip(
       self.layers, self.algorithms, self._seeds
     ):
-      old_mask = layer.mask.read_value()
+      old_mask = tf.identity(layer.mask)
       new_mask = algorithm.update(
-        layer.kernel.read_value(),
+        tf.identity(layer.kernel),
         old_mask,
         gradients(layer),
         step,
@@ -95,8 +95,4 @@ class MaskUpdater(tf.Module):
       if self._at_window_end and not algorithm.updates_at_window_end:
         # The step may be the window's last, which only other layers asked for.
         new_mask = tf.where(on_interval, new_mask, old_mask)
-      layer.mask.assign(new_mask)
-      layer.kernel.assign(layer.kernel * new_mask)
-      lasting = old_mask * new_mask
-      for slot in slots(layer):
-        slot.assign(slot * lasting)
+      layer.change_mask(new_mask, slots(layer))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+import contextlib
+from typing import Iterator, Sequence
 
 import gin
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import mask_updater as mask_updater_lib
 from rigl_rl.sparsity import schedules, wrappers
+from rigl_rl.sparsity import storage as storage_lib
 
 
 class SparseOptimizer(tf.Module):
@@ -79,11 +81,15 @@ class SparseOptimizer(tf.Module):
     )
     self._replace_gradient_step = replace_gradient_step
     self._dense_slots = dense_slots
-    self._masked_layers = [layer for layer in self.layers if layer.sparsity > 0]
 
   def variables(self) -> list[tf.Variable]:
     """The inner optimizer's variables, and the step count."""
     return list(self.inner.variables()) + [self.step]
+
+  @property
+  def keeps_dense_slots(self) -> bool:
+    """Whether inactive weights have slots, too."""
+    return self._dense_slots
 
   @property
   def steps_taken(self) -> int:
@@ -115,39 +121,75 @@ class SparseOptimizer(tf.Module):
     """Creates the inner optimizer's slots before the first step."""
     if hasattr(self.inner, '_create_all_weights'):
       self.inner._create_all_weights(variables)
+    for variable in variables:
+      storage = storage_lib.storage_of(variable)
+      if storage is not None:
+        for name in self.inner.get_slot_names():
+          storage.adopt(self.inner.get_slot(variable, name))
+
+  @contextlib.contextmanager
+  def tracing(self, masks_are_fixed: bool) -> Iterator[None]:
+    """Says whether steps that are traced inside may change masks.
+
+    Args:
+      masks_are_fixed: whether none does. If not, compressed layers whose
+        algorithm needs it compute their dense gradient.
+    """
+    layers = [
+      layer
+      for layer in self.mask_updater.layers
+      if layer.storage is not None and layer.algorithm.needs_dense_gradient
+    ]
+    self.masks_are_fixed = masks_are_fixed
+    for layer in layers:
+      layer.computes_densely = not masks_are_fixed
+    try:
+      yield
+    finally:
+      self.masks_are_fixed = False
+      for layer in layers:
+        layer.computes_densely = False
 
   def apply_gradients(self, grads_and_vars, **kwargs) -> tf.Tensor:
     """Takes one step; see the class.
 
     Args:
       grads_and_vars: (gradient, variable) pairs; the gradient of a masked
-        kernel is dense: of inactive weights too.
+        kernel is dense: of inactive weights too. That of active weights that
+        are stored alone is, too, where `tracing` asked for it.
       **kwargs: for the inner optimizer.
 
     Returns:
       int64 scalar, the train step of the next call.
     """
     grads_and_vars = list(grads_and_vars)
-    masks = {layer.kernel.ref(): layer.mask for layer in self._masked_layers}
+    gradients = [
+      (_active_gradient(gradient, variable), variable)
+      for gradient, variable in grads_and_vars
+    ]
+    masked_layers = [
+      layer
+      for layer in self.layers
+      if layer.sparsity > 0 and layer.storage is None
+    ]
+    masks = {layer.kernel.ref(): layer.mask for layer in masked_layers}
     inner_masks = (
       not kwargs
       and hasattr(self.inner, 'takes_masks')
-      and self.inner.takes_masks(grads_and_vars, masks)
+      and self.inner.takes_masks(gradients, masks)
     )
-
-    gradients = grads_and_vars
     if not inner_masks and not self._dense_slots:
-      gradients = self._mask_gradients(grads_and_vars, masks)
+      gradients = _mask_gradients(gradients, masks)
 
     def gradient_step():
       if inner_masks:
         self.inner.apply_masked_gradients(
-          grads_and_vars, masks, mask_kernels=self._dense_slots
+          gradients, masks, mask_kernels=self._dense_slots
         )
         return
       self.inner.apply_gradients(gradients, **kwargs)
       if self._dense_slots:
-        for layer in self._masked_layers:
+        for layer in masked_layers:
           layer.kernel.assign(layer.kernel * layer.mask)
 
     if self.masks_are_fixed or not self.mask_updater.layers:
@@ -169,20 +211,6 @@ class SparseOptimizer(tf.Module):
       tf.cond(is_update, update_masks, lambda: None)
     return self.step.assign_add(self.period)
 
-  def _mask_gradients(self, grads_and_vars, masks):
-    """Zeroes the gradients of inactive weights.
-
-    An inactive weight is zero, and so are its slots: by a gradient of zero it
-    stays so. Masking the kernel after the step comes to the same and takes
-    longer, since it has to wait for the step.
-    """
-    return [
-      (gradient * masks[variable.ref()], variable)
-      if variable.ref() in masks
-      else (gradient, variable)
-      for gradient, variable in grads_and_vars
-    ]
-
   def _update_masks(self, step, grads_and_vars) -> None:
     """Lets the callback change the masks.
 
@@ -195,18 +223,64 @@ class SparseOptimizer(tf.Module):
 
     def slots(layer):
       names = [] if self._dense_slots else self.inner.get_slot_names()
-      return [self.inner.get_slot(layer.kernel, name) for name in names]
+      return [self.inner.get_slot(layer.trained_kernel, name) for name in names]
 
     def update(step, *layer_gradients):
       of_layer = dict(zip(map(id, layers), layer_gradients))
       self.mask_updater.update(step, lambda layer: of_layer[id(layer)], slots)
 
     layers = self.mask_updater.layers
+    for layer in layers:
+      gradient = gradients[layer.trained_kernel.ref()]
+      if layer.algorithm.needs_dense_gradient and (
+        gradient.shape != layer.kernel_shape
+      ):
+        raise ValueError(
+          f'The gradient of {layer.name} is that of its active weights alone: '
+          'trace steps that change masks inside `tracing`.'
+        )
     if not tf.executing_eagerly():  # Else it would be traced at every call.
       update = tf.function(
         update, autograph=False, experimental_attributes={'_noinline': True}
       )
-    update(step, *(gradients[layer.kernel.ref()] for layer in layers))
+    update(
+      step,
+      *(
+        _dense_gradient(gradients[kernel.ref()], kernel)
+        for kernel in (layer.trained_kernel for layer in layers)
+      ),
+    )
+
+
+def _mask_gradients(grads_and_vars, masks):
+  """Zeroes the gradients of inactive weights.
+
+  An inactive weight is zero, and so are its slots: by a gradient of zero it
+  stays so. Masking the kernel after the step comes to the same and takes
+  longer, since it has to wait for the step.
+  """
+  return [
+    (gradient * masks[variable.ref()], variable)
+    if variable.ref() in masks
+    else (gradient, variable)
+    for gradient, variable in grads_and_vars
+  ]
+
+
+def _active_gradient(gradient, variable):
+  """Returns the gradient of active weights, if those alone are stored."""
+  storage = storage_lib.storage_of(variable)
+  if storage is None or gradient.shape != storage.shape:
+    return gradient
+  return storage.active(gradient)
+
+
+def _dense_gradient(gradient, variable):
+  """Returns a gradient in the shape of the kernel."""
+  storage = storage_lib.storage_of(variable)
+  if storage is None or gradient.shape == storage.shape:
+    return gradient
+  return storage.dense(gradient)
 
 
 @gin.configurable(allowlist=['replace_gradient_step', 'dense_slots'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import zlib
 from typing import Callable, Iterator, Sequence
 
@@ -12,12 +13,14 @@ import tensorflow as tf
 
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import algorithms, distributions, initializers
+from rigl_rl.sparsity import storage as storage_lib
 
 MASKABLE_LAYERS = (
   tf.keras.layers.Dense,
   tf.keras.layers.Conv1D,
   tf.keras.layers.Conv2D,
 )
+STORAGES = ('masked', 'sparse', 'auto')
 # Keras derives them from the above, but their kernels are `(..., out, in)`.
 _TRANSPOSED_LAYERS = (
   tf.keras.layers.Conv1DTranspose,
@@ -26,17 +29,22 @@ _TRANSPOSED_LAYERS = (
 
 
 class SparseWrapper(tf.keras.layers.Layer):
-  """A layer whose kernel is stored masked.
+  """A layer whose kernel is stored masked, or by its active weights alone.
 
-  The forward pass uses the kernel as it is: it never multiplies by the mask, so
-  the gradient is dense, and acting and evaluation see exact zeros. Keeping the
-  kernel zero off the mask is `SparseOptimizer`'s part.
+  Masked, the forward pass uses the kernel as it is: it never multiplies by the
+  mask, so the gradient is dense, and acting and evaluation see exact zeros.
+  Keeping the kernel zero off the mask is `SparseOptimizer`'s part.
+
+  After `compress`, inactive weights are neither held nor computed with.
 
   Attributes:
     layer: the wrapped Dense, Conv1D or Conv2D layer.
     sparsity: target sparsity, in [0, 1); 0 until `initialize`.
     algorithm: the layer's SparseAlgorithm; None until `initialize`.
-    mask: float32 variable of the kernel's shape, 1 where a weight is active.
+    wanted_storage: how `sparsify` would have it stored: one of STORAGES.
+    storage: the active weights; None while the kernel is stored masked.
+    computes_densely: whether what is traced now takes the kernel as a whole
+      from the storage, so that its gradient is that of all weights.
   """
 
   def __init__(
@@ -71,7 +79,10 @@ class SparseWrapper(tf.keras.layers.Layer):
     self.layer = layer
     self.sparsity = 0.0
     self.algorithm = None
-    self.mask = None
+    self.wanted_storage = 'masked'
+    self.storage = None
+    self.computes_densely = False
+    self._mask = None
     self._arguments = None
     if sparsity is not None:
       distributions.check_sparsity('SparseWrapper.sparsity', sparsity)
@@ -85,12 +96,12 @@ class SparseWrapper(tf.keras.layers.Layer):
       with tf.name_scope(self.layer.name):
         self.layer.build(input_shape)
       self.layer.built = True
-    if self.mask is None:
+    if self._mask is None:
       self._add_mask()
     super().build(input_shape)
 
   def _add_mask(self):
-    self.mask = self.add_weight(
+    self._mask = self.add_weight(
       name='mask',
       shape=self.kernel.shape,
       initializer='ones',
@@ -121,17 +132,99 @@ class SparseWrapper(tf.keras.layers.Layer):
     kernel = initializer(self.kernel, self.mask, seed)
     self.kernel.assign(kernel * self.mask)
 
+  def compress(self) -> None:
+    """Stores the active weights alone from now on; see `can_compress`.
+
+    What an optimizer trains is then another variable: give it its slots later.
+    """
+    layer, kernel, mask = self.layer, self.layer.kernel, self._mask
+    name = kernel.name.split(':')[0]
+    storage = storage_lib.SparseStorage(kernel, mask, name)
+    # Where the kernel and the mask were among the variables, now are the
+    # values and the structure: so the variables of both storages match.
+    del layer.kernel, self._mask
+    layer.kernel = storage.values
+    layer._trainable_weights.insert(0, layer._trainable_weights.pop())
+    self._mask = storage.structure
+    self.storage = storage
+    layer._callable_losses.clear()
+    for regularizer, read in (
+      (layer.kernel_regularizer, self._trained_kernel),
+      (layer.bias_regularizer, lambda: layer.bias),
+    ):
+      if regularizer is not None:
+        layer.add_loss(lambda r=regularizer, read=read: r(read()))
+
+  def change_mask(
+    self, mask: tf.Tensor, slots: Sequence[tf.Variable] = ()
+  ) -> None:
+    """Changes the mask; weights that leave or enter it become 0.
+
+    Args:
+      mask: the new one.
+      slots: of an optimizer, of the kernel; they are zeroed as well.
+    """
+    if self.storage is not None:
+      self.storage.change_mask(mask, slots)
+      return
+    lasting = self._mask * mask
+    self._mask.assign(mask)
+    self.layer.kernel.assign(self.layer.kernel * mask)
+    for slot in slots:
+      slot.assign(slot * lasting)
+
   @property
-  def kernel(self) -> tf.Variable:
-    """The weights, `(*window, in, out)`; exactly 0 where the mask is."""
+  def kernel(self) -> tf.Variable | tf.Tensor:
+    """The weights, `(*window, in, out)`; exactly 0 where the mask is.
+
+    A variable if they are stored masked, else a tensor.
+    """
+    return self.layer.kernel if self.storage is None else self.storage.kernel()
+
+  @property
+  def mask(self) -> tf.Variable | tf.Tensor:
+    """float32, of the kernel's shape, 1 where a weight is active.
+
+    A variable if it is stored, else a tensor.
+    """
+    return self._mask if self.storage is None else self.storage.mask()
+
+  @property
+  def kernel_shape(self) -> tf.TensorShape:
+    return (
+      self.layer.kernel.shape if self.storage is None else self.storage.shape
+    )
+
+  @property
+  def trained_kernel(self) -> tf.Variable:
+    """What an optimizer trains: the kernel, or its active weights."""
     return self.layer.kernel
 
   @property
   def bias(self) -> tf.Variable | None:
     return self.layer.bias
 
+  @property
+  def computes_sparsely(self) -> bool:
+    """Whether what is traced now computes with active weights alone."""
+    return self.storage is not None and not self.computes_densely
+
   def call(self, inputs):
-    return self.layer(inputs)
+    if self.storage is None:
+      return self.layer(inputs)
+    if self.computes_sparsely and inputs.shape.rank == 2:
+      return storage_lib.chain([self], inputs)
+    # Keras' layer computes with the attribute that it has.
+    attributes = vars(self.layer)
+    values, attributes['kernel'] = attributes['kernel'], self.kernel
+    try:
+      return self.layer(inputs)
+    finally:
+      attributes['kernel'] = values
+
+  def _trained_kernel(self):
+    """What weight decay is of: its gradient has the shape of the loss's."""
+    return self.storage.values if self.computes_sparsely else self.kernel
 
   def compute_output_shape(self, input_shape):
     return self.layer.compute_output_shape(input_shape)
@@ -191,6 +284,45 @@ def _initializer_to_json(initializer):
   return name
 
 
+def call_in_turn(layers: Sequence[SparseWrapper], x: tf.Tensor) -> tf.Tensor:
+  """Calls layers one after the other.
+
+  Neighbors that compute with their active weights alone are one operation.
+
+  Args:
+    layers: built, first layer first.
+    x: `(batch, inputs)`.
+
+  Returns:
+    `(batch, outputs)`, of the last.
+  """
+  for sparse, group in itertools.groupby(
+    layers, lambda layer: layer.computes_sparsely
+  ):
+    if sparse:
+      x = storage_lib.chain(list(group), x)
+    else:
+      for layer in group:
+        x = layer(x)
+  return x
+
+
+def can_compress(layer: SparseWrapper) -> bool:
+  """Whether a layer can be stored by its active weights alone.
+
+  A dense layer, float32, on a CPU, linear or with ReLU or tanh.
+  """
+  inner = layer.layer
+  return (
+    isinstance(inner, tf.keras.layers.Dense)
+    and inner.kernel.dtype == tf.float32
+    and tf.DeviceSpec.from_string(inner.kernel.device).device_type == 'CPU'
+    and inner.activity_regularizer is None
+    and inner.kernel_constraint is None
+    and storage_lib.activation_name(layer) is not None
+  )
+
+
 def _is_maskable(layer: tf.keras.layers.Layer) -> bool:
   return isinstance(layer, MASKABLE_LAYERS) and not isinstance(
     layer, _TRANSPOSED_LAYERS
@@ -241,6 +373,7 @@ def sparsify(
   algorithm: algorithms.SparseAlgorithm | None = None,
   keep_dense: Sequence[str] = (),
   initializer: Callable = initializers.sparsity_aware,
+  storage: str = 'masked',
   seed: int = 0,
 ) -> list[SparseWrapper]:
   """Draws masks for a built network, and sets the weights to start from.
@@ -257,6 +390,9 @@ def sparsify(
     keep_dense: patterns of paths (as in fnmatch) of layers that stay dense and
       out of the distribution.
     initializer: see `rigl_rl.sparsity.initializers`.
+    storage: how agents store the layers: 'masked', 'sparse' (by their active
+      weights alone) or 'auto' (what takes less time); see
+      `rigl_rl.sparsity.compression`. Here they are masked in any case.
     seed: int32 seed; each layer's own is derived from it and the position.
 
   Returns:
@@ -268,6 +404,11 @@ def sparsify(
   """
   if sparsity is not None:
     distributions.check_sparsity('SPARSITY (sparsify.sparsity)', sparsity)
+  if storage not in STORAGES:
+    raise UserError(
+      f'sparsify.storage is {storage!r}, but must be '
+      f'{", ".join(map(repr, STORAGES[:-1]))} or {STORAGES[-1]!r}.'
+    )
   algorithm = algorithms.RigL() if algorithm is None else algorithm
   layers = named_layers(model)
   if not layers:
@@ -307,6 +448,7 @@ def sparsify(
   for path, wrapper in masked.items():
     layer_seed = derive_seed(seed, positions[path])
     wrapper.initialize(sparsities[path], algorithm, layer_seed, initializer)
+    wrapper.wanted_storage = storage
   return list(masked.values())
 
 

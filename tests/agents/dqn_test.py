@@ -238,7 +238,9 @@ def test_train_step_is_that_of_numpy(huber, decay, horizon):
   assert (np.abs(error) > 1).any()
 
   state = rng.normal(size=(1, 3, 1)).astype(np.float32)
-  loss, q_values = agent._train_function(*map(tf.constant, (*batch, state)))
+  loss, q_values = agent._call_traced(
+    agent._train, *map(tf.constant, (*batch, state))
+  )
   assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
   for variable, value in zip(agent.online.trainable_variables, expected):
     np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-5)
@@ -431,17 +433,17 @@ def test_trains_and_synchronizes_when_dopamine_does(
     target_update_period=target_period,
   )
   ours, theirs = [], []
-  train, synchronize = agent._train_function, agent._sync_target
+  call, synchronize = agent._call_traced, agent._sync_target
 
-  def recorded_train(*batch):
+  def recorded_train(method, *arguments):
     ours.append(('train', agent.training_steps))
-    return train(*batch)
+    return call(method, *arguments)
 
   def recorded_sync():
     ours.append(('sync', agent.training_steps))
     synchronize()
 
-  monkeypatch.setattr(agent, '_train_function', recorded_train)
+  monkeypatch.setattr(agent, '_call_traced', recorded_train)
   monkeypatch.setattr(agent, '_sync_target', recorded_sync)
 
   # Dopamine's method, on a stand-in that has seen the same transitions.

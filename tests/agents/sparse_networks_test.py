@@ -189,14 +189,14 @@ def test_description_counts_active_weights():
 def test_fixed_masks_hold_inside_alone():
   networks = _networks()
   before = _masks(networks)
-  with networks.fixed_masks():
+  with networks.tracing(masks_are_fixed=True):
     _train(networks, 'critic')  # Step 0 is due.
     _train(networks, 'actor')
   assert not _changed(before, _masks(networks))
   for each in networks.optimizers.values():
     each.step.assign(each.period - 1)
   with pytest.raises(KeyError):
-    with networks.fixed_masks():
+    with networks.tracing(masks_are_fixed=True):
       raise KeyError
   _train(networks, 'critic')
   _train(networks, 'actor')

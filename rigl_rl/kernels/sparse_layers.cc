@@ -1,0 +1,165 @@
+#include "sparse_layers.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+namespace rigl_rl {
+
+#if defined(__x86_64__)
+namespace avx512 {
+const SparseKernels& Kernels();
+}
+namespace avx2 {
+const SparseKernels& Kernels();
+}
+#endif
+namespace portable {
+const SparseKernels& Kernels();
+}
+
+namespace {
+
+const SparseKernels& Choose() {
+  const char* wish = std::getenv("RIGL_RL_SIMD");
+  const std::string most = wish == nullptr ? "avx512" : wish;
+#if defined(__x86_64__)
+  if (most == "avx512" && __builtin_cpu_supports("avx512f") &&
+      __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    return avx512::Kernels();
+  }
+  if (most != "portable" && __builtin_cpu_supports("avx2") &&
+      __builtin_cpu_supports("fma")) {
+    return avx2::Kernels();
+  }
+#endif
+  return portable::Kernels();
+}
+
+}  // namespace
+
+const SparseKernels& BestKernels() {
+  static const SparseKernels& kernels = Choose();
+  return kernels;
+}
+
+SparseStructure SparseStructure::At(const int32_t* data, int64_t inputs,
+                                    int64_t outputs, int64_t capacity) {
+  SparseStructure s;
+  s.inputs = inputs;
+  s.outputs = outputs;
+  s.capacity = capacity;
+  s.output_begins = data;
+  s.input_begins = s.output_begins + outputs + 1;
+  s.sources = s.input_begins + inputs + 1;
+  s.targets = s.sources + capacity;
+  s.positions = s.targets + capacity;
+  return s;
+}
+
+bool SparseStructure::IsSound() const {
+  const auto is_sound = [this](const int32_t* begins, int64_t size) {
+    if (begins[0] != 0 || begins[size] > capacity) return false;
+    for (int64_t i = 0; i < size; ++i) {
+      if (begins[i] > begins[i + 1]) return false;
+    }
+    return true;
+  };
+  return is_sound(output_begins, outputs) && is_sound(input_begins, inputs) &&
+         output_begins[outputs] == input_begins[inputs];
+}
+
+int64_t CountActive(const float* mask, int64_t size) {
+  return std::count_if(mask, mask + size, [](float m) { return m != 0.0f; });
+}
+
+void WriteStructure(const float* mask, int64_t inputs, int64_t outputs,
+                    int64_t capacity, int32_t* data) {
+  std::memset(data, 0,
+              SparseStructure::Size(inputs, outputs, capacity) *
+                  sizeof(int32_t));
+  int32_t* output_begins = data;
+  int32_t* input_begins = output_begins + outputs + 1;
+  int32_t* sources = input_begins + inputs + 1;
+  int32_t* targets = sources + capacity;
+  int32_t* positions = targets + capacity;
+  for (int64_t i = 0; i < inputs; ++i) {
+    for (int64_t j = 0; j < outputs; ++j) {
+      const int active = mask[i * outputs + j] != 0.0f;
+      output_begins[j + 1] += active;
+      input_begins[i + 1] += active;
+    }
+  }
+  for (int64_t j = 0; j < outputs; ++j) output_begins[j + 1] += output_begins[j];
+  for (int64_t i = 0; i < inputs; ++i) input_begins[i + 1] += input_begins[i];
+  // Where the next weight of each output goes.
+  int32_t* next = new int32_t[outputs];
+  std::copy_n(output_begins, outputs, next);
+  int64_t entry = 0;
+  for (int64_t i = 0; i < inputs; ++i) {
+    for (int64_t j = 0; j < outputs; ++j) {
+      if (mask[i * outputs + j] == 0.0f) continue;
+      const int32_t position = next[j]++;
+      sources[position] = i;
+      targets[entry] = j;
+      positions[entry] = position;
+      ++entry;
+    }
+  }
+  delete[] next;
+}
+
+void GatherValues(const SparseStructure& s, const float* kernel,
+                  float* values) {
+  for (int64_t j = 0; j < s.outputs; ++j) {
+    for (int64_t k = s.output_begins[j]; k < s.output_begins[j + 1]; ++k) {
+      values[k] = kernel[s.sources[k] * s.outputs + j];
+    }
+  }
+  std::fill(values + s.count(), values + s.capacity, 0.0f);
+}
+
+void ScatterValues(const SparseStructure& s, const float* values,
+                   float* kernel) {
+  std::fill_n(kernel, s.inputs * s.outputs, 0.0f);
+  for (int64_t j = 0; j < s.outputs; ++j) {
+    for (int64_t k = s.output_begins[j]; k < s.output_begins[j + 1]; ++k) {
+      kernel[s.sources[k] * s.outputs + j] = values[k];
+    }
+  }
+}
+
+int64_t StrideOf(int64_t examples) {
+  return ((examples + kLanes - 1) / kLanes | 1) * kLanes;
+}
+
+void ToColumns(const float* x, int64_t examples, int64_t features,
+               int64_t stride, int64_t begin, int64_t end, float* columns) {
+  const int64_t known = std::min(end, examples);
+  for (int64_t b = begin; b < end; b += kLanes) {
+    const int64_t last = std::min(b + kLanes, known);
+    for (int64_t i = 0; i < features; ++i) {
+      float* out = columns + i * stride;
+      int64_t a = b;
+      for (; a < last; ++a) out[a] = x[a * features + i];
+      for (; a < b + kLanes; ++a) out[a] = 0.0f;
+    }
+  }
+}
+
+void FromColumns(const float* columns, int64_t examples, int64_t features,
+                 int64_t stride, int64_t begin, int64_t end, float* y) {
+  const int64_t known = std::min(end, examples);
+  for (int64_t b = begin; b < known; b += kLanes) {
+    const int64_t last = std::min(b + kLanes, known);
+    for (int64_t a = b; a < last; ++a) {
+      for (int64_t i = 0; i < features; ++i) {
+        y[a * features + i] = columns[i * stride + a];
+      }
+    }
+  }
+}
+
+}  // namespace rigl_rl

@@ -1,0 +1,690 @@
+// The operations of sparse layers as TensorFlow sees them. A chain of layers is
+// one operation: so examples go through all of them in one thread, and their
+// activations stay features x examples in between.
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "sparse_layers.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/util/work_sharder.h"
+
+namespace rigl_rl {
+namespace {
+
+namespace tf = ::tensorflow;
+using tf::OpKernelConstruction;
+using tf::OpKernelContext;
+using tf::Tensor;
+using tf::TensorShape;
+using tf::shape_inference::DimensionHandle;
+using tf::shape_inference::InferenceContext;
+using tf::shape_inference::ShapeHandle;
+
+// From so many examples on, threads share them; else they share rows.
+constexpr int64_t kManyExamples = 128;
+
+int64_t RoundUp(int64_t examples) {
+  return (examples + kLanes - 1) / kLanes * kLanes;
+}
+
+// Examples that a thread takes at a time. By their number alone: so sums do not
+// depend on the number of threads.
+int64_t BlockOf(int64_t examples) { return examples >= 256 ? 128 : 64; }
+
+tf::Status CheckSize(const char* name, const Tensor& tensor, int64_t size) {
+  if (tensor.NumElements() == size) return tf::OkStatus();
+  return tf::errors::InvalidArgument(
+      name, " must have ", size, " elements, but has the shape ",
+      tensor.shape().DebugString(), ".");
+}
+
+struct SparseLayer {
+  SparseStructure structure;
+  const float* values;
+  const float* bias;  // Null where there is none.
+  Activation activation;
+  int64_t row;  // Of its outputs among all activations.
+};
+
+// What the operations on a chain share.
+class ChainOp : public tf::OpKernel {
+ public:
+  explicit ChainOp(OpKernelConstruction* context) : OpKernel(context) {
+    std::vector<std::string> activations;
+    OP_REQUIRES_OK(context, context->GetAttr("units", &units_));
+    OP_REQUIRES_OK(context, context->GetAttr("activations", &activations));
+    OP_REQUIRES(context, units_.size() == activations.size() + 1,
+                tf::errors::InvalidArgument(
+                    "units must hold the inputs and each layer's outputs."));
+    for (const std::string& name : activations) {
+      activations_.push_back(name == "relu"   ? Activation::kRelu
+                             : name == "tanh" ? Activation::kTanh
+                                              : Activation::kLinear);
+    }
+    rows_ = std::accumulate(units_.begin(), units_.end(), int64_t{0});
+  }
+
+ protected:
+  int64_t count() const { return activations_.size(); }
+
+  // Reads the layers from the inputs `values`, `structure` and `bias`.
+  tf::Status GetLayers(OpKernelContext* context,
+                       std::vector<SparseLayer>* layers) const {
+    tf::OpInputList values, structures, biases;
+    TF_RETURN_IF_ERROR(context->input_list("values", &values));
+    TF_RETURN_IF_ERROR(context->input_list("structure", &structures));
+    TF_RETURN_IF_ERROR(context->input_list("bias", &biases));
+    int64_t row = units_[0];
+    for (int i = 0; i < count(); ++i) {
+      const int64_t capacity = values[i].NumElements();
+      TF_RETURN_IF_ERROR(CheckSize(
+          "structure", structures[i],
+          SparseStructure::Size(units_[i], units_[i + 1], capacity)));
+      SparseLayer layer;
+      layer.structure =
+          SparseStructure::At(structures[i].flat<int32_t>().data(), units_[i],
+                              units_[i + 1], capacity);
+      if (!layer.structure.IsSound()) {
+        return tf::errors::InvalidArgument("structure ", i, " is no structure ",
+                                           "of ", capacity, " values.");
+      }
+      layer.values = values[i].flat<float>().data();
+      layer.bias = nullptr;
+      if (biases[i].NumElements() != 0) {
+        TF_RETURN_IF_ERROR(CheckSize("bias", biases[i], units_[i + 1]));
+        layer.bias = biases[i].flat<float>().data();
+      }
+      layer.activation = activations_[i];
+      layer.row = row;
+      row += units_[i + 1];
+      layers->push_back(layer);
+    }
+    return tf::OkStatus();
+  }
+
+  // Calls `work(begin, end)` for all of [0, total), in threads if that pays.
+  // `cost` is a guess of the cycles of one.
+  static void Share(OpKernelContext* context, int64_t total, int64_t cost,
+                    const std::function<void(int64_t, int64_t)>& work) {
+    auto threads = context->device()->tensorflow_cpu_worker_threads();
+    tf::Shard(threads->num_threads, threads->workers, total, cost, work);
+  }
+
+  // Does the same for blocks of examples: work(first block, its examples).
+  static void ShareExamples(
+      OpKernelContext* context, int64_t examples, int64_t cost,
+      const std::function<void(int64_t, int64_t, int64_t)>& work) {
+    const int64_t block = BlockOf(examples);
+    const int64_t end = RoundUp(examples);
+    Share(context, (end + block - 1) / block, cost * block / kLanes,
+          [&](int64_t first, int64_t last) {
+            for (int64_t i = first; i < last; ++i) {
+              work(i, i * block, std::min(end, (i + 1) * block));
+            }
+          });
+  }
+
+  // Cycles of a weight, or of the weights of a row, on as many examples as a
+  // vector has lanes.
+  static int64_t CostOf(const std::vector<SparseLayer>& layers) {
+    int64_t weights = 0;
+    for (const SparseLayer& layer : layers) {
+      weights += layer.structure.count();
+    }
+    return 2 * weights;
+  }
+
+  static int64_t RowCost(const SparseLayer& layer, int64_t rows,
+                         int64_t examples) {
+    return 1 + 2 * layer.structure.count() * (RoundUp(examples) / kLanes) /
+                   std::max<int64_t>(rows, 1);
+  }
+
+  // Carries gradients from the last layer's outputs down to the outputs of
+  // layer `lowest`, and calls `visit(layer)` at each, from the last.
+  // `deltas` are laid out as the activations are.
+  void Descend(const std::vector<SparseLayer>& layers, const float* saved,
+               float* deltas, int64_t stride, int64_t begin, int64_t end,
+               int lowest, const std::function<void(int)>& visit) const {
+    for (int i = count() - 1; i >= lowest; --i) {
+      visit(i);
+      if (i > lowest) {
+        Carry(layers, i, saved, deltas, stride,
+              {begin, end, 0, layers[i].structure.inputs});
+      }
+    }
+  }
+
+  // Of layer i: from its outputs' gradients to those of layer i - 1.
+  static void Carry(const std::vector<SparseLayer>& layers, int i,
+                    const float* saved, float* deltas, int64_t stride,
+                    Range range) {
+    const int64_t below = layers[i - 1].row * stride;
+    BestKernels().input_gradient(layers[i].structure, layers[i].values,
+                                 layers[i - 1].activation, saved + below,
+                                 deltas + layers[i].row * stride,
+                                 deltas + below, stride, range);
+  }
+
+  // Writes the gradients of the last layer's outputs, before its activation.
+  void Start(const std::vector<SparseLayer>& layers, const Tensor& dy,
+             const float* saved, float* deltas, int64_t stride, int64_t begin,
+             int64_t end) const {
+    const SparseLayer& last = layers.back();
+    const int64_t at = last.row * stride;
+    ToColumns(dy.flat<float>().data(), dy.dim_size(0), units_.back(), stride,
+              begin, end, deltas + at);
+    BestKernels().activation_gradient(last.activation, saved + at, deltas + at,
+                                      stride, {begin, end, 0, units_.back()});
+  }
+
+  // Reads what both gradients are computed by.
+  tf::Status GetGradientInputs(OpKernelContext* context,
+                               std::vector<SparseLayer>* layers,
+                               const Tensor** dy, const Tensor** saved,
+                               int64_t* stride) const {
+    TF_RETURN_IF_ERROR(GetLayers(context, layers));
+    TF_RETURN_IF_ERROR(context->input("dy", dy));
+    TF_RETURN_IF_ERROR(context->input("saved", saved));
+    if ((*dy)->dims() != 2 || (*dy)->dim_size(1) != units_.back()) {
+      return tf::errors::InvalidArgument(
+          "dy must be (examples, ", units_.back(), "), but has the shape ",
+          (*dy)->shape().DebugString(), ".");
+    }
+    *stride = StrideOf((*dy)->dim_size(0));
+    return CheckSize("saved", **saved, rows_ * *stride);
+  }
+
+  std::vector<int64_t> units_;
+  std::vector<Activation> activations_;
+  int64_t rows_;
+};
+
+class SparseChainOp : public ChainOp {
+ public:
+  using ChainOp::ChainOp;
+
+  void Compute(OpKernelContext* context) override {
+    std::vector<SparseLayer> layers;
+    OP_REQUIRES_OK(context, GetLayers(context, &layers));
+    const Tensor& x = context->input(0);
+    OP_REQUIRES(context, x.dims() == 2 && x.dim_size(1) == units_[0],
+                tf::errors::InvalidArgument(
+                    "x must be (examples, ", units_[0], "), but has the shape ",
+                    x.shape().DebugString(), "."));
+    const int64_t examples = x.dim_size(0);
+    const int64_t stride = StrideOf(examples);
+    Tensor* y;
+    Tensor* saved_tensor;
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                0, TensorShape({examples, units_.back()}), &y));
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(1, TensorShape({rows_ * stride}),
+                                            &saved_tensor));
+    float* saved = saved_tensor->flat<float>().data();
+    const auto forward = [&](int i, Range range) {
+      const SparseLayer& layer = layers[i];
+      const int64_t from = layer.row - units_[i];
+      BestKernels().forward(layer.structure, layer.values, layer.bias,
+                            layer.activation, saved + from * stride,
+                            saved + layer.row * stride, stride, range);
+    };
+    const auto enter = [&](int64_t begin, int64_t end) {
+      ToColumns(x.flat<float>().data(), examples, units_[0], stride, begin, end,
+                saved);
+    };
+    const auto leave = [&](int64_t begin, int64_t end) {
+      FromColumns(saved + layers.back().row * stride, examples, units_.back(),
+                  stride, begin, end, y->flat<float>().data());
+    };
+    if (examples >= kManyExamples) {
+      ShareExamples(context, examples, CostOf(layers),
+                    [&](int64_t, int64_t begin, int64_t end) {
+                      enter(begin, end);
+                      for (int i = 0; i < count(); ++i) {
+                        forward(i, {begin, end, 0, units_[i + 1]});
+                      }
+                      leave(begin, end);
+                    });
+      return;
+    }
+    const int64_t end = RoundUp(examples);
+    enter(0, end);
+    for (int i = 0; i < count(); ++i) {
+      Share(context, units_[i + 1], RowCost(layers[i], units_[i + 1], examples),
+            [&](int64_t first, int64_t last) {
+              forward(i, {0, end, first, last});
+            });
+    }
+    leave(0, end);
+  }
+};
+
+class SparseChainWeightGradientOp : public ChainOp {
+ public:
+  using ChainOp::ChainOp;
+
+  void Compute(OpKernelContext* context) override {
+    std::vector<SparseLayer> layers;
+    const Tensor* dy;
+    const Tensor* saved_tensor;
+    int64_t stride;
+    OP_REQUIRES_OK(context, GetGradientInputs(context, &layers, &dy,
+                                              &saved_tensor, &stride));
+    const int64_t examples = dy->dim_size(0);
+    const float* saved = saved_tensor->flat<float>().data();
+
+    // The gradients, and where each lies in a block's sums.
+    std::vector<float*> gradients;
+    std::vector<int64_t> sizes;
+    tf::OpOutputList dvalues, dbiases;
+    OP_REQUIRES_OK(context, context->output_list("dvalues", &dvalues));
+    OP_REQUIRES_OK(context, context->output_list("dbias", &dbiases));
+    const auto add_output = [&](tf::OpOutputList* list, int i, int64_t size) {
+      Tensor* output;
+      TF_RETURN_IF_ERROR(list->allocate(i, TensorShape({size}), &output));
+      gradients.push_back(output->flat<float>().data());
+      sizes.push_back(size);
+      return tf::OkStatus();
+    };
+    for (int i = 0; i < count(); ++i) {
+      const SparseStructure& structure = layers[i].structure;
+      OP_REQUIRES_OK(context, add_output(&dvalues, i, structure.capacity));
+      OP_REQUIRES_OK(
+          context,
+          add_output(&dbiases, i,
+                     layers[i].bias == nullptr ? 0 : structure.outputs));
+      std::fill(gradients[2 * i] + structure.count(),
+                gradients[2 * i] + structure.capacity, 0.0f);
+    }
+    if (examples == 0) {
+      for (size_t i = 0; i < sizes.size(); ++i) {
+        std::fill_n(gradients[i], sizes[i], 0.0f);
+      }
+      return;
+    }
+
+    Tensor deltas_tensor;
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(tf::DT_FLOAT,
+                                          TensorShape({rows_ * stride}),
+                                          &deltas_tensor));
+    float* deltas = deltas_tensor.flat<float>().data();
+    const auto weight_gradient = [&](int i, float* dvalue, float* dbias,
+                                     Range range) {
+      const SparseLayer& layer = layers[i];
+      BestKernels().weight_gradient(
+          layer.structure, saved + (layer.row - units_[i]) * stride,
+          deltas + layer.row * stride, dvalue,
+          layer.bias == nullptr ? nullptr : dbias, stride, range);
+    };
+    const int64_t end = RoundUp(examples);
+    if (examples < kManyExamples) {
+      Start(layers, *dy, saved, deltas, stride, 0, end);
+      for (int i = count() - 1; i >= 0; --i) {
+        Share(context, units_[i + 1],
+              RowCost(layers[i], units_[i + 1], examples),
+              [&](int64_t first, int64_t last) {
+                weight_gradient(i, gradients[2 * i], gradients[2 * i + 1],
+                                {0, end, first, last});
+              });
+        if (i == 0) break;
+        Share(context, units_[i], RowCost(layers[i], units_[i], examples),
+              [&](int64_t first, int64_t last) {
+                Carry(layers, i, saved, deltas, stride, {0, end, first, last});
+              });
+      }
+      return;
+    }
+
+    // Each block but the first, which writes the outputs, has sums of its own.
+    const int64_t blocks = (end + BlockOf(examples) - 1) / BlockOf(examples);
+    const int64_t size = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
+    Tensor sums_tensor;
+    OP_REQUIRES_OK(context, context->allocate_temp(
+                                tf::DT_FLOAT, TensorShape({(blocks - 1) * size}),
+                                &sums_tensor));
+    float* sums = sums_tensor.flat<float>().data();
+    ShareExamples(
+        context, examples, 2 * CostOf(layers),
+        [&](int64_t block, int64_t begin, int64_t last) {
+          std::vector<float*> into(gradients);
+          if (block > 0) {
+            float* next = sums + (block - 1) * size;
+            for (size_t i = 0; i < into.size(); ++i) {
+              into[i] = next;
+              next += sizes[i];
+            }
+          }
+          Start(layers, *dy, saved, deltas, stride, begin, last);
+          Descend(layers, saved, deltas, stride, begin, last, 0, [&](int i) {
+            weight_gradient(i, into[2 * i], into[2 * i + 1],
+                            {begin, last, 0, units_[i + 1]});
+          });
+        });
+    for (int64_t block = 1; block < blocks; ++block) {
+      const float* next = sums + (block - 1) * size;
+      for (size_t i = 0; i < gradients.size(); ++i) {
+        // Of values, those in use.
+        const int64_t used =
+            i % 2 == 0 ? layers[i / 2].structure.count() : sizes[i];
+        float* gradient = gradients[i];
+        for (int64_t k = 0; k < used; ++k) gradient[k] += next[k];
+        next += sizes[i];
+      }
+    }
+  }
+};
+
+class SparseChainInputGradientOp : public ChainOp {
+ public:
+  using ChainOp::ChainOp;
+
+  void Compute(OpKernelContext* context) override {
+    std::vector<SparseLayer> layers;
+    const Tensor* dy;
+    const Tensor* saved_tensor;
+    int64_t stride;
+    OP_REQUIRES_OK(context, GetGradientInputs(context, &layers, &dy,
+                                              &saved_tensor, &stride));
+    const int64_t examples = dy->dim_size(0);
+    const float* saved = saved_tensor->flat<float>().data();
+    Tensor* dx;
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                0, TensorShape({examples, units_[0]}), &dx));
+    Tensor deltas_tensor;
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(tf::DT_FLOAT,
+                                          TensorShape({rows_ * stride}),
+                                          &deltas_tensor));
+    float* deltas = deltas_tensor.flat<float>().data();
+    const auto first_layer = [&](Range range) {
+      BestKernels().input_gradient(layers[0].structure, layers[0].values,
+                                   Activation::kLinear, nullptr,
+                                   deltas + layers[0].row * stride, deltas,
+                                   stride, range);
+    };
+    const auto leave = [&](int64_t begin, int64_t end) {
+      FromColumns(deltas, examples, units_[0], stride, begin, end,
+                  dx->flat<float>().data());
+    };
+    if (examples >= kManyExamples) {
+      ShareExamples(context, examples, CostOf(layers),
+                    [&](int64_t, int64_t begin, int64_t end) {
+                      Start(layers, *dy, saved, deltas, stride, begin, end);
+                      Descend(layers, saved, deltas, stride, begin, end, 0,
+                              [](int) {});
+                      first_layer({begin, end, 0, units_[0]});
+                      leave(begin, end);
+                    });
+      return;
+    }
+    const int64_t end = RoundUp(examples);
+    Start(layers, *dy, saved, deltas, stride, 0, end);
+    for (int i = count() - 1; i >= 0; --i) {
+      Share(context, units_[i], RowCost(layers[i], units_[i], examples),
+            [&](int64_t first, int64_t last) {
+              const Range range = {0, end, first, last};
+              if (i == 0) {
+                first_layer(range);
+              } else {
+                Carry(layers, i, saved, deltas, stride, range);
+              }
+            });
+    }
+    leave(0, end);
+  }
+};
+
+// Between a layer's values and its kernel, (inputs, outputs).
+class SparseStructureOp : public tf::OpKernel {
+ public:
+  explicit SparseStructureOp(OpKernelConstruction* context)
+      : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("capacity", &capacity_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& mask = context->input(0);
+    OP_REQUIRES(context, mask.dims() == 2,
+                tf::errors::InvalidArgument("mask must be (inputs, outputs)."));
+    const int64_t active =
+        CountActive(mask.flat<float>().data(), mask.NumElements());
+    OP_REQUIRES(context, active <= capacity_,
+                tf::errors::InvalidArgument("mask has ", active,
+                                            " active weights, but there is ",
+                                            "room for ", capacity_, "."));
+    Tensor* structure;
+    OP_REQUIRES_OK(
+        context,
+        context->allocate_output(
+            0,
+            TensorShape({SparseStructure::Size(
+                mask.dim_size(0), mask.dim_size(1), capacity_)}),
+            &structure));
+    WriteStructure(mask.flat<float>().data(), mask.dim_size(0),
+                   mask.dim_size(1), capacity_,
+                   structure->flat<int32_t>().data());
+  }
+
+ private:
+  int64_t capacity_;
+};
+
+// Finds the structure of (inputs, outputs), and checks it.
+tf::Status GetStructure(const Tensor& structure, int64_t inputs,
+                        int64_t outputs, int64_t capacity,
+                        SparseStructure* found) {
+  TF_RETURN_IF_ERROR(
+      CheckSize("structure", structure,
+                SparseStructure::Size(inputs, outputs, capacity)));
+  *found = SparseStructure::At(structure.flat<int32_t>().data(), inputs,
+                               outputs, capacity);
+  if (found->IsSound()) return tf::OkStatus();
+  return tf::errors::InvalidArgument("structure is no structure of ", capacity,
+                                     " values.");
+}
+
+class SparseGatherOp : public tf::OpKernel {
+ public:
+  explicit SparseGatherOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("capacity", &capacity_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& kernel = context->input(0);
+    OP_REQUIRES(
+        context, kernel.dims() == 2,
+        tf::errors::InvalidArgument("kernel must be (inputs, outputs)."));
+    SparseStructure structure;
+    OP_REQUIRES_OK(context,
+                   GetStructure(context->input(1), kernel.dim_size(0),
+                                kernel.dim_size(1), capacity_, &structure));
+    Tensor* values;
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                0, TensorShape({capacity_}), &values));
+    GatherValues(structure, kernel.flat<float>().data(),
+                 values->flat<float>().data());
+  }
+
+ private:
+  int64_t capacity_;
+};
+
+class SparseScatterOp : public tf::OpKernel {
+ public:
+  explicit SparseScatterOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("inputs", &inputs_));
+    OP_REQUIRES_OK(context, context->GetAttr("outputs", &outputs_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& values = context->input(0);
+    SparseStructure structure;
+    OP_REQUIRES_OK(context,
+                   GetStructure(context->input(1), inputs_, outputs_,
+                                values.NumElements(), &structure));
+    Tensor* kernel;
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                0, TensorShape({inputs_, outputs_}), &kernel));
+    ScatterValues(structure, values.flat<float>().data(),
+                  kernel->flat<float>().data());
+  }
+
+ private:
+  int64_t inputs_;
+  int64_t outputs_;
+};
+
+// Reads the attribute `units`, at least two numbers.
+tf::Status GetUnits(InferenceContext* c, std::vector<int64_t>* units) {
+  TF_RETURN_IF_ERROR(c->GetAttr("units", units));
+  if (units->size() < 2) {
+    return tf::errors::InvalidArgument("units must hold two numbers or more.");
+  }
+  return tf::OkStatus();
+}
+
+tf::Status ChainShape(InferenceContext* c) {
+  std::vector<int64_t> units;
+  TF_RETURN_IF_ERROR(GetUnits(c, &units));
+  ShapeHandle x;
+  DimensionHandle features;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &x));
+  TF_RETURN_IF_ERROR(c->WithValue(c->Dim(x, 1), units[0], &features));
+  c->set_output(0, c->Matrix(c->Dim(x, 0), units.back()));
+  c->set_output(1, c->Vector(c->UnknownDim()));
+  return tf::OkStatus();
+}
+
+tf::Status WeightGradientShape(InferenceContext* c) {
+  int layers;
+  TF_RETURN_IF_ERROR(c->GetAttr("L", &layers));
+  for (int i = 0; i < layers; ++i) {
+    c->set_output(i, c->input(2 + i));
+    c->set_output(layers + i, c->input(2 + 2 * layers + i));
+  }
+  return tf::OkStatus();
+}
+
+tf::Status InputGradientShape(InferenceContext* c) {
+  std::vector<int64_t> units;
+  TF_RETURN_IF_ERROR(GetUnits(c, &units));
+  ShapeHandle dy;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &dy));
+  c->set_output(0, c->Matrix(c->Dim(dy, 0), units[0]));
+  return tf::OkStatus();
+}
+
+REGISTER_OP("RiglSparseChain")
+    .Attr("L: int >= 1")
+    .Attr("units: list(int) >= 2")
+    .Attr("activations: list({'linear', 'relu', 'tanh'}) >= 1")
+    .Input("x: float")
+    .Input("values: L * float")
+    .Input("structure: L * int32")
+    .Input("bias: L * float")
+    .Output("y: float")
+    .Output("saved: float")
+    .SetShapeFn(ChainShape)
+    .Doc(R"(
+Sends examples through sparse layers, one after the other.
+
+units: the inputs, and each layer's outputs.
+x: (examples, inputs).
+values: each layer's active weights.
+structure: where they lie, as RiglSparseStructure has it.
+bias: each layer's, or of size 0.
+y: (examples, outputs of the last).
+saved: what the gradients are computed by.
+)");
+
+REGISTER_OP("RiglSparseChainWeightGradient")
+    .Attr("L: int >= 1")
+    .Attr("units: list(int) >= 2")
+    .Attr("activations: list({'linear', 'relu', 'tanh'}) >= 1")
+    .Input("dy: float")
+    .Input("saved: float")
+    .Input("values: L * float")
+    .Input("structure: L * int32")
+    .Input("bias: L * float")
+    .Output("dvalues: L * float")
+    .Output("dbias: L * float")
+    .SetShapeFn(WeightGradientShape)
+    .Doc("Gradients of the active weights and biases of RiglSparseChain.");
+
+REGISTER_OP("RiglSparseChainInputGradient")
+    .Attr("L: int >= 1")
+    .Attr("units: list(int) >= 2")
+    .Attr("activations: list({'linear', 'relu', 'tanh'}) >= 1")
+    .Input("dy: float")
+    .Input("saved: float")
+    .Input("values: L * float")
+    .Input("structure: L * int32")
+    .Input("bias: L * float")
+    .Output("dx: float")
+    .SetShapeFn(InputGradientShape)
+    .Doc("Gradient of the input of RiglSparseChain.");
+
+REGISTER_OP("RiglSparseStructure")
+    .Attr("capacity: int >= 0")
+    .Input("mask: float")
+    .Output("structure: int32")
+    .SetShapeFn([](InferenceContext* c) {
+      c->set_output(0, c->Vector(c->UnknownDim()));
+      return tf::OkStatus();
+    })
+    .Doc(R"(
+Finds where the active weights of a mask lie.
+
+capacity: values to leave room for, at least the active ones.
+mask: (inputs, outputs), not zero where a weight is active.
+)");
+
+REGISTER_OP("RiglSparseGather")
+    .Attr("capacity: int >= 0")
+    .Input("kernel: float")
+    .Input("structure: int32")
+    .Output("values: float")
+    .SetShapeFn([](InferenceContext* c) {
+      int64_t capacity;
+      TF_RETURN_IF_ERROR(c->GetAttr("capacity", &capacity));
+      c->set_output(0, c->Vector(capacity));
+      return tf::OkStatus();
+    })
+    .Doc("Reads the active weights of a kernel (inputs, outputs).");
+
+REGISTER_OP("RiglSparseScatter")
+    .Attr("inputs: int >= 1")
+    .Attr("outputs: int >= 1")
+    .Input("values: float")
+    .Input("structure: int32")
+    .Output("kernel: float")
+    .SetShapeFn([](InferenceContext* c) {
+      int64_t inputs, outputs;
+      TF_RETURN_IF_ERROR(c->GetAttr("inputs", &inputs));
+      TF_RETURN_IF_ERROR(c->GetAttr("outputs", &outputs));
+      c->set_output(0, c->Matrix(inputs, outputs));
+      return tf::OkStatus();
+    })
+    .Doc("Makes a kernel (inputs, outputs) of its active weights.");
+
+#define RIGL_RL_REGISTER(name)                                        \
+  REGISTER_KERNEL_BUILDER(Name("Rigl" #name).Device(tf::DEVICE_CPU), \
+                          name##Op)
+RIGL_RL_REGISTER(SparseChain);
+RIGL_RL_REGISTER(SparseChainWeightGradient);
+RIGL_RL_REGISTER(SparseChainInputGradient);
+RIGL_RL_REGISTER(SparseStructure);
+RIGL_RL_REGISTER(SparseGather);
+RIGL_RL_REGISTER(SparseScatter);
+#undef RIGL_RL_REGISTER
+
+}  // namespace
+}  // namespace rigl_rl

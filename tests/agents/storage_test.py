@@ -1,0 +1,295 @@
+"""Tests that agents train alike in both storages."""
+
+import gin
+import gymnasium
+import numpy as np
+import pytest
+import tensorflow as tf
+from tf_agents.specs import array_spec, tensor_spec
+from tf_agents.trajectories import time_step as ts
+
+from rigl_rl import errors
+from rigl_rl.agents import dqn, ppo, sac, td3
+from rigl_rl.kernels import loader
+from rigl_rl.replay import transition_buffer
+from rigl_rl.sparsity import algorithms, wrappers
+
+_OBSERVATION, _ACTION, _BATCH = 5, 2, 8
+_ALGORITHMS = ('Static', 'SET', 'RigL', 'DS')
+_STEPS = 13
+
+
+@pytest.fixture(autouse=True)
+def _small_networks():
+  if loader.load() is None:
+    pytest.skip('there is no compiler, or the kernels are switched off')
+  gin.clear_config()
+  gin.parse_config("""
+      SquashedGaussianActor.hidden_units = (24, 16)
+      DeterministicActor.hidden_units = (24, 16)
+      Critic.hidden_units = (24, 16)
+      build_network.network = @MLPQNetwork
+      MLPQNetwork.hidden_units = (24, 16)
+      SquashedGaussianActor.weight_decay = 0.01
+      Critic.weight_decay = 0.01
+      MLPQNetwork.weight_decay = 0.01
+      adam.learning_rate = 0.01
+      sparsify.sparsity = 0.6
+      UpdateSchedule.begin = 0.0
+      UpdateSchedule.end = 1.0
+      UpdateSchedule.interval = 3
+  """)
+  yield
+  gin.clear_config()
+
+
+def _bind(storage, algorithm):
+  gin.bind_parameter('sparsify.storage', storage)
+  gin.bind_parameter('sparsify.algorithm', getattr(algorithms, algorithm)())
+
+
+def _specs():
+  action_spec = array_spec.BoundedArraySpec(
+    (_ACTION,), np.float32, np.float32([-1, -2]), np.float32([1, 4]), 'action'
+  )
+  observation_spec = array_spec.ArraySpec((_OBSERVATION,), np.float32, 'obs')
+  return (
+    tensor_spec.from_spec(ts.time_step_spec(observation_spec)),
+    tensor_spec.from_spec(action_spec),
+  )
+
+
+def _actor_critic(agent_class, storage, algorithm, **arguments):
+  _bind(storage, algorithm)
+  return agent_class(*_specs(), seed=1, gradient_steps=_STEPS, **arguments)
+
+
+def _batch(step):
+  rng = np.random.default_rng(step)
+
+  def draw(*shape):
+    return rng.standard_normal((_BATCH, *shape)).astype(np.float32)
+
+  return transition_buffer.Transitions(
+    draw(_OBSERVATION),
+    np.tanh(draw(_ACTION)),
+    draw(),
+    np.float32(rng.random(_BATCH) > 0.2),
+    draw(_OBSERVATION),
+  )
+
+
+def _train(agent, begin=0, end=_STEPS):
+  for step in range(begin, end):
+    batch = _batch(step)
+    agent.train_step(batch, batch.observation[0])
+
+
+def _layers(agent):
+  return [
+    layer
+    for network in (*agent.networks.values(), *agent._target_networks.values())
+    for layer in wrappers.named_layers(network).values()
+  ]
+
+
+def _assert_alike(state, other, tolerance=2e-4):
+  tf.nest.assert_same_structure(state, other)
+  for one, two in zip(tf.nest.flatten(state), tf.nest.flatten(other)):
+    if isinstance(one, (np.ndarray, np.generic)):
+      np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance)
+    else:
+      assert one == two
+
+
+@pytest.mark.parametrize(
+  'agent_class', [sac.SparseSacAgent, td3.SparseTd3Agent]
+)
+@pytest.mark.parametrize('algorithm', _ALGORITHMS)
+def test_actor_critics_train_alike(agent_class, algorithm):
+  masked = _actor_critic(agent_class, 'masked', algorithm)
+  sparse = _actor_critic(agent_class, 'sparse', algorithm)
+  assert all(layer.storage is None for layer in _layers(masked))
+  assert all(layer.storage is not None for layer in _layers(sparse))
+  _assert_alike(masked.get_state(), sparse.get_state(), 0)
+  first = [np.array(layer.mask) for layer in _layers(sparse)]
+  _train(masked)
+  _train(sparse)
+  _assert_alike(masked.get_state(), sparse.get_state())
+  for layer, other in zip(_layers(masked), _layers(sparse)):
+    np.testing.assert_array_equal(layer.mask, other.mask)
+  moved = [
+    not np.array_equal(mask, layer.mask)
+    for mask, layer in zip(first, _layers(sparse))
+    if not np.all(mask)
+  ]
+  assert all(moved) if algorithm != 'Static' else not any(moved)
+  observations = np.float32(np.random.default_rng(0).normal(size=(4, 5)))
+  np.testing.assert_allclose(
+    masked.greedy_policy()(observations),
+    sparse.greedy_policy()(observations),
+    atol=1e-4,
+  )
+
+
+@pytest.mark.parametrize('tau,period', [(1.0, 1), (0.3, 4)])
+def test_targets_follow_alike(tau, period):
+  agents = [
+    _actor_critic(
+      sac.SparseSacAgent,
+      storage,
+      'RigL',
+      target_update_tau=tau,
+      target_update_period=period,
+    )
+    for storage in ('masked', 'sparse')
+  ]
+  for agent in agents:
+    _train(agent)
+  _assert_alike(*(agent.get_state() for agent in agents))
+
+
+@pytest.mark.parametrize(
+  'storage,other', [('masked', 'sparse'), ('sparse', 'masked')]
+)
+def test_a_checkpoint_of_one_storage_loads_into_the_other(storage, other):
+  agent = _actor_critic(sac.SparseSacAgent, storage, 'RigL')
+  _train(agent, end=7)
+  state = agent.get_state()
+  resumed = _actor_critic(sac.SparseSacAgent, other, 'RigL')
+  resumed.set_state(state)
+  _assert_alike(state, resumed.get_state(), 0)
+  _train(agent, begin=7)
+  _train(resumed, begin=7)
+  _assert_alike(agent.get_state(), resumed.get_state())
+
+
+def test_a_restart_is_bit_for_bit():
+  agent = _actor_critic(sac.SparseSacAgent, 'sparse', 'RigL')
+  _train(agent, end=7)
+  resumed = _actor_critic(sac.SparseSacAgent, 'sparse', 'RigL')
+  resumed.set_state(agent.get_state())
+  _train(agent, begin=7)
+  _train(resumed, begin=7)
+  _assert_alike(agent.get_state(), resumed.get_state(), 0)
+
+
+def test_gradients_have_one_signal_to_noise_ratio():
+  ratios = []
+  for storage in ('masked', 'sparse'):
+    agent = _actor_critic(sac.SparseSacAgent, storage, 'RigL')
+    _train(agent, end=2)
+    ratios.append({k: float(v) for k, v in agent.gradient_snr().items()})
+  assert ratios[0] == pytest.approx(ratios[1], rel=1e-3)
+
+
+def test_slots_take_the_memory_of_active_weights():
+  agent = _actor_critic(sac.SparseSacAgent, 'sparse', 'RigL')
+  for name in agent.networks:
+    optimizer = agent.networks.optimizer_of(name).inner
+    for layer in agent.networks.layers[name]:
+      active = np.count_nonzero(layer.mask)
+      assert layer.trained_kernel.shape == (active,)
+      for slot in optimizer.get_slot_names():
+        assert optimizer.get_slot(layer.trained_kernel, slot).shape == (active,)
+
+
+def _dqn(storage, algorithm, **arguments):
+  _bind(storage, algorithm)
+  return dqn.SparseDQNAgent(
+    num_actions=3,
+    observation_space=gymnasium.spaces.Box(-1, 1, (4,), np.float32),
+    seed=2,
+    train_steps=60,
+    min_replay_history=10,
+    update_period=2,
+    target_update_period=6,
+    batch_size=8,
+    replay_capacity=100,
+    update_horizon=1,
+    **arguments,
+  )
+
+
+def _play(agent, steps):
+  rng = np.random.default_rng(3)
+  observe = lambda: rng.uniform(-1, 1, 4).astype(np.float32)  # noqa: E731
+  agent.begin_episode(observe())
+  for step in range(steps):
+    agent.step(float(rng.normal()), observe())
+
+
+@pytest.mark.parametrize('overlap', [False, True])
+@pytest.mark.parametrize('algorithm', _ALGORITHMS)
+def test_dqn_trains_alike(algorithm, overlap, tmp_path):
+  states = []
+  for storage in ('masked', 'sparse'):
+    agent = _dqn(storage, algorithm, overlap_training=overlap)
+    is_sparse = storage == 'sparse'
+    assert all(
+      (layer.storage is not None) == is_sparse for layer in agent.layers
+    )
+    _play(agent, 60)
+    (tmp_path / storage).mkdir()
+    states.append(agent.bundle_and_checkpoint(str(tmp_path / storage), 0))
+  for state in states:
+    del state['replay']
+  _assert_alike(*states)
+
+
+def test_a_pruned_network_stays_masked():
+  agent = _dqn('sparse', 'Prune')
+  assert all(layer.storage is None for layer in agent.layers)
+
+
+def test_auto_compresses_what_is_large_and_sparse():
+  gin.bind_parameter('MLPQNetwork.hidden_units', (256, 256))
+  gin.bind_parameter('sparsify.sparsity', 0.9)
+  agent = _dqn('auto', 'RigL')
+  assert all(layer.storage is not None for layer in agent.layers)
+  gin.bind_parameter('sparsify.sparsity', 0.3)
+  agent = _dqn('auto', 'RigL')
+  assert all(layer.storage is None for layer in agent.layers)
+
+
+@pytest.mark.parametrize(
+  'bindings,wrong',
+  [
+    (['sparsify.storage = "dense"'], "sparsify.storage is 'dense'"),
+    (
+      ['make_sparse_optimizer.dense_slots = True'],
+      'make_sparse_optimizer.dense_slots',
+    ),
+    (['SparseSacAgent.target_sparsity = @keep_largest'], 'target_sparsity'),
+  ],
+)
+def test_what_cannot_be_stored_sparsely_is_said(bindings, wrong):
+  _bind('sparse', 'RigL')
+  gin.parse_config(bindings)
+  with pytest.raises(errors.UserError, match=wrong):
+    sac.SparseSacAgent(*_specs(), seed=1, gradient_steps=_STEPS)
+
+
+def test_a_binding_of_copy_masks_is_no_obstacle():
+  gin.parse_config('SparseSacAgent.target_sparsity = @copy_masks')
+  agent = _actor_critic(sac.SparseSacAgent, 'sparse', 'RigL')
+  assert all(layer.storage is not None for layer in _layers(agent))
+
+
+def test_ppo_stays_masked():
+  _bind('auto', 'RigL')
+  arguments = {
+    'seed': 0,
+    'rollout_steps': 8,
+    'num_rollouts': 2,
+    'minibatch_size': 4,
+    'num_epochs': 1,
+  }
+  gin.bind_parameter('sparsify.sparsity', 0.95)
+  agent = ppo.SparsePPOAgent(*_specs(), **arguments)
+  for network in agent.networks.values():
+    for layer in wrappers.named_layers(network).values():
+      assert layer.storage is None
+  _bind('sparse', 'RigL')
+  with pytest.raises(errors.UserError, match='for PPO'):
+    ppo.SparsePPOAgent(*_specs(), **arguments)
