@@ -11,9 +11,6 @@ import math
 import re
 from typing import Mapping
 
-import pandas as pd
-
-from rigl_rl.analysis import run_config
 from rigl_rl.errors import UserError
 
 # Mean returns of a random and of a human player, of the paper's 15 games (its
@@ -74,32 +71,6 @@ def human_normalized(score: float, game: str) -> float:
   return (score - random) / (human - random)
 
 
-def sac_references(runs: pd.DataFrame) -> dict[str, float]:
-  """Returns the mean final score of the standard dense SAC agent by task.
-
-  Args:
-    runs: as `load` returns them. Finished dense runs of width 1 count, of the
-      SAC of Graesser et al. in its own configuration, the longest there are.
-
-  Returns:
-    {task without version: mean over seeds}; of tasks that have such runs.
-  """
-  chosen = runs[
-    runs.finished.astype(bool)
-    & (runs.agent == 'SAC')
-    & (runs.method == 'Dense')
-    & (runs.distribution != run_config.SOKAR_DISTRIBUTION)
-    & runs.budget.isna()
-    & runs.final_score.notna()
-  ]
-  chosen = chosen.drop_duplicates('fingerprint')
-  references = {}
-  for task, group in chosen.groupby(chosen.task.map(family)):
-    longest = group[group.train_steps == group.train_steps.max()]
-    references[task] = float(longest.final_score.mean())
-  return references
-
-
 def read_references(text: str) -> dict[str, float]:
   """Parses a table of references: lines of `task,score`, under that header.
 
@@ -138,7 +109,7 @@ def normalize(
   Args:
     score: a final score.
     task: a game of the paper, or a MuJoCo task, with or without version.
-    references: of MuJoCo tasks, see `sac_references`.
+    references: of MuJoCo tasks, {task without version: score of dense SAC}.
 
   Returns:
     The score, 1 being a human's or dense SAC's; nan if the task has no

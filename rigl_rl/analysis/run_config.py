@@ -39,8 +39,11 @@ _BATCH_SIZES = (
 )
 # Those whose names are known to figures.
 ALGORITHMS = ('Dense', 'Prune', 'Static', 'SET', 'RigL', 'DS')
-# The distribution that all configs of Sokar et al. bind, dense ones too.
-SOKAR_DISTRIBUTION = 'erdos_renyi_lambda'
+GRAESSER, SOKAR = 'graesser22', 'sokar22'
+# By these a run is of Sokar et al.: all their sparse configs bind the
+# distribution, all their configs this as `final_score.last`.
+_SOKAR_DISTRIBUTION = 'erdos_renyi_lambda'
+_SOKAR_EVALUATIONS = 10
 
 
 class RunConfig:
@@ -103,6 +106,7 @@ class RunConfig:
 
     Returns:
       task: as bound, such as 'Walker2d-v4' or 'Pong'.
+      paper: 'sokar22' or 'graesser22', whose config it is or begins from.
       agent: 'DQN', 'SAC', 'PPO', 'TD3', or another agent's class.
       network: 'MLP', 'CNN' or 'ResNet'.
       algorithm: the class, such as 'RigL'.
@@ -132,6 +136,7 @@ class RunConfig:
     agent = self._agent()
     algorithm = self.get('sparsify.algorithm', 'critic', 'actor') or ''
     distribution = self.get('sparsify.distribution', 'critic', 'actor') or ''
+    paper = self._paper(distribution)
     width = self._width()
     sparsity = self._sparsity(algorithm)
     size_sparsity = sparsity
@@ -148,10 +153,11 @@ class RunConfig:
     moves = updates and algorithm != 'Prune'
     return {
       'task': str(self.get('train.task') or ''),
+      'paper': paper,
       'agent': agent,
       'network': _NETWORKS.get(network, network) if network else 'MLP',
       'algorithm': algorithm,
-      'method': _method(agent, algorithm, distribution, width),
+      'method': _method(agent, algorithm, paper, width),
       'sparsity': sparsity,
       'sparsity_bound': not math.isnan(sparsity),
       'size_sparsity': size_sparsity,
@@ -198,6 +204,14 @@ class RunConfig:
         return upper if upper in ('SAC', 'PPO', 'TD3', 'DQN') else bound
     return ''
 
+  def _paper(self, distribution: str) -> str:
+    """Its paper; dense SAC is in both, and has no distribution."""
+    last = self.get('final_score.last')
+    is_count = isinstance(last, int) and last == _SOKAR_EVALUATIONS
+    return (
+      SOKAR if distribution == _SOKAR_DISTRIBUTION or is_count else GRAESSER
+    )
+
   def _first(self, names: tuple[str, ...]) -> Any:
     for name in names:
       value = self.get(name)
@@ -232,9 +246,9 @@ class RunConfig:
     return str(self.get('saved_policy.run') or '')
 
 
-def _method(agent: str, algorithm: str, distribution: str, width: str) -> str:
+def _method(agent: str, algorithm: str, paper: str, width: str) -> str:
   """The method as figures name it."""
-  if distribution == SOKAR_DISTRIBUTION:
+  if paper == SOKAR:
     prefix = {'Dense': '', 'DS': 'DS-'}.get(algorithm, f'{algorithm}-')
     return prefix + agent
   if algorithm == 'Dense':

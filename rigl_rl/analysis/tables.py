@@ -40,6 +40,7 @@ RUN_COLUMNS = (
 )
 # What else figures choose runs by; in the table of runs.
 _CONFIG_COLUMNS = (
+  'paper',
   'sparsity_bound',
   'train_steps',
   'batch_size',
@@ -112,8 +113,8 @@ class Results:
       return_std, episodes.
     runs: a row a run: the same columns of the run, and
 
-      * sparsity_bound, train_steps, batch_size, weight_decay, update_interval,
-        drop_fraction, initializer, keep_dense, power, budget,
+      * paper, sparsity_bound, train_steps, batch_size, weight_decay,
+        update_interval, drop_fraction, initializer, keep_dense, power, budget,
         observation_noise, gradient_snr, hard_targets, initial_policy: of its
         config, see `RunConfig.attributes`
       * initial_policy_share: steps of the run that `initial_policy` names, by

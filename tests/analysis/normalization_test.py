@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from rigl_rl import analysis
 from rigl_rl.analysis import normalization
 
 
@@ -42,29 +41,6 @@ def test_an_unknown_game(user_error):
 def test_family():
   assert normalization.family('Walker2d-v4') == 'Walker2d'
   assert normalization.family('Pong') == 'Pong'
-
-
-def test_references_are_the_standard_dense_sac(synthetic_runs, tmp_path):
-  def write(name, method='Dense', **kwargs):
-    kwargs = {'agent': 'SAC', 'task': 'Ant-v4', 'spread': 0.0, **kwargs}
-    synthetic_runs.write_run(tmp_path / name, method, **kwargs)
-
-  write('a', score=10.0, seed=0)
-  write('b', score=20.0, seed=1)
-  # The same run in another sweep counts once.
-  write('c', score=20.0, seed=1, sweep='fig09')
-  write('sparse', 'RigL', score=99.0)
-  write('small', 'Small dense', score=99.0)
-  write('short', score=99.0, seed=2, train_steps=1000)
-  write('unfinished', score=99.0, seed=3, finished=False)
-  write('sokar', 'SAC', score=99.0, distribution='erdos_renyi_lambda')
-  write('budget', score=99.0, seed=4, more={'Budget.total': 1.0})
-  write('ppo', score=99.0, agent='PPO')
-  write('hopper', score=7.0, task='Hopper-v4')
-  runs = analysis.load(tmp_path).runs
-  assert normalization.sac_references(runs) == pytest.approx(
-    {'Ant': 15.0, 'Hopper': 7.0}
-  )
 
 
 def test_normalize():

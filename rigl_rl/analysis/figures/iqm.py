@@ -55,10 +55,15 @@ class InterquartileMeans:
     self, name: str, title: str, results: tables.Results, options: base.Options
   ) -> base.Drawing:
     """Draws it; see `figures.draw`."""
+    progress = selection.Progress(options.planned.get(name))
     references = options.references
     if references is None:
-      references = normalization.sac_references(results.runs)
-    progress = selection.Progress(options.planned.get(name))
+      dense = selection.dense_sac(results.runs)
+      references = dense.groupby('family').final_score.mean().to_dict()
+      for panel in self.panels:
+        # They are behind the figure, too, though PPO's has no bar of them.
+        own = dense[dense.family.isin(panel.tasks)]
+        progress.add(own, own)
     points, reasons = [], []
     for panel in self.panels:
       runs = _runs(panel, results.runs, progress)
@@ -88,9 +93,7 @@ class InterquartileMeans:
         dict.fromkeys(f'{p.agent} ({p.network})' for p in self.panels)
       )
       raise base.NothingToDraw(
-        ' '.join([f'no finished run of {wanted}', *dict.fromkeys(reasons)])
-        if not reasons
-        else ' '.join(dict.fromkeys(reasons))
+        ' '.join(dict.fromkeys(reasons)) or f'no finished run of {wanted}'
       )
     data = pd.DataFrame(points)
     figure = _figure(self, title, data, progress.notes)

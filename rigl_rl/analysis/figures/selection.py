@@ -12,7 +12,7 @@ from rigl_rl.analysis import normalization, run_config
 # What the papers' main comparisons vary. A run whose sweep varied more belongs
 # to another figure.
 _MAIN_BINDINGS = {
-  'graesser22': {
+  run_config.GRAESSER: {
     'ENV_NAME',
     'GAME',
     'SPARSITY',
@@ -21,7 +21,7 @@ _MAIN_BINDINGS = {
     'matched_width.sparsity',
     'sparsify.distribution',
   },
-  'sokar22': {'ENV_NAME', 'SEED'},
+  run_config.SOKAR: {'ENV_NAME', 'SEED'},
 }
 # What a run has unless a figure varies it, by column of the table of runs: so
 # that a run which no sweep started is judged as well.
@@ -58,7 +58,7 @@ def select(
   agent: str,
   network: str | None = None,
   tasks: Iterable[str] | None = None,
-  paper: str = 'graesser22',
+  paper: str = run_config.GRAESSER,
   varied: Collection[str] = (),
   by_task: bool = True,
 ) -> Selection:
@@ -79,8 +79,7 @@ def select(
     Those that are as long as the longest of them, each config once.
   """
   allowed = _MAIN_BINDINGS[paper] | set(varied)
-  is_sokar = runs.distribution == run_config.SOKAR_DISTRIBUTION
-  wanted = (runs.agent == agent) & (is_sokar == (paper == 'sokar22'))
+  wanted = (runs.agent == agent) & (runs.paper == paper)
   if network is not None:
     wanted &= runs.network == network
   families = runs.task.map(normalization.family)
@@ -92,7 +91,7 @@ def select(
       wanted &= runs[column] == standard
   if 'Budget.total' not in allowed:
     wanted &= runs.budget.isna()
-  if paper == 'sokar22' and 'SPARSITY' not in allowed:
+  if paper == run_config.SOKAR and 'SPARSITY' not in allowed:
     # Dense runs are bound to 0.
     wanted &= ~runs.sparsity_bound.astype(bool) | (runs.sparsity == 0)
   chosen = runs[wanted].assign(family=families[wanted])
@@ -113,6 +112,21 @@ def select(
     )
   order = ['task', 'method', 'sparsity', 'seed', 'directory']
   return Selection(chosen[~is_shorter].sort_values(order), notes)
+
+
+def dense_sac(runs: pd.DataFrame) -> pd.DataFrame:
+  """Returns the runs by whose scores MuJoCo's are normalized.
+
+  Args:
+    runs: as `load` returns them.
+
+  Returns:
+    The finished ones of the dense SAC of Graesser et al. at full width and in
+    its own configuration, one a seed and task; with a column `family`.
+  """
+  finished = select(runs, 'SAC', 'MLP').finished
+  dense, _ = once_a_seed(finished[finished.method == 'Dense'], ['family'])
+  return dense
 
 
 def _split(swept: str) -> list[str]:
@@ -200,8 +214,11 @@ class Progress:
     """How complete the figure is, and what else was noted."""
     drawn = len(self._drawn)
     text = count(drawn)
-    if self._planned:
-      text = f'{drawn:,} of {max(self._planned, drawn):,} runs'
+    if self._planned and drawn <= self._planned:
+      text = f'{drawn:,} of {self._planned:,} runs'
+    elif self._planned:
+      # Sweeps of other figures have more sparsities, for example.
+      text += f', more than the {self._planned:,} of its sweep'
     unfinished = len(self._unfinished - self._drawn)
     if unfinished:
       text += f', {unfinished:,} begun and not finished'

@@ -90,8 +90,35 @@ def test_progress(load):
   progress.add(finished, runs, ['a note'])
   progress.add(finished[:1], runs, ['a note'])
   assert progress.notes == ['2 of 10 runs, 1 begun and not finished.', 'a note']
-  # More than were planned are not missing.
+  # Which of them were planned is not known: it does not say that all are here.
   progress = selection.Progress(1)
   progress.add(finished, runs)
-  assert progress.notes[0].startswith('2 of 2 runs')
+  assert progress.notes[0].startswith('2 runs, more than the 1 of its sweep')
   assert selection.Progress(None).notes == ['0 runs.']
+
+
+def test_dense_sac_is_the_standard_one(load):
+  def run(seed, method='Dense', task='Ant-v4', **kwargs):
+    own = {'agent': 'SAC', 'task': task, 'seed': seed, 'method': method}
+    return {**own, **kwargs}
+
+  runs = load(
+    run(0, score=10.0),
+    run(1, score=20.0),
+    # The same run in another sweep counts once.
+    run(1, score=20.0, sweep='fig09'),
+    run(0, task='Hopper-v4', score=7.0),
+    run(0, 'RigL'),
+    run(0, 'Small dense'),
+    run(2, train_steps=1000),
+    run(3, finished=False),
+    run(4, 'SAC', distribution='erdos_renyi_lambda'),
+    run(5, agent='PPO'),
+    # Of figures 3, 4 and 13, whose dense networks are others.
+    run(6, sweep='fig03', more={'Budget.total': 1.0}),
+    run(7, sweep='fig04', swept={'WEIGHT_DECAY': 0.0}),
+    run(8, sweep='fig13', more={'TransitionBuffer.batch_size': 32}),
+  )
+  dense = selection.dense_sac(runs)
+  found = sorted(zip(dense.family, dense.seed))
+  assert found == [('Ant', 0), ('Ant', 1), ('Hopper', 0)]
