@@ -18,7 +18,9 @@ _INTERVAL = 0.1
 # For a process to end by itself when it is told to.
 _PATIENCE = 10.0
 
-# Libraries that bring threads of their own.
+# Of a run, by launch.train's flags, and of libraries that bring threads of
+# their own: N workers use N cores, whatever N is, and give the same numbers.
+ONE_THREAD_FLAGS = ('--inter_op_threads=1', '--intra_op_threads=1')
 ONE_THREAD = {
   'OMP_NUM_THREADS': '1',
   'OPENBLAS_NUM_THREADS': '1',
@@ -64,6 +66,8 @@ class LocalExecutor:
     threads_per_run: flags of launch.train.
   """
 
+  threads_per_run = ONE_THREAD_FLAGS
+
   def __init__(
     self,
     workers: int | None = None,
@@ -76,8 +80,9 @@ class LocalExecutor:
       workers: runs at a time; None for one a core, or, with `workers_per_gpu`,
         for that many a GPU.
       workers_per_gpu: runs that share a GPU; None to share all GPUs evenly.
-      affinity: whether each run is kept to a core of its own, where there are
-        as many cores as workers.
+      affinity: whether each run is kept to a core of its own, where workers are
+        as many as cores. Fewer are left to the scheduler: another sweep may be
+        at work beside this one, and would keep its runs to the same cores.
 
     Raises:
       UserError: `workers_per_gpu` is given, and there is no GPU.
@@ -91,13 +96,9 @@ class LocalExecutor:
       most = workers_per_gpu * len(devices)
       workers = most if workers is None else min(workers, most)
     self.workers = workers or len(available)
-    self.threads_per_run: list[str] = []
-    environment = dict(os.environ)
-    if self.workers > 1:
-      self.threads_per_run = ['--inter_op_threads=1', '--intra_op_threads=1']
-      environment.update(ONE_THREAD)
+    environment = {**os.environ, **ONE_THREAD}
     environment['TF_FORCE_GPU_ALLOW_GROWTH'] = 'true'
-    is_pinned = affinity and 1 < self.workers <= len(available)
+    is_pinned = affinity and self.workers == len(available)
     self._free = []
     for index in reversed(range(self.workers)):
       own = dict(environment)

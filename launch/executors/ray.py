@@ -26,7 +26,7 @@ class RayExecutor:
     threads_per_run: flags of launch.train.
   """
 
-  threads_per_run = ('--inter_op_threads=1', '--intra_op_threads=1')
+  threads_per_run = local.ONE_THREAD_FLAGS
 
   def __init__(
     self,

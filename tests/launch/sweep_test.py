@@ -232,29 +232,21 @@ def test_sweep_json_and_the_command(project):
 
 
 def test_threads_and_cores(project):
+  """One thread each; a core of their own where no core is left over."""
   cores = local.cores()
-  project.main('--workers=1', '--seeds=1')
-  several = '--inter_op_threads=1 --intra_op_threads=1 1'
-  for run in project.runs():
-    (line,) = project.lines(run, 'threads')
-    assert '--' not in line
-    assert (
-      line.split() == sorted(map(str, cores)) or len(cores) != os.cpu_count()
-    )
-  project.main(f'--workers={len(cores)}', '--seeds=2')
-  project.main(f'--workers={len(cores) + 1}', '--seeds=3')
-  project.main(f'--workers={len(cores)}', '--no_affinity', '--seeds=4')
+  one_thread = '--inter_op_threads=1 --intra_op_threads=1 1 '
+  for seeds, (workers, *more) in enumerate(
+    [(1,), (len(cores),), (len(cores) + 1,), (len(cores), '--no_affinity')], 1
+  ):
+    project.main(f'--workers={workers}', f'--seeds={seeds}', *more)
   used = collections.defaultdict(set)
   for run in project.runs():
-    if run.name != 'seed0':
-      (line,) = project.lines(run, 'threads')
-      if len(cores) > 1:
-        assert line.startswith(several)
-      used[run.name].add(line.replace(several, '').strip())
-  everywhere = ' '.join(sorted(map(str, cores)))
-  if len(cores) > 1:
-    assert used['seed1'] <= set(map(str, cores))
-  assert used['seed2'] == used['seed3'] == {everywhere}
+    (line,) = project.lines(run, 'threads')
+    assert line.startswith(one_thread)
+    used[run.name].add(line.replace(one_thread, ''))
+  everywhere = {' '.join(map(str, sorted(cores, key=str)))}
+  assert used['seed0'] == used['seed2'] == used['seed3'] == everywhere
+  assert used['seed1'] <= set(map(str, cores))
 
 
 def test_runs_are_at_work_together(project):
@@ -587,12 +579,15 @@ def test_through_ray(project, tmp_path, capsys):
   _check_done_once(project)
 
 
+# Twelve short runs of a small network.
 _TINY = """
 rigl/Grid.label = 'RigL'
 rigl/Grid.gin_files = ['gin_configs/graesser22/dqn_classic/rigl.gin']
-rigl/Grid.over = {'SPARSITY': 0.5, 'SEED': (0, 1)}
+rigl/Grid.over = {'SPARSITY': (0.5, 0.8, 0.9), 'SEED': (0, 1, 2, 3)}
 rigl/Grid.bindings = {
-    'TRAIN_STEPS': 600,
+    'TRAIN_STEPS': 3000,
+    'MLPQNetwork.hidden_units': (16, 16),
+    'SparseDQNAgent.batch_size': 16,
     'SparseDQNAgent.min_replay_history': 200,
     'UpdateSchedule.interval': 100,
     'DopamineRunner.evaluation_period': 300,
@@ -600,24 +595,114 @@ rigl/Grid.bindings = {
 }
 Sweep.grids = [@rigl/Grid()]
 """
+# What a summary says of time, not of training.
+_TIMES = ('seconds',)
+
+
+class _RealProject(_Project):
+  """Trains by launch.train."""
+
+  def __init__(self, directory: pathlib.Path):
+    super().__init__(directory, _TINY)
+    self.driver.write_text(
+      'import sys\nfrom launch import sweep\nsys.exit(sweep.main(sys.argv[2:]))'
+    )
+
+  def results(self) -> dict[str, tuple[str, dict]]:
+    """What each finished run came to."""
+    found = {}
+    for path in self.base.rglob('summary.json'):
+      summary = json.loads(path.read_text())
+      for name in _TIMES:
+        del summary[name]
+      name = path.parent.relative_to(self.base).as_posix()
+      found[name] = ((path.parent / 'evaluations.csv').read_text(), summary)
+    return found
+
+  def begun(self) -> dict[str, int]:
+    """How many processes have trained each run."""
+    return {
+      run.relative_to(self.base).as_posix(): sum(
+        line.startswith('$ ') for line in self.lines(run, 'train.log')
+      )
+      for run in self.runs()
+    }
+
+  def kill_after(self, finished: int, *more: str) -> None:
+    """Runs the sweep until so many runs are finished; kills it with -9."""
+    process = self.start(*more)
+    self.wait_for(
+      lambda: len(self.results()) >= finished and self.under_way(), 900
+    )
+    process.kill()
+    process.communicate()
+    # Its runs end with it: nothing writes here any more.
+    self.wait_for(lambda: not _is_trained_in(self.base), 60)
+
+
+def _is_trained_in(directory: pathlib.Path) -> bool:
+  """Whether there is a process that has a run there."""
+  for path in pathlib.Path('/proc').glob('[0-9]*'):
+    try:
+      command = (path / 'cmdline').read_bytes()
+    except OSError:
+      continue
+    if f'--base_dir={directory}/'.encode() in command and _is_alive(path.name):
+      return True
+  return False
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+  """Results of the twelve runs, by a sweep that nothing disturbs."""
+  project = _RealProject(tmp_path_factory.mktemp('undisturbed'))
+  assert command.main(project.arguments('--workers=2')) == 0
+  assert set(project.begun().values()) == {1}
+  results = project.results()
+  assert len(results) == 12
+  # They are twelve different ones.
+  assert len({evaluations for evaluations, _ in results.values()}) == 12
+  return results
 
 
 @pytest.mark.slow
-def test_a_real_sweep(tmp_path, capsys):
-  project = _Project(tmp_path, _TINY)
-  assert command.main(project.arguments('--workers=2')) == 0
-  out = capsys.readouterr().out
-  assert '2 runs: 2 finished, 0 failed.' in out
-  one, other = project.runs()
-  tables = [(run / 'evaluations.csv').read_text() for run in (one, other)]
-  assert tables[0] != tables[1]
-  for run, seed in ((one, 0), (other, 1)):
-    summary = json.loads((run / 'summary.json').read_text())
-    assert summary['seed'] == seed and summary['steps'] >= 600
-    assert 'Final score' in (run / 'train.log').read_text()
-  assert command.main(project.arguments()) == 0
-  # The same run by the printed command, elsewhere, has the same numbers.
-  log = (one / 'train.log').read_text().splitlines()[0]
-  again = log[2:].replace(str(one), str(tmp_path / 'again'))
+def test_a_real_sweep_killed_twice(undisturbed, tmp_path):
+  project = _RealProject(tmp_path)
+  for finished in (2, 6):
+    project.kill_after(finished, '--workers=2')
+    before, begun = project.results(), project.begun()
+    assert finished <= len(before) < 12
+  process = project.start('--workers=2')
+  out, _ = process.communicate(timeout=900)
+  assert process.returncode == 0, out
+  assert f'12 runs, {len(before)} of them finished before' in out
+  assert project.results() == undisturbed
+  # What was finished is not trained again, and what was cut off went on.
+  after = project.begun()
+  assert all(after[name] == begun[name] for name in before)
+  assert max(after.values()) > 1
+
+
+@pytest.mark.slow
+def test_a_real_sweep_through_ray(undisturbed, tmp_path):
+  pytest.importorskip('ray')
+  project = _RealProject(tmp_path)
+  process = project.start('--executor=ray', '--workers=2')
+  out, _ = process.communicate(timeout=1800)
+  assert process.returncode == 0, out
+  assert project.results() == undisturbed
+  assert set(project.begun().values()) == {1}
+
+
+@pytest.mark.slow
+def test_the_printed_command_trains_the_same_run(undisturbed, tmp_path):
+  project = _RealProject(tmp_path)
+  more = ['--workers=1', '--seeds=1', '--filter=SPARSITY=0.5']
+  assert command.main(project.arguments(*more)) == 0
+  ((name, result),) = project.results().items()
+  assert result == undisturbed[name]
+  log = (project.base / name / 'train.log').read_text().splitlines()[0]
+  again = log[2:].replace(str(project.base), str(tmp_path / 'again'))
   subprocess.run(again, shell=True, check=True, cwd=_ROOT, capture_output=True)
-  assert (tmp_path / 'again/evaluations.csv').read_text() == tables[0]
+  evaluations = tmp_path / 'again' / name / 'evaluations.csv'
+  assert evaluations.read_text() == result[0]
