@@ -15,13 +15,13 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from launch import command_line
 from rigl_rl.errors import UserError
 
 _PEERS_SCRIPT = pathlib.Path(__file__).parent / 'benchmarks' / 'peers.py'
-SUBJECTS = ('dqn', 'sac', 'ppo', 'td3', 'sparse', 'masks')
+SUBJECTS = ('dqn', 'sac', 'ppo', 'td3', 'sparse', 'masks', 'sweep')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,15 +44,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f'a Python that has {", ".join(module.PEERS)} installed, such as '
         'peers/bin/python (default: they are left out)',
       )
+    rounds = getattr(module, 'ROUNDS', 5)
     subject.add_argument(
-      '--rounds', type=int, default=5, help='turns of each (default: 5)'
+      '--rounds',
+      type=int,
+      default=rounds,
+      help=f'turns of each (default: {rounds})',
     )
-    subject.add_argument(
-      '--seconds',
-      type=float,
-      default=5.0,
-      help='length of a turn, about (default: 5)',
-    )
+    if not hasattr(module, 'TURN_STEPS'):
+      subject.add_argument(
+        '--seconds',
+        type=float,
+        default=5.0,
+        help='length of a turn, about (default: 5)',
+      )
     subject.add_argument(
       '--contenders',
       default=None,
@@ -140,17 +145,10 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
 
   workers = {name: _Worker(name, command(name)) for name in names}
   try:
-    # The first turn fills the replay buffer and traces; the second sets how
-    # many steps fill a turn.
-    for worker in workers.values():
-      worker.train(subject.WARM_UP_STEPS)
-    steps = {
-      name: max(
-        subject.PROBE_STEPS,
-        int(worker.train(subject.PROBE_STEPS) * arguments.seconds),
-      )
-      for name, worker in workers.items()
-    }
+    if hasattr(subject, 'TURN_STEPS'):
+      steps = dict.fromkeys(names, subject.TURN_STEPS)
+    else:
+      steps = _find_steps(subject, workers, arguments.seconds)
     rates = {name: [] for name in names}
     for turn in range(arguments.rounds):
       for name in names if turn % 2 == 0 else names[::-1]:
@@ -160,6 +158,20 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
       worker.close()
   references = [name for name in subject.REFERENCES if name in names]
   _print_table(rates, references or names[:1])
+
+
+def _find_steps(
+  subject: Any, workers: Mapping[str, _Worker], seconds: float
+) -> dict[str, int]:
+  """Returns how many steps of each contender take so many seconds."""
+  # The first turn fills the replay buffer and traces.
+  for worker in workers.values():
+    worker.train(subject.WARM_UP_STEPS)
+  probe = subject.PROBE_STEPS
+  return {
+    name: max(probe, int(worker.train(probe) * seconds))
+    for name, worker in workers.items()
+  }
 
 
 def _print_table(

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import io
+import subprocess
 import sys
 import types
 
@@ -11,7 +12,9 @@ import pytest
 
 from launch import benchmark
 from launch.benchmarks import mujoco_training
-from rigl_rl import configs
+from launch.benchmarks import sweep as sweep_benchmark
+from rigl_rl import configs, sweeps
+from rigl_rl.errors import UserError
 
 _MODULE = 'launch.benchmarks.dqn'
 
@@ -24,6 +27,8 @@ _RATES = {
   'rigl': 190.0,
   'td3': 400.0,
   'ds_td3': 380.0,
+  'workers_1': 100.0,
+  'workers_2': 190.0,
 }
 
 
@@ -77,6 +82,35 @@ def test_table(workers, capsys):
   assert workers['dopamine'].asked == [1000, 500, 500, 500, 500]
   assert workers['dense'].asked == [1000, 500, 1000, 1000, 1000]
   assert all(worker.closed for worker in workers.values())
+
+
+def test_turns_of_a_sweep_are_all_of_one_length(workers, capsys):
+  assert benchmark.main(['sweep']) == 0
+  assert '1.900 (1.900 to 1.900)' in capsys.readouterr().out
+  # No turn to warm up, none to measure.
+  assert {tuple(worker.asked) for worker in workers.values()} == {
+    (sweep_benchmark.TURN_STEPS,) * sweep_benchmark.ROUNDS
+  }
+
+
+def test_a_turn_of_the_sweep_is_a_whole_sweep(monkeypatch):
+  def run(command, **kwargs):
+    ran.append(command[1:])
+    (file,) = [a[8:] for a in command if a.startswith('--sweep=')]
+    runs.extend(sweeps.load(file).runs())
+    return subprocess.CompletedProcess(command, code, 'one\nerror: no\n')
+
+  code, ran, runs = 0, [], []
+  monkeypatch.setattr(subprocess, 'run', run)
+  train = sweep_benchmark.make('workers_2', None)
+  assert train(16002) == 16000
+  assert ran[0][:2] == ['-m', 'launch.sweep'] and '--workers=2' in ran[0]
+  assert [(r.seed, r.train_steps) for r in runs] == [
+    (n, 1000) for n in range(4)
+  ]
+  code = 1
+  with pytest.raises(UserError, match='code 1: error: no'):
+    train(16000)
 
 
 def test_ratio_is_to_the_first_where_dopamine_is_left_out(workers, capsys):
