@@ -11,7 +11,7 @@ import tensorflow as tf
 from dopamine.agents.dqn import dqn_agent
 
 from rigl_rl import seeding
-from rigl_rl.agents import description, losses, optimizers
+from rigl_rl.agents import description, losses, optimizers, traced
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
@@ -245,12 +245,12 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     state = tf.TensorSpec((1, *self.online.state_shape), self.observation_dtype)
     with self.optimizer.tracing(masks_are_fixed):
       if self._thread is None:
-        functions = {self._train: _concrete(self._train, *batch, state)}
+        functions = {self._train: traced.Traced(self._train, *batch, state)}
       else:
-        gradients = _concrete(self._compute_gradients, *batch)
+        gradients = traced.Traced(self._compute_gradients, *batch)
         functions = {
           self._compute_gradients: gradients,
-          self._apply_gradients: _concrete(
+          self._apply_gradients: traced.Traced(
             self._apply_gradients,
             state,
             *(tf.TensorSpec(g.shape) for g in gradients.outputs[1:]),
@@ -513,12 +513,3 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.training_steps = bundle_dictionary['training_steps']
     seeding.restore_generator(self._rng, bundle_dictionary['exploration'])
     return True
-
-
-def _concrete(function: Callable[..., Any], *specs: tf.TensorSpec):
-  """Traces a function for arguments of these specs alone.
-
-  Dispatch by argument types would take a tenth of a train step on a small
-  network.
-  """
-  return tf.function(function).get_concrete_function(*specs)

@@ -11,7 +11,7 @@ from tf_agents.trajectories import policy_step, trajectory
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
-from rigl_rl.agents import sparse_networks, targets
+from rigl_rl.agents import sparse_networks, targets, traced
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
@@ -352,11 +352,9 @@ class OffPolicyAgent:
     with self.networks.tracing(masks_are_fixed=not kind.updates_masks):
       self._kind = kind
       try:
-        # A concrete function: dispatch by argument types takes its time.
-        return tf.function(
-          self._train_and_act, autograph=False
-        ).get_concrete_function(
-          *(tf.TensorSpec(array.shape, array.dtype) for array in arguments)
+        return traced.Traced(
+          self._train_and_act,
+          *(tf.TensorSpec(array.shape, array.dtype) for array in arguments),
         )
       finally:
         self._kind = None

@@ -251,10 +251,10 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
       train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
     )
     self.initialize()
-    for network in self.networks.values():
+    for each in self.networks.values():
       # The norm by which gradients are clipped counts inactive weights' too.
       compression.compress(
-        network, obstacle="for PPO it must be 'masked' or 'auto'"
+        each, obstacle="for PPO it must be 'masked' or 'auto'"
       )
     self.networks.create_slots()
     self._learning_rate = float(

@@ -134,22 +134,37 @@ static void InputTile(const SparseStructure& s, const float* values,
   }
 }
 
+// The gradients of biases: those of sixteen outputs at once.
+template <int n>
+static void BiasTile(const float* dy, float* dbias, int64_t stride,
+                     const Range& range, bool adds) {
+  for (int64_t j = range.first; j < range.last; j += kLanes) {
+    const int64_t count = std::min(kLanes, range.last - j);
+    Vector sums[kLanes];
+    for (int64_t u = 0; u < kLanes; ++u) {
+      // The last row again, where there are fewer.
+      const float* row =
+          dy + (j + std::min(u, count - 1)) * stride + range.begin;
+      sums[u] = Load(row);
+      for (int v = 1; v < n; ++v) sums[u] += Load(row + v * kLanes);
+    }
+    const Vector total = SumLanes(sums);
+    for (int64_t u = 0; u < count; ++u) {
+      dbias[j + u] = adds ? dbias[j + u] + total[u] : total[u];
+    }
+  }
+}
+
 // Adds to the gradients, or begins them.
 template <int n>
 static void WeightTile(const SparseStructure& s, const float* x,
                        const float* dy, float* dvalues, float* dbias,
                        int64_t stride, const Range& range, bool adds) {
+  if (dbias != nullptr) BiasTile<n>(dy, dbias, stride, range, adds);
   for (int64_t j = range.first; j < range.last; ++j) {
     Vector delta[n];
     const float* row = dy + j * stride + range.begin;
     for (int v = 0; v < n; ++v) delta[v] = Load(row + v * kLanes);
-    if (dbias != nullptr) {
-      Vector sums[kLanes];
-      for (int u = 0; u < kLanes; ++u) sums[u] = Zero();
-      for (int v = 0; v < n; ++v) sums[0] += delta[v];
-      const float sum = SumLanes(sums)[0];
-      dbias[j] = adds ? dbias[j] + sum : sum;
-    }
     const int64_t end = s.output_begins[j + 1];
     for (int64_t k = s.output_begins[j]; k < end; k += kLanes) {
       // Sixteen weights at once, of which one each ends in a lane.

@@ -33,9 +33,12 @@ int64_t RoundUp(int64_t examples) {
   return (examples + kLanes - 1) / kLanes * kLanes;
 }
 
-// Examples that a thread takes at a time. By their number alone: so sums do not
-// depend on the number of threads.
-int64_t BlockOf(int64_t examples) { return examples >= 256 ? 128 : 64; }
+// Examples that a thread takes at a time, whatever the number of threads: so
+// sums do not depend on that.
+constexpr int64_t kBlock = 128;
+// Work, in cycles, that is shared among threads: less takes about as long as it
+// takes to wake one.
+constexpr int64_t kSharedWork = 1 << 20;
 
 tf::Status CheckSize(const char* name, const Tensor& tensor, int64_t size) {
   if (tensor.NumElements() == size) return tf::OkStatus();
@@ -112,6 +115,7 @@ class ChainOp : public tf::OpKernel {
   // `cost` is a guess of the cycles of one.
   static void Share(OpKernelContext* context, int64_t total, int64_t cost,
                     const std::function<void(int64_t, int64_t)>& work) {
+    if (total * cost < kSharedWork) return work(0, total);
     auto threads = context->device()->tensorflow_cpu_worker_threads();
     tf::Shard(threads->num_threads, threads->workers, total, cost, work);
   }
@@ -120,12 +124,11 @@ class ChainOp : public tf::OpKernel {
   static void ShareExamples(
       OpKernelContext* context, int64_t examples, int64_t cost,
       const std::function<void(int64_t, int64_t, int64_t)>& work) {
-    const int64_t block = BlockOf(examples);
     const int64_t end = RoundUp(examples);
-    Share(context, (end + block - 1) / block, cost * block / kLanes,
+    Share(context, (end + kBlock - 1) / kBlock, cost * kBlock / kLanes,
           [&](int64_t first, int64_t last) {
             for (int64_t i = first; i < last; ++i) {
-              work(i, i * block, std::min(end, (i + 1) * block));
+              work(i, i * kBlock, std::min(end, (i + 1) * kBlock));
             }
           });
   }
@@ -344,7 +347,7 @@ class SparseChainWeightGradientOp : public ChainOp {
     }
 
     // Each block but the first, which writes the outputs, has sums of its own.
-    const int64_t blocks = (end + BlockOf(examples) - 1) / BlockOf(examples);
+    const int64_t blocks = (end + kBlock - 1) / kBlock;
     const int64_t size = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
     Tensor sums_tensor;
     OP_REQUIRES_OK(context, context->allocate_temp(

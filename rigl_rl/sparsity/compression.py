@@ -1,4 +1,4 @@
-"""Decides which layers store their active weights alone, and compresses them."""
+"""Which layers store their active weights alone; compresses these."""
 
 from __future__ import annotations
 

@@ -213,9 +213,12 @@ def _dqn(storage, algorithm, **arguments):
 
 def _play(agent, steps):
   rng = np.random.default_rng(3)
-  observe = lambda: rng.uniform(-1, 1, 4).astype(np.float32)  # noqa: E731
+
+  def observe():
+    return rng.uniform(-1, 1, 4).astype(np.float32)
+
   agent.begin_episode(observe())
-  for step in range(steps):
+  for _ in range(steps):
     agent.step(float(rng.normal()), observe())
 
 
