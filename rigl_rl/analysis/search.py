@@ -1,0 +1,208 @@
+"""Winners of a search of hyper-parameters (Graesser et al., 2022, A.3).
+
+The appendix: "Best hyper-parameters found in these environments are then used
+when training in other similar environments", for each method by itself. What is
+best it does not say otherwise than of all results (section 3): by the return
+averaged over the last 10 % of evaluations, and over seeds. Over several games
+(the ResNet's search, where it names none) it is the mean of scores normalized
+by human play, so that each game counts the same.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from rigl_rl import sweeps
+from rigl_rl.analysis import normalization, tables
+
+# What a run is trained on is no setting of it.
+_TASKS = ('ENV_NAME', 'GAME')
+# What is said of a setting, behind its method and its values.
+COLUMNS = (
+  'score',
+  'score_std',
+  'runs',
+  'planned',
+  'winner',
+  'in_paper',
+)
+_WORDS = {
+  'interval': 'update interval',
+  'initializer': 'initialization',
+}
+
+
+def is_search(sweep: sweeps.Sweep) -> bool:
+  """Whether a sweep varies anything but task, sparsity and seed."""
+  return bool(_parameters(sweep.runs()))
+
+
+def parameter_title(name: str) -> str:
+  """Returns 'drop fraction' of 'RigL.drop_fraction'."""
+  word = name.rpartition('.')[2].lower().replace('_', ' ')
+  return _WORDS.get(word, word)
+
+
+def settings(
+  sweep: sweeps.Sweep, results: tables.Results, base_dir: str
+) -> pd.DataFrame:
+  """Returns a row for each setting of a search, the best of a method first.
+
+  A method's winner is the setting of the highest score among those with the
+  most finished runs, since one lucky run proves nothing. Of settings that are
+  equally good it is the first by the sweep file.
+
+  Args:
+    sweep: of the search.
+    results: what `load` found in the base directory.
+    base_dir: of launch.sweep.
+
+  Returns:
+    A table: method; the values, by titles such as 'weight decay', nan where a
+    method has no such thing; and
+
+    * score: mean over tasks of the mean over seeds of the final score; of
+      several games normalized by human play; nan unless each task has a
+      finished run
+    * score_std: over all runs, the population standard deviation
+    * runs: finished; planned: all of the sweep
+    * winner: whether it is the method's
+    * in_paper: whether it is the one of the paper's tables, as the gin files
+      have it
+  """
+  runs = sweep.runs()
+  names = _parameters(runs)
+  titles = list(dict.fromkeys(map(parameter_title, names)))
+  scores = _scores(results, base_dir)
+  tasks = dict.fromkeys(_task(run) for run in runs)
+  grouped: dict[tuple, list[sweeps.Run]] = {}
+  for run in runs:
+    values = tuple((n, run.values[n]) for n in names if n in run.values)
+    grouped.setdefault((run.label, values), []).append(run)
+  rows = []
+  for (label, values), own in grouped.items():
+    by_task: dict[str, list[float]] = {task: [] for task in map(_task, own)}
+    for run in own:
+      score = scores.get(run.directory, math.nan)
+      if not math.isnan(score):
+        if len(tasks) > 1:
+          score = normalization.human_normalized(score, _task(run))
+        by_task[_task(run)].append(score)
+    found = [score for of_task in by_task.values() for score in of_task]
+    is_whole = all(by_task.values())
+    rows.append(
+      {
+        'method': label,
+        **dict.fromkeys(titles, math.nan),
+        **{parameter_title(name): _shown(value) for name, value in values},
+        'score': (
+          float(np.mean([np.mean(of_task) for of_task in by_task.values()]))
+          if is_whole
+          else math.nan
+        ),
+        'score_std': float(np.std(found)) if found else math.nan,
+        'runs': len(found),
+        'planned': len(own),
+        'winner': False,
+        # What the gin files have is not bound again.
+        'in_paper': not {name for name, _ in values} & set(own[0].bindings),
+      }
+    )
+  table = pd.DataFrame(rows, columns=['method', *titles, *COLUMNS])
+  parts = [
+    _ranked(table[table.method == method])
+    for method in dict.fromkeys(table.method)
+  ]
+  return pd.concat(parts, ignore_index=True)
+
+
+def _ranked(own: pd.DataFrame) -> pd.DataFrame:
+  """A method's settings, the best first, and its winner marked."""
+  own = own.sort_values('score', ascending=False, kind='stable')
+  scored = own[own.score.notna()]
+  if len(scored):
+    best = scored[scored.runs == scored.runs.max()].index[0]
+    own.loc[best, 'winner'] = True
+  return own
+
+
+def notes(
+  sweep: sweeps.Sweep, results: tables.Results, base_dir: str
+) -> list[str]:
+  """Returns what a reader has to know of a table of `settings`, in sentences.
+
+  Args:
+    sweep: of the search.
+    results: what `load` found in the base directory.
+    base_dir: of launch.sweep.
+  """
+  runs = sweep.runs()
+  scores = _scores(results, base_dir)
+  done = sum(not math.isnan(scores.get(r.directory, math.nan)) for r in runs)
+  found = [f'{done:,} of {len(runs):,} runs are finished.']
+  if done < len(runs):
+    found.append('Winners are of what there is.')
+  directories = {run.directory for run in runs}
+  is_own = [
+    _relative(path, base_dir) in directories for path in results.runs.directory
+  ]
+  own = results.runs[np.array(is_own, bool)]
+  scales = sorted(set(own.scale[own.finished.astype(bool)]))
+  if scales and scales != [1.0]:
+    shares = ', '.join(f'{100 * scale:g} %' for scale in scales)
+    found.append(f'Runs are of {shares} of the training steps.')
+  return found
+
+
+def _parameters(runs: Sequence[sweeps.Run]) -> list[str]:
+  """Names of what differs from run to run of a method, but for tasks."""
+  seen: dict[tuple[str, str], dict[str, None]] = {}
+  for run in runs:
+    for name, value in run.values.items():
+      if name not in (*_TASKS, 'SPARSITY'):
+        seen.setdefault((run.label, name), {})[repr(value)] = None
+  varied = dict.fromkeys(
+    name for (_, name), values in seen.items() if len(values) > 1
+  )
+  # As the appendix has them: weight decay first, initialization last.
+  order = ('WEIGHT_DECAY', 'learning_rate', 'interval', 'drop_fraction')
+  words = [word.rpartition('.')[2] for word in varied]
+  return [
+    name
+    for _, name in sorted(
+      zip(words, varied),
+      key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order),
+    )
+  ]
+
+
+def _task(run: sweeps.Run) -> str:
+  for name in _TASKS:
+    if name in run.values:
+      return str(run.values[name])
+  return ''
+
+
+def _shown(value: Any) -> Any:
+  return value.strip('@') if isinstance(value, str) else value
+
+
+def _relative(directory: str, base_dir: str) -> str:
+  return os.path.relpath(directory, os.path.expanduser(base_dir)).replace(
+    os.sep, '/'
+  )
+
+
+def _scores(results: tables.Results, base_dir: str) -> Mapping[str, float]:
+  """Final scores of finished runs, by directory within the base directory."""
+  return {
+    _relative(directory, base_dir): score
+    for directory, score in zip(
+      results.runs.directory, results.runs.final_score
+    )
+  }
