@@ -106,7 +106,7 @@ def test_a_turn_of_the_sweep_is_a_whole_sweep(monkeypatch):
   assert train(16002) == 16000
   assert ran[0][:2] == ['-m', 'launch.sweep'] and '--workers=2' in ran[0]
   assert [(r.seed, r.train_steps) for r in runs] == [
-    (n, 1000) for n in range(4)
+    (n, 4000) for n in range(4)
   ]
   code = 1
   with pytest.raises(UserError, match='code 1: error: no'):
