@@ -11,13 +11,17 @@ from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 
+# Variables of as many values are worth an operation of their own: it need not
+# wait for the gradients of others, and runs beside them.
+_LARGE = 1 << 14
+
 
 class _Adam(tf.keras.optimizers.legacy.Adam):
   """Adam with weight decay in its gradient, that knows of masks.
 
-  One operation in C++ takes the step on all variables, where it can; else the
-  parent does, in operations of TensorFlow that give the same numbers. A
-  `SparseOptimizer` lets the operation apply the masks as well.
+  An operation in C++ takes the step on all small variables, and one on each
+  large, where they can; else the parent does, in operations of TensorFlow that
+  give the same numbers. A `SparseOptimizer` lets them apply the masks as well.
   """
 
   def __init__(self, learning_rate: float, epsilon: float, weight_decay: float):
@@ -85,38 +89,51 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
     mask_kernels: bool = False,
     name: str | None = None,
   ):
-    """Takes a step in one operation, masks included.
+    """Takes a step in few operations, masks included.
 
     Args:
       grads_and_vars: (gradient, variable) pairs, which `takes_masks`.
       masks: masks by the `ref()` of their variables.
       mask_kernels: whether these variables are multiplied by their masks, after
         the step, instead of their gradients, before it.
-      name: of the operation.
+      name: of the operations.
 
     Returns:
-      What the parent does: in a graph the operation, else the count of steps.
+      What the parent does: in a graph an operation, else the count of steps.
     """
+    pairs = list(grads_and_vars)
+    self._create([variable for _, variable in pairs])
+    scalars = {
+      'learning_rate': self._decayed_lr(tf.float32),
+      'beta1': self._get_hyper('beta_1', tf.float32),
+      'beta2': self._get_hyper('beta_2', tf.float32),
+      'epsilon': self.epsilon,
+      'iterations': tf.convert_to_tensor(self.iterations),
+    }
+    operations = [
+      self._take_step(group, masks, mask_kernels, scalars, name)
+      for group in _groups(pairs)
+    ]
+    if tf.executing_eagerly():
+      return self.iterations.assign_add(1)
+    with tf.control_dependencies(operations):
+      return self.iterations.assign_add(1, read_value=False)
+
+  def _take_step(self, grads_and_vars, masks, mask_kernels, scalars, name):
     gradients, variables = zip(*grads_and_vars)
-    self._create(variables)
     masked = [i for i, v in enumerate(variables) if v.ref() in masks]
-    operation = loader.load().rigl_adam(
+    return loader.load().rigl_adam(
       var=[variable.handle for variable in variables],
       m=[self.get_slot(variable, 'm').handle for variable in variables],
       v=[self.get_slot(variable, 'v').handle for variable in variables],
       mask=[masks[variables[i].ref()].handle for i in masked],
-      iterations=self.iterations.handle,
       gradient=gradients,
-      learning_rate=self._decayed_lr(tf.float32),
-      beta1=self._get_hyper('beta_1', tf.float32),
-      beta2=self._get_hyper('beta_2', tf.float32),
-      epsilon=self.epsilon,
       masked=masked,
       mask_kernels=mask_kernels,
       weight_decay=self._weight_decay,
       name=name or self._name,
+      **scalars,
     )
-    return self.iterations if operation is None else operation
 
   def _create(self, variables):
     """Creates what is not yet there of the count of steps and the slots."""
@@ -131,6 +148,31 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
     if self._weight_decay:
       grad += self._weight_decay * var
     return super()._resource_apply_dense(grad, var, apply_state)
+
+
+def _groups(grads_and_vars):
+  """Cuts pairs into those for which one operation takes the step.
+
+  An operation waits for all its gradients. Those of twin networks, as two
+  critics are, come apart.
+  """
+  shapes = [variable.shape.as_list() for _, variable in grads_and_vars]
+  count = len(shapes)
+  period = next(
+    period
+    for period in range(1, count + 1)
+    if shapes == shapes[:period] * (count // period)
+  )
+  groups = []
+  for start in range(0, count, period):
+    small = []
+    for pair in grads_and_vars[start : start + period]:
+      if pair[1].shape.num_elements() < _LARGE:
+        small.append(pair)
+      else:
+        groups.append([pair])
+    groups.append(small)
+  return [group for group in groups if group]
 
 
 def _suits_kernels(variable: tf.Variable) -> bool:
@@ -148,8 +190,7 @@ def adam(
 ) -> tf.keras.optimizers.legacy.Optimizer:
   """Returns Adam (Kingma & Ba, 2015).
 
-  Of Keras' legacy class, whose step is one operation, where the kernels can be
-  compiled, else one for each variable.
+  Of Keras' legacy class, but for how the step is taken: see `_Adam`.
 
   Args:
     learning_rate: step size, > 0.

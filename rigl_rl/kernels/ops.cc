@@ -102,30 +102,27 @@ class AdamOp : public tf::OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    // Handles: of variables, m and v; of the masks; and of the count.
-    const int iterations_input = 3 * count_ + masks_;
-    const int first_gradient = iterations_input + 1;
-    float scalars[4];
-    for (int i = 0; i < 4; ++i) {
-      const tf::Tensor& scalar = context->input(first_gradient + count_ + i);
-      OP_REQUIRES(context, tf::TensorShapeUtils::IsScalar(scalar.shape()),
-                  tf::errors::InvalidArgument("Input ", i + 1,
-                                              " after the gradients must be a "
-                                              "scalar, not ",
-                                              scalar.shape().DebugString(),
-                                              "."));
-      scalars[i] = scalar.scalar<float>()();
+    const int first_gradient = 3 * count_ + masks_;
+    const int first_scalar = first_gradient + count_;
+    for (int i = first_scalar; i < context->num_inputs(); ++i) {
+      const tf::TensorShape& shape = context->input(i).shape();
+      OP_REQUIRES(context, tf::TensorShapeUtils::IsScalar(shape),
+                  tf::errors::InvalidArgument("Input ", i,
+                                              " must be a scalar, not ",
+                                              shape.DebugString(), "."));
     }
-    std::vector<int> read(masks_), written(3 * count_ + 1);
+    const auto scalar = [&](int i) {
+      return context->input(first_scalar + i).scalar<float>()();
+    };
+    const AdamStep step = MakeAdamStep(
+        scalar(0), scalar(1), scalar(2), scalar(3), weight_decay_,
+        context->input(first_scalar + 4).scalar<int64_t>()());
+
+    std::vector<int> read(masks_), written(3 * count_);
     std::iota(read.begin(), read.end(), 3 * count_);
     std::iota(written.begin(), written.end(), 0);
-    written.back() = iterations_input;
     LockedVariables variables;
     OP_REQUIRES_OK(context, variables.Lock(context, read, written));
-
-    const int last = masks_ + 3 * count_;
-    OP_REQUIRES_OK(context, variables.CheckType(last, tf::DT_INT64));
-    OP_REQUIRES_OK(context, variables.CheckShape(last, tf::TensorShape({})));
     std::vector<Part> parts(count_);
     int64_t total = 0;
     for (int i = 0; i < count_; ++i) {
@@ -148,10 +145,6 @@ class AdamOp : public tf::OpKernel {
       part.end = total;
     }
 
-    int64_t& iterations = *variables.data<int64_t>(last);
-    const AdamStep step =
-        MakeAdamStep(scalars[0], scalars[1], scalars[2], scalars[3],
-                     weight_decay_, iterations);
     // All threads take denormals for what this one takes them for.
     const auto denormals = tsl::port::GetDenormalState();
     const auto take = [&](int64_t first_block, int64_t end_block) {
@@ -163,7 +156,6 @@ class AdamOp : public tf::OpKernel {
     const auto& threads = *context->device()->tensorflow_cpu_worker_threads();
     tf::Shard(threads.num_threads, threads.workers,
               (total + kBlock - 1) / kBlock, kBlock * kCyclesPerValue, take);
-    ++iterations;
   }
 
  private:
@@ -257,12 +249,12 @@ REGISTER_OP("RiglAdam")
     .Input("m: N * resource")
     .Input("v: N * resource")
     .Input("mask: M * resource")
-    .Input("iterations: resource")
     .Input("gradient: N * float")
     .Input("learning_rate: float")
     .Input("beta1: float")
     .Input("beta2: float")
     .Input("epsilon: float")
+    .Input("iterations: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       int count, masks;
@@ -272,7 +264,7 @@ REGISTER_OP("RiglAdam")
       TF_RETURN_IF_ERROR(c->GetAttr("masked", &masked));
       std::vector<ShapeHandle> shapes;
       for (int i = 0; i < count; ++i) {
-        ShapeHandle shape = c->input(3 * count + masks + 1 + i);
+        ShapeHandle shape = c->input(3 * count + masks + i);
         for (int list = 0; list < 3; ++list) {
           TF_RETURN_IF_ERROR(
               CheckHandle(c, list * count + i, tf::DT_FLOAT, &shape));
@@ -285,10 +277,8 @@ REGISTER_OP("RiglAdam")
         TF_RETURN_IF_ERROR(
             CheckHandle(c, 3 * count + i, tf::DT_FLOAT, &shape));
       }
-      ShapeHandle scalar = c->Scalar();
-      TF_RETURN_IF_ERROR(
-          CheckHandle(c, 3 * count + masks, tf::DT_INT64, &scalar));
-      for (int i = 1; i <= 4; ++i) {
+      ShapeHandle scalar;
+      for (int i = 1; i <= 5; ++i) {
         TF_RETURN_IF_ERROR(
             c->WithRank(c->input(c->num_inputs() - i), 0, &scalar));
       }
@@ -301,12 +291,12 @@ var: variables.
 m: their first moments.
 v: their second moments.
 mask: masks of some of the variables.
-iterations: the steps taken before; becomes one more.
 gradient: gradients, of the variables' shapes.
 learning_rate: scalar.
 beta1: scalar.
 beta2: scalar.
 epsilon: scalar, added to the root of the second moment.
+iterations: scalar, the steps taken before.
 masked: which variable each mask is of.
 mask_kernels: whether these variables are multiplied by their masks, after the
   step, instead of their gradients, before it.

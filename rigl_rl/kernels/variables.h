@@ -127,9 +127,8 @@ class LockedVariables {
 
   const tensorflow::Tensor& tensor(int i) { return *variables_[i]->tensor(); }
 
-  template <typename T = float>
-  T* data(int i) {
-    return variables_[i]->tensor()->flat<T>().data();
+  float* data(int i) {
+    return variables_[i]->tensor()->flat<float>().data();
   }
 
   int64_t size() { return tensor(0).NumElements(); }

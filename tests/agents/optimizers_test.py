@@ -4,8 +4,12 @@ import gin
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_agents.specs import array_spec, tensor_spec
+from tf_agents.trajectories import time_step as ts
 
-from rigl_rl.agents import optimizers
+from rigl_rl.agents import optimizers, sac
+from rigl_rl.kernels import loader
+from rigl_rl.replay import transition_buffer
 from rigl_rl.sparsity import algorithms, mask_updater, schedules, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 
@@ -124,3 +128,262 @@ def test_scopes_bind_weight_decay_apart(no_gin_config):
       adam = optimizers.adam(0.1)
     adam.apply_gradients([(tf.zeros(1), variable)])
     assert float(variable[0]) == pytest.approx(expected)
+
+
+@pytest.fixture
+def operations():
+  found = loader.load()
+  if found is None:
+    pytest.skip('there is no compiler, or the kernels are switched off')
+  return found
+
+
+def _by_both(train, monkeypatch):
+  """Returns what `train` returns, with the kernels and without them."""
+  with monkeypatch.context() as patch:
+    patch.setenv('RIGL_RL_KERNELS', '0')
+    without = train()
+  return train(), without
+
+
+def _assert_same(one, other) -> None:
+  assert len(one) == len(other)
+  for array, twin in zip(one, other):
+    np.testing.assert_array_equal(array, twin, strict=True)
+
+
+# Above and below what has an operation of its own.
+_WIDTHS = (130, 150, 3)
+
+
+def _sparse_training(steps=5, weight_decay=0.0, **arguments):
+  """Trains two networks' layers; returns all variables."""
+  layers = []
+  for i, width in enumerate(_WIDTHS[1:] * 2):
+    layer = wrappers.SparseWrapper(tf.keras.layers.Dense(width))
+    layer.build((None, _WIDTHS[i % 2]))
+    layer.kernel.assign(tf.random.stateless_normal(layer.kernel.shape, (i, 9)))
+    # One layer is dense, one changes its mask.
+    algorithm = algorithms.RigL(0.5) if i == 0 else algorithms.Static()
+    layer.initialize(0.5 * (i < 3), algorithm, seed=i)
+    layers.append(layer)
+  adam = optimizers.adam(0.01, weight_decay=weight_decay)
+  sparse = sparse_optimizer.SparseOptimizer(
+    adam,
+    layers,
+    mask_updater.MaskUpdater(
+      layers, schedules.UpdateSchedule(steps, end=1.0, interval=3)
+    ),
+    **arguments,
+  )
+  variables = [v for layer in layers for v in (layer.kernel, layer.bias)]
+  sparse.create_slots(variables)
+
+  @tf.function(autograph=False)
+  def step(seed):
+    gradients = [
+      tf.random.stateless_normal(variable.shape, (seed, i))
+      for i, variable in enumerate(variables)
+    ]
+    sparse.apply_gradients(zip(gradients, variables))
+
+  for i in range(steps):
+    step(tf.constant(i))
+  masks = [layer.mask for layer in layers]
+  kinds = _operations(step.get_concrete_function(tf.constant(0)).graph)
+  return [v.numpy() for v in [*sparse.variables(), *variables, *masks]], kinds
+
+
+def _operations(graph):
+  """Counts the kinds of operations, those of branches included."""
+  kinds = [node.op for node in graph.as_graph_def().node]
+  for function in graph.as_graph_def().library.function:
+    kinds += [node.op for node in function.node_def]
+  return {kind: kinds.count(kind) for kind in set(kinds)}
+
+
+@pytest.mark.parametrize(
+  ('weight_decay', 'dense_slots', 'replace_gradient_step'),
+  [(0.0, False, False), (0.1, False, True), (0.1, True, False)],
+)
+def test_kernels_change_no_number(
+  operations, monkeypatch, weight_decay, dense_slots, replace_gradient_step
+):
+  (one, kinds), (other, plain) = _by_both(
+    lambda: _sparse_training(
+      weight_decay=weight_decay,
+      dense_slots=dense_slots,
+      replace_gradient_step=replace_gradient_step,
+    ),
+    monkeypatch,
+  )
+  _assert_same(one, other)
+  assert 'ResourceApplyAdam' not in kinds and 'RiglAdam' not in plain
+  # Of either network one for its large kernel, one for all else.
+  assert kinds['RiglAdam'] == 4 and plain['ResourceApplyAdam'] == 8
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    lambda adam: setattr(adam, 'learning_rate', 0.5),
+    lambda adam: setattr(adam, 'beta_1', 0.5),
+    lambda adam: adam.iterations.assign(1000),
+  ],
+)
+def test_kernels_see_what_changes(operations, monkeypatch, change):
+  def train(changes=True):
+    adam = optimizers.adam(0.01)
+    variable = tf.Variable([1.0, 2.0])
+
+    @tf.function(autograph=False)
+    def step():
+      adam.apply_gradients([(2 * variable, variable)])
+
+    for i in range(5):
+      if changes and i == 2:
+        change(adam)
+      step()
+    return [variable.numpy()]
+
+  _assert_same(*_by_both(train, monkeypatch))
+  assert (train()[0] != train(changes=False)[0]).all()
+
+
+def test_kernels_follow_a_schedule(operations, monkeypatch):
+  def train():
+    schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    adam = optimizers._Adam(schedule, 1e-7, 0.0)
+    variable = tf.Variable([1.0, 2.0])
+    for _ in range(5):
+      adam.apply_gradients([(2 * variable, variable)])
+    assert int(adam.iterations) == 5
+    return [variable.numpy()]
+
+  _assert_same(*_by_both(train, monkeypatch))
+
+
+def _takes(adam, *pairs, masks=None):
+  return adam.takes_masks(list(pairs), masks or {})
+
+
+def test_what_the_kernels_do_not_take(operations):
+  adam = optimizers.adam()
+  one, other = tf.Variable([1.0, 2.0]), tf.Variable([1.0, 2.0])
+  gradient = tf.ones(2)
+  assert _takes(adam, (gradient, one), (gradient, other))
+  assert _takes(adam, (gradient, one), masks={one.ref(): other})
+  assert not _takes(adam)
+  assert not _takes(adam, (gradient, one), (gradient, one))
+  assert not _takes(adam, (gradient, one), masks={other.ref(): one})
+  assert not _takes(adam, (None, one), (gradient, other))
+  assert not _takes(adam, (tf.IndexedSlices(gradient, [0, 1]), one))
+  assert not _takes(adam, (tf.ones(3), one))
+  double = tf.Variable([1.0, 2.0], dtype=tf.float64)
+  assert not _takes(adam, (tf.ones(2, tf.float64), double))
+  bounded = tf.Variable([1.0, 2.0], constraint=tf.nn.relu)
+  assert not _takes(adam, (gradient, bounded))
+  with tf.distribute.OneDeviceStrategy('cpu:0').scope():
+    assert not _takes(adam, (gradient, one))
+  for name in ('clipnorm', 'clipvalue', 'global_clipnorm'):
+    adam = optimizers.adam()
+    setattr(adam, name, 0.5)
+    assert not _takes(adam, (gradient, one))
+
+
+def test_the_parent_takes_the_other_steps(monkeypatch):
+  def train():
+    adam = optimizers.adam(0.1, weight_decay=0.1)
+    rows = tf.Variable([[1.0], [2.0], [3.0]])
+    unused, vector = tf.Variable([1.0]), tf.Variable([1.0, 2.0])
+    slices = tf.IndexedSlices(tf.ones((1, 1)), [1], (3, 1))
+    adam.apply_gradients([(slices, rows), (None, unused)])
+    adam.apply_gradients([(tf.ones(2), vector), (tf.ones(2), vector)])
+    adam.clipvalue = 1e-3
+    adam.apply_gradients([(tf.ones(2), vector)], name='step')
+    adam.apply_gradients(
+      [(tf.ones(1), unused)], experimental_aggregate_gradients=False
+    )
+    assert int(adam.iterations) == 4
+    found = [variable.numpy() for variable in (rows, unused, vector)]
+    np.testing.assert_allclose(found[0][:, 0], [1, 1.9, 3], atol=1e-6)
+    return found
+
+  _assert_same(*_by_both(train, monkeypatch))
+  with pytest.raises(ValueError, match='No gradients'):
+    optimizers.adam().apply_gradients([(None, tf.Variable(1.0))])
+
+
+def test_a_masked_layer_without_a_gradient_is_masked_all_the_same(operations):
+  layer = wrappers.SparseWrapper(tf.keras.layers.Dense(8))
+  layer.build((None, 8))
+  layer.initialize(0.5, algorithms.Static(), seed=0)
+  sparse = sparse_optimizer.SparseOptimizer(
+    optimizers.adam(),
+    [layer],
+    mask_updater.MaskUpdater([layer], schedules.UpdateSchedule(9)),
+    dense_slots=True,
+  )
+  layer.kernel.assign(tf.ones((8, 8)))
+  sparse.apply_gradients([(tf.ones(8), layer.bias)])
+  np.testing.assert_array_equal(layer.kernel, layer.mask)
+
+
+def test_a_step_in_a_graph_is_an_operation(operations):
+  with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    adam = optimizers.adam(0.5)
+    variable = tf.Variable([1.0, 1.0])
+    step = adam.apply_gradients([(tf.ones(2), variable)])
+    session.run(tf.compat.v1.global_variables_initializer())
+    for _ in range(2):
+      session.run(step)
+    np.testing.assert_allclose(session.run(variable), [0, 0], atol=1e-5)
+    assert session.run(adam.iterations) == 2
+
+
+@pytest.mark.parametrize(
+  'dense_slots', [False, pytest.param(True, marks=pytest.mark.slow)]
+)
+def test_kernels_train_the_same_agent(
+  operations, monkeypatch, no_gin_config, dense_slots
+):
+  gin.parse_config(f"""
+    SquashedGaussianActor.hidden_units = (16, 16)
+    Critic.hidden_units = (16, 16)
+    sparsify.sparsity = 0.5
+    UpdateSchedule.interval = 2
+    make_sparse_optimizer.dense_slots = {dense_slots}
+  """)
+  gin.bind_parameter('sparsify.algorithm', algorithms.RigL())
+  rng = np.random.default_rng(0)
+  batches = [
+    transition_buffer.Transitions(
+      *np.split(rng.standard_normal((8, 12)).astype(np.float32), [5, 7], 1)[:2],
+      np.float32(rng.standard_normal(8)),
+      np.float32(rng.random(8) > 0.2),
+      np.float32(rng.standard_normal((8, 5))),
+    )
+    for _ in range(8)
+  ]
+
+  def train():
+    agent = sac.SparseSacAgent(
+      tensor_spec.from_spec(
+        ts.time_step_spec(array_spec.ArraySpec((5,), np.float32, 'obs'))
+      ),
+      tensor_spec.from_spec(
+        array_spec.BoundedArraySpec((2,), np.float32, -1, 1, 'action')
+      ),
+      seed=0,
+      gradient_steps=10,
+    )
+    for batch in batches:
+      agent.train_step(batch, batch.observation[0])
+    networks = agent.networks
+    return [
+      variable.numpy()
+      for name in ('actor', 'critic_1', 'critic_2')
+      for variable in networks[name].variables
+    ]
+
+  _assert_same(*_by_both(train, monkeypatch))
