@@ -134,6 +134,27 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
   )
 
 
+def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
+  """Parses a run's config.gin, all of which was checked when the run began.
+
+  Args:
+    path: of the file.
+    gin_bindings: single bindings, which win over the file.
+
+  Raises:
+    UserError: it cannot be read, or binds what there no longer is.
+  """
+  add_search_path()
+  if '' not in sys.path and os.getcwd() not in sys.path:
+    sys.path.insert(0, os.getcwd())
+  for binding in gin_bindings:
+    _check_syntax(binding)
+  try:
+    gin.parse_config_files_and_bindings([path], list(gin_bindings))
+  except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
+    raise errors.UserError(f'{path}: {_one_line(error)}') from error
+
+
 def _texts(path: str) -> list[str]:
   """Returns the contents of a gin file and of all that it includes."""
   with _open(path) as file:

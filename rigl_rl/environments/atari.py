@@ -181,6 +181,8 @@ class AtariEnvironment(atari_lib.AtariPreprocessing):
 
   def __init__(self, environment: AleGame):
     super().__init__(environment)
+    # The console's 60 frames a second, of which an agent step is some.
+    self.render_fps = 60.0 / self.frame_skip
     for screen in self.screen_buffer:
       screen.fill(0)  # Until the first frame, so that a state is reproducible.
 

@@ -97,6 +97,19 @@ class ClassicControlEnvironment:
     observation = np.asarray(observation, dtype=np.float32)
     return observation, float(reward), bool(terminated), info
 
+  @property
+  def render_fps(self) -> float:
+    """Pictures by second of the task's own time."""
+    return float(self._env.metadata.get('render_fps', 30))
+
+  def render(self, mode: str = 'rgb_array') -> np.ndarray:
+    """Returns a picture, uint8 of shape (height, width, 3).
+
+    The task has to be made with `render=True`.
+    """
+    del mode  # Dopamine's protocol has it.
+    return gymnasium_tasks.render(self._env)
+
   def close(self) -> None:
     self._env.close()
 
@@ -155,7 +168,7 @@ class ClassicControlEnvironment:
 
 @gin.configurable(denylist=['seed'])
 def create_classic_control_environment(
-  env_name: str, seed: int
+  env_name: str, seed: int, render: bool = False
 ) -> ClassicControlEnvironment:
   """Builds a classic control task.
 
@@ -163,6 +176,7 @@ def create_classic_control_environment(
     env_name: gymnasium id: 'CartPole-v0', 'Acrobot-v1', 'MountainCar-v0', or
       any other task with discrete actions and a vector as observation.
     seed: non-negative integer that decides all initial states.
+    render: whether `render` is to give pictures.
 
   Returns:
     The environment, under Dopamine's protocol.
@@ -170,7 +184,7 @@ def create_classic_control_environment(
   Raises:
     UserError: if there is no such task, or it is of another kind.
   """
-  env = _KIND.make(env_name)
+  env = _KIND.make_to_show(env_name, render)
   actions, observations = env.action_space, env.observation_space
   if not isinstance(actions, gymnasium.spaces.Discrete) or actions.start != 0:
     raise _KIND.error(env_name, f'has actions {actions}')

@@ -70,6 +70,26 @@ class TaskKind:
       raise self.error(env_name, 'names no version')
     return env
 
+  def make_to_show(
+    self, env_name: str, render: bool, **kwargs: Any
+  ) -> gymnasium.Env:
+    """Makes a task, of which `render` gives pictures if it is to.
+
+    Args:
+      env_name: gymnasium id.
+      render: whether it is. It costs nothing until a picture is asked for.
+      **kwargs: passed on to the task.
+
+    Raises:
+      UserError: as `make` does; or the task has no pictures.
+    """
+    if not render:
+      return self.make(env_name, **kwargs)
+    try:
+      return self.make(env_name, render_mode='rgb_array', **kwargs)
+    except TypeError as e:  # It takes no render_mode.
+      raise self.error(env_name, 'has no pictures to show') from e
+
   def error(self, env_name: Any, reason: str) -> errors.UserError:
     """Builds the one-line error for an ENV_NAME that cannot be used."""
     known = str(env_name) in gymnasium.registry
@@ -114,6 +134,34 @@ def unwrap(env: gymnasium.Env) -> tuple[gymnasium.Env, int | None]:
       limits.append(env.spec.max_episode_steps)
     env = env.env
   return env, min(limits, default=None)
+
+
+def render(env: gymnasium.Env) -> np.ndarray:
+  """Returns a picture, uint8 of shape (height, width, 3).
+
+  Args:
+    env: a task that was made to show.
+
+  Raises:
+    UserError: no picture can be drawn.
+  """
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      picture = env.render()
+  except Exception as e:  # Each graphics library raises errors of its own.
+    reason = ' '.join(str(e).split()) or type(e).__name__
+    raise errors.UserError(
+      f'--video is given, but {env.unwrapped.spec.id} cannot be drawn here '
+      f'({reason[:200]}); MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw in '
+      'the environment, where the library of that name is installed.'
+    ) from e
+  if picture is None:
+    raise errors.UserError(
+      f'--video is given, but {env.unwrapped.spec.id} draws no pictures '
+      "(render_mode='rgb_array')."
+    )
+  return np.asarray(picture, np.uint8)
 
 
 def get_rng_state(env: gymnasium.Env) -> dict[str, Any]:

@@ -70,7 +70,8 @@ class MujocoEnvironment(py_environment.PyEnvironment):
   discount 1, since its last state still has a value.
 
   As TF-Agents has it, a `step` before the first `reset`, or after the last step
-  of an episode, ignores its action and starts an episode. Nothing is rendered.
+  of an episode, ignores its action and starts an episode. Pictures are drawn of
+  tasks that are made with `render=True`.
   """
 
   def __init__(
@@ -131,6 +132,16 @@ class MujocoEnvironment(py_environment.PyEnvironment):
       seed: non-negative integer.
     """
     self._seed = seed
+
+  @property
+  def render_fps(self) -> float:
+    """Pictures by second of the task's own time."""
+    return float(self._env.metadata.get('render_fps', 30))
+
+  def render(self, mode: str = 'rgb_array') -> np.ndarray:
+    """Returns a picture, uint8 of shape (height, width, 3)."""
+    del mode  # TF-Agents has it.
+    return gymnasium_tasks.render(self._env)
 
   def close(self) -> None:
     self._env.close()
@@ -283,6 +294,7 @@ def create_mujoco_environment(
   ant_padding: bool = True,
   clip_actions: bool = False,
   max_episode_steps: int | None = None,
+  render: bool = False,
 ) -> MujocoEnvironment:
   """Builds a MuJoCo task, or another one with continuous actions.
 
@@ -302,6 +314,7 @@ def create_mujoco_environment(
       control costs count what lies beyond.
     max_episode_steps: steps after which an episode is cut, at least 1; None for
       the task's own limit (1000 for the papers' tasks).
+    render: whether `render` is to give pictures.
 
   Returns:
     The environment.
@@ -332,7 +345,7 @@ def create_mujoco_environment(
   is_ant = env_name == spaces.ANT_V4
   kwargs = {'use_contact_forces': True} if is_ant and use_contact_forces else {}
   with _no_mujoco_warnings():
-    env = _KIND.make(env_name, **kwargs)
+    env = _KIND.make_to_show(env_name, render, **kwargs)
   if use_contact_forces and not is_ant:
     raise errors.UserError(
       'create_mujoco_environment.use_contact_forces is True, but must be False'

@@ -322,6 +322,15 @@ class Checkpointer:
     arrays = _read_arrays(os.path.join(path, _ARRAYS_FILE), arrays_digest)
     return _decode(tree, arrays)
 
+  def load(self, step: int) -> dict[str, Any]:
+    """Loads the checkpoint of a step.
+
+    Raises:
+      ValueError: it is torn or altered; OSError or tf.errors.OpError: it cannot
+        be read, or there is none.
+    """
+    return self._load(step)
+
   def load_latest(
     self, accept: Callable[[dict[str, Any]], None] | None = None
   ) -> tuple[int, dict[str, Any]] | None:
@@ -352,3 +361,13 @@ class Checkpointer:
         continue
       return step, state
     return None
+
+
+class CheckpointReader(Checkpointer):
+  """A Checkpointer that changes nothing: the run may still go on."""
+
+  def _clean(self):
+    pass
+
+  def save(self, step, state):
+    raise NotImplementedError('a reader saves nothing')

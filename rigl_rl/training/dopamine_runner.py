@@ -95,6 +95,7 @@ class DopamineRunner(run_experiment.Runner):
     self._evaluation_period = min(evaluation_period, train_steps)
     self._evaluation_episodes = evaluation_episodes
     self._evaluation_noise = evaluation_noise
+    self._watch = None
     self._checkpoint_period = checkpoint_period
     self._steps_done = 0
     self._progress = None
@@ -230,6 +231,33 @@ class DopamineRunner(run_experiment.Runner):
     # Dopamine's own Runner tells this to its JAX agents only.
     self._agent.end_episode(reward, terminal)
 
+  def evaluate(
+    self,
+    seed: int,
+    watch: Callable[[Any], Any] | None = None,
+    noise_std: float | None = None,
+  ) -> np.ndarray:
+    """Evaluates as training does, by the weights of this moment.
+
+    Args:
+      seed: decides the episodes, whatever the run's SEED.
+      watch: wraps the environment of the first episode (of all episodes, where
+        `evaluation_steps` has them one after the other); None for nothing.
+      noise_std: of noise on pixels, in gray levels, instead of
+        `evaluation_noise`.
+
+    Returns:
+      float64 array of shape (episodes,): undiscounted returns.
+    """
+    before = self._evaluation_noise
+    self._watch = watch
+    if noise_std is not None:
+      self._evaluation_noise = noise_std
+    try:
+      return self._evaluate(seeding.stream_seed(seed, 'evaluation'))
+    finally:
+      self._watch, self._evaluation_noise = None, before
+
   def _evaluate(self, seed: int) -> np.ndarray:
     """Returns the undiscounted return of each episode of an evaluation."""
     if self._evaluation_episodes is not None:
@@ -260,13 +288,15 @@ class DopamineRunner(run_experiment.Runner):
     environment = self._create_environment(
       seed=seeding.stream_seed(seed, 'environment', episode)
     )
-    if not self._evaluation_noise:
-      return environment
-    return noise.ObservationNoise(
-      environment,
-      seed=seeding.stream_seed(seed, 'noise', episode),
-      sigma=self._evaluation_noise,
-    )
+    if self._evaluation_noise:
+      environment = noise.ObservationNoise(
+        environment,
+        seed=seeding.stream_seed(seed, 'noise', episode),
+        sigma=self._evaluation_noise,
+      )
+    if self._watch is not None and episode == 0:
+      environment = self._watch(environment)
+    return environment
 
   @property
   def title(self) -> str:

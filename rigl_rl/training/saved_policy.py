@@ -117,13 +117,6 @@ def saved_policy(
   return SavedPolicy(agent, weights, noise, rng)
 
 
-class _Reader(checkpointing.Checkpointer):
-  """A Checkpointer that changes nothing: the run may still go on."""
-
-  def _clean(self):
-    pass
-
-
 def _read_weights(run: Any, agent: Any, environment: Any) -> list[np.ndarray]:
   """Returns the variables of a run's actor, if they fit the agent's.
 
@@ -140,7 +133,7 @@ def _read_weights(run: Any, agent: Any, environment: Any) -> list[np.ndarray]:
   directory = run_directory_lib.RunDirectory(run)
   if not tf.io.gfile.isdir(directory.path()):
     raise error('but there is no such directory', a_run)
-  loaded = _Reader(directory.checkpoints).load_latest()
+  loaded = checkpointing.CheckpointReader(directory.checkpoints).load_latest()
   if loaded is None:
     raise error('which holds no whole checkpoint', a_run)
   state = loaded[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -158,13 +158,31 @@ class TrainingLoop:
 
   def _evaluate(self, period: int) -> np.ndarray:
     """Returns the undiscounted return of each episode of an evaluation."""
-    for episode, environment in enumerate(self._evaluation_environments):
-      environment.seed(
-        seeding.stream_seed(self._seed, 'evaluation', period, episode)
-      )
-    return evaluation.evaluate_policy(
-      self.agent.greedy_policy(), self._evaluation_environments
-    )
+    return self._play(self._evaluation_environments, self._seed, period)
+
+  def evaluate(
+    self, seed: int, watch: Callable[[Any], Any] | None = None
+  ) -> np.ndarray:
+    """Evaluates as training does, by the weights of this moment.
+
+    Args:
+      seed: decides the episodes, whatever the run's SEED.
+      watch: wraps the environment of the first episode; None for nothing.
+
+    Returns:
+      float64 array of shape (episodes,): undiscounted returns.
+    """
+    environments = list(self._evaluation_environments)
+    if watch is not None:
+      environments[0] = watch(environments[0])
+    return self._play(environments, seed)
+
+  def _play(
+    self, environments: Sequence[Any], seed: int, *names: int
+  ) -> np.ndarray:
+    for episode, environment in enumerate(environments):
+      environment.seed(seeding.stream_seed(seed, 'evaluation', *names, episode))
+    return evaluation.evaluate_policy(self.agent.greedy_policy(), environments)
 
   def _save_checkpoint(self) -> None:
     state = self._get_state()

@@ -15,7 +15,17 @@ from rigl_rl.analysis.figures import base, selection, style
 
 # What `launch.evaluate --observation_noise` leaves in a run directory.
 FILE = 'observation_noise.csv'
-COLUMNS = ('observation_noise', 'return_mean', 'return_std', 'episodes')
+# `step` is the checkpoint's; `asked_episodes` is empty where as many were
+# played as in training.
+COLUMNS = (
+  'observation_noise',
+  'return_mean',
+  'return_std',
+  'episodes',
+  'step',
+  'seed',
+  'asked_episodes',
+)
 # By share of the parameters; the method's color and marker stay its own.
 _LINES = ('-', (0, (5, 2)), (0, (1.2, 1.5)))
 
@@ -24,8 +34,9 @@ _LINES = ('-', (0, (5, 2)), (0, (1.2, 1.5)))
 class ReturnByNoise:
   """Figure 6 of Graesser et al.
 
-  A run counts at the noises in its observation_noise.csv, or, if it was trained
-  with `DopamineRunner.evaluation_noise`, at that one by its final score.
+  A run counts at the noises in its observation_noise.csv, of its last
+  checkpoint alone; or, if it was trained with
+  `DopamineRunner.evaluation_noise`, at that one by its final score.
 
   Attributes:
     games: in order.
@@ -124,15 +135,29 @@ class ReturnByNoise:
     return base.Drawing(data, progress.notes, figure)
 
 
+def read_rows(path: str) -> list[dict[str, str]]:
+  """Returns the rows of an observation_noise.csv; none if there is no file.
+
+  Args:
+    path: of the file; of a row that is torn nothing is returned.
+  """
+  if path not in paths.list_files(os.path.dirname(path)):
+    return []
+  reader = csv.DictReader(io.StringIO(paths.read(path).decode('utf-8')))
+  return [row for row in reader if None not in row.values()]
+
+
 def _read(run: Any) -> list[tuple[float, float]]:
   """Noise and score of a finished run's evaluations."""
-  path = os.path.join(run.directory, FILE)
-  if path in paths.list_files(run.directory):
-    reader = csv.DictReader(io.StringIO(paths.read(path).decode('utf-8')))
-    return [
-      (float(row['observation_noise']), float(row['return_mean']))
-      for row in reader
-    ]
+  rows = read_rows(os.path.join(run.directory, FILE))
+  found = [
+    (float(row['observation_noise']), float(row['return_mean']))
+    for row in rows
+    # Evaluated while it was still being trained, it was another policy.
+    if row.get('step', str(run.steps)) == str(run.steps)
+  ]
+  if found:
+    return found
   if run.observation_noise:
     return [(run.observation_noise, run.final_score)]
   return []

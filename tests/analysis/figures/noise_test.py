@@ -9,7 +9,9 @@ from rigl_rl.analysis.figures import noise
 
 @pytest.fixture
 def write(synthetic_runs, tmp_path):
-  def write(name, method, sparsity=0.9, returns=None, **kwargs):
+  def write(
+    name, method, sparsity=0.9, returns=None, step=10_000_000, **kwargs
+  ):
     path = synthetic_runs.write_run(
       tmp_path / name,
       method,
@@ -23,7 +25,7 @@ def write(synthetic_runs, tmp_path):
     )
     if returns:
       lines = [','.join(noise.COLUMNS)]
-      lines += [f'{n},{value},0.5,10' for n, value in returns.items()]
+      lines += [f'{n},{value},0.5,10,{step},0,' for n, value in returns.items()]
       (path / noise.FILE).write_text('\n'.join(lines) + '\n')
 
   return write
@@ -37,6 +39,8 @@ def test_figure_6(write, tmp_path):
   write('other', 'RigL', 0.8, {0: 1.0})
   write('static', 'Static', 0.9, {0: 1.0})
   write('not_evaluated', 'SET', 0.9)
+  # Evaluated at a checkpoint before the last.
+  write('too_early', 'SET', 0.9, {0: 1.0}, step=5_000_000, seed=1)
   # Trained with evaluations under noise.
   write('trained', 'SET', 0.5, more={'DopamineRunner.evaluation_noise': 10.0})
   drawing = figures.draw(
@@ -59,7 +63,7 @@ def test_figure_6(write, tmp_path):
     ('RigL', 0.1, 10.0): (14.0, 1),
   }
   assert drawing.notes[0] == '5 runs.'
-  assert '1 run is not evaluated under noise.' in drawing.notes
+  assert '2 runs are not evaluated under noise.' in drawing.notes
 
 
 def test_runs_that_are_not_evaluated(write, tmp_path):

@@ -1,0 +1,228 @@
+"""Tests of runs that are evaluated again, of each agent."""
+
+import csv
+import shutil
+
+import gin
+import numpy as np
+import pytest
+
+from rigl_rl import configs
+from rigl_rl.training import run, saved_run
+
+_UPDATES = ('SPARSITY = 0.5', 'UpdateSchedule.interval = 5')
+_HOPPER = (
+  *_UPDATES,
+  'ENV_NAME = "Hopper-v4"',
+  'create_mujoco_environment.max_episode_steps = 20',
+  'TRAIN_STEPS = 60',
+)
+_OFF_POLICY = (
+  *_HOPPER,
+  'Critic.hidden_units = (8, 8)',
+  'TransitionBuffer.batch_size = 8',
+  'TransitionBuffer.capacity = 1000',
+  'ActorCriticLoop.initial_collect_steps = 30',
+  'ActorCriticLoop.evaluation_period = 30',
+  'ActorCriticLoop.evaluation_episodes = 3',
+)
+_DQN = (
+  *_UPDATES,
+  'SparseDQNAgent.batch_size = 4',
+  'SparseDQNAgent.replay_capacity = 1000',
+  'SparseDQNAgent.min_replay_history = 20',
+)
+_ATARI = (
+  *_DQN,
+  'GAME = "Pong"',
+  'WIDTH = 0.1',
+  'TRAIN_STEPS = 60',
+  'DopamineRunner.evaluation_period = 30',
+  'DopamineRunner.evaluation_steps = 60',
+  # A period of training is whole episodes.
+  'DopamineRunner.max_steps_per_episode = 25',
+)
+_RUNS = {
+  'classic': (
+    'graesser22/dqn_classic/rigl.gin',
+    (
+      *_DQN,
+      'MLPQNetwork.hidden_units = (8, 8)',
+      'TRAIN_STEPS = 500',
+      'DopamineRunner.evaluation_period = 250',
+      'DopamineRunner.evaluation_episodes = 3',
+      # Some of the actions are drawn.
+      'SparseDQNAgent.epsilon_eval = 0.3',
+    ),
+  ),
+  'cnn': ('graesser22/dqn_atari_cnn/set.gin', _ATARI),
+  'resnet': ('graesser22/dqn_atari_resnet/prune.gin', _ATARI),
+  'sac': (
+    'graesser22/sac_mujoco/rigl.gin',
+    (*_OFF_POLICY, 'SquashedGaussianActor.hidden_units = (8, 8)'),
+  ),
+  'td3': (
+    'sokar22/td3/ds_td3.gin',
+    (*_OFF_POLICY, 'DeterministicActor.hidden_units = (8, 8)'),
+  ),
+  'ppo': (
+    'graesser22/ppo_mujoco/rigl.gin',
+    (
+      *_HOPPER,
+      'GaussianActor.hidden_units = (8, 8)',
+      'actor_critic.ValueNetwork.hidden_units = (8, 8)',
+      'SparsePPOAgent.minibatch_size = 8',
+      'SparsePPOAgent.num_epochs = 2',
+      'PPOLoop.rollout_steps = 32',
+      'PPOLoop.evaluation_episodes = 3',
+    ),
+  ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_bindings(no_gin_config):
+  """None of an earlier test, nor of this one afterwards."""
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """Returns the directory of a run that is trained once, by its name."""
+  root = tmp_path_factory.mktemp('runs')
+
+  def train(name):
+    directory = root / name
+    if not directory.exists():
+      gin.clear_config()
+      file, bindings = _RUNS[name]
+      configs.parse([f'gin_configs/{file}'], [*bindings, 'SEED = 3'])
+      run.train(str(directory))
+      gin.clear_config()
+    return directory
+
+  return train
+
+
+def _contents(directory):
+  return {
+    path.relative_to(directory): path.read_bytes()
+    for path in directory.rglob('*')
+    if path.is_file()
+  }
+
+
+def _evaluations(directory):
+  with (directory / 'evaluations.csv').open() as file:
+    return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize('name', list(_RUNS))
+def test_plays_as_training_does(name, trained):
+  directory = trained(name)
+  before = _contents(directory)
+  rows = _evaluations(directory)
+  assert len(rows) == 2
+  for index, row in enumerate(rows):
+    saved = saved_run.load(str(directory), int(row['step']))
+    assert saved.step == int(row['step'])
+    assert saved.sees_pixels == (name in ('cnn', 'resnet'))
+    # What training did then, with its own seeds.
+    if name in ('sac', 'td3', 'ppo'):
+      returns = saved.runner._evaluate(index)
+    else:
+      returns = saved.runner._evaluate(
+        saved_run.run.seeding.stream_seed(3, 'evaluation', index)
+      )
+    assert repr(float(np.mean(returns))) == row['return_mean']
+    assert repr(float(np.std(returns))) == row['return_std']
+    assert len(returns) == int(row['episodes'])
+  # Ours: other episodes, the same again, and others with another seed.
+  ours = saved.evaluate(seed=0)
+  assert len(ours) == len(returns) and ours.dtype == np.float64
+  np.testing.assert_array_equal(saved.evaluate(seed=0), ours)
+  if name not in ('cnn', 'resnet'):  # Pong's points are few.
+    assert list(ours) != list(returns)
+    assert list(saved.evaluate(seed=1)) != list(ours)
+  assert _contents(directory) == before
+
+
+def test_the_newest_checkpoint_that_is_whole(trained, tmp_path):
+  directory = tmp_path / 'run'
+  shutil.copytree(trained('classic'), directory)
+  first, last = saved_run.steps(str(directory))
+  assert saved_run.load(str(directory)).step == last
+  torn = directory / 'checkpoints' / f'ckpt-{last}' / 'arrays.npz'
+  torn.write_bytes(torn.read_bytes()[:-100])
+  assert saved_run.load(str(directory)).step == first
+
+
+def test_episodes_instead_of_steps(trained):
+  saved = saved_run.load(str(trained('cnn')), episodes=2)
+  assert saved.evaluate(seed=0).shape == (2,)
+  saved = saved_run.load(str(trained('sac')), episodes=5)
+  assert saved.evaluate(seed=0).shape == (5,)
+
+
+def test_noise_reaches_what_the_policy_sees(trained, monkeypatch):
+  saved = saved_run.load(str(trained('cnn')), episodes=1)
+  # Of what is seen first.
+  seen = {}
+
+  def watch(environment):
+    reset = environment.reset
+    monkeypatch.setattr(
+      environment, 'reset', lambda: seen.setdefault('frame', reset())
+    )
+    return environment
+
+  frames = []
+  for level in (0.0, 20.0, None):
+    seen.clear()
+    saved.evaluate(0, level, watch)
+    frames.append(seen['frame'].astype(int))
+  # Drawn for the same frame.
+  assert (frames[0] == frames[2]).all()
+  assert 10 < np.abs(frames[1] - frames[0])[frames[0] > 60].mean() < 20
+  # As before, afterwards.
+  assert saved.runner._evaluation_noise == 0
+
+
+def test_noise_needs_pixels(trained, user_error):
+  for name in ('classic', 'sac'):
+    saved = saved_run.load(str(trained(name)))
+    with user_error('--observation_noise is 5', 'no pixels'):
+      saved.evaluate(0, 5.0)
+
+
+def test_bindings_win_over_the_run(trained, user_error):
+  directory = str(trained('sac'))
+  limited = saved_run.load(
+    directory,
+    gin_bindings=['create_mujoco_environment.max_episode_steps = 3'],
+  )
+  assert limited.evaluate(0).max() < saved_run.load(directory).evaluate(0).max()
+  with user_error('create_mujoco_environment', 'nonsense'):
+    saved_run.load(
+      directory, gin_bindings=['create_mujoco_environment.nonsense = 3']
+    )
+
+
+def test_mistakes(trained, tmp_path, user_error):
+  with user_error('--run is', 'no config.gin'):
+    saved_run.load(str(tmp_path))
+  directory = tmp_path / 'run'
+  shutil.copytree(trained('classic'), directory)
+  known = saved_run.steps(str(directory))
+  with user_error('--checkpoint is 7', f'{known[0]}, {known[1]}'):
+    saved_run.load(str(directory), 7)
+  with user_error('does not fit'):
+    saved_run.load(
+      str(directory), gin_bindings=['MLPQNetwork.hidden_units = (8, 9)']
+    )
+  torn = directory / 'checkpoints' / f'ckpt-{known[0]}' / 'arrays.npz'
+  torn.write_bytes(b'')
+  with user_error(f'--checkpoint is {known[0]}', 'torn'):
+    saved_run.load(str(directory), known[0])
+  shutil.rmtree(directory / 'checkpoints')
+  with user_error('--run is', 'whole checkpoint'):
+    saved_run.load(str(directory))
