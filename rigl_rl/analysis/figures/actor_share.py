@@ -150,6 +150,8 @@ def _figure(
             marker=look.marker,
           )
         if not len(points):
+          # Not say_empty, which would take its ticks from those that share its
+          # axes.
           cell.text(
             0.5,
             0.5,
@@ -158,6 +160,8 @@ def _figure(
             horizontalalignment='center',
             color=style.GRAY,
           )
+        if not len(of_task):
+          cell.tick_params(left=False, labelleft=False)
         cell.set_xlim(0, 100)
         cell.yaxis.set_major_formatter(style.short_number)
     style.label_y(axes, 'final return')
