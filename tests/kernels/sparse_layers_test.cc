@@ -1,0 +1,376 @@
+// Calls every function of sparse_layers.h, for every kind of processor that
+// this one can stand for, with buffers that are exactly as large as they must
+// be, and compares what comes out with plain loops. To be compiled with the
+// sanitizers: sparse_layers_test.py does that.
+//
+// Prints the names of the kinds that were tested, the best last; at the first
+// difference, it says where and exits with 1. With an argument it prints which
+// kind would be used, and tests nothing.
+
+#include "sparse_layers.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <vector>
+
+namespace rigl_rl {
+#if defined(__x86_64__)
+namespace avx512 {
+const SparseKernels& Kernels();
+}
+namespace avx2 {
+const SparseKernels& Kernels();
+}
+#endif
+namespace portable {
+const SparseKernels& Kernels();
+}
+
+namespace {
+
+std::mt19937 generator(0);
+
+// What nobody has written: of no use in any sum.
+constexpr float kUnwritten = NAN;
+
+// On the heap, and not an element longer than asked for.
+template <typename T>
+class Buffer {
+ public:
+  Buffer(int64_t size, T value) : size_(size), data_(new T[size]) {
+    std::fill_n(data_.get(), size, value);
+  }
+  T* data() { return data_.get(); }
+  int64_t size() const { return size_; }
+  T& operator[](int64_t i) { return data_[i]; }
+
+ private:
+  int64_t size_;
+  std::unique_ptr<T[]> data_;
+};
+using Floats = Buffer<float>;
+
+Floats Draw(int64_t size) {
+  std::normal_distribution<float> normal;
+  Floats numbers(size, 0.0f);
+  for (int64_t i = 0; i < size; ++i) numbers[i] = normal(generator);
+  return numbers;
+}
+
+struct Case {
+  const char* kind;
+  int64_t inputs, outputs, examples, room;
+  double density;
+  Activation activation;
+};
+
+void Check(const Case& c, const char* what, int64_t at, double found,
+           double expected) {
+  if (std::abs(found - expected) <= 2e-5 * (10 + std::abs(expected))) return;
+  std::fprintf(stderr,
+               "%s, %ld x %ld x %ld, density %g, room %ld, activation %d: "
+               "%s[%ld] is %g, not %g\n",
+               c.kind, static_cast<long>(c.inputs),
+               static_cast<long>(c.outputs), static_cast<long>(c.examples),
+               c.density, static_cast<long>(c.room),
+               static_cast<int>(c.activation), what, static_cast<long>(at),
+               found, expected);
+  std::exit(1);
+}
+
+double Activate(Activation activation, double v) {
+  if (activation == Activation::kRelu) return v > 0 ? v : 0;
+  if (activation == Activation::kTanh) return std::tanh(v);
+  return v;
+}
+
+double Slope(Activation activation, double y) {
+  if (activation == Activation::kRelu) return y > 0 ? 1 : 0;
+  if (activation == Activation::kTanh) return 1 - y * y;
+  return 1;
+}
+
+// A layer, stored in both ways.
+struct Layer {
+  explicit Layer(const Case& c)
+      : mask(c.inputs * c.outputs, 0.0f),
+        kernel(Draw(c.inputs * c.outputs)),
+        bias(Draw(c.outputs)) {
+    std::bernoulli_distribution is_active(c.density);
+    for (int64_t i = 0; i < c.inputs; ++i) {
+      for (int64_t j = 0; j < c.outputs; ++j) {
+        // If it is not all dense, the middle row and column are empty.
+        const bool is_left_out =
+            c.density < 1 && (i == c.inputs / 2 || j == c.outputs / 2);
+        const int64_t at = i * c.outputs + j;
+        mask[at] = !is_left_out && is_active(generator);
+        kernel[at] *= mask[at];
+      }
+    }
+    count = CountActive(mask.data(), mask.size());
+    capacity = count + c.room;
+    data = std::make_unique<Buffer<int32_t>>(
+        SparseStructure::Size(c.inputs, c.outputs, capacity), -1);
+    WriteStructure(mask.data(), c.inputs, c.outputs, capacity, data->data());
+    structure =
+        SparseStructure::At(data->data(), c.inputs, c.outputs, capacity);
+    values = std::make_unique<Floats>(capacity, kUnwritten);
+    GatherValues(structure, kernel.data(), values->data());
+  }
+
+  Floats mask, kernel, bias;
+  int64_t count, capacity;
+  std::unique_ptr<Buffer<int32_t>> data;
+  SparseStructure structure;
+  std::unique_ptr<Floats> values;
+};
+
+void TestStructure(const Case& c) {
+  Layer layer(c);
+  const SparseStructure& s = layer.structure;
+  Check(c, "count", 0, s.count(), layer.count);
+  Check(c, "IsSound", 0, s.IsSound(), true);
+  int64_t k = 0;
+  for (int64_t j = 0; j < c.outputs; ++j) {
+    Check(c, "output_begins", j, s.output_begins[j], k);
+    for (int64_t i = 0; i < c.inputs; ++i) {
+      if (layer.mask[i * c.outputs + j] == 0) continue;
+      Check(c, "sources", k, s.sources[k], i);
+      Check(c, "values", k, (*layer.values)[k], layer.kernel[i * c.outputs + j]);
+      ++k;
+    }
+  }
+  for (; k < layer.capacity; ++k) {
+    Check(c, "spare values", k, (*layer.values)[k], 0);
+  }
+  k = 0;
+  for (int64_t i = 0; i < c.inputs; ++i) {
+    Check(c, "input_begins", i, s.input_begins[i], k);
+    for (int64_t j = 0; j < c.outputs; ++j) {
+      if (layer.mask[i * c.outputs + j] == 0) continue;
+      Check(c, "targets", k, s.targets[k], j);
+      Check(c, "positions", k, s.sources[s.positions[k]], i);
+      Check(c, "positions", k, s.output_begins[j] <= s.positions[k], true);
+      Check(c, "positions", k, s.positions[k] < s.output_begins[j + 1], true);
+      ++k;
+    }
+  }
+  Floats kernel(c.inputs * c.outputs, kUnwritten);
+  ScatterValues(s, layer.values->data(), kernel.data());
+  for (int64_t i = 0; i < kernel.size(); ++i) {
+    Check(c, "scattered", i, kernel[i], layer.kernel[i]);
+  }
+}
+
+void TestColumns(const Case& c) {
+  const int64_t stride = StrideOf(c.examples);
+  const int64_t end = (c.examples + kLanes - 1) / kLanes * kLanes;
+  Check(c, "stride", 0, stride >= end && stride / kLanes % 2 == 1, true);
+  Check(c, "stride", 0, stride % kLanes, 0);
+  Floats x = Draw(c.examples * c.inputs);
+  Floats columns(c.inputs * stride, kUnwritten);
+  Floats back(c.examples * c.inputs, kUnwritten);
+  // In two parts, as two threads may do it.
+  const int64_t middle = end / kLanes / 2 * kLanes;
+  const int64_t parts[][2] = {{middle, end}, {0, middle}};
+  for (const auto& part : parts) {
+    ToColumns(x.data(), c.examples, c.inputs, stride, part[0], part[1],
+              columns.data());
+  }
+  for (const auto& part : parts) {
+    FromColumns(columns.data(), c.examples, c.inputs, stride, part[0], part[1],
+                back.data());
+  }
+  for (int64_t i = 0; i < c.inputs; ++i) {
+    for (int64_t b = 0; b < end; ++b) {
+      const float expected = b < c.examples ? x[b * c.inputs + i] : 0.0f;
+      Check(c, "columns", i * stride + b, columns[i * stride + b], expected);
+    }
+  }
+  for (int64_t i = 0; i < x.size(); ++i) Check(c, "back", i, back[i], x[i]);
+}
+
+// Calls `work` for all examples and rows, by parts of either.
+template <typename Work>
+void ForParts(int64_t end, int64_t rows, bool by_rows, const Work& work) {
+  if (by_rows) {
+    const int64_t middle = rows / 3;
+    work(Range{0, end, middle, rows});
+    work(Range{0, end, 0, middle});
+  } else {
+    const int64_t middle = end / kLanes / 3 * kLanes;
+    work(Range{middle, end, 0, rows});
+    work(Range{0, middle, 0, rows});
+  }
+}
+
+void TestArithmetic(const Case& c, const SparseKernels& kernels, bool by_rows,
+                    bool has_bias) {
+  Layer layer(c);
+  const SparseStructure& s = layer.structure;
+  const int64_t stride = StrideOf(c.examples);
+  const int64_t end = (c.examples + kLanes - 1) / kLanes * kLanes;
+  float* bias = has_bias ? layer.bias.data() : nullptr;
+  const auto columns = [&](int64_t rows) {
+    Floats x = Draw(c.examples * rows);
+    Floats found(rows * stride, kUnwritten);
+    ToColumns(x.data(), c.examples, rows, stride, 0, end, found.data());
+    return found;
+  };
+  Floats x = columns(c.inputs);
+
+  Floats y(c.outputs * stride, kUnwritten);
+  ForParts(end, c.outputs, by_rows, [&](Range range) {
+    kernels.forward(s, layer.values->data(), bias, c.activation, x.data(),
+                    y.data(), stride, range);
+  });
+  for (int64_t j = 0; j < c.outputs; ++j) {
+    for (int64_t b = 0; b < end; ++b) {
+      double sum = has_bias ? layer.bias[j] : 0.0;
+      for (int64_t i = 0; i < c.inputs; ++i) {
+        sum += static_cast<double>(layer.kernel[i * c.outputs + j]) *
+               x[i * stride + b];
+      }
+      Check(c, "y", j * stride + b, y[j * stride + b],
+            Activate(c.activation, sum));
+    }
+  }
+
+  Floats dy = columns(c.outputs);
+  Floats before(dy.size(), 0.0f);
+  std::copy_n(dy.data(), dy.size(), before.data());
+  ForParts(end, c.outputs, by_rows, [&](Range range) {
+    kernels.activation_gradient(c.activation, y.data(), dy.data(), stride,
+                                range);
+  });
+  for (int64_t j = 0; j < c.outputs; ++j) {
+    for (int64_t b = 0; b < end; ++b) {
+      const int64_t at = j * stride + b;
+      Check(c, "dy", at, dy[at], before[at] * Slope(c.activation, y[at]));
+    }
+  }
+
+  // Once as if `x` were the activation of a layer before.
+  for (const bool has_layer_before : {false, true}) {
+    Floats dx(c.inputs * stride, kUnwritten);
+    ForParts(end, c.inputs, by_rows, [&](Range range) {
+      kernels.input_gradient(s, layer.values->data(), c.activation,
+                             has_layer_before ? x.data() : nullptr, dy.data(),
+                             dx.data(), stride, range);
+    });
+    for (int64_t i = 0; i < c.inputs; ++i) {
+      for (int64_t b = 0; b < end; ++b) {
+        const int64_t at = i * stride + b;
+        double sum = 0;
+        for (int64_t j = 0; j < c.outputs; ++j) {
+          sum += static_cast<double>(layer.kernel[i * c.outputs + j]) *
+                 dy[j * stride + b];
+        }
+        if (has_layer_before) sum *= Slope(c.activation, x[at]);
+        Check(c, "dx", at, dx[at], sum);
+      }
+    }
+  }
+
+  // Of examples that are shared, each part has sums of its own.
+  Floats dvalues(layer.count, 0.0f), dbias(has_bias ? c.outputs : 0, 0.0f);
+  ForParts(end, c.outputs, by_rows, [&](Range range) {
+    if (range.begin == range.end) return;
+    Floats part(layer.count, kUnwritten), bias_part(dbias.size(), kUnwritten);
+    kernels.weight_gradient(s, x.data(), dy.data(), part.data(),
+                            has_bias ? bias_part.data() : nullptr, stride,
+                            range);
+    for (int64_t j = 0; j < c.outputs; ++j) {
+      const bool is_written = range.first <= j && j < range.last;
+      for (int64_t k = s.output_begins[j]; k < s.output_begins[j + 1]; ++k) {
+        Check(c, "written", k, std::isnan(part[k]), !is_written);
+        if (is_written) dvalues[k] += part[k];
+      }
+      if (!has_bias) continue;
+      Check(c, "written", j, std::isnan(bias_part[j]), !is_written);
+      if (is_written) dbias[j] += bias_part[j];
+    }
+  });
+  for (int64_t j = 0; j < c.outputs; ++j) {
+    double bias_sum = 0;
+    for (int64_t b = 0; b < c.examples; ++b) bias_sum += dy[j * stride + b];
+    if (has_bias) Check(c, "dbias", j, dbias[j], bias_sum);
+    for (int64_t k = s.output_begins[j]; k < s.output_begins[j + 1]; ++k) {
+      double sum = 0;
+      for (int64_t b = 0; b < c.examples; ++b) {
+        sum += static_cast<double>(x[s.sources[k] * stride + b]) *
+               dy[j * stride + b];
+      }
+      Check(c, "dvalues", k, dvalues[k], sum);
+    }
+  }
+}
+
+// Whether it is seen that the begins, of outputs or of inputs, are not sound.
+void TestSoundness() {
+  const Case c = {"any", 3, 2, 1, 1, 1.0, Activation::kLinear};
+  const int32_t wrong[][2] = {{0, 1}, {1, 7}, {1, -1}, {2, 9}, {2, 5},
+                              {3, 2}, {4, 7}, {5, -1}, {6, 9}, {6, 5}};
+  for (const auto& change : wrong) {
+    Layer layer(c);
+    (*layer.data)[change[0]] = change[1];
+    Check(c, "IsSound", change[0], layer.structure.IsSound(), false);
+  }
+}
+
+std::vector<const SparseKernels*> AllKernels() {
+  std::vector<const SparseKernels*> all = {&portable::Kernels()};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    all.push_back(&avx2::Kernels());
+  }
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    all.push_back(&avx512::Kernels());
+  }
+#endif
+  return all;
+}
+
+void TestAll() {
+  const int64_t shapes[][2] = {{1, 1},  {1, 20}, {20, 1},
+                               {7, 15}, {33, 17}, {50, 40}};
+  // All numbers of vectors that a row is divided into.
+  const int64_t examples[] = {0, 1, 15, 16, 17, 40, 100, 128, 250};
+  TestSoundness();
+  for (const auto& shape : shapes) {
+    for (const int64_t batch : examples) {
+      for (const double density : {0.0, 0.1, 0.6, 1.0}) {
+        const int number = generator() % 3;
+        Case c = {"any",       shape[0], shape[1],
+                  batch,       number,   density,
+                  static_cast<Activation>(generator() % 3)};
+        TestStructure(c);
+        TestColumns(c);
+        for (const SparseKernels* kernels : AllKernels()) {
+          c.kind = kernels->name;
+          for (const bool by_rows : {true, false}) {
+            TestArithmetic(c, *kernels, by_rows, generator() % 2);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rigl_rl
+
+int main(int argc, char**) {
+  if (argc > 1) {
+    std::puts(rigl_rl::BestKernels().name);
+    return 0;
+  }
+  rigl_rl::TestAll();
+  for (const auto* kernels : rigl_rl::AllKernels()) std::puts(kernels->name);
+}
