@@ -183,7 +183,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       self._total_gradient_steps,
       seed=seeding.stream_seed(seed, 'growth'),
     )
-    compression.compress(
+    compressed = compression.compress(
       self.online,
       [self.target],
       'make_sparse_optimizer.dense_slots must be False for that'
@@ -222,6 +222,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     # What was traced, by method and whether masks may change.
     self._batch_size = batch_size
     self._traced = {}
+    # One network's operations wait for one another.
+    self._in_one_thread = len(compressed) == len(self.layers)
     self._trace_all(masks_are_fixed=True)
 
   def _trace_all(self, masks_are_fixed: bool) -> None:
@@ -235,17 +237,15 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     states = tf.TensorSpec(
       (size, *self.online.state_shape), self.observation_dtype
     )
-    batch = (
-      states,
-      tf.TensorSpec((size,), tf.int32),
-      tf.TensorSpec((size,), tf.float32),
-      states,
-      tf.TensorSpec((size,), tf.uint8),
-    )
+    batch = (states, tf.TensorSpec((3, size), tf.float32), states)
     state = tf.TensorSpec((1, *self.online.state_shape), self.observation_dtype)
     with self.optimizer.tracing(masks_are_fixed):
       if self._thread is None:
-        functions = {self._train: traced.Traced(self._train, *batch, state)}
+        functions = {
+          self._train: traced.Traced(
+            self._train, *batch, state, in_one_thread=self._in_one_thread
+          )
+        }
       else:
         gradients = traced.Traced(self._compute_gradients, *batch)
         functions = {
@@ -266,12 +266,19 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       self._trace_all(masks_are_fixed)
     return self._traced[method, masks_are_fixed](*arguments)
 
-  def _bellman_loss(self, states, actions, rewards, next_states, terminals):
-    """Loss per example, of shape (batch,)."""
+  def _bellman_loss(self, states, scalars, next_states):
+    """Loss per example, of shape (batch,).
+
+    Args:
+      states: `(batch, *state)`.
+      scalars: `(3, batch)`, actions, rewards, and 1 where the next state is
+        terminal: as one tensor, which is passed sooner than three.
+      next_states: `(batch, *state)`.
+    """
+    actions, rewards, terminals = tf.unstack(scalars)
+    actions = tf.cast(actions, tf.int32)
     next_values = tf.reduce_max(self.target(next_states), axis=1)
-    targets = rewards + self.cumulative_gamma * next_values * (
-      1.0 - tf.cast(terminals, tf.float32)
-    )
+    targets = rewards + self.cumulative_gamma * next_values * (1.0 - terminals)
     values = tf.gather(self.online(states), actions, batch_dims=1)
     return self._loss(tf.stop_gradient(targets), values)
 
@@ -349,8 +356,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   def _sample_batch(self) -> tuple[tf.Tensor, ...]:
     batch = self._replay.sample_transition_batch()
     states, actions, rewards, next_states, _, _, terminals, _ = batch
-    arrays = states, actions, rewards, next_states, terminals
-    return tuple(tf.constant(array) for array in arrays)
+    scalars = np.stack([actions, rewards, terminals]).astype(np.float32)
+    return tuple(map(tf.constant, (states, scalars, next_states)))
 
   def _sync_target(self) -> None:
     """Copies weights and masks to the target network."""

@@ -49,12 +49,12 @@ class _LastStep:
 
   Attributes:
     losses: by name; the actor's from its last step.
-    batch: the minibatch.
+    batch: the minibatch, arrays.
     computed: an observation, and what the actor gave for it; None once used.
   """
 
   losses: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
-  batch: list[tf.Tensor] | None = None
+  batch: transition_buffer.Transitions | None = None
   computed: tuple[Any, ...] | None = None
 
 
@@ -311,15 +311,16 @@ class OffPolicyAgent:
     Raises:
       UserError: if a loss is not finite.
     """
-    arguments = [tf.constant(array) for array in batch]
-    current = tf.constant(observation[None])
+    arrays = [*batch, observation[np.newaxis]]
     kind = self._kind_of(self._steps_done)
     train = self._train_functions.get(kind)
     if train is None:
-      train = self._trace(kind, [*arguments, current])
+      train = self._trace(kind, [array.shape for array in arrays])
       self._train_functions[kind] = train
+    # One tensor is passed sooner than six.
+    packed = np.concatenate([array.ravel() for array in arrays])
     try:
-      losses, outputs = train(*arguments, current)
+      losses, outputs = train(tf.constant(packed, tf.float32))
     except tf.errors.InvalidArgumentError as error:
       if 'inf or nan' not in str(error):
         raise
@@ -332,7 +333,7 @@ class OffPolicyAgent:
       del losses['actor_loss']
     self._last.losses.update(losses)
     self._last.computed = (observation, *outputs)
-    self._last.batch = arguments
+    self._last.batch = batch
 
   def _kind_of(self, step: int) -> StepKind:
     """Returns what a train step, counted from 0, does."""
@@ -347,14 +348,27 @@ class OffPolicyAgent:
       and any(s in self._update_steps for s in since_target_update),
     )
 
-  def _trace(self, kind: StepKind, arguments: list[tf.Tensor]):
-    """Traces a train step for arguments like these."""
+  def _trace(self, kind: StepKind, shapes: list[tuple[int, ...]]):
+    """Traces a train step.
+
+    Args:
+      kind: what it does.
+      shapes: of a minibatch's arrays, and the current observation's.
+
+    Returns:
+      A function of all of them in one vector.
+    """
+    sizes = [int(np.prod(shape)) for shape in shapes]
+
+    def train_and_act(packed):
+      parts = tf.split(packed, sizes)
+      return self._train_and_act(*map(tf.reshape, parts, shapes))
+
     with self.networks.tracing(masks_are_fixed=not kind.updates_masks):
       self._kind = kind
       try:
         return traced.Traced(
-          self._train_and_act,
-          *(tf.TensorSpec(array.shape, array.dtype) for array in arguments),
+          train_and_act, tf.TensorSpec((sum(sizes),), tf.float32)
         )
       finally:
         self._kind = None
@@ -403,7 +417,7 @@ class OffPolicyAgent:
     Returns:
       Of 'actor' and 'critic' (both critics together), float32 scalars.
     """
-    batch = self._last.batch
+    batch = [tf.constant(array, tf.float32) for array in self._last.batch]
     actor_loss, critic_loss = self._losses_of(self._transition(*batch))
     # The losses are means over the minibatch; their sum is what is asked for.
     # Weight decay among them reaches no layer's output, and so plays no part.

@@ -233,7 +233,7 @@ static void Forward(const SparseStructure& structure, const float* values,
                     float* y, int64_t stride, Range range) {
 #define RIGL_RL_CALL(n) \
   ForwardTile<n>(structure, values, bias, activation, x, y, stride, tile)
-  RIGL_RL_TILES(4, range, RIGL_RL_CALL)
+  RIGL_RL_TILES(8, range, RIGL_RL_CALL)
 #undef RIGL_RL_CALL
 }
 
@@ -243,7 +243,7 @@ static void InputGradient(const SparseStructure& structure,
                           int64_t stride, Range range) {
 #define RIGL_RL_CALL(n) \
   InputTile<n>(structure, values, activation, x, dy, dx, stride, tile)
-  RIGL_RL_TILES(4, range, RIGL_RL_CALL)
+  RIGL_RL_TILES(8, range, RIGL_RL_CALL)
 #undef RIGL_RL_CALL
 }
 

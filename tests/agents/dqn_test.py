@@ -239,7 +239,7 @@ def test_train_step_is_that_of_numpy(huber, decay, horizon):
 
   state = rng.normal(size=(1, 3, 1)).astype(np.float32)
   loss, q_values = agent._call_traced(
-    agent._train, *map(tf.constant, (*batch, state))
+    agent._train, *map(tf.constant, (*_packed(batch), state))
   )
   assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
   for variable, value in zip(agent.online.trainable_variables, expected):
@@ -248,16 +248,17 @@ def test_train_step_is_that_of_numpy(huber, decay, horizon):
   np.testing.assert_allclose(q_values, agent.online(state), rtol=1e-6)
 
 
+def _packed(batch):
+  states, actions, rewards, next_states, terminals = batch
+  return states, np.float32([actions, rewards, terminals]), next_states
+
+
 def test_terminal_state_has_no_value():
   agent = _make_agent('Dense')
   agent._loss = lambda targets, values: targets
   states = tf.ones((2, 3, 1))
   targets = agent._bellman_loss(
-    states,
-    tf.constant([0, 0]),
-    tf.constant([1.0, 1.0]),
-    states,
-    tf.constant([0, 1], tf.uint8),
+    states, tf.constant([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]]), states
   )
   best = float(tf.reduce_max(agent.target(states)[0]))
   assert float(targets[0]) == pytest.approx(1 + 0.99 * best)
@@ -288,7 +289,7 @@ def _sampled(agent):
   """All transitions: {first observation: (next, reward, terminal)}."""
   found = {}
   for _ in range(50):
-    states, _, rewards, next_states, terminals = (
+    states, (_, rewards, terminals), next_states = (
       array.numpy() for array in agent._sample_batch()
     )
     for i, state in enumerate(states):
@@ -366,10 +367,14 @@ def _given_batches(agent):
         tf.constant,
         (
           rng.normal(size=(4, 3, 1)).astype(np.float32),
-          rng.integers(2, size=4).astype(np.int32),
-          rng.normal(size=4).astype(np.float32),
+          np.float32(
+            [
+              rng.integers(2, size=4),
+              rng.normal(size=4),
+              rng.integers(2, size=4),
+            ]
+          ),
           rng.normal(size=(4, 3, 1)).astype(np.float32),
-          rng.integers(2, size=4).astype(np.uint8),
         ),
       )
     )
