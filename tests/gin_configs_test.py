@@ -314,7 +314,7 @@ def test_train_step_of_a_row(name, method):
   assert len(agent._traced) == (1 if name == 'dqn_classic' else 2)
   functions = agent._traced.values()
   trained = {v.ref() for function in functions for v in function.variables}
-  assert {layer.kernel.ref() for layer in agent.layers} <= trained
+  assert {layer.trained_kernel.ref() for layer in agent.layers} <= trained
   assert agent.optimizer.step.ref() in trained
 
 

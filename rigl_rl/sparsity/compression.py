@@ -13,9 +13,9 @@ from rigl_rl.sparsity import wrappers
 # How long an active weight takes, as multiples of a weight of a dense product,
 # on a processor with AVX-512; by `launch.benchmark sparse`.
 _COST_OF_WEIGHT = 3.0
-# A layer whose neighbors are compressed saves operations if it is, too: as many
-# as this number of weights of a dense product take.
-_SAVED_WEIGHTS = 8192
+# What an operation is worth, in weights of a dense product: a layer is not
+# compressed to save less, and one whose neighbors are may cost as much more.
+_OPERATION = 8192
 
 
 def compress(
@@ -72,16 +72,14 @@ def _choose(layers: Sequence[tf.keras.layers.Layer]) -> list[int]:
     if layer.sparsity > 0
     and (
       layer.wanted_storage == 'sparse'
-      or (layer.wanted_storage == 'auto' and _extra_cost(layer) < 0)
+      or (layer.wanted_storage == 'auto' and _extra_cost(layer) < -_OPERATION)
     )
   }
   if not wanted:
     return []
   return sorted(
     wanted
-    | {
-      i for i, layer in possible.items() if _extra_cost(layer) < _SAVED_WEIGHTS
-    }
+    | {i for i, layer in possible.items() if _extra_cost(layer) < _OPERATION}
   )
 
 

@@ -373,7 +373,7 @@ def sparsify(
   algorithm: algorithms.SparseAlgorithm | None = None,
   keep_dense: Sequence[str] = (),
   initializer: Callable = initializers.sparsity_aware,
-  storage: str = 'masked',
+  storage: str = 'auto',
   seed: int = 0,
 ) -> list[SparseWrapper]:
   """Draws masks for a built network, and sets the weights to start from.
