@@ -11,12 +11,19 @@ from rigl_rl.sparsity import optimizer as sparse_optimizer
 
 
 def method_title(layers: Sequence[wrappers.SparseWrapper]) -> str:
-  """The method in words: 'RigL at 90 % sparsity', or 'Dense'."""
+  """The method in words: 'RigL at 90 % sparsity', or 'Dense'.
+
+  And how many of the layers hold their active weights alone, if any does.
+  """
   sizes = [layer.kernel_shape.num_elements() for layer in layers]
   zeros = sum(size * layer.sparsity for size, layer in zip(sizes, layers))
   share = zeros / sum(sizes)
   name = type(layers[0].algorithm).__name__
-  return f'{name} at {100 * share:.3g} % sparsity' if share else name
+  if not share:
+    return name
+  stored = sum(layer.storage is not None for layer in layers)
+  how = f' ({stored} of {len(layers)} layers stored sparsely)' if stored else ''
+  return f'{name} at {100 * share:.3g} % sparsity{how}'
 
 
 def describe_network(
