@@ -214,7 +214,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self._loss_value = None
     # Q-values of `state`, where the train step has just computed them.
     self._q_values = None
-    self._q_function = tf.function(self.online)
+    self._q_function = tf.function(self._compute_q_values)
     self._pending = None
     self._thread = None
     if overlap_training:
@@ -296,7 +296,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       zip(gradients, self.online.trainable_variables)
     )
     # Acting in the same call spares a second one, or reading all weights.
-    return self.online(state)
+    return self._compute_q_values(state)
 
   def _train(self, *batch_and_state):
     """Both in one."""
@@ -370,6 +370,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.state[..., :-1] = self.state[..., 1:]
     self.state[0, ..., -1] = self._observation
     self._q_values = None
+
+  def _compute_q_values(self, states):
+    """Q-values of states, to act by: the same bits wherever it is traced."""
+    with self.optimizer.tracing(masks_are_fixed=True):
+      return self.online(states)
 
   def _select_action(self) -> int:
     """ε-greedy, by the Q-values of the train step if there was one."""

@@ -126,29 +126,28 @@ class SparseOptimizer(tf.Module):
       if storage is not None:
         for name in self.inner.get_slot_names():
           storage.adopt(self.inner.get_slot(variable, name))
+    self._fix_masks(False)
 
   @contextlib.contextmanager
   def tracing(self, masks_are_fixed: bool) -> Iterator[None]:
     """Says whether steps that are traced inside may change masks.
 
     Args:
-      masks_are_fixed: whether none does. If not, compressed layers whose
-        algorithm needs it compute their dense gradient.
+      masks_are_fixed: whether none does. Else, and outside, they may: then
+        compressed layers whose algorithm needs it compute a dense gradient.
     """
-    layers = [
-      layer
-      for layer in self.mask_updater.layers
-      if layer.storage is not None and layer.algorithm.needs_dense_gradient
-    ]
-    self.masks_are_fixed = masks_are_fixed
-    for layer in layers:
-      layer.computes_densely = not masks_are_fixed
+    before = self.masks_are_fixed
+    self._fix_masks(masks_are_fixed)
     try:
       yield
     finally:
-      self.masks_are_fixed = False
-      for layer in layers:
-        layer.computes_densely = False
+      self._fix_masks(before)
+
+  def _fix_masks(self, masks_are_fixed: bool) -> None:
+    self.masks_are_fixed = masks_are_fixed
+    for layer in self.mask_updater.layers:
+      if layer.storage is not None and layer.algorithm.needs_dense_gradient:
+        layer.computes_densely = not masks_are_fixed
 
   def apply_gradients(self, grads_and_vars, **kwargs) -> tf.Tensor:
     """Takes one step; see the class.
@@ -236,8 +235,8 @@ class SparseOptimizer(tf.Module):
         gradient.shape != layer.kernel_shape
       ):
         raise ValueError(
-          f'The gradient of {layer.name} is that of its active weights alone: '
-          'trace steps that change masks inside `tracing`.'
+          f'The gradient of {layer.name} is that of its active weights alone, '
+          'but its algorithm needs that of all: call `create_slots` before.'
         )
     if not tf.executing_eagerly():  # Else it would be traced at every call.
       update = tf.function(

@@ -150,7 +150,7 @@ def _read_weights(run: Any, agent: Any, environment: Any) -> list[np.ndarray]:
   if _family(task) != _family(own_task):
     raise error(f'a run on {task}', f'it must be a run on {own_task}')
   weights = networks['actor']
-  own = agent.networks['actor'].variables
+  own = _copy_actor(agent).variables  # As a checkpoint has them, masked.
   if [array.shape for array in weights] != [tuple(v.shape) for v in own]:
     raise error(
       f'whose actor has kernels of {_kernels(weights)}',
