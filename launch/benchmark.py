@@ -20,8 +20,8 @@ from typing import Any, Mapping, Sequence
 from launch import command_line
 from rigl_rl.errors import UserError
 
-_PEERS_SCRIPT = pathlib.Path(__file__).parent / 'benchmarks' / 'peers.py'
-SUBJECTS = ('dqn', 'sac', 'ppo', 'td3', 'sparse', 'masks', 'sweep')
+_SCRIPTS = pathlib.Path(__file__).parent / 'benchmarks'
+SUBJECTS = ('dqn', 'sac', 'ppo', 'td3', 'sparse', 'layers', 'masks', 'sweep')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,10 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(f'launch.benchmarks.{name}')
     module.add_arguments(subject)
     if hasattr(module, 'PEERS'):
+      libraries = dict.fromkeys(name.split('_')[0] for name in module.PEERS)
       subject.add_argument(
         '--peers_python',
         default=None,
-        help=f'a Python that has {", ".join(module.PEERS)} installed, such as '
+        help=f'a Python that has {", ".join(libraries)} installed, such as '
         'peers/bin/python (default: they are left out)',
       )
     rounds = getattr(module, 'ROUNDS', 5)
@@ -139,7 +140,7 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
       ]
     return [
       arguments.peers_python,
-      str(_PEERS_SCRIPT),
+      str(_SCRIPTS / getattr(subject, 'PEERS_SCRIPT', 'peers.py')),
       *subject.peer_arguments(name, arguments),
     ]
 
@@ -178,20 +179,22 @@ def _print_table(
   rates: Mapping[str, Sequence[float]], references: Sequence[str]
 ) -> None:
   """Prints rates by turn: median, range, and ratios to the references'."""
-  header = f'{"":12}{"steps/s":>10}{"min":>8}{"max":>8}'
+  width = max(12, *(len(name) + 1 for name in rates))
+  header = f'{"":{width}}{"steps/s":>10}{"min":>8}{"max":>8}'
   print(
-    header + ''.join(f'   {f"ratio to {r}":22}' for r in references).rstrip()
+    header + ''.join(f'   {f"ratio to {r}":25}' for r in references).rstrip()
   )
   for name, values in rates.items():
     line = (
-      f'{name:12}{statistics.median(values):10.4g}{min(values):8.4g}'
+      f'{name:{width}}{statistics.median(values):10.4g}{min(values):8.4g}'
       f'{max(values):8.4g}'
     )
     for reference in references:
       ratios = [a / b for a, b in zip(values, rates[reference])]
-      line += f'   {statistics.median(ratios):.3f} '
-      line += f'({min(ratios):.3f} to {max(ratios):.3f})'
-    print(line)
+      ratio = f'{statistics.median(ratios):.3f} '
+      ratio += f'({min(ratios):.3f} to {max(ratios):.3f})'
+      line += f'   {ratio:25}'
+    print(line.rstrip())
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ many; perhaps ROUNDS, how many turns each has by default;
 function that runs some steps and returns how many.
 
 PEERS are contenders of other libraries, for which `peer_arguments(contender,
-arguments)` returns what `peers.py` takes. That is a script: it runs under the
-Python of `--peers_python`, where those libraries are installed.
+arguments)` returns what `peers.py` takes, or the module's PEERS_SCRIPT. That is
+a script: it runs under the Python of `--peers_python`, where those libraries
+are installed.
 """

@@ -1,4 +1,4 @@
-"""Tests of the benchmark's protocol and table; no contender trains."""
+"""Tests of the benchmark's protocol and table; no agent trains."""
 
 import argparse
 import importlib
@@ -11,10 +11,11 @@ import gin
 import pytest
 
 from launch import benchmark
-from launch.benchmarks import mujoco_training
+from launch.benchmarks import layers, mujoco_training
 from launch.benchmarks import sweep as sweep_benchmark
 from rigl_rl import configs, sweeps
 from rigl_rl.errors import UserError
+from rigl_rl.kernels import loader
 
 _MODULE = 'launch.benchmarks.dqn'
 
@@ -29,6 +30,8 @@ _RATES = {
   'ds_td3': 380.0,
   'workers_1': 100.0,
   'workers_2': 190.0,
+  'sparseprop_90': 10.0,
+  'sparse_90': 120.0,
 }
 
 
@@ -317,3 +320,53 @@ def test_worker_that_dies_is_told(monkeypatch, capsys):
   )
   assert benchmark.main(['dqn', '--contenders=rigl']) == 2
   assert capsys.readouterr().err == 'error: rigl ended with code 7.\n'
+
+
+def _layer_arguments(*flags):
+  parser = argparse.ArgumentParser()
+  layers.add_arguments(parser)
+  return parser.parse_args(flags)
+
+
+def test_layers_of_peers_run_under_their_python(workers, capsys):
+  arguments = ['layers', '--shape=30,20,10', '--intra_op_threads=2']
+  arguments += ['--peers_python=peers', '--rounds=1']
+  names = '--contenders=sparseprop_90,dense,sparse_90'
+  assert benchmark.main([*arguments, names]) == 0
+  python, script, *flags = workers['sparseprop_90'].command
+  assert python == 'peers' and script.endswith('benchmarks/layer_peers.py')
+  assert flags == [
+    '--library=sparseprop',
+    '--sparsity=0.9',
+    '--shape=30,20,10',
+    '--threads=2',
+  ]
+  lines = capsys.readouterr().out.splitlines()
+  rows = [line.split() for line in lines[1:]]
+  assert [row[0] for row in rows] == ['sparseprop_90', 'dense', 'sparse_90']
+  assert [row[8] for row in rows] == ['1.000', '20.000', '12.000']
+  # Columns begin where their titles do, however long names and ratios are.
+  at = lines[0].index('ratio to sparseprop_90')
+  assert [line[at:].split()[0] for line in lines[1:]] == [
+    row[8] for row in rows
+  ]
+
+
+@pytest.mark.parametrize('contender', ['dense', 'sparse_80'])
+def test_steps_of_a_layer(contender):
+  if contender != 'dense' and loader.load() is None:
+    pytest.skip('there is no compiler, or the kernels are switched off')
+  train = layers.make(contender, _layer_arguments('--shape=7,5,3'))
+  assert [train(3), train(2)] == [3, 2]
+
+
+def test_layers_without_kernels(monkeypatch):
+  monkeypatch.setenv('RIGL_RL_KERNELS', '0')
+  with pytest.raises(UserError, match='sparse_80 needs the kernels'):
+    layers.make('sparse_80', _layer_arguments())
+
+
+@pytest.mark.parametrize('shape', ['', '3,4', '3,4,x', '3,0,5', '1,2,3,4'])
+def test_shapes_that_are_none(shape):
+  with pytest.raises(UserError, match=f"--shape is '{shape}', but must be"):
+    layers.make('dense', _layer_arguments(f'--shape={shape}'))

@@ -1,0 +1,119 @@
+"""Speed of one layer: its output and all gradients, in steps/s.
+
+Ours is a dense layer in both storages, within a traced function, as in
+training; a contender sparse_90 has 90 % sparsity. Peers are PyTorch's dense
+layer and SparseProp's, by autograd: give them --peers_python, and all of them
+--intra_op_threads=2 to compare how they use two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Callable
+
+from rigl_rl.errors import UserError
+
+SPARSITIES = (50, 80, 90, 95, 99)
+CONTENDERS = (
+  'torch',
+  *(f'sparseprop_{sparsity}' for sparsity in SPARSITIES),
+  'dense',
+  *(f'sparse_{sparsity}' for sparsity in SPARSITIES),
+)
+PEERS = tuple(
+  name for name in CONTENDERS if name.startswith(('torch', 'sparseprop'))
+)
+PEERS_SCRIPT = 'layer_peers.py'
+REFERENCES = ('dense', 'sparseprop_90', 'sparseprop_95')
+WARM_UP_STEPS = 100
+PROBE_STEPS = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    '--shape',
+    default='256,256,256',
+    help='inputs, outputs and examples (default: 256,256,256)',
+  )
+
+
+def peer_arguments(contender: str, arguments: argparse.Namespace) -> list[str]:
+  """Returns what `layer_peers.py` takes for a contender."""
+  library, sparsity = _parse(contender)
+  return [
+    f'--library={library}',
+    f'--sparsity={sparsity}',
+    f'--shape={",".join(map(str, _shape(arguments)))}',
+    f'--threads={arguments.intra_op_threads}',
+  ]
+
+
+def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
+  """Builds a contender; see the package.
+
+  Raises:
+    UserError: if the shape is none, or there are no kernels.
+  """
+  inputs, outputs, examples = _shape(arguments)
+  import tensorflow as tf
+
+  from rigl_rl.kernels import loader
+  from rigl_rl.sparsity import wrappers
+
+  storage, sparsity = _parse(contender)
+  layer = wrappers.SparseWrapper(
+    tf.keras.layers.Dense(
+      outputs, kernel_initializer=tf.keras.initializers.GlorotUniform(seed=0)
+    ),
+    sparsity,
+  )
+  layer.build((None, inputs))
+  if storage == 'sparse':
+    if loader.load() is None:
+      raise UserError(f'{contender} needs the kernels, and there are none.')
+    layer.compress()
+  x = tf.random.stateless_normal((examples, inputs), (1, 2))
+  dy = tf.random.stateless_normal((examples, outputs), (3, 4))
+
+  def step():
+    variables = [x, *layer.trainable_variables]
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      y = layer(x)
+    return [y, *tape.gradient(y, variables, dy)]
+
+  # Loops in a function, so that what is timed is no Python. Each result of a
+  # step is carried to the next, else TensorFlow would leave it out.
+  @tf.function(autograph=False)
+  def run(steps):
+    return tf.while_loop(
+      lambda i, *_: i < steps,
+      lambda i, *_: [i + 1, *step()],
+      [0, *(tf.zeros_like(result) for result in step())],
+      parallel_iterations=1,
+    )[-1]
+
+  def train(steps):
+    run(tf.constant(steps)).numpy()
+    return steps
+
+  return train
+
+
+def _parse(contender: str) -> tuple[str, float]:
+  """Returns the library or storage, and the sparsity in [0, 1)."""
+  name, _, percent = contender.partition('_')
+  return name, int(percent or 0) / 100
+
+
+def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
+  try:
+    shape = tuple(int(n) for n in arguments.shape.split(','))
+  except ValueError:
+    shape = ()
+  if len(shape) != 3 or min(shape) < 1:
+    raise UserError(
+      f'--shape is {arguments.shape!r}, but must be three numbers of at least '
+      '1: inputs, outputs and examples.'
+    )
+  return shape
