@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent import futures
 from typing import Iterator, Sequence
 
 import tensorflow as tf
@@ -213,14 +214,17 @@ def _build(
   )
   # In the cache itself: a rename cannot cross file systems.
   with tempfile.TemporaryDirectory(prefix='build-', dir=directory) as temporary:
-    objects = []
-    for source in _DIRECTORY.glob('*.cc'):
-      objects.append(os.path.join(temporary, source.stem + '.o'))
+
+    def compile_file(source):
+      made = os.path.join(temporary, source.stem + '.o')
       more = _flags_of(source)
       _run(
-        [*compiler, *_FLAGS, *more, '-c', str(source), '-o', objects[-1]],
-        temporary,
+        [*compiler, *_FLAGS, *more, '-c', str(source), '-o', made], temporary
       )
+      return made
+
+    with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+      objects = list(threads.map(compile_file, _DIRECTORY.glob('*.cc')))
     made = pathlib.Path(temporary) / 'kernels.so'
     _run(
       [*compiler, '-shared', '-o', str(made), *objects]
