@@ -103,9 +103,12 @@ def _assert_alike(state, other, tolerance=2e-4):
 
 
 @pytest.mark.parametrize(
-  'agent_class', [sac.SparseSacAgent, td3.SparseTd3Agent]
+  'agent_class,algorithm',
+  [
+    *((sac.SparseSacAgent, algorithm) for algorithm in _ALGORITHMS),
+    (td3.SparseTd3Agent, 'RigL'),
+  ],
 )
-@pytest.mark.parametrize('algorithm', _ALGORITHMS)
 def test_actor_critics_train_alike(agent_class, algorithm):
   masked = _actor_critic(agent_class, 'masked', algorithm)
   sparse = _actor_critic(agent_class, 'sparse', algorithm)
@@ -222,8 +225,10 @@ def _play(agent, steps):
     agent.step(float(rng.normal()), observe())
 
 
-@pytest.mark.parametrize('overlap', [False, True])
-@pytest.mark.parametrize('algorithm', _ALGORITHMS)
+@pytest.mark.parametrize(
+  'algorithm,overlap',
+  [*((algorithm, False) for algorithm in _ALGORITHMS), ('RigL', True)],
+)
 def test_dqn_trains_alike(algorithm, overlap, tmp_path):
   states = []
   for storage in ('masked', 'sparse'):
