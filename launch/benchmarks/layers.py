@@ -2,8 +2,10 @@
 
 Ours is a dense layer in both storages, within a traced function, as in
 training; a contender sparse_90 has 90 % sparsity. Peers are PyTorch's dense
-layer and SparseProp's, by autograd: give them --peers_python, and all of them
---intra_op_threads=2 to compare how they use two cores.
+layer and SparseProp's, by autograd: they need --peers_python. By
+--inter_op_threads=1 --intra_op_threads=2 all share an operation between two
+threads; small sparse ones are not shared, nor do two of them run at a time,
+since a thread takes longer to wake.
 """
 
 from __future__ import annotations
