@@ -350,7 +350,6 @@ class _Kept:
   def __init__(self, directory: str, arguments: argparse.Namespace):
     """Reads it, if there is one."""
     from rigl_rl.analysis.figures import noise
-    from rigl_rl.training import files
 
     self._columns = noise.COLUMNS
     self._path = os.path.join(directory, noise.FILE)
@@ -358,7 +357,6 @@ class _Kept:
       'seed': str(arguments.seed),
       'asked_episodes': str(arguments.episodes or ''),
     }
-    self._files = files
     self._rows = noise.read_rows(self._path)
 
   def _is_same(self, row: dict[str, str], step: int) -> bool:
@@ -389,7 +387,7 @@ class _Kept:
     ]
     self._rows.append(new)
     self._rows.sort(key=lambda other: float(other['observation_noise']))
-    self._files.write_file(self._path, _to_csv(self._columns, self._rows))
+    _write(self._path, _to_csv(self._columns, self._rows), '--run')
 
 
 def _to_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
@@ -402,16 +400,24 @@ def _to_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
 
 def _write_returns(path: str, rows: Sequence[dict[str, Any]]) -> None:
   """Writes a row an episode."""
+  columns = ('run', 'step', 'observation_noise', 'episode', 'return')
+  _write(path, _to_csv(columns, rows), '--out')
+
+
+def _write(path: str, text: str, flag: str) -> None:
+  import tensorflow as tf
+
   from rigl_rl.training import files
 
-  columns = ('run', 'step', 'observation_noise', 'episode', 'return')
   try:
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    files.write_file(path, _to_csv(columns, rows))
-  except Exception as error:  # TensorFlow's, as well as Python's.
+    if files.is_local(path):
+      os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    files.write_file(path, text)
+  except (OSError, tf.errors.OpError) as error:
+    reason = ' '.join(str(error).split())
     raise UserError(
-      f'--out is {path!r}, which cannot be written ({error}); it must be a '
-      'file in a directory that can be written to.'
+      f'{flag} needs {path!r}, which cannot be written ({reason}); it must be '
+      'in a directory that can be written to.'
     ) from error
 
 

@@ -200,6 +200,10 @@ def test_a_run_that_cannot_be_evaluated_stops_no_other(runs, tmp_path, capsys):
       ['--observation_noise is 1', 'no pixels'],
     ),
     (['--run=RUNS/a', '--out=RUNS'], ['--out is']),
+    (
+      ['--run=RUNS/a', '--out=RUNS/a/classic/config.gin/x.csv'],
+      ['--out needs', 'cannot be written'],
+    ),
     (['--run=RUNS/a', '--gin_bindings=x'], ["--gin_bindings='x'"]),
   ],
 )

@@ -159,6 +159,7 @@ def _figure(
             transform=cell.transAxes,
             horizontalalignment='center',
             color=style.GRAY,
+            backgroundcolor='white',  # The dense agent's lines are below.
           )
         if not len(of_task):
           cell.tick_params(left=False, labelleft=False)

@@ -204,7 +204,8 @@ def _figure(
           )
     style.label_y(axes, 'return')
     style.label_x(axes, 'standard deviation of noise in gray levels')
-    style.add_header(figure, title, [*notes, style.INTERVALS])
+    sizes = "Percentages are of the full network's parameters."
+    style.add_header(figure, title, [*notes, sizes, style.INTERVALS])
     order = [
       f'{method}, {100 * density:g} %'
       for density in spec.densities

@@ -247,6 +247,8 @@ def _draw_panel(
   axes.set_xticks(
     range(len(values)), [_written(value, panel.column) for value in values]
   )
+  # Also where the first or the last value has not all methods.
+  axes.set_xlim(-0.5, max(len(values), 1) - 0.5)
   axes.grid(visible=False, axis='x')
   axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
   axes.yaxis.set_major_formatter(style.short_number)

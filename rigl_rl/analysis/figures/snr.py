@@ -6,11 +6,14 @@ import dataclasses
 from typing import Any, Sequence
 
 import pandas as pd
+from matplotlib import ticker
 
 from rigl_rl.analysis import events, tables
 from rigl_rl.analysis.figures import base, selection, style
 
 _PREFIX = 'gradients/snr'
+# Ratio of the ends of an axis, below which ticks are evenly spaced.
+_FEW = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +169,11 @@ def _figure(
         )
       cell.set_yscale('log')
       cell.xaxis.set_major_formatter(style.short_number)
+      low, high = points.snr.min(), points.snr.max()
+      if 0 < high < _FEW * low:
+        # Powers of ten, and what lies between them, would be a tick or two.
+        cell.yaxis.set_major_locator(ticker.MaxNLocator(5))
+        cell.yaxis.set_minor_locator(ticker.NullLocator())
       cell.yaxis.set_major_formatter(style.plain_number)
       cell.yaxis.set_minor_formatter(style.few_plain_numbers(points.snr))
       cell.margins(x=0.02)
