@@ -126,6 +126,45 @@ def test_an_object_is_kept_by_all_it_depends_on(
   assert capfd.readouterr().err.splitlines() == [COMPILES] * 4
 
 
+@pytest.mark.parametrize('machine', ['x86_64', 'aarch64'])
+def test_each_file_has_its_flags(cache, monkeypatch, tmp_path, machine):
+  log = tmp_path / 'log'
+  _compiler(tmp_path, monkeypatch, f'echo "$@" >>{log}\n' + WRITES)
+  monkeypatch.setattr(build.platform, 'machine', lambda: machine)
+  build.library()
+  *compiled, linked = [line.split() for line in log.read_text().splitlines()]
+  flags = {}
+  for words in compiled:
+    assert set(build._FLAGS) <= set(words)
+    flags[pathlib.Path(words[words.index('-c') + 1]).stem] = words
+  assert set(flags) == {path.stem for path in build._DIRECTORY.glob('*.cc')}
+  assert '-shared' in linked
+  assert len([word for word in linked if word.endswith('.o')]) == len(flags)
+  is_x86 = machine == 'x86_64'
+  native = '-march=native' if is_x86 else '-mcpu=native'
+  of_vectors = {'avx512': '-mavx512f', 'avx2': '-mavx2'}
+  for stem, words in flags.items():
+    kind = stem.rpartition('_')[2]
+    # Sums of sparse layers need not be rounded as TensorFlow's are.
+    contract = [word for word in words if word.startswith('-ffp-contract')]
+    is_kind = kind in ('avx512', 'avx2', 'portable')
+    assert contract[-1] == f'-ffp-contract={"fast" if is_kind else "off"}'
+    # Only what is chosen when it runs is compiled for a kind of processor.
+    for name, flag in of_vectors.items():
+      assert (flag in words) == (is_x86 and kind == name)
+    is_ops = stem.endswith('ops')
+    assert (native in words) == (not is_kind and not is_ops)
+    assert any('tensorflow' in word for word in words) == is_ops
+
+
+def test_an_object_is_kept_by_the_flags_of_kinds(cache, monkeypatch, tmp_path):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  first = build.library()
+  kinds = {**build._KINDS, '_portable': ('-msse4',)}
+  monkeypatch.setattr(build, '_KINDS', kinds)
+  assert build.library() != first
+
+
 def test_a_torn_object_is_compiled_anew(cache, monkeypatch, tmp_path):
   _compiler(tmp_path, monkeypatch, WRITES)
   path = build.library()
