@@ -345,16 +345,25 @@ def test_auto_leaves_a_large_dense_neighbor_masked():
   ]
 
 
-def test_auto_by_the_cost_of_a_weight(monkeypatch):
-  monkeypatch.setattr(compression, '_COST_OF_WEIGHT', 2.0)
-  for sparsity, expected in ((0.49, False), (0.51, True)):
-    model = _network(sparsity, storage='auto')
-    compression.compress(model)
-    assert _compressed(model) == [expected] * 3
-  monkeypatch.setattr(compression, '_COST_OF_WEIGHT', 1.9)
-  model = _network(0.49, storage='auto')
+@pytest.mark.parametrize(
+  'cost,sparsity,expected',
+  [(2.0, 0.4, False), (2.0, 0.6, True), (1.0, 0.4, True), (3.0, 0.6, False)],
+)
+def test_auto_by_the_cost_of_a_weight(monkeypatch, cost, sparsity, expected):
+  monkeypatch.setattr(compression, '_COST_OF_WEIGHT', cost)
+  model = _network(sparsity, storage='auto')
   compression.compress(model)
-  assert any(_compressed(model))
+  assert _compressed(model) == [expected] * 3
+
+
+def test_auto_leaves_masked_what_saves_too_little(monkeypatch):
+  units = (4, 90, 80, 2)
+  assert compression.compress(_network(units=units, storage='auto')) == []
+  # As where operations cost nothing.
+  monkeypatch.setattr(compression, '_OPERATION', 0)
+  model = _network(units=units, storage='auto')
+  compression.compress(model)
+  assert _compressed(model) == [True] * 3
 
 
 def test_dense_networks_stay_as_they_are():
