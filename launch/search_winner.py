@@ -6,9 +6,9 @@
 Graesser et al. (2022), appendix A.3: of each method the setting with the best
 final score (mean of the last 10 % of evaluations), averaged over seeds, among
 those with the most finished runs; of several games the mean of scores
-normalized by human play. All settings are listed, the best first, with the
-number of runs behind each. '*' marks the winner, 'paper' the setting that the
-paper's tables 1 to 3 and 5 have.
+normalized by human play. Settings are listed, the best first, with the number
+of runs behind each; those without any are only counted. '*' marks the winner,
+'paper' the setting that the paper's tables 1 to 3 and 5 have.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     help='print only the N best settings of a method',
   )
   parser.add_argument(
-    '--out', metavar='CSV', help='write all settings there, to the last bit'
+    '--out',
+    metavar='CSV',
+    help='write all settings there, those without runs too',
   )
   arguments = parser.parse_args(argv)
   return command_line.run(lambda: _search(arguments))
@@ -110,12 +112,16 @@ def _print(table: Any, top: int | None) -> None:
     used = [name for name in parameters if own[name].notna().any()]
     header = [method, *used, 'score', 'std', 'runs', '']
     lines = [header]
+    left_out = 0
     for rank, row in own.iterrows():
       mark = ' '.join(
         word
         for word, holds in (('*', row.winner), ('paper', row.in_paper))
         if holds
       )
+      if not row.runs and not mark:
+        left_out += 1
+        continue
       if top is not None and rank >= top and not mark:
         continue
       lines.append(
@@ -131,6 +137,8 @@ def _print(table: Any, top: int | None) -> None:
     print()
     for line in lines:
       print('  '.join(t.ljust(w) for t, w in zip(line, widths)).rstrip())
+    if left_out:
+      print(f'and {left_out:,} settings without a finished run')
     best = own[own.winner]
     if len(best):
       row = best.iloc[0]

@@ -48,6 +48,8 @@ def test_winners(results, tmp_path, capsys):
   assert '10 of 4,320 runs are finished.' in printed
   assert 'Winner: Dense, weight decay 0.001 (-90)' in printed
   assert 'Winner: SET: none' in printed
+  # Of 200 the paper's is listed all the same.
+  assert 'and 199 settings without a finished run' in printed
   lines = [line.split() for line in printed.splitlines()]
   assert ['Dense', 'weight', 'decay', 'score', 'std', 'runs'] in lines
   assert ['1', '0.001', '-90', '0', '2', 'of', '10', '*'] in lines
