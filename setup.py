@@ -35,6 +35,8 @@ _INSTALL_REQUIRES = [
   'pandas>=2.0,<4',
   # The learning curve of a run and the figures.
   'matplotlib>=3.7,<4',
+  # GIFs of evaluated runs; matplotlib needs it too.
+  'pillow>=9,<13',
   # Stacks and resizes frames; 4.12 and later need NumPy 2.
   'opencv-python>=4.5,<4.12',
   # Logging, as both frameworks do it.
