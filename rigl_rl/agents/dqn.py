@@ -184,11 +184,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       seed=seeding.stream_seed(seed, 'growth'),
     )
     compressed = compression.compress(
-      self.online,
-      [self.target],
-      'make_sparse_optimizer.dense_slots must be False for that'
-      if self.optimizer.keeps_dense_slots
-      else None,
+      self.online, [self.target], self.optimizer.storage_obstacle
     )
     self.optimizer.create_slots(self.online.trainable_variables)
     self._update_steps = frozenset(map(int, self.optimizer.update_steps()))
@@ -219,11 +215,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self._thread = None
     if overlap_training:
       self._thread = futures.ThreadPoolExecutor(1)
-    # What was traced, by method and whether masks may change.
     self._batch_size = batch_size
-    self._traced = {}
     # One network's operations wait for one another.
     self._in_one_thread = len(compressed) == len(self.layers)
+    # What was traced, by method and whether masks are fixed.
+    self._traced = {}
     self._trace_all(masks_are_fixed=True)
 
   def _trace_all(self, masks_are_fixed: bool) -> None:

@@ -173,12 +173,11 @@ class OffPolicyAgent:
     if self._target_sparsity is not targets.copy_masks:
       obstacle = 'target_sparsity must be @copy_masks for that'
     for name, network in self.networks.items():
-      more = None
-      if self.networks.optimizer_of(name).keeps_dense_slots:
-        more = 'make_sparse_optimizer.dense_slots must be False for that'
       copy = self._target_networks.get(name)
       compression.compress(
-        network, [] if copy is None else [copy], obstacle or more
+        network,
+        [] if copy is None else [copy],
+        obstacle or self.networks.optimizer_of(name).storage_obstacle,
       )
 
   def _act(self, observation: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -67,7 +67,7 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
       return False  # As many steps, one after the other.
     suits = (
       references.issuperset(masks)
-      and all(map(_suits_kernels, [*variables, *masks.values()]))
+      and all(map(loader.suits, [*variables, *masks.values()]))
       and all(
         isinstance(gradient, tf.Tensor)
         and gradient.dtype == tf.float32
@@ -79,7 +79,7 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
     if not suits or loader.load() is None:
       return False
     self._create(variables)
-    return _is_on_cpu(self.iterations)
+    return loader.is_on_cpu(self.iterations)
 
   @tf.autograph.experimental.do_not_convert
   def apply_masked_gradients(
@@ -173,15 +173,6 @@ def _groups(grads_and_vars):
         groups.append([pair])
     groups.append(small)
   return [group for group in groups if group]
-
-
-def _suits_kernels(variable: tf.Variable) -> bool:
-  """Whether the kernels can work on a variable: float32, on a CPU."""
-  return variable.dtype == tf.float32 and _is_on_cpu(variable)
-
-
-def _is_on_cpu(variable: tf.Variable) -> bool:
-  return tf.DeviceSpec.from_string(variable.device).device_type == 'CPU'
 
 
 @gin.configurable

@@ -32,7 +32,7 @@ def move(
       variable.assign(source)
     return
   operations = loader.load()
-  if operations is not None and all(map(_suits_kernels, [*online, *target])):
+  if operations is not None and all(map(loader.suits, [*online, *target])):
     operations.rigl_soft_update(
       online=[source.handle for source in online],
       target=[variable.handle for variable in target],
@@ -113,7 +113,7 @@ def keep_largest(
   del masks_moved
   pairs = list(zip(online, target))
   suits_kernels = all(
-    _suits_kernels(variable)
+    loader.suits(variable)
     for source, layer in pairs
     for variable in (source.kernel, layer.kernel, layer.mask)
   )
@@ -130,9 +130,3 @@ def keep_largest(
     kept = masks.top_k_mask(tf.abs(layer.kernel), count)
     layer.mask.assign(kept)
     layer.kernel.assign(layer.kernel * kept)
-
-
-def _suits_kernels(variable: tf.Variable) -> bool:
-  """Whether the kernels can work on a variable: float32, on a CPU."""
-  device = tf.DeviceSpec.from_string(variable.device).device_type
-  return variable.dtype == tf.float32 and device == 'CPU'

@@ -22,8 +22,10 @@ def load() -> Any | None:
   The first call compiles them, if they are not in the cache. If that fails, a
   line on stderr says why.
 
-  RIGL_RL_KERNELS=0 in the environment switches them off. It is no binding,
-  since it changes no number: the config of a run is the same with and without.
+  RIGL_RL_KERNELS=0 in the environment switches them off. It is no binding: it
+  says what a machine can do, as the lack of a compiler does, and the config of
+  a run is the same with and without. Numbers differ by rounding, where layers
+  store their active weights alone, and nowhere else.
   """
   if not is_enabled():
     return None
@@ -31,6 +33,15 @@ def load() -> Any | None:
     if not _loaded:
       _loaded.append(_load())
     return _loaded[0]
+
+
+def suits(variable: tf.Variable) -> bool:
+  """Whether the kernels can work on a variable: float32, on a CPU."""
+  return variable.dtype == tf.float32 and is_on_cpu(variable)
+
+
+def is_on_cpu(variable: tf.Variable) -> bool:
+  return tf.DeviceSpec.from_string(variable.device).device_type == 'CPU'
 
 
 def is_enabled() -> bool:

@@ -332,26 +332,25 @@ class _ActorMLP(NumpyMLP):
 
   def __init__(self, network):
     self._network = network
-    self._reader = None
+    self._readers = {}
     super().__init__(read_weights(network), network.activation)
 
   def refresh(self) -> None:
     """Reads the weights, which training has changed."""
-    layers = list(wrappers.named_layers(self._network).values())
-    if any(not isinstance(layer.kernel, tf.Variable) for layer in layers):
-      self.set_weights(read_weights(self._network))
-      return
-    if self._reader is None:
-      self._reader = _VariableReader(
-        [
-          variable
-          for layer in layers
-          for variable in (layer.kernel, layer.bias)
-        ]
-      )
-      arrays = self._reader.read()
-      self.set_weights(list(zip(arrays[::2], arrays[1::2])))
-    self._reader.read()
+    self.set_weights(
+      [
+        (self._read(layer.kernel), self._read(layer.bias))
+        for layer in wrappers.named_layers(self._network).values()
+      ]
+    )
+
+  def _read(self, weights):
+    """Reads a variable, or a kernel that is stored by its active weights."""
+    if not isinstance(weights, tf.Variable):
+      return weights.numpy()
+    if weights.ref() not in self._readers:
+      self._readers[weights.ref()] = _VariableReader([weights])
+    return self._readers[weights.ref()].read()[0]
 
 
 class _ActionRange:

@@ -87,9 +87,11 @@ class SparseOptimizer(tf.Module):
     return list(self.inner.variables()) + [self.step]
 
   @property
-  def keeps_dense_slots(self) -> bool:
-    """Whether inactive weights have slots, too."""
-    return self._dense_slots
+  def storage_obstacle(self) -> str | None:
+    """Why its layers cannot be compressed, if that is so."""
+    if not self._dense_slots:
+      return None
+    return 'make_sparse_optimizer.dense_slots must be False for that'
 
   @property
   def steps_taken(self) -> int:

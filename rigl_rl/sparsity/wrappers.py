@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl.errors import UserError
+from rigl_rl.kernels import loader
 from rigl_rl.sparsity import algorithms, distributions, initializers
 from rigl_rl.sparsity import storage as storage_lib
 
@@ -315,8 +316,7 @@ def can_compress(layer: SparseWrapper) -> bool:
   inner = layer.layer
   return (
     isinstance(inner, tf.keras.layers.Dense)
-    and inner.kernel.dtype == tf.float32
-    and tf.DeviceSpec.from_string(inner.kernel.device).device_type == 'CPU'
+    and loader.suits(inner.kernel)
     and inner.activity_regularizer is None
     and inner.kernel_constraint is None
     and storage_lib.activation_name(layer) is not None

@@ -83,8 +83,8 @@ def test_kernels_are_used_where_they_can_be(by_kernels):
 
 
 def test_only_float32_suits_the_kernels():
-  assert targets._suits_kernels(tf.Variable(1.0))
-  assert not targets._suits_kernels(tf.Variable(1.0, dtype=tf.float64))
+  assert loader.suits(tf.Variable(1.0))
+  assert not loader.suits(tf.Variable(1.0, dtype=tf.float64))
 
 
 @pytest.mark.parametrize('in_function', [False, True])
