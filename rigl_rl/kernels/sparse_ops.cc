@@ -149,59 +149,63 @@ class ChainOp : public tf::OpKernel {
                    std::max<int64_t>(rows, 1);
   }
 
-  // Carries gradients from the last layer's outputs down to the outputs of
-  // layer `lowest`, and calls `visit(layer)` at each, from the last.
-  // `deltas` are laid out as the activations are.
-  void Descend(const std::vector<SparseLayer>& layers, const float* saved,
-               float* deltas, int64_t stride, int64_t begin, int64_t end,
-               int lowest, const std::function<void(int)>& visit) const {
-    for (int i = count() - 1; i >= lowest; --i) {
-      visit(i);
-      if (i > lowest) {
-        Carry(layers, i, saved, deltas, stride,
-              {begin, end, 0, layers[i].structure.inputs});
-      }
-    }
-  }
+  // What gradients are computed by. `deltas` are the gradients of what `saved`
+  // holds, laid out alike.
+  struct Backward {
+    std::vector<SparseLayer> layers;
+    const Tensor* dy;
+    int64_t examples;
+    int64_t stride;
+    const float* saved;
+    Tensor deltas_tensor;
+    float* deltas;
+  };
 
-  // Of layer i: from its outputs' gradients to those of layer i - 1.
-  static void Carry(const std::vector<SparseLayer>& layers, int i,
-                    const float* saved, float* deltas, int64_t stride,
-                    Range range) {
-    const int64_t below = layers[i - 1].row * stride;
-    BestKernels().input_gradient(layers[i].structure, layers[i].values,
-                                 layers[i - 1].activation, saved + below,
-                                 deltas + layers[i].row * stride,
-                                 deltas + below, stride, range);
+  // Of layer i: from its outputs' gradients to its inputs'.
+  static void Carry(const Backward& pass, int i, Range range) {
+    const SparseLayer& layer = pass.layers[i];
+    const bool is_first = i == 0;
+    const int64_t below =
+        is_first ? 0 : pass.layers[i - 1].row * pass.stride;
+    BestKernels().input_gradient(
+        layer.structure, layer.values,
+        is_first ? Activation::kLinear : pass.layers[i - 1].activation,
+        is_first ? nullptr : pass.saved + below,
+        pass.deltas + layer.row * pass.stride, pass.deltas + below,
+        pass.stride, range);
   }
 
   // Writes the gradients of the last layer's outputs, before its activation.
-  void Start(const std::vector<SparseLayer>& layers, const Tensor& dy,
-             const float* saved, float* deltas, int64_t stride, int64_t begin,
-             int64_t end) const {
-    const SparseLayer& last = layers.back();
-    const int64_t at = last.row * stride;
-    ToColumns(dy.flat<float>().data(), dy.dim_size(0), units_.back(), stride,
-              begin, end, deltas + at);
-    BestKernels().activation_gradient(last.activation, saved + at, deltas + at,
-                                      stride, {begin, end, 0, units_.back()});
+  void Start(const Backward& pass, int64_t begin, int64_t end) const {
+    const SparseLayer& last = pass.layers.back();
+    const int64_t at = last.row * pass.stride;
+    ToColumns(pass.dy->flat<float>().data(), pass.examples, units_.back(),
+              pass.stride, begin, end, pass.deltas + at);
+    BestKernels().activation_gradient(last.activation, pass.saved + at,
+                                      pass.deltas + at, pass.stride,
+                                      {begin, end, 0, units_.back()});
   }
 
   // Reads what both gradients are computed by.
-  tf::Status GetGradientInputs(OpKernelContext* context,
-                               std::vector<SparseLayer>* layers,
-                               const Tensor** dy, const Tensor** saved,
-                               int64_t* stride) const {
-    TF_RETURN_IF_ERROR(GetLayers(context, layers));
-    TF_RETURN_IF_ERROR(context->input("dy", dy));
-    TF_RETURN_IF_ERROR(context->input("saved", saved));
-    if ((*dy)->dims() != 2 || (*dy)->dim_size(1) != units_.back()) {
+  tf::Status Begin(OpKernelContext* context, Backward* pass) const {
+    TF_RETURN_IF_ERROR(GetLayers(context, &pass->layers));
+    const Tensor* saved;
+    TF_RETURN_IF_ERROR(context->input("dy", &pass->dy));
+    TF_RETURN_IF_ERROR(context->input("saved", &saved));
+    if (pass->dy->dims() != 2 || pass->dy->dim_size(1) != units_.back()) {
       return tf::errors::InvalidArgument(
           "dy must be (examples, ", units_.back(), "), but has the shape ",
-          (*dy)->shape().DebugString(), ".");
+          pass->dy->shape().DebugString(), ".");
     }
-    *stride = StrideOf((*dy)->dim_size(0));
-    return CheckSize("saved", **saved, rows_ * *stride);
+    pass->examples = pass->dy->dim_size(0);
+    pass->stride = StrideOf(pass->examples);
+    const int64_t size = rows_ * pass->stride;
+    TF_RETURN_IF_ERROR(CheckSize("saved", *saved, size));
+    pass->saved = saved->flat<float>().data();
+    TF_RETURN_IF_ERROR(context->allocate_temp(
+        tf::DT_FLOAT, TensorShape({size}), &pass->deltas_tensor));
+    pass->deltas = pass->deltas_tensor.flat<float>().data();
+    return tf::OkStatus();
   }
 
   std::vector<int64_t> units_;
@@ -274,14 +278,10 @@ class SparseChainWeightGradientOp : public ChainOp {
   using ChainOp::ChainOp;
 
   void Compute(OpKernelContext* context) override {
-    std::vector<SparseLayer> layers;
-    const Tensor* dy;
-    const Tensor* saved_tensor;
-    int64_t stride;
-    OP_REQUIRES_OK(context, GetGradientInputs(context, &layers, &dy,
-                                              &saved_tensor, &stride));
-    const int64_t examples = dy->dim_size(0);
-    const float* saved = saved_tensor->flat<float>().data();
+    Backward pass;
+    OP_REQUIRES_OK(context, Begin(context, &pass));
+    const std::vector<SparseLayer>& layers = pass.layers;
+    const int64_t examples = pass.examples;
 
     // The gradients, and where each lies in a block's sums.
     std::vector<float*> gradients;
@@ -313,23 +313,17 @@ class SparseChainWeightGradientOp : public ChainOp {
       return;
     }
 
-    Tensor deltas_tensor;
-    OP_REQUIRES_OK(context,
-                   context->allocate_temp(tf::DT_FLOAT,
-                                          TensorShape({rows_ * stride}),
-                                          &deltas_tensor));
-    float* deltas = deltas_tensor.flat<float>().data();
     const auto weight_gradient = [&](int i, float* dvalue, float* dbias,
                                      Range range) {
       const SparseLayer& layer = layers[i];
       BestKernels().weight_gradient(
-          layer.structure, saved + (layer.row - units_[i]) * stride,
-          deltas + layer.row * stride, dvalue,
-          layer.bias == nullptr ? nullptr : dbias, stride, range);
+          layer.structure, pass.saved + (layer.row - units_[i]) * pass.stride,
+          pass.deltas + layer.row * pass.stride, dvalue,
+          layer.bias == nullptr ? nullptr : dbias, pass.stride, range);
     };
     const int64_t end = RoundUp(examples);
     if (examples < kManyExamples) {
-      Start(layers, *dy, saved, deltas, stride, 0, end);
+      Start(pass, 0, end);
       for (int i = count() - 1; i >= 0; --i) {
         Share(context, units_[i + 1],
               RowCost(layers[i], units_[i + 1], examples),
@@ -340,7 +334,7 @@ class SparseChainWeightGradientOp : public ChainOp {
         if (i == 0) break;
         Share(context, units_[i], RowCost(layers[i], units_[i], examples),
               [&](int64_t first, int64_t last) {
-                Carry(layers, i, saved, deltas, stride, {0, end, first, last});
+                Carry(pass, i, {0, end, first, last});
               });
       }
       return;
@@ -365,11 +359,12 @@ class SparseChainWeightGradientOp : public ChainOp {
               next += sizes[i];
             }
           }
-          Start(layers, *dy, saved, deltas, stride, begin, last);
-          Descend(layers, saved, deltas, stride, begin, last, 0, [&](int i) {
+          Start(pass, begin, last);
+          for (int i = count() - 1; i >= 0; --i) {
             weight_gradient(i, into[2 * i], into[2 * i + 1],
                             {begin, last, 0, units_[i + 1]});
-          });
+            if (i > 0) Carry(pass, i, {begin, last, 0, units_[i]});
+          }
         });
     for (int64_t block = 1; block < blocks; ++block) {
       const float* next = sums + (block - 1) * size;
@@ -390,55 +385,34 @@ class SparseChainInputGradientOp : public ChainOp {
   using ChainOp::ChainOp;
 
   void Compute(OpKernelContext* context) override {
-    std::vector<SparseLayer> layers;
-    const Tensor* dy;
-    const Tensor* saved_tensor;
-    int64_t stride;
-    OP_REQUIRES_OK(context, GetGradientInputs(context, &layers, &dy,
-                                              &saved_tensor, &stride));
-    const int64_t examples = dy->dim_size(0);
-    const float* saved = saved_tensor->flat<float>().data();
+    Backward pass;
+    OP_REQUIRES_OK(context, Begin(context, &pass));
+    const std::vector<SparseLayer>& layers = pass.layers;
+    const int64_t examples = pass.examples;
     Tensor* dx;
     OP_REQUIRES_OK(context, context->allocate_output(
                                 0, TensorShape({examples, units_[0]}), &dx));
-    Tensor deltas_tensor;
-    OP_REQUIRES_OK(context,
-                   context->allocate_temp(tf::DT_FLOAT,
-                                          TensorShape({rows_ * stride}),
-                                          &deltas_tensor));
-    float* deltas = deltas_tensor.flat<float>().data();
-    const auto first_layer = [&](Range range) {
-      BestKernels().input_gradient(layers[0].structure, layers[0].values,
-                                   Activation::kLinear, nullptr,
-                                   deltas + layers[0].row * stride, deltas,
-                                   stride, range);
-    };
     const auto leave = [&](int64_t begin, int64_t end) {
-      FromColumns(deltas, examples, units_[0], stride, begin, end,
+      FromColumns(pass.deltas, examples, units_[0], pass.stride, begin, end,
                   dx->flat<float>().data());
     };
     if (examples >= kManyExamples) {
       ShareExamples(context, examples, CostOf(layers),
                     [&](int64_t, int64_t begin, int64_t end) {
-                      Start(layers, *dy, saved, deltas, stride, begin, end);
-                      Descend(layers, saved, deltas, stride, begin, end, 0,
-                              [](int) {});
-                      first_layer({begin, end, 0, units_[0]});
+                      Start(pass, begin, end);
+                      for (int i = count() - 1; i >= 0; --i) {
+                        Carry(pass, i, {begin, end, 0, units_[i]});
+                      }
                       leave(begin, end);
                     });
       return;
     }
     const int64_t end = RoundUp(examples);
-    Start(layers, *dy, saved, deltas, stride, 0, end);
+    Start(pass, 0, end);
     for (int i = count() - 1; i >= 0; --i) {
       Share(context, units_[i], RowCost(layers[i], units_[i], examples),
             [&](int64_t first, int64_t last) {
-              const Range range = {0, end, first, last};
-              if (i == 0) {
-                first_layer(range);
-              } else {
-                Carry(layers, i, saved, deltas, stride, range);
-              }
+              Carry(pass, i, {0, end, first, last});
             });
     }
     leave(0, end);
