@@ -183,9 +183,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       self._total_gradient_steps,
       seed=seeding.stream_seed(seed, 'growth'),
     )
-    compressed = compression.compress(
-      self.online, [self.target], self.optimizer.storage_obstacle
-    )
+    compression.compress(self.online, [self.target], self.optimizer)
     self.optimizer.create_slots(self.online.trainable_variables)
     self._update_steps = frozenset(map(int, self.optimizer.update_steps()))
     self._gradient_steps = 0
@@ -210,17 +208,33 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self._loss_value = None
     # Q-values of `state`, where the train step has just computed them.
     self._q_values = None
-    self._q_function = tf.function(self._compute_q_values)
     self._pending = None
     self._thread = None
     if overlap_training:
       self._thread = futures.ThreadPoolExecutor(1)
     self._batch_size = batch_size
+    # Whether masks have changed that layers may be compressed by.
+    self._may_compress = False
+    self._begin_tracing()
+
+  def _begin_tracing(self) -> None:
+    """Traces anew, by the variables that there are now."""
     # One network's operations wait for one another.
-    self._in_one_thread = len(compressed) == len(self.layers)
+    self._in_one_thread = all(
+      layer.storage is not None for layer in self.layers
+    )
+    self._q_function = tf.function(self._compute_q_values)
     # What was traced, by method and whether masks are fixed.
     self._traced = {}
     self._trace_all(masks_are_fixed=True)
+
+  def _compress(self) -> None:
+    """Compresses layers that have been pruned enough, before a gradient."""
+    if not self._may_compress:
+      return
+    self._may_compress = False
+    if compression.compress(self.online, [self.target], self.optimizer):
+      self._begin_tracing()
 
   def _trace_all(self, masks_are_fixed: bool) -> None:
     """Traces what a gradient step calls.
@@ -319,6 +333,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   def _take_gradient_step(self) -> None:
     state = tf.constant(self.state)
     if self._thread is None:
+      self._compress()
       self._batch = self._sample_batch()
       self._loss_value, self._q_values = self._call_traced(
         self._train, *self._batch, state
@@ -331,10 +346,13 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       self._q_values = self._call_traced(
         self._apply_gradients, state, *gradients
       )
+    if self._gradient_steps in self._update_steps:
+      self._note_new_masks()
     self._gradient_steps += 1
 
   def _begin_gradients(self) -> None:
     """Begins to compute the next gradients, in the thread."""
+    self._compress()
     self._batch = self._sample_batch()
     self._pending = self._thread.submit(
       self._call_traced, self._compute_gradients, *self._batch
@@ -359,6 +377,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     """Copies weights and masks to the target network."""
     for target, online in zip(self.target.variables, self.online.variables):
       target.assign(online)
+    self._note_new_masks()
+
+  def _note_new_masks(self) -> None:
+    self._may_compress = compression.is_pending(self.layers)
 
   def _record_observation(self, observation):
     """Puts an observation last in the state, in place."""
@@ -517,6 +539,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     variables_lib.assign(
       self.optimizer.variables(), bundle_dictionary['optimizer']
     )
+    self._note_new_masks()
     self._gradient_steps = self.optimizer.steps_taken
     self.training_steps = bundle_dictionary['training_steps']
     seeding.restore_generator(self._rng, bundle_dictionary['exploration'])

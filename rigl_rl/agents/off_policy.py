@@ -158,27 +158,38 @@ class OffPolicyAgent:
         of the gradients.
     """
     self.initialize()
+    self._numpy_actor = numpy_actor
+    self._train_functions = {}
+    self._may_compress = True
     self._compress()
     self.networks.create_slots()
-    self._numpy_actor = numpy_actor
     self._summarize_gradient_snr = summarize_gradient_snr
     self._last = _LastStep()
-    self._train_functions = {}
     self._update_steps = self.networks.update_steps()
     self._steps_done = 0
 
   def _compress(self) -> None:
-    """Compresses the networks that `sparsify.storage` wants to be."""
+    """Compresses what `sparsify.storage` wants to be, if masks are new."""
+    if not self._may_compress:
+      return
+    self._may_compress = False
     obstacle = None
     if self._target_sparsity is not targets.copy_masks:
       obstacle = 'target_sparsity must be @copy_masks for that'
     for name, network in self.networks.items():
       copy = self._target_networks.get(name)
-      compression.compress(
+      if compression.compress(
         network,
         [] if copy is None else [copy],
-        obstacle or self.networks.optimizer_of(name).storage_obstacle,
-      )
+        self.networks.optimizer_of(name),
+        obstacle,
+      ):
+        self._train_functions.clear()
+
+  def _note_new_masks(self) -> None:
+    self._may_compress = any(
+      map(compression.is_pending, self.networks.layers.values())
+    )
 
   def _act(self, observation: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Returns what `explore` needs of the actor, in a train step."""
@@ -310,6 +321,7 @@ class OffPolicyAgent:
     Raises:
       UserError: if a loss is not finite.
     """
+    self._compress()
     arrays = [*batch, observation[np.newaxis]]
     kind = self._kind_of(self._steps_done)
     train = self._train_functions.get(kind)
@@ -328,6 +340,8 @@ class OffPolicyAgent:
         'must be; try a lower adam.learning_rate.'
       ) from error
     self._steps_done += 1
+    if kind.updates_masks or kind.masks_moved:
+      self._note_new_masks()
     if not kind.trains_actor:
       del losses['actor_loss']
     self._last.losses.update(losses)
@@ -474,5 +488,6 @@ class OffPolicyAgent:
     self.networks.set_state(state['networks'])
     variables_lib.assign(self._other_variables, state['others'])
     seeding.restore_generator(self._rng, state['exploration'])
+    self._note_new_masks()
     self._steps_done = int(self.train_step_counter)
     self._last.computed = state['computed']

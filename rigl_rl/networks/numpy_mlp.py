@@ -332,25 +332,29 @@ class _ActorMLP(NumpyMLP):
 
   def __init__(self, network):
     self._network = network
-    self._readers = {}
+    self._readers = {}  # By layer and attribute.
     super().__init__(read_weights(network), network.activation)
 
   def refresh(self) -> None:
     """Reads the weights, which training has changed."""
     self.set_weights(
       [
-        (self._read(layer.kernel), self._read(layer.bias))
-        for layer in wrappers.named_layers(self._network).values()
+        (
+          self._read((i, 'kernel'), layer.kernel),
+          self._read((i, 'bias'), layer.bias),
+        )
+        for i, layer in enumerate(wrappers.named_layers(self._network).values())
       ]
     )
 
-  def _read(self, weights):
+  def _read(self, key, weights):
     """Reads a variable, or a kernel that is stored by its active weights."""
     if not isinstance(weights, tf.Variable):
+      self._readers.pop(key, None)  # Pruned layers were variables before.
       return weights.numpy()
-    if weights.ref() not in self._readers:
-      self._readers[weights.ref()] = _VariableReader([weights])
-    return self._readers[weights.ref()].read()[0]
+    if key not in self._readers:
+      self._readers[key] = _VariableReader([weights])
+    return self._readers[key].read()[0]
 
 
 class _ActionRange:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
+from rigl_rl.sparsity import optimizer as sparse_optimizer
 from rigl_rl.sparsity import wrappers
 
 # How long an active weight takes, as multiples of a weight of a dense product,
@@ -21,69 +23,132 @@ _OPERATION = 8192
 def compress(
   network: tf.keras.layers.Layer,
   copies: Sequence[tf.keras.layers.Layer] = (),
+  optimizer: sparse_optimizer.SparseOptimizer | None = None,
   obstacle: str | None = None,
 ) -> list[wrappers.SparseWrapper]:
-  """Compresses what `sparsify.storage` wants to be; before slots are created.
+  """Compresses what `sparsify.storage` wants to be, with its optimizer's slots.
 
   With 'auto' layers are compressed that then take less time, by the measured
-  cost of a weight in either storage. Layers that start dense, as with pruning,
-  and those that are no dense layers stay masked.
+  cost of a weight in either storage. Those that are no dense layers stay
+  masked.
+
+  A layer that is pruned starts dense, and so masked, whatever the storage. Call
+  this again when its mask has changed: as soon as it takes less time it is
+  compressed, and again whenever half of its room is empty. What is done depends
+  on nothing but the masks: a run that goes on from a checkpoint does the same.
 
   Args:
     network: built and sparsified.
-    copies: networks of its structure that have the same masks, such as targets.
-    obstacle: why nothing can be compressed, if that is so: 'sparsify.storage is
-      … , but {obstacle}'.
+    copies: networks of its structure that have the same masks, such as targets,
+      or had them before they last changed.
+    optimizer: trains the network; None if nothing does.
+    obstacle: why nothing can be compressed, if that is so and no reason of the
+      optimizer's: 'sparsify.storage is … , but {obstacle}'.
 
   Returns:
-    The network's layers that were compressed.
+    The network's layers that were compressed: their variables are others now.
 
   Raises:
     UserError: if the storage must be 'sparse', and there is an obstacle.
   """
-  layers = list(wrappers.named_layers(network).values())
-  chosen = _choose(layers)
+  models = (network, *copies)
+  groups = list(zip(*(wrappers.named_layers(m).values() for m in models)))
+  chosen = _choose(groups, optimizer)
+  if obstacle is None and optimizer is not None:
+    obstacle = optimizer.storage_obstacle
   if chosen and obstacle is not None:
-    if any(layers[i].wanted_storage == 'sparse' for i in chosen):
+    if any(group[0].wanted_storage == 'sparse' for group in chosen):
       raise UserError(f"sparsify.storage is 'sparse', but {obstacle}.")
     return []
-  if not chosen or loader.load() is None:
+  due = [group for group in chosen if not _is_stored_so(group)]
+  if not due or loader.load() is None:
     return []
-  for model in (network, *copies):
-    twins = list(wrappers.named_layers(model).values())
-    for i in chosen:
-      twins[i].compress()
-  return [layers[i] for i in chosen]
+  for group in due:
+    kernel, capacity = group[0].trained_kernel, _capacity(group)
+    for layer in group:
+      layer.compress(capacity)
+    if optimizer is not None:
+      optimizer.move_slots(kernel, group[0].storage)
+  return [group[0] for group in due]
 
 
-def _choose(layers: Sequence[tf.keras.layers.Layer]) -> list[int]:
-  """Returns the positions of the layers to compress."""
-  possible = {
-    i: layer
-    for i, layer in enumerate(layers)
-    if isinstance(layer, wrappers.SparseWrapper)
-    and layer.storage is None
-    and wrappers.can_compress(layer)
-    and not (layer.algorithm is not None and layer.algorithm.starts_dense)
-  }
-  wanted = {
-    i
-    for i, layer in possible.items()
-    if layer.sparsity > 0
-    and (
-      layer.wanted_storage == 'sparse'
-      or (layer.wanted_storage == 'auto' and _extra_cost(layer) < -_OPERATION)
-    )
-  }
-  if not wanted:
-    return []
-  return sorted(
-    wanted
-    | {i for i, layer in possible.items() if _extra_cost(layer) < _OPERATION}
+def is_pending(layers: Sequence[wrappers.SparseWrapper]) -> bool:
+  """Whether `compress` may do more when masks have changed."""
+  return any(
+    layer.sparsity > 0
+    and layer.algorithm.starts_dense
+    and layer.wanted_storage != 'masked'
+    for layer in layers
   )
 
 
-def _extra_cost(layer: wrappers.SparseWrapper) -> float:
+# A layer, and the layers of the copies that match it.
+_Group = Sequence[wrappers.SparseWrapper]
+
+
+def _choose(
+  groups: Sequence[_Group], optimizer: sparse_optimizer.SparseOptimizer | None
+) -> list[_Group]:
+  """Returns those to be compressed."""
+  moves_slots = optimizer is None or optimizer.can_move_slots
+  extra_costs = {
+    i: _extra_cost(group)
+    for i, group in enumerate(groups)
+    if isinstance(group[0], wrappers.SparseWrapper)
+    and wrappers.can_compress(group[0])
+    and (moves_slots or not _is_pruned(group[0]))
+  }
+  wanted = {
+    i
+    for i, extra_cost in extra_costs.items()
+    if groups[i][0].sparsity > 0
+    and _wants_compression(groups[i][0], extra_cost)
+  }
+  if not wanted:
+    return []
+  return [
+    groups[i]
+    for i, extra_cost in extra_costs.items()
+    if i in wanted or extra_cost < _OPERATION
+  ]
+
+
+def _wants_compression(
+  layer: wrappers.SparseWrapper, extra_cost: float
+) -> bool:
+  if layer.wanted_storage == 'sparse' and not _is_pruned(layer):
+    return True
+  return layer.wanted_storage != 'masked' and extra_cost < -_OPERATION
+
+
+def _is_pruned(layer: wrappers.SparseWrapper) -> bool:
+  return layer.algorithm is not None and layer.algorithm.starts_dense
+
+
+def _is_stored_so(group: _Group) -> bool:
+  storage = group[0].storage
+  if storage is None:
+    return False
+  return not _is_pruned(group[0]) or storage.capacity == _capacity(group)
+
+
+def _capacity(group: _Group) -> int:
+  """Returns how many active weights there must be room for."""
+  active = _most_active(group)
+  if not _is_pruned(group[0]):
+    return active
+  # It shrinks in few steps, each of which is traced anew.
+  capacity = group[0].kernel_shape.num_elements()
+  while capacity // 2 >= max(active, 1):
+    capacity //= 2
+  return capacity
+
+
+def _most_active(group: _Group) -> int:
+  return max(int(np.count_nonzero(layer.mask)) for layer in group)
+
+
+def _extra_cost(group: _Group) -> float:
   """What a layer costs more if it is compressed, in weights of a product."""
-  size = layer.kernel_shape.num_elements()
-  return _COST_OF_WEIGHT * size * (1 - layer.sparsity) - size
+  size = group[0].kernel_shape.num_elements()
+  return _COST_OF_WEIGHT * _most_active(group) - size

@@ -130,6 +130,29 @@ class SparseOptimizer(tf.Module):
           storage.adopt(self.inner.get_slot(variable, name))
     self._fix_masks(False)
 
+  @property
+  def can_move_slots(self) -> bool:
+    """Whether `move_slots` knows where the inner optimizer has its slots."""
+    return isinstance(self.inner, tf.keras.optimizers.legacy.Optimizer)
+
+  def move_slots(
+    self, kernel: tf.Variable, storage: storage_lib.SparseStorage
+  ) -> None:
+    """Gives active weights the slots of the kernel that they were part of.
+
+    Args:
+      kernel: what was trained until now; it may have no slots yet.
+      storage: what its layer is stored by from now on.
+    """
+    weights = self.inner._weights
+    for name, slot in self.inner._slots.pop(kernel._unique_id, {}).items():
+      values = storage.active(tf.constant(storage_lib.read(slot)))
+      moved = self.inner.add_slot(storage.values, name, values)
+      storage.adopt(moved)
+      # Where the slot was: a checkpoint has them in this order.
+      weights.pop()
+      weights[next(i for i, w in enumerate(weights) if w is slot)] = moved
+
   @contextlib.contextmanager
   def tracing(self, masks_are_fixed: bool) -> Iterator[None]:
     """Says whether steps that are traced inside may change masks.

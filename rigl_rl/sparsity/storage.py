@@ -23,23 +23,27 @@ class SparseStorage:
 
   Attributes:
     shape: the kernel's.
+    capacity: active weights that there is room for.
     values: float32 variable `(capacity,)`, the active weights, by output, then
-      by input; what an optimizer trains.
+      by input, then zeros; what an optimizer trains.
     structure: int32 variable, where they lie; of a length that is proportional
       to the capacity.
   """
 
-  def __init__(self, kernel: tf.Tensor, mask: tf.Tensor, name: str):
+  def __init__(
+    self, kernel: tf.Tensor, mask: tf.Tensor, capacity: int, name: str
+  ):
     """Stores a kernel.
 
     Args:
       kernel: float32 `(inputs, outputs)`; 0 where the mask is.
-      mask: the same shape. As many weights as are active now have room.
+      mask: the same shape.
+      capacity: see the class.
       name: the kernel's name.
     """
     self._operations = loader.load()
     self.shape = tf.TensorShape(kernel.shape)
-    self._capacity = int(np.count_nonzero(mask))
+    self.capacity = capacity
     structure = self._structure_of(mask)
     # Not Keras' own variables: a layer is given them when it is built already.
     self.values = tf.Variable(
@@ -61,7 +65,7 @@ class SparseStorage:
 
   def mask(self) -> tf.Tensor:
     """Returns the mask, float32 zeros and ones."""
-    return self.dense(tf.ones(self._capacity))
+    return self.dense(tf.ones(self.capacity))
 
   def dense(self, values: tf.Tensor) -> tf.Tensor:
     """Returns what has these values where weights are active, and 0 elsewhere.
@@ -102,12 +106,12 @@ class SparseStorage:
 
   def _structure_of(self, mask):
     return self._operations.rigl_sparse_structure(
-      mask=mask, capacity=self._capacity
+      mask=mask, capacity=self.capacity
     )
 
   def _gather(self, dense, structure):
     return self._operations.rigl_sparse_gather(
-      kernel=dense, structure=structure, capacity=self._capacity
+      kernel=dense, structure=structure, capacity=self.capacity
     )
 
 

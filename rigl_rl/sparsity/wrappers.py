@@ -133,14 +133,21 @@ class SparseWrapper(tf.keras.layers.Layer):
     kernel = initializer(self.kernel, self.mask, seed)
     self.kernel.assign(kernel * self.mask)
 
-  def compress(self) -> None:
+  def compress(self, capacity: int | None = None) -> None:
     """Stores the active weights alone from now on; see `can_compress`.
 
-    What an optimizer trains is then another variable: give it its slots later.
+    What an optimizer trains is then another variable: create its slots later,
+    or let `SparseOptimizer.move_slots` take them along.
+
+    Args:
+      capacity: active weights to leave room for; None for those of now.
     """
-    layer, kernel, mask = self.layer, self.layer.kernel, self._mask
-    name = kernel.name.split(':')[0]
-    storage = storage_lib.SparseStorage(kernel, mask, name)
+    layer = self.layer
+    if capacity is None:
+      capacity = int(np.count_nonzero(self.mask))
+    storage = storage_lib.SparseStorage(
+      self.kernel, self.mask, capacity, name=layer.kernel.name.split(':')[0]
+    )
     # Where the kernel and the mask were among the variables, now are the
     # values and the structure: so the variables of both storages match.
     del layer.kernel, self._mask

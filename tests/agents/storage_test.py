@@ -12,7 +12,7 @@ from rigl_rl import errors
 from rigl_rl.agents import dqn, ppo, sac, td3
 from rigl_rl.kernels import loader
 from rigl_rl.replay import transition_buffer
-from rigl_rl.sparsity import algorithms, wrappers
+from rigl_rl.sparsity import algorithms, compression, wrappers
 
 _OBSERVATION, _ACTION, _BATCH = 5, 2, 8
 _ALGORITHMS = ('Static', 'SET', 'RigL', 'DS')
@@ -245,9 +245,106 @@ def test_dqn_trains_alike(algorithm, overlap, tmp_path):
   _assert_alike(*states)
 
 
-def test_a_pruned_network_stays_masked():
-  agent = _dqn('sparse', 'Prune')
-  assert all(layer.storage is None for layer in agent.layers)
+@pytest.fixture
+def cheap_operations(monkeypatch):
+  """So that layers as small as those here are worth their compression."""
+  monkeypatch.setattr(compression, '_OPERATION', 0)
+  gin.parse_config("""
+      sparsify.sparsity = 0.9
+      sparsify.distribution = @uniform
+  """)
+
+
+def _capacities(layers):
+  return [
+    layer.storage and layer.storage.capacity / layer.kernel_shape.num_elements()
+    for layer in layers
+  ]
+
+
+@pytest.mark.parametrize('storage', ['sparse', 'auto'])
+@pytest.mark.parametrize('overlap', [False, True])
+def test_dqn_compresses_what_it_has_pruned(
+  cheap_operations, storage, overlap, tmp_path
+):
+  states = []
+  for wanted in ('masked', storage):
+    agent = _dqn(wanted, 'Prune', overlap_training=overlap)
+    assert _capacities(agent.layers) == [None] * 3
+    (tmp_path / wanted).mkdir()
+    seen = []
+    for _ in range(30):
+      _play(agent, 2)
+      seen.append(_capacities(agent.layers)[1])
+    states.append(agent.bundle_and_checkpoint(str(tmp_path / wanted), 0))
+  # The last agent's: masked, then with ever less room.
+  seen = [each for i, each in enumerate(seen) if each not in seen[:i]]
+  assert seen == [None, 0.5, 0.25, 0.125] or seen == [None, 0.25, 0.125]
+  for layer in agent.layers:
+    assert layer.storage is not None
+    active = np.count_nonzero(layer.mask)
+    assert active <= layer.trained_kernel.shape[0] < 2 * active + 2
+    for name in agent.optimizer.inner.get_slot_names():
+      slot = agent.optimizer.inner.get_slot(layer.trained_kernel, name)
+      assert slot.shape == layer.trained_kernel.shape
+  for state in states:
+    del state['replay']
+  _assert_alike(*states)
+
+
+@pytest.mark.parametrize(
+  'agent_class', [sac.SparseSacAgent, td3.SparseTd3Agent]
+)
+def test_actor_critics_compress_what_they_have_pruned(
+  cheap_operations, agent_class
+):
+  masked = _actor_critic(agent_class, 'masked', 'Prune')
+  sparse = _actor_critic(agent_class, 'auto', 'Prune')
+  assert all(layer.storage is None for layer in _layers(sparse))
+  _train(masked)
+  _train(sparse)
+  sizes = [
+    (layer.trained_kernel.shape[0], np.count_nonzero(layer.mask))
+    for layer in _layers(sparse)
+    if layer.storage is not None
+  ]
+  assert len(sizes) == len(_layers(sparse))
+  _assert_alike(masked.get_state(), sparse.get_state())
+
+
+def test_a_restart_of_pruning_is_bit_for_bit(cheap_operations):
+  agent = _actor_critic(sac.SparseSacAgent, 'auto', 'Prune')
+  states = {}
+  # Masks change after steps 3, 6, 9, …
+  for begin, end in ((0, 4), (4, 7), (7, _STEPS)):
+    _train(agent, begin, end)
+    states[end] = agent.get_state()
+  for begin in (4, 7):
+    resumed = _actor_critic(sac.SparseSacAgent, 'auto', 'Prune')
+    resumed.set_state(states[begin])
+    _train(resumed, begin)
+    _assert_alike(resumed.get_state(), states[_STEPS], 0)
+    assert _capacities(_layers(resumed)) == _capacities(_layers(agent))
+
+
+def test_a_pruned_checkpoint_of_one_storage_loads_into_the_other(
+  cheap_operations,
+):
+  agents = {
+    s: _actor_critic(sac.SparseSacAgent, s, 'Prune') for s in ('masked', 'auto')
+  }
+  for agent in agents.values():
+    _train(agent, end=_STEPS - 1)
+  for storage, other in (('masked', 'auto'), ('auto', 'masked')):
+    state = agents[storage].get_state()
+    resumed = _actor_critic(sac.SparseSacAgent, other, 'Prune')
+    resumed.set_state(state)
+    _assert_alike(state, resumed.get_state(), 0)
+    _train(resumed, begin=_STEPS - 1)
+    assert all(
+      (layer.storage is None) == (other == 'masked')
+      for layer in _layers(resumed)
+    )
 
 
 def test_auto_compresses_what_is_large_and_sparse():

@@ -18,6 +18,7 @@ from rigl_rl.sparsity import (
   storage,
   wrappers,
 )
+from rigl_rl.sparsity import optimizer as sparse_optimizer
 
 
 @pytest.fixture(autouse=True)
@@ -398,10 +399,101 @@ def test_what_cannot_be_compressed_stays_masked():
   _assert_close(model(x), expected)
 
 
-@pytest.mark.parametrize('wanted', ['sparse', 'auto'])
-def test_pruning_stays_masked(wanted):
+def _prune(model, share):
+  """Leaves about this share of all weights active."""
+  rng = np.random.default_rng(int(1000 * share))
+  for layer in model.layers:
+    mask = layer.mask * np.float32(rng.random(layer.mask.shape) < share)
+    layer.change_mask(mask)
+
+
+@pytest.mark.parametrize('wanted', wrappers.STORAGES)
+def test_pruned_layers_are_compressed_once_they_take_less_time(wanted):
   model = _network(storage=wanted, algorithm=algorithms.Prune())
+  assert compression.is_pending(model.layers) == (wanted != 'masked')
   assert compression.compress(model) == []
+  # Three eighths of the weights take longer than all; the half of these do not.
+  for share, expected in ((0.375, False), (0.5, wanted != 'masked')):
+    _prune(model, share)
+    compression.compress(model)
+    assert _compressed(model) == [expected] * 3
+  if wanted == 'masked':
+    return
+  large = model.layers[1].storage
+  assert large.capacity == 300 * 200 // 4
+  assert compression.compress(model) == []
+  _prune(model, 0.4)
+  assert model.layers[1] in compression.compress(model)
+  assert model.layers[1].storage is not large
+  assert model.layers[1].storage.capacity == 300 * 200 // 8
+
+
+def test_only_pruned_layers_are_pending():
+  for algorithm in (algorithms.Dense(), algorithms.Static(), algorithms.RigL()):
+    model = _network(storage='auto', algorithm=algorithm)
+    assert not compression.is_pending(model.layers)
+  model = _network(0.0, storage='auto', algorithm=algorithms.Prune())
+  assert not compression.is_pending(model.layers)
+
+
+def test_a_copy_that_is_less_sparse_decides():
+  model, copy = (
+    _network(storage='auto', algorithm=algorithms.Prune()) for _ in range(2)
+  )
+  _prune(model, 0.2)
+  assert compression.compress(model, [copy]) == []
+  _prune(copy, 0.25)
+  compression.compress(model, [copy])
+  assert _compressed(model) == _compressed(copy) == [True] * 3
+  # A target takes over what the network has.
+  for variable, other in zip(copy.variables, model.variables):
+    assert variable.shape == other.shape
+
+
+def _with_optimizer(inner):
+  """A network that is pruned, with slots that tell weights from one another."""
+  model = _network(storage='auto', algorithm=algorithms.Prune())
+  sparse = sparse_optimizer.make_sparse_optimizer(
+    inner, model.layers, total_steps=10, seed=0
+  )
+  sparse.create_slots(model.trainable_variables)
+  rng = np.random.default_rng(8)
+  for layer in model.layers:
+    for name in inner.get_slot_names():
+      slot = inner.get_slot(layer.kernel, name)
+      slot.assign(rng.standard_normal(slot.shape))
+  _prune(model, 0.2)
+  for layer in model.layers:
+    for name in inner.get_slot_names():
+      slot = inner.get_slot(layer.kernel, name)
+      slot.assign(slot * layer.mask)
+  return model, sparse
+
+
+def test_slots_come_along():
+  model, optimizer = _with_optimizer(tf.keras.optimizers.legacy.Adam())
+  # Twice: from the kernel, and from the room for more weights.
+  for share in (1.0, 0.4):
+    _prune(model, share)
+    masks = {layer.kernel_shape: layer.mask.numpy() for layer in model.layers}
+    before = [
+      value * masks.get(value.shape, 1)
+      for value in map(storage.read, optimizer.variables())
+    ]
+    assert compression.compress(model, optimizer=optimizer)
+    after = list(map(storage.read, optimizer.variables()))
+    assert len(after) == len(before)
+    for one, other in zip(after, before):
+      np.testing.assert_array_equal(one, other)
+    for layer in model.layers:
+      slot = optimizer.inner.get_slot(layer.trained_kernel, 'm')
+      assert slot.shape == layer.trained_kernel.shape
+  assert len(optimizer.inner._slots) == len(model.trainable_variables)
+
+
+def test_pruned_layers_stay_masked_where_slots_cannot_come_along():
+  model, optimizer = _with_optimizer(tf.compat.v1.train.AdamOptimizer())
+  assert compression.compress(model, optimizer=optimizer) == []
   assert not any(_compressed(model))
 
 

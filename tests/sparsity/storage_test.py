@@ -19,7 +19,9 @@ def _kernels():
 
 
 def _storage(kernel=KERNEL, mask=MASK, name='layer/kernel'):
-  return storage_lib.SparseStorage(tf.constant(kernel), tf.constant(mask), name)
+  return storage_lib.SparseStorage(
+    tf.constant(kernel), tf.constant(mask), int(np.sum(mask)), name
+  )
 
 
 def _assert_stores(storage, kernel, mask):
