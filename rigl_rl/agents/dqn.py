@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from concurrent import futures
 from typing import Any, Callable, Sequence
 
@@ -51,6 +52,17 @@ def build_network(
   )
   layers = wrappers.sparsify(model, seed=seeding.stream_seed(seed, 'masks'))
   return model, layers
+
+
+def _without_gin(epsilon_fn: Callable[..., float]) -> Callable[..., float]:
+  """Returns Dopamine's functions without what gin wraps them in.
+
+  It looks for arguments that are not given, which takes longer than to choose
+  an action; they all are.
+  """
+  plain = inspect.unwrap(epsilon_fn)
+  dopamines = (dqn_agent.linearly_decaying_epsilon, dqn_agent.identity_epsilon)
+  return plain if plain in map(inspect.unwrap, dopamines) else epsilon_fn
 
 
 @gin.configurable(
@@ -194,7 +206,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.min_replay_history = min_replay_history
     self.update_period = update_period
     self.target_update_period = target_update_period
-    self.epsilon_fn = epsilon_fn
+    self.epsilon_fn = _without_gin(epsilon_fn)
     self.epsilon_train = epsilon_train
     self.epsilon_eval = epsilon_eval
     self.epsilon_decay_period = epsilon_decay_period
@@ -253,7 +265,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       if self._thread is None:
         functions = {
           self._train: traced.Traced(
-            self._train, *batch, state, in_one_thread=self._in_one_thread
+            self._train,
+            *batch,
+            state,
+            packed=self.observation_dtype == tf.float32,
+            in_one_thread=self._in_one_thread,
           )
         }
       else:
@@ -269,7 +285,9 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     for method, function in functions.items():
       self._traced[method, masks_are_fixed] = function
 
-  def _call_traced(self, method: Callable[..., Any], *arguments: tf.Tensor):
+  def _call_traced(
+    self, method: Callable[..., Any], *arguments: traced.ArrayOrTensor
+  ):
     """Calls a method of the gradient step that comes next."""
     masks_are_fixed = self._gradient_steps not in self._update_steps
     if (method, masks_are_fixed) not in self._traced:
@@ -331,12 +349,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.training_steps += 1
 
   def _take_gradient_step(self) -> None:
-    state = tf.constant(self.state)
     if self._thread is None:
       self._compress()
       self._batch = self._sample_batch()
       self._loss_value, self._q_values = self._call_traced(
-        self._train, *self._batch, state
+        self._train, *self._batch, self.state
       )
     else:
       if self._pending is None:
@@ -344,7 +361,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       self._loss_value, gradients = self._pending.result()
       self._pending = None
       self._q_values = self._call_traced(
-        self._apply_gradients, state, *gradients
+        self._apply_gradients, self.state, *gradients
       )
     if self._gradient_steps in self._update_steps:
       self._note_new_masks()
@@ -367,11 +384,12 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       futures.wait([self._pending])
       self._pending = None
 
-  def _sample_batch(self) -> tuple[tf.Tensor, ...]:
-    batch = self._replay.sample_transition_batch()
-    states, actions, rewards, next_states, _, _, terminals, _ = batch
-    scalars = np.stack([actions, rewards, terminals]).astype(np.float32)
-    return tuple(map(tf.constant, (states, scalars, next_states)))
+  def _sample_batch(self) -> tuple[np.ndarray, ...]:
+    """Draws the arguments of `_bellman_loss`."""
+    states, next_states, *scalars = self._replay.sample_transition_batch(
+      elements=('state', 'next_state', 'action', 'reward', 'terminal')
+    )
+    return states, np.array(scalars, np.float32), next_states
 
   def _sync_target(self) -> None:
     """Copies weights and masks to the target network."""

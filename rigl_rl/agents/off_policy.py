@@ -328,10 +328,8 @@ class OffPolicyAgent:
     if train is None:
       train = self._trace(kind, [array.shape for array in arrays])
       self._train_functions[kind] = train
-    # One tensor is passed sooner than six.
-    packed = np.concatenate([array.ravel() for array in arrays])
     try:
-      losses, outputs = train(tf.constant(packed, tf.float32))
+      losses, outputs = train(*arrays)
     except tf.errors.InvalidArgumentError as error:
       if 'inf or nan' not in str(error):
         raise
@@ -361,27 +359,20 @@ class OffPolicyAgent:
       and any(s in self._update_steps for s in since_target_update),
     )
 
-  def _trace(self, kind: StepKind, shapes: list[tuple[int, ...]]):
+  def _trace(
+    self, kind: StepKind, shapes: list[tuple[int, ...]]
+  ) -> traced.Traced:
     """Traces a train step.
 
     Args:
       kind: what it does.
       shapes: of a minibatch's arrays, and the current observation's.
-
-    Returns:
-      A function of all of them in one vector.
     """
-    sizes = [int(np.prod(shape)) for shape in shapes]
-
-    def train_and_act(packed):
-      parts = tf.split(packed, sizes)
-      return self._train_and_act(*map(tf.reshape, parts, shapes))
-
     with self.networks.tracing(masks_are_fixed=not kind.updates_masks):
       self._kind = kind
       try:
         return traced.Traced(
-          train_and_act, tf.TensorSpec((sum(sizes),), tf.float32)
+          self._train_and_act, *map(tf.TensorSpec, shapes), packed=True
         )
       finally:
         self._kind = None

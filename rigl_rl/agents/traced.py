@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
@@ -19,6 +20,9 @@ _CONTROL_FLOW = {
   'StatelessWhile',
   'While',
 }
+
+
+ArrayOrTensor = Union[np.ndarray, tf.Tensor]
 
 
 class Traced:
@@ -37,6 +41,7 @@ class Traced:
     self,
     function: Callable[..., Any],
     *specs: tf.TensorSpec,
+    packed: bool = False,
     in_one_thread: bool = False,
   ):
     """Traces a function.
@@ -44,11 +49,16 @@ class Traced:
     Args:
       function: of tensors alone, one by one; returns tensors, nested at will.
       *specs: of each argument.
+      packed: whether the arguments, arrays of numbers that TensorFlow takes as
+        float32, are passed as one tensor: sooner than each by itself.
       in_one_thread: whether operations run one after the other, in the thread
         that calls, unless there is control flow: no thread has to be woken,
         which takes longer than the operations of small networks. Within an
         operation work is shared in either case.
     """
+    self._packed = packed
+    if packed:
+      function, specs = _of_one_vector(function, [s.shape for s in specs])
     self._function = tf.function(
       function, autograph=False
     ).get_concrete_function(*specs)
@@ -60,13 +70,28 @@ class Traced:
     if in_one_thread and not types & _CONTROL_FLOW:
       self._executor = 'SINGLE_THREADED_EXECUTOR'
 
-  def __call__(self, *tensors: tf.Tensor) -> Any:
-    """Calls it with tensors that are as the specs say; none is checked."""
+  def __call__(self, *arguments: ArrayOrTensor) -> Any:
+    """Calls it with what is as the specs say; nothing is checked."""
+    if self._packed:
+      arguments = [np.concatenate(arguments, axis=None, dtype=np.float32)]
+    tensors = [
+      a if isinstance(a, tf.Tensor) else tf.constant(a) for a in arguments
+    ]
     # Of the pinned TensorFlow's; without it all is the same, but slower.
     call = getattr(self._function, '_call_flat', None)
     if call is None:
       return self._function(*tensors)
     if self._executor is None:
-      return call(list(tensors), self._captures)
+      return call(tensors, self._captures)
     with context.function_executor_type(self._executor):
-      return call(list(tensors), self._captures)
+      return call(tensors, self._captures)
+
+
+def _of_one_vector(function, shapes):
+  """Returns a function of all arguments in one vector, and its spec."""
+  sizes = [shape.num_elements() for shape in shapes]
+
+  def of_one(vector):
+    return function(*map(tf.reshape, tf.split(vector, sizes), shapes))
+
+  return of_one, [tf.TensorSpec((sum(sizes),), tf.float32)]

@@ -371,6 +371,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     self,
     batch_size: Optional[int] = None,
     indices: Optional[Sequence[int]] = None,
+    elements: Optional[Sequence[str]] = None,
   ) -> Tuple[np.ndarray, ...]:
     """Returns a batch of transitions.
 
@@ -380,6 +381,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       batch_size: int; the constructor's if None.
       indices: slots of the transitions; drawn uniformly if None. Those given
         need not be valid, but must have been added, their next state too.
+      elements: names of what is returned; None for all, in this order.
 
     Returns:
       New, contiguous arrays, in the order, shapes and dtypes of
@@ -417,7 +419,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     state, next_state = self._states(indices, next_indices)
 
     batch = []
-    for name in self._element_names:
+    for name in elements or self._element_names:
       if name == 'state':
         element = state
       elif name == 'next_state':
@@ -435,8 +437,8 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       elif name in store:
         element = store[name].take(indices, axis=0)
       else:  # Of a subclass, which fills it in.
-        elements = self.get_transition_elements(batch_size)
-        signature = elements[self._element_names.index(name)]
+        signatures = self.get_transition_elements(batch_size)
+        signature = signatures[self._element_names.index(name)]
         element = np.empty(signature.shape, dtype=signature.type)
       batch.append(element)
     return tuple(batch)

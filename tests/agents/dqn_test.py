@@ -238,9 +238,7 @@ def test_train_step_is_that_of_numpy(huber, decay, horizon):
   assert (np.abs(error) > 1).any()
 
   state = rng.normal(size=(1, 3, 1)).astype(np.float32)
-  loss, q_values = agent._call_traced(
-    agent._train, *map(tf.constant, (*_packed(batch), state))
-  )
+  loss, q_values = agent._call_traced(agent._train, *_packed(batch), state)
   assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
   for variable, value in zip(agent.online.trainable_variables, expected):
     np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-5)
@@ -289,9 +287,7 @@ def _sampled(agent):
   """All transitions: {first observation: (next, reward, terminal)}."""
   found = {}
   for _ in range(50):
-    states, (_, rewards, terminals), next_states = (
-      array.numpy() for array in agent._sample_batch()
-    )
+    states, (_, rewards, terminals), next_states = agent._sample_batch()
     for i, state in enumerate(states):
       found[state[0, -1]] = (
         next_states[i, 0, -1],
@@ -357,26 +353,34 @@ def test_epsilon_may_be_constant():
   assert agent._epsilon() == 0.1
 
 
+@gin.configurable
+def _halved_epsilon(decay_period, step, warm_up, epsilon, factor=0.5):
+  del decay_period, step, warm_up
+  return factor * epsilon
+
+
+def test_an_epsilon_of_ones_own_has_its_bindings():
+  agent = _make_agent(epsilon_fn=_halved_epsilon)
+  assert agent._epsilon() == 0.05
+  gin.bind_parameter('_halved_epsilon.factor', 0.25)
+  assert agent._epsilon() == 0.025
+
+
 def _given_batches(agent):
   """Lets an agent sample batches that do not depend on what it has stored."""
   rng = np.random.default_rng(5)
 
   def sample():
-    return tuple(
-      map(
-        tf.constant,
-        (
-          rng.normal(size=(4, 3, 1)).astype(np.float32),
-          np.float32(
-            [
-              rng.integers(2, size=4),
-              rng.normal(size=4),
-              rng.integers(2, size=4),
-            ]
-          ),
-          rng.normal(size=(4, 3, 1)).astype(np.float32),
-        ),
-      )
+    return (
+      rng.normal(size=(4, 3, 1)).astype(np.float32),
+      np.float32(
+        [
+          rng.integers(2, size=4),
+          rng.normal(size=4),
+          rng.integers(2, size=4),
+        ]
+      ),
+      rng.normal(size=(4, 3, 1)).astype(np.float32),
     )
 
   agent._sample_batch = sample

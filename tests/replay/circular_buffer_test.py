@@ -317,6 +317,18 @@ def test_a_batch_is_a_copy():
   assert batch['state'].ravel().tolist() == [1, 2]
 
 
+def test_elements_by_name():
+  buffer = _scalars()
+  _add(buffer, *range(8))
+  names = ('next_state', 'action', 'reward')
+  everything = _named(buffer, buffer.sample_transition_batch(2, [1, 4]))
+  some = buffer.sample_transition_batch(2, [1, 4], elements=names)
+  assert len(some) == 3
+  for name, array in zip(names, some):
+    np.testing.assert_array_equal(array, everything[name])
+    assert array.dtype == everything[name].dtype
+
+
 def test_batch_size():
   buffer = _scalars(batch_size=4)
   _add(buffer, *range(8))

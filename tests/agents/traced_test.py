@@ -1,0 +1,61 @@
+"""Tests of functions that are traced once."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rigl_rl.agents import traced
+
+_SPECS = (tf.TensorSpec((2, 3)), tf.TensorSpec((3,)), tf.TensorSpec(()))
+
+
+def _function(matrix, vector, number):
+  return {'product': tf.linalg.matvec(matrix, vector)}, number + 1
+
+
+@pytest.mark.parametrize('packed', [False, True])
+@pytest.mark.parametrize('in_one_thread', [False, True])
+def test_call(packed, in_one_thread):
+  function = traced.Traced(
+    _function, *_SPECS, packed=packed, in_one_thread=in_one_thread
+  )
+  for scale in (1.0, 2.0):
+    matrix = np.float32([[1, 2, 3], [4, 5, 6]]) * scale
+    result, number = function(matrix, np.float32([1, 0, -1]), np.float32(scale))
+    np.testing.assert_array_equal(result['product'], [-2 * scale, -2 * scale])
+    assert number == scale + 1
+
+
+def test_tensors_are_taken_too():
+  function = traced.Traced(_function, *_SPECS)
+  result, _ = function(
+    tf.ones((2, 3)), np.ones(3, np.float32), tf.constant(0.0)
+  )
+  np.testing.assert_array_equal(result['product'], [3, 3])
+
+
+def test_packed_numbers_become_float32():
+  function = traced.Traced(_function, *_SPECS, packed=True)
+  result, number = function(np.ones((2, 3), int), np.ones(3), np.bool_(True))
+  np.testing.assert_array_equal(result['product'], [3, 3])
+  assert number.dtype == tf.float32
+  assert number == 2
+
+
+def test_what_was_traced_is_told():
+  variable = tf.Variable(1.0)
+  function = traced.Traced(lambda x: (variable * x, x), tf.TensorSpec((5,)))
+  assert [output.shape for output in function.outputs] == [(5,), (5,)]
+  assert len(function.variables) == 1
+  assert function.variables[0] is variable
+
+
+@pytest.mark.parametrize('in_one_thread', [False, True])
+def test_control_flow(in_one_thread):
+  def halve_until_small(x):
+    return tf.while_loop(lambda x: x > 1.0, lambda x: x / 2.0, [x])
+
+  function = traced.Traced(
+    halve_until_small, tf.TensorSpec(()), in_one_thread=in_one_thread
+  )
+  assert function(np.float32(12))[0] == 0.75
