@@ -231,11 +231,16 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   def _begin_tracing(self) -> None:
     """Traces anew, by the variables that there are now."""
-    # One network's operations wait for one another.
-    self._in_one_thread = all(
-      layer.storage is not None for layer in self.layers
+    self._in_one_thread = self._thread is None and traced.suit_one_thread(
+      [self.online], self._batch_size
     )
-    self._q_function = tf.function(self._compute_q_values)
+    self._q_function = traced.Traced(
+      self._compute_q_values,
+      tf.TensorSpec(self.state.shape, self.observation_dtype),
+      in_one_thread=self._in_one_thread,
+    )
+    # Of any number of states.
+    self._batch_function = tf.function(self._compute_q_values)
     # What was traced, by method and whether masks are fixed.
     self._traced = {}
     self._trace_all(masks_are_fixed=True)
@@ -438,7 +443,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     if isinstance(self.online, q_networks.MLPQNetwork):
       q_values = numpy_mlp.NumpyMLP(numpy_mlp.read_weights(self.online))
     else:
-      q_values = self._q_function
+      q_values = self._batch_function
     return lambda states: np.argmax(np.asarray(q_values(states)), axis=1)
 
   def end_episode(self, reward: float, terminal: bool = True) -> None:

@@ -372,7 +372,12 @@ class OffPolicyAgent:
       self._kind = kind
       try:
         return traced.Traced(
-          self._train_and_act, *map(tf.TensorSpec, shapes), packed=True
+          self._train_and_act,
+          *map(tf.TensorSpec, shapes),
+          packed=True,
+          in_one_thread=traced.suit_one_thread(
+            self.networks.values(), batch_size=shapes[0][0]
+          ),
         )
       finally:
         self._kind = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Union
+from typing import Any, Callable, Iterable, Union
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager import context
+
+from rigl_rl.kernels import loader
 
 # Which TensorFlow's executor for one thread cannot run.
 _CONTROL_FLOW = {
@@ -20,7 +21,9 @@ _CONTROL_FLOW = {
   'StatelessWhile',
   'While',
 }
-
+# Products of weights and examples up to which a train step takes less time in
+# the thread that calls it: to wake another takes some 100 us.
+_ONE_THREAD = 12e6
 
 ArrayOrTensor = Union[np.ndarray, tf.Tensor]
 
@@ -31,6 +34,9 @@ class Traced:
   A tf.function looks at its arguments in every call to find what was traced for
   them, and casts them: that takes longer than a small network's arithmetic.
   Here the caller knows.
+
+  Nor does TensorFlow optimize the graph of what runs in one thread: what has to
+  give the same bits as that must do so as well.
 
   Attributes:
     outputs: the flat outputs as they were traced, with shapes and types.
@@ -52,9 +58,9 @@ class Traced:
       packed: whether the arguments, arrays of numbers that TensorFlow takes as
         float32, are passed as one tensor: sooner than each by itself.
       in_one_thread: whether operations run one after the other, in the thread
-        that calls, unless there is control flow: no thread has to be woken,
-        which takes longer than the operations of small networks. Within an
-        operation work is shared in either case.
+        that calls: none has to be woken, which takes longer than the operations
+        of small networks. Within an operation work is shared in either case.
+        Not where there is control flow, or the kernels are missing.
     """
     self._packed = packed
     if packed:
@@ -66,9 +72,9 @@ class Traced:
     self.variables = self._function.variables
     self._captures = list(self._function.captured_inputs)
     types = {op.type for op in self._function.graph.get_operations()}
-    self._executor = None
+    self._in_this_thread = None
     if in_one_thread and not types & _CONTROL_FLOW:
-      self._executor = 'SINGLE_THREADED_EXECUTOR'
+      self._in_this_thread = loader.load()
 
   def __call__(self, *arguments: ArrayOrTensor) -> Any:
     """Calls it with what is as the specs say; nothing is checked."""
@@ -77,14 +83,23 @@ class Traced:
     tensors = [
       a if isinstance(a, tf.Tensor) else tf.constant(a) for a in arguments
     ]
+    if self._in_this_thread is not None:
+      return self._call_in_this_thread(tensors)
     # Of the pinned TensorFlow's; without it all is the same, but slower.
     call = getattr(self._function, '_call_flat', None)
     if call is None:
       return self._function(*tensors)
-    if self._executor is None:
-      return call(tensors, self._captures)
-    with context.function_executor_type(self._executor):
-      return call(tensors, self._captures)
+    return call(tensors, self._captures)
+
+  def _call_in_this_thread(self, tensors):
+    results = self._in_this_thread.rigl_call(
+      arguments=tensors + self._captures,
+      Tout=[output.dtype for output in self.outputs],
+      f=self._function,
+    )
+    return tf.nest.pack_sequence_as(
+      self._function.structured_outputs, results, expand_composites=True
+    )
 
 
 def _of_one_vector(function, shapes):
@@ -95,3 +110,20 @@ def _of_one_vector(function, shapes):
     return function(*map(tf.reshape, tf.split(vector, sizes), shapes))
 
   return of_one, [tf.TensorSpec((sum(sizes),), tf.float32)]
+
+
+def suit_one_thread(
+  networks: Iterable[tf.keras.layers.Layer], batch_size: int
+) -> bool:
+  """Whether a train step of some networks is small enough for one thread.
+
+  Args:
+    networks: those that are trained, built.
+    batch_size: examples in a minibatch.
+  """
+  weights = sum(
+    variable.shape.num_elements()
+    for network in networks
+    for variable in network.trainable_variables
+  )
+  return weights * batch_size <= _ONE_THREAD

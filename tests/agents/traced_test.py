@@ -59,3 +59,15 @@ def test_control_flow(in_one_thread):
     halve_until_small, tf.TensorSpec(()), in_one_thread=in_one_thread
   )
   assert function(np.float32(12))[0] == 0.75
+
+
+@pytest.mark.parametrize('batch_size,expected', [(100, True), (101, False)])
+def test_small_networks_suit_one_thread(batch_size, expected):
+  networks = [
+    tf.keras.Sequential([tf.keras.layers.Dense(200, use_bias=False)])
+    for _ in range(2)
+  ]
+  for network in networks:
+    network.build((None, 300))
+  # Two networks of 60,000 weights: 12 million products of 100 examples.
+  assert traced.suit_one_thread(networks, batch_size) == expected
