@@ -24,6 +24,8 @@ _CONTROL_FLOW = {
 # Products of weights and examples up to which a train step takes less time in
 # the thread that calls it: to wake another takes some 100 us.
 _ONE_THREAD = 12e6
+# Where TensorFlow wants arrays to begin: at multiples of as many float32.
+_ALIGNMENT = 16
 
 ArrayOrTensor = Union[np.ndarray, tf.Tensor]
 
@@ -65,6 +67,7 @@ class Traced:
     self._packed = packed
     if packed:
       function, specs = _of_one_vector(function, [s.shape for s in specs])
+      (self._size,) = specs[0].shape
     self._function = tf.function(
       function, autograph=False
     ).get_concrete_function(*specs)
@@ -72,18 +75,22 @@ class Traced:
     self.variables = self._function.variables
     self._captures = list(self._function.captured_inputs)
     types = {op.type for op in self._function.graph.get_operations()}
-    self._in_this_thread = None
+    self._operations = None
     if in_one_thread and not types & _CONTROL_FLOW:
-      self._in_this_thread = loader.load()
+      self._operations = loader.load()
+    if self._operations is not None:
+      self._captures = self._operations.rigl_captures(tensors=self._captures)
+      self._types = [output.dtype for output in self.outputs]
 
   def __call__(self, *arguments: ArrayOrTensor) -> Any:
     """Calls it with what is as the specs say; nothing is checked."""
     if self._packed:
-      arguments = [np.concatenate(arguments, axis=None, dtype=np.float32)]
-    tensors = [
-      a if isinstance(a, tf.Tensor) else tf.constant(a) for a in arguments
-    ]
-    if self._in_this_thread is not None:
+      tensors = [_as_one_tensor(arguments, self._size)]
+    else:
+      tensors = [
+        a if isinstance(a, tf.Tensor) else tf.constant(a) for a in arguments
+      ]
+    if self._operations is not None:
       return self._call_in_this_thread(tensors)
     # Of the pinned TensorFlow's; without it all is the same, but slower.
     call = getattr(self._function, '_call_flat', None)
@@ -92,9 +99,10 @@ class Traced:
     return call(tensors, self._captures)
 
   def _call_in_this_thread(self, tensors):
-    results = self._in_this_thread.rigl_call(
-      arguments=tensors + self._captures,
-      Tout=[output.dtype for output in self.outputs],
+    results = self._operations.rigl_call(
+      captures=self._captures,
+      arguments=tensors,
+      Tout=self._types,
       f=self._function,
     )
     return tf.nest.pack_sequence_as(
@@ -110,6 +118,19 @@ def _of_one_vector(function, shapes):
     return function(*map(tf.reshape, tf.split(vector, sizes), shapes))
 
   return of_one, [tf.TensorSpec((sum(sizes),), tf.float32)]
+
+
+def _as_one_tensor(arrays, size):
+  """Returns arrays as one float32 vector.
+
+  It shares its memory with an array, aligned as TensorFlow wants it: sooner
+  than by tf.constant, which copies, and runs an operation.
+  """
+  memory = np.empty(size + _ALIGNMENT, np.float32)
+  begin = -memory.ctypes.data % (4 * _ALIGNMENT) // 4
+  vector = memory[begin : begin + size]
+  np.concatenate(arrays, axis=None, out=vector, casting='unsafe')
+  return tf.experimental.dlpack.from_dlpack(vector.__dlpack__())
 
 
 def suit_one_thread(

@@ -6,6 +6,7 @@
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/resource_handle.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 namespace rigl_rl {
@@ -15,6 +16,38 @@ namespace tf = ::tensorflow;
 using tf::OpKernelConstruction;
 using tf::OpKernelContext;
 using tf::Tensor;
+
+// What a function has captured: variables' handles. Kept, since to pass them at
+// every call takes as long as the call.
+class Captures : public tf::ResourceBase {
+ public:
+  explicit Captures(std::vector<Tensor> tensors)
+      : tensors_(std::move(tensors)) {}
+  const std::vector<Tensor>& tensors() const { return tensors_; }
+  std::string DebugString() const override {
+    return tf::strings::StrCat("what a function captured: ", tensors_.size());
+  }
+
+ private:
+  const std::vector<Tensor> tensors_;
+};
+
+class CapturesOp : public tf::OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    std::vector<Tensor> tensors;
+    for (int i = 0; i < context->num_inputs(); ++i) {
+      tensors.push_back(context->input(i));
+    }
+    Tensor* handle;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &handle));
+    handle->scalar<tf::ResourceHandle>()() =
+        tf::ResourceHandle::MakeRefCountingHandle(
+            new Captures(std::move(tensors)), context->device()->name());
+  }
+};
 
 class CallOp : public tf::OpKernel {
  public:
@@ -38,11 +71,16 @@ class CallOp : public tf::OpKernel {
     options.step_container = context->step_container();
     options.rendezvous = context->rendezvous();
     options.stats_collector = context->stats_collector();
+    auto captures = context->input(0)
+                        .scalar<tf::ResourceHandle>()()
+                        .GetResource<Captures>();
+    OP_REQUIRES_OK(context, captures.status());
     std::vector<Tensor> arguments;
-    arguments.reserve(context->num_inputs());
-    for (int i = 0; i < context->num_inputs(); ++i) {
+    for (int i = 1; i < context->num_inputs(); ++i) {
       arguments.push_back(context->input(i));
     }
+    const std::vector<Tensor>& captured = (*captures)->tensors();
+    arguments.insert(arguments.end(), captured.begin(), captured.end());
     std::vector<Tensor> results;
     OP_REQUIRES_OK(context,
                    library->RunSync(options, handle, arguments, &results));
@@ -75,7 +113,21 @@ class CallOp : public tf::OpKernel {
   tf::FunctionLibraryRuntime::Handle handle_;
 };
 
+REGISTER_OP("RiglCaptures")
+    .Input("tensors: T")
+    .Output("captures: resource")
+    .Attr("T: list(type) >= 0")
+    .SetIsStateful()
+    .SetShapeFn([](tf::shape_inference::InferenceContext* c) {
+      c->set_output(0, c->Scalar());
+      return tf::OkStatus();
+    })
+    .Doc("Keeps tensors for RiglCall, for as long as the output lives.");
+REGISTER_KERNEL_BUILDER(Name("RiglCaptures").Device(tf::DEVICE_CPU),
+                        CapturesOp);
+
 REGISTER_OP("RiglCall")
+    .Input("captures: resource")
     .Input("arguments: Tin")
     .Output("results: Tout")
     .Attr("Tin: list(type) >= 0")
@@ -91,6 +143,7 @@ REGISTER_OP("RiglCall")
     .Doc(R"doc(
 Calls a function in the thread that asks for it, its operations in turn.
 
+captures: of RiglCaptures, the last arguments.
 f: without control flow, and without calls of other functions.
 )doc");
 REGISTER_KERNEL_BUILDER(Name("RiglCall").Device(tf::DEVICE_CPU), CallOp);

@@ -20,7 +20,8 @@ def operations():
 def _call(operations, function, *arguments):
   """Calls a concrete function with tensors."""
   return operations.rigl_call(
-    arguments=[*arguments, *function.captured_inputs],
+    captures=operations.rigl_captures(tensors=function.captured_inputs),
+    arguments=arguments,
     Tout=[output.dtype for output in function.outputs],
     f=function,
   )
