@@ -105,9 +105,7 @@ class Traced:
       Tout=self._types,
       f=self._function,
     )
-    return tf.nest.pack_sequence_as(
-      self._function.structured_outputs, results, expand_composites=True
-    )
+    return self._function.function_type.pack_output(results)
 
 
 def _of_one_vector(function, shapes):
