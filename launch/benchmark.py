@@ -64,6 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
       default=None,
       help='names, separated by commas (default: all)',
     )
+    subject.add_argument(
+      '--out',
+      default=None,
+      type=pathlib.Path,
+      help='a directory, for all turns as CSV, and a figure of time against '
+      'sparsity where there is one (default: nothing is written)',
+    )
     subject.add_argument('--worker', default=None, help=argparse.SUPPRESS)
     command_line.add_thread_arguments(subject)
   arguments = parser.parse_args(argv)
@@ -159,6 +166,8 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
       worker.close()
   references = [name for name in subject.REFERENCES if name in names]
   _print_table(rates, references or names[:1])
+  if arguments.out is not None:
+    _save(rates, arguments)
 
 
 def _find_steps(
@@ -195,6 +204,36 @@ def _print_table(
       ratio += f'({min(ratios):.3f} to {max(ratios):.3f})'
       line += f'   {ratio:25}'
     print(line.rstrip())
+
+
+def _save(
+  rates: Mapping[str, Sequence[float]], arguments: argparse.Namespace
+) -> None:
+  """Writes each turn's rates, and times against sparsity with their figure."""
+  import pandas as pd
+
+  from rigl_rl.analysis.figures import speed, style
+
+  out = arguments.out
+  out.mkdir(parents=True, exist_ok=True)
+  turns = pd.DataFrame(rates).rename_axis('turn')
+  turns.to_csv(out / 'steps_per_second.csv')
+  times = speed.relative_times(rates)
+  if times.empty:
+    return
+  times.to_csv(out / 'time_against_sparsity.csv', index=False)
+  title = [f'launch.benchmark {arguments.subject}']
+  for name in ('agent', 'task', 'shape', 'width'):
+    if getattr(arguments, name, None) is not None:
+      title.append(f'{name} {getattr(arguments, name)}')
+  figure = speed.time_against_sparsity(
+    times,
+    ', '.join(title),
+    [f'Medians and ranges of {len(turns)} turns, each against dense.'],
+  )
+  for kind in ('png', 'pdf'):
+    path = out / f'time_against_sparsity.{kind}'
+    path.write_bytes(style.rendered(figure, kind))
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ import sys
 import types
 
 import gin
+import pandas as pd
 import pytest
 
 from launch import benchmark
@@ -85,6 +86,28 @@ def test_table(workers, capsys):
   assert workers['dopamine'].asked == [1000, 500, 500, 500, 500]
   assert workers['dense'].asked == [1000, 500, 1000, 1000, 1000]
   assert all(worker.closed for worker in workers.values())
+
+
+def test_what_was_measured_is_written(workers, tmp_path, capsys):
+  names = '--contenders=dense,sparse_90,sparseprop_90'
+  flags = [names, '--peers_python=python', '--rounds=2', f'--out={tmp_path}/x']
+  assert benchmark.main(['layers', *flags]) == 0
+  turns = pd.read_csv(tmp_path / 'x' / 'steps_per_second.csv', index_col='turn')
+  assert turns.to_dict('list') == {
+    'dense': [200, 200],
+    'sparse_90': [120, 120],
+    'sparseprop_90': [10, 10],
+  }
+  times = pd.read_csv(tmp_path / 'x' / 'time_against_sparsity.csv')
+  assert times.storage.tolist() == ['sparse', 'sparseprop']
+  assert times.time.tolist() == pytest.approx([200 / 120, 20])
+  assert (tmp_path / 'x' / 'time_against_sparsity.png').stat().st_size > 5000
+
+
+def test_no_figure_of_what_has_no_sparsity(workers, tmp_path, capsys):
+  flags = ['--contenders=dense,rigl', '--rounds=1', f'--out={tmp_path}']
+  assert benchmark.main(['dqn', *flags]) == 0
+  assert [path.name for path in tmp_path.iterdir()] == ['steps_per_second.csv']
 
 
 def test_turns_of_a_sweep_are_all_of_one_length(workers, capsys):

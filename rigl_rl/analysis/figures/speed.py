@@ -1,0 +1,98 @@
+"""Time against sparsity, as `launch.benchmark` measures it."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from rigl_rl.analysis.figures import style
+
+_REFERENCE = 'dense'
+_NAMES = {
+  'masked': 'masked storage',
+  'sparse': 'sparse storage',
+  'auto': 'automatic storage',
+  'sparseprop': 'SparseProp',
+}
+
+
+def relative_times(rates: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+  """Returns how long each contender takes, as multiples of the dense one.
+
+  Args:
+    rates: by contender, steps/s in each turn. Those called 'sparse_90' have
+      90 % sparsity; but for 'dense', others are left out.
+
+  Returns:
+    A row each: `storage`, `sparsity`, the median `time` of all turns, each
+    divided by the dense one's of the same turn, the least `low` and the
+    greatest `high`, `steps_per_second` (a median) and the number of `turns`.
+    Empty if there is no dense contender.
+  """
+  rows = []
+  for contender, values in rates.items():
+    storage, _, percent = contender.partition('_')
+    if storage in _NAMES and percent.isdigit() and _REFERENCE in rates:
+      times = np.divide(rates[_REFERENCE], values)
+      rows.append(
+        {
+          'storage': storage,
+          'sparsity': int(percent) / 100,
+          'time': np.median(times),
+          'low': times.min(),
+          'high': times.max(),
+          'steps_per_second': np.median(values),
+          'turns': len(values),
+        }
+      )
+  return pd.DataFrame(rows)
+
+
+def time_against_sparsity(
+  times: pd.DataFrame, title: str, notes: Sequence[str] = ()
+) -> Any:
+  """Draws relative times beside the ideal, the share of active weights.
+
+  Args:
+    times: of `relative_times`, not empty.
+    title: above it.
+    notes: what a reader has to know.
+  """
+  lines = {}
+  with style.settings():
+    figure, axes = style.grid(1, 1, panel=(4.6, 2.8))
+    cell = axes[0, 0]
+    shown = [name for name in _NAMES if name in set(times.storage)]
+    for index, storage in enumerate(shown, start=1):
+      own = times[times.storage == storage].sort_values('sparsity')
+      look = style.of_setting(index)
+      lines[_NAMES[storage]] = cell.errorbar(
+        (100 * own.sparsity).to_numpy(),
+        own.time.to_numpy(),
+        yerr=[
+          (own.time - own.low).to_numpy(),
+          (own.high - own.time).to_numpy(),
+        ],
+        color=look.color,
+        linestyle=look.line,
+        marker=look.marker,
+        capsize=2,
+      )
+    lines[_REFERENCE] = cell.axhline(
+      1,
+      color=style.of_method('Dense').color,
+      linewidth=0.9,
+      linestyle=(0, (7, 3)),
+    )
+    (lines['ideal: active weights'],) = cell.plot(
+      [0, 100], [1, 0], color=style.GRAY, linewidth=1.1, linestyle=':'
+    )
+    cell.set_xlim(min(100 * times.sparsity.min() - 5, 45), 100)
+    cell.set_ylim(0, 1.08 * max(1, times.high.max()))
+    cell.set_xlabel('sparsity in %')
+    cell.set_ylabel('time, dense = 1')
+    style.add_header(figure, title, notes)
+    style.add_legend(figure, list(lines.values()), list(lines))
+  return figure
