@@ -47,8 +47,9 @@ class Sweep:
       scale: by which training is shortened, in (0, 1].
 
     Raises:
-      UserError: a gin file cannot be read; a run could not train; two different
-        runs would have the same directory; a filter names what no run has.
+      UserError: a gin file cannot be read; a run that is returned could not
+        train; two different runs would have the same directory; a filter names
+        what no run has.
     """
     if not 0 < scale <= 1:
       raise UserError(f'--scale is {scale!r}, but must be in (0, 1].')
@@ -83,7 +84,11 @@ class Sweep:
       (directory for directory in wanted if directory not in first),
       key=_ranks([found[directory].seed for directory in wanted], found),
     )
-    return [found[directory] for directory in (*first, *order)]
+    runs = [found[directory] for directory in (*first, *order)]
+    for run in runs:
+      if run.too_short:
+        raise UserError(run.too_short)
+    return runs
 
 
 def _add_needs(found, directory, first) -> None:

@@ -37,6 +37,7 @@ class Run:
     extra: bindings of the command line, for all runs.
     scale: by which its TRAIN_STEPS are shortened, in (0, 1].
     train_steps: its environment steps (agent steps on Atari), as scaled.
+    too_short: why it could not train in so few, or ''.
     family: of agents, by which its cost is estimated; None if not known.
     needs: directories of runs whose results it starts from.
   """
@@ -53,6 +54,7 @@ class Run:
   extra: tuple[str, ...]
   scale: float
   train_steps: int
+  too_short: str
   family: str | None
   needs: tuple[str, ...] = ()
 
@@ -318,6 +320,7 @@ class Grid:
         expanded += [(target, value) for target in targets]
     own.add([f'{name}={_literal(value)}' for name, value in expanded])
     own.add(extra)
+    train_steps, too_short = settings.train_steps(own, scale)
     home = self.directory or sweep
     needs = [v for v in values.values() if isinstance(v, RunDirectory)]
     return Run(
@@ -332,7 +335,8 @@ class Grid:
       expanded=tuple(expanded),
       extra=extra,
       scale=scale,
-      train_steps=settings.check_train_steps(own, scale),
+      train_steps=train_steps,
+      too_short=too_short,
       family=settings.family(own),
       needs=tuple(map(str, needs)),
     )

@@ -75,15 +75,18 @@ def _is_whole(value: Any) -> bool:
   return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def check_train_steps(config: gin_reader.Config, scale: float) -> int:
+def train_steps(config: gin_reader.Config, scale: float) -> tuple[int, str]:
   """Returns the environment steps of a run, scaled.
 
   Args:
     config: the run's, unscaled.
     scale: in (0, 1].
 
+  Returns:
+    The steps, and why the run could not train in so few, or ''.
+
   Raises:
-    UserError: the run has no TRAIN_STEPS, or could not train in them.
+    UserError: the run has no TRAIN_STEPS.
   """
   full = config.value(TRAIN_STEPS)
   length = config.value(_LENGTH)
@@ -94,19 +97,19 @@ def check_train_steps(config: gin_reader.Config, scale: float) -> int:
     )
   steps = max(1, round(full * scale))
   least, reason = least_train_steps(config)
-  if steps < least:
-    task = config.value('train.task', '')
-    if scale != 1:
-      lowest = math.ceil(1e4 * least / full) / 1e4
-      allowed = (
-        f'but must be at least {lowest:g}' if lowest <= 1 else 'but must be 1'
-      )
-      raise UserError(
-        f'--scale is {scale:g}, {allowed} for {task}: of the {steps:,} steps '
-        f'that {TRAIN_STEPS} becomes, {reason}.'
-      )
-    raise UserError(
+  if steps >= least:
+    return steps, ''
+  task = config.value('train.task', '')
+  if scale == 1:
+    return steps, (
       f'{TRAIN_STEPS} is {steps}, but must be at least {least} for {task}: '
       f'{reason}.'
     )
-  return steps
+  lowest = math.ceil(1e4 * least / full) / 1e4
+  allowed = (
+    f'but must be at least {lowest:g}' if lowest <= 1 else 'but must be 1'
+  )
+  return steps, (
+    f'--scale is {scale:g}, {allowed} for {task}: of the {steps:,} steps '
+    f'that {TRAIN_STEPS} becomes, {reason}.'
+  )

@@ -308,7 +308,8 @@ def test_too_short_to_train(gin_file, binding, least, user_error):
   def first(scale=1.0, steps=None):
     bindings = [binding] + ([f'TRAIN_STEPS={steps}'] if steps else [])
     grid = _grid(gin_files=[f'gin_configs/{gin_file}.gin'], over={'SEED': 0})
-    return grid.runs('mine', gin_bindings=bindings, scale=scale)[0]
+    sweep = definition.Sweep('mine', (grid,))
+    return sweep.runs(gin_bindings=bindings, scale=scale)[0]
 
   full = first().train_steps
   assert first(steps=least).train_steps == least
@@ -320,10 +321,19 @@ def test_too_short_to_train(gin_file, binding, least, user_error):
 
 
 def test_least_scale_named_is_enough(user_error):
-  grid = _grid(over={'SEED': 0})
+  sweep = definition.Sweep('mine', (_grid(over={'SEED': 0}),))
   with user_error('at least 0.0101'):
-    grid.runs('mine', scale=0.01)
-  grid.runs('mine', scale=0.0101)
+    sweep.runs(scale=0.01)
+  sweep.runs(scale=0.0101)
+
+
+def test_what_is_left_out_may_be_too_short(user_error):
+  lengths = {'SEED': 0, 'TRAIN_STEPS': (2000, 100000)}
+  sweep = definition.Sweep('mine', (_grid(over=lengths),))
+  with user_error('--scale is 0.1'):
+    sweep.runs(scale=0.1)
+  (run,) = sweep.runs(scale=0.1, filters=['TRAIN_STEPS=100000'])
+  assert run.train_steps == 10000
 
 
 def test_a_config_without_a_length(tmp_path, user_error):
