@@ -72,11 +72,15 @@ template <int n, bool permuted>
 static inline void WeightedSum(const int32_t* rows, const int32_t* positions,
                                const float* values, int64_t begin, int64_t end,
                                const float* x, int64_t stride, Vector* sums) {
-  // Twice as many sums, so that an addition does not wait for the one before.
-  Vector more[n];
-  for (int v = 0; v < n; ++v) more[v] = Zero();
   int64_t k = begin;
-  for (; k + 2 <= end; k += 2) {
+  // Where they are few, twice as many sums: an addition must not wait for the
+  // one before. Eight are enough, and sixteen leave no register for weights.
+  constexpr bool twice = n < 8;
+  Vector more[n];
+  if (twice) {
+    for (int v = 0; v < n; ++v) more[v] = Zero();
+  }
+  for (; twice && k + 2 <= end; k += 2) {
     const float* one = x + rows[k] * stride;
     const float* other = x + rows[k + 1] * stride;
     const float weight = values[permuted ? positions[k] : k];
@@ -86,12 +90,14 @@ static inline void WeightedSum(const int32_t* rows, const int32_t* positions,
       more[v] += next * Load(other + v * kLanes);
     }
   }
-  if (k < end) {
+  for (; k < end; ++k) {
     const float* one = x + rows[k] * stride;
     const float weight = values[permuted ? positions[k] : k];
     for (int v = 0; v < n; ++v) sums[v] += weight * Load(one + v * kLanes);
   }
-  for (int v = 0; v < n; ++v) sums[v] += more[v];
+  if (twice) {
+    for (int v = 0; v < n; ++v) sums[v] += more[v];
+  }
 }
 
 template <int n>
