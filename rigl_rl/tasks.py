@@ -1,4 +1,4 @@
-"""Values that differ from task to task, for gin files."""
+"""Names of tasks, and values that differ from task to task, for gin files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,26 @@ from typing import Any, Mapping
 import gin
 
 from rigl_rl.errors import UserError
+
+# The fifteen games of Graesser et al. (2022): the three of their figures 2 and
+# 6 first.
+GRAESSER22_GAMES = (
+  'MsPacman',
+  'Pong',
+  'Qbert',
+  'Assault',
+  'Asterix',
+  'BeamRider',
+  'Boxing',
+  'Breakout',
+  'CrazyClimber',
+  'DemonAttack',
+  'Enduro',
+  'FishingDerby',
+  'SpaceInvaders',
+  'Tutankham',
+  'VideoPinball',
+)
 
 
 @gin.configurable

@@ -16,7 +16,7 @@ import gin
 import gymnasium
 import numpy as np
 
-from rigl_rl import errors
+from rigl_rl import errors, tasks
 
 
 @contextlib.contextmanager
@@ -33,26 +33,6 @@ with _quietly():
   import ale_py  # pylint: disable=g-import-not-at-top
   from ale_py import roms
   from dopamine.discrete_domains import atari_lib
-
-# The fifteen games of Graesser et al. (2022): the three of their figures 2 and
-# 6 first.
-GRAESSER22_GAMES = (
-  'MsPacman',
-  'Pong',
-  'Qbert',
-  'Assault',
-  'Asterix',
-  'BeamRider',
-  'Boxing',
-  'Breakout',
-  'CrazyClimber',
-  'DemonAttack',
-  'Enduro',
-  'FishingDerby',
-  'SpaceInvaders',
-  'Tutankham',
-  'VideoPinball',
-)
 
 # Machado et al. (2018), section 5.3: the previous action is repeated with this
 # probability, in each frame.
@@ -249,7 +229,7 @@ def create_atari_environment(
     raise errors.UserError(
       f'GAME = {game!r} is not an Atari game; allowed are the {len(games)}'
       ' one-player games of ale-py, written as in'
-      f' {", ".join(GRAESSER22_GAMES[:3])} or SpaceInvaders.{hint}'
+      f' {", ".join(tasks.GRAESSER22_GAMES[:3])} or SpaceInvaders.{hint}'
     )
   if isinstance(sticky_actions, bool):
     sticky_actions = STICKY_ACTION_PROBABILITY if sticky_actions else 0.0

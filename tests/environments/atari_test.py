@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ale_py import roms
 
-from rigl_rl import errors
+from rigl_rl import errors, tasks
 from rigl_rl.environments import atari, noise
 
 create = atari.create_atari_environment
@@ -54,7 +54,7 @@ def _assert_equal(state, expected):
     np.testing.assert_array_equal(state, expected)
 
 
-@pytest.mark.parametrize('game', atari.GRAESSER22_GAMES)
+@pytest.mark.parametrize('game', tasks.GRAESSER22_GAMES)
 def test_game_of_the_paper(game):
   env = create(game, seed=0)
   observation = env.reset()
@@ -70,8 +70,8 @@ def test_game_of_the_paper(game):
 
 
 def test_fifteen_games_in_order():
-  assert len(set(atari.GRAESSER22_GAMES)) == 15
-  assert atari.GRAESSER22_GAMES[:4] == ('MsPacman', 'Pong', 'Qbert', 'Assault')
+  assert len(set(tasks.GRAESSER22_GAMES)) == 15
+  assert tasks.GRAESSER22_GAMES[:4] == ('MsPacman', 'Pong', 'Qbert', 'Assault')
 
 
 def test_minimal_and_full_action_set():

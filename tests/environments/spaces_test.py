@@ -2,7 +2,7 @@
 
 import pytest
 
-from rigl_rl import errors
+from rigl_rl import errors, tasks
 from rigl_rl.environments import atari, classic_control, mujoco, spaces
 
 
@@ -15,7 +15,7 @@ def _check(environment, task, **kwargs):
     environment.close()
 
 
-@pytest.mark.parametrize('game', atari.GRAESSER22_GAMES)
+@pytest.mark.parametrize('game', tasks.GRAESSER22_GAMES)
 def test_games(game):
   _check(atari.create_atari_environment(game, seed=0), game)
 

@@ -168,12 +168,8 @@ def _figure(
     style.label_y(axes, 'final return')
     style.label_x(axes, "actor's share of parameters in %")
     style.add_header(figure, title, [*notes, style.INTERVALS])
-    labels = style.ordered(handles)
-    style.add_legend(
-      figure,
-      [*(handles[label] for label in labels), *marks.values()],
-      [*labels, *marks],
-    )
+    methods = {label: handles[label] for label in style.ordered(handles)}
+    style.add_legend(figure, {**methods, **marks})
   return figure
 
 

@@ -174,8 +174,9 @@ def _figure(
     order = dict.fromkeys(
       line.label for panel in spec.panels for line in panel.lines
     )
-    labels = [label for label in order if label in lines]
-    style.add_legend(figure, [lines[label] for label in labels], labels)
+    style.add_legend(
+      figure, {label: lines[label] for label in order if label in lines}
+    )
   return figure
 
 

@@ -104,5 +104,5 @@ def _figure(
     axes[0, 0].set_ylabel('forward FLOPs of an example')
     style.label_x(axes, 'sparsity in %')
     style.add_header(figure, title, notes)
-    style.add_legend(figure, list(lines.values()), list(lines))
+    style.add_legend(figure, lines)
   return figure

@@ -211,6 +211,7 @@ def _figure(
       for density in spec.densities
       for method in style.ordered(data.method)
     ]
-    labels = [label for label in order if label in lines]
-    style.add_legend(figure, [lines[label] for label in labels], labels)
+    style.add_legend(
+      figure, {label: lines[label] for label in order if label in lines}
+    )
   return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from rigl_rl import tasks
 from rigl_rl.analysis.figures import (
   actor_share,
   cost_table,
@@ -22,22 +23,8 @@ _CLASSIC = ('CartPole', 'Acrobot', 'MountainCar')
 _MUJOCO = ('HalfCheetah', 'Walker2d', 'Humanoid')
 _MORE_MUJOCO = ('Hopper', 'Ant')
 _ALL_MUJOCO = (*_MUJOCO, *_MORE_MUJOCO)
-_THREE_GAMES = ('MsPacman', 'Pong', 'Qbert')
-_GAMES = (
-  *_THREE_GAMES,
-  'Assault',
-  'Asterix',
-  'BeamRider',
-  'Boxing',
-  'Breakout',
-  'CrazyClimber',
-  'DemonAttack',
-  'Enduro',
-  'FishingDerby',
-  'SpaceInvaders',
-  'Tutankham',
-  'VideoPinball',
-)
+_GAMES = tasks.GRAESSER22_GAMES
+_THREE_GAMES = _GAMES[:3]
 # Environment steps, of Atari agent steps, by the papers.
 _CLASSIC_STEPS = 100_000
 _MUJOCO_STEPS = 1_000_000

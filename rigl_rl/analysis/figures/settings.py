@@ -196,12 +196,8 @@ def _figure(
     style.add_header(
       figure, title, [*notes, 'Vertical lines: 95 % confidence intervals.']
     )
-    labels = style.ordered(handles)
-    style.add_legend(
-      figure,
-      [*(handles[label] for label in labels), *levels.values()],
-      [*labels, *levels],
-    )
+    methods = {label: handles[label] for label in style.ordered(handles)}
+    style.add_legend(figure, {**methods, **levels})
   return figure
 
 

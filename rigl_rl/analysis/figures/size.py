@@ -182,12 +182,8 @@ def _figure(
     style.label_x(axes, AXES[x])
     style.label_y(axes, 'final return')
     style.add_header(figure, title, [*notes, style.INTERVALS])
-    labels = style.ordered(lines)
-    style.add_legend(
-      figure,
-      [*(lines[label] for label in labels), *marks.values()],
-      [*labels, *marks],
-    )
+    methods = {label: lines[label] for label in style.ordered(lines)}
+    style.add_legend(figure, {**methods, **marks})
   return figure
 
 

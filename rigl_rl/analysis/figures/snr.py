@@ -180,5 +180,5 @@ def _figure(
     style.label_x(axes, 'environment steps')
     style.label_y(axes, 'SNR of gradients')
     style.add_header(figure, title, notes)
-    style.add_legend(figure, list(lines.values()), list(lines))
+    style.add_legend(figure, lines)
   return figure

@@ -94,5 +94,5 @@ def time_against_sparsity(
     cell.set_xlabel('sparsity in %')
     cell.set_ylabel('time, dense = 1')
     style.add_header(figure, title, notes)
-    style.add_legend(figure, list(lines.values()), list(lines))
+    style.add_legend(figure, lines)
   return figure

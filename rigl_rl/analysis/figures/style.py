@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from typing import Any, Collection, Iterable, NamedTuple, Sequence
+from typing import Any, Collection, Iterable, Mapping, NamedTuple, Sequence
 
 from matplotlib import colors, rc_context, ticker
 from matplotlib.figure import Figure
@@ -145,14 +145,23 @@ def add_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
   )
 
 
-def add_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]):
-  """Writes the legend below all panels, in as many columns as fit."""
-  longest = max(map(len, labels), default=1)
+def add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
+  """Writes the legend below all panels, in as many columns as fit.
+
+  Args:
+    figure: all of whose panels have been drawn.
+    handles: what was drawn, by label.
+  """
+  longest = max(map(len, handles), default=1)
   room = max(int(figure.get_figwidth() / (0.55 + 0.075 * longest)), 1)
   # Rows of even length.
-  columns = math.ceil(len(labels) / math.ceil(len(labels) / room))
+  columns = math.ceil(len(handles) / math.ceil(len(handles) / room))
   figure.legend(
-    handles, labels, loc='outside lower center', ncols=columns, handlelength=3.2
+    list(handles.values()),
+    list(handles),
+    loc='outside lower center',
+    ncols=columns,
+    handlelength=3.2,
   )
 
 
