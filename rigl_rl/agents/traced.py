@@ -62,7 +62,7 @@ class Traced:
       in_one_thread: whether operations run one after the other, in the thread
         that calls: none has to be woken, which takes longer than the operations
         of small networks. Within an operation work is shared in either case.
-        Not where there is control flow, or the kernels are missing.
+        Not where there is control flow, a variable on a GPU, or no kernels.
     """
     self._packed = packed
     if packed:
@@ -75,8 +75,11 @@ class Traced:
     self.variables = self._function.variables
     self._captures = list(self._function.captured_inputs)
     types = {op.type for op in self._function.graph.get_operations()}
+    can_be_called = not types & _CONTROL_FLOW and all(
+      map(loader.is_on_cpu, self.variables)
+    )
     self._operations = None
-    if in_one_thread and not types & _CONTROL_FLOW:
+    if in_one_thread and can_be_called:
       self._operations = loader.load()
     if self._operations is not None:
       self._captures = self._operations.rigl_captures(tensors=self._captures)

@@ -26,6 +26,26 @@ def test_call(packed, in_one_thread):
     assert number == scale + 1
 
 
+def test_without_kernels(monkeypatch):
+  monkeypatch.setenv('RIGL_RL_KERNELS', '0')
+  function = traced.Traced(_function, *_SPECS, packed=True, in_one_thread=True)
+  _, number = function(np.ones((2, 3)), np.ones(3), np.float32(1))
+  assert number == 2
+
+
+def test_variables_that_are_not_on_a_cpu(monkeypatch):
+  def missing():
+    raise AssertionError
+
+  monkeypatch.setattr(traced.loader, 'load', missing)
+  monkeypatch.setattr(traced.loader, 'is_on_cpu', lambda variable: False)
+  variable = tf.Variable(1.0)
+  function = traced.Traced(
+    lambda x: variable * x, tf.TensorSpec(()), in_one_thread=True
+  )
+  assert function(np.float32(3)) == 3
+
+
 def test_tensors_are_taken_too():
   function = traced.Traced(_function, *_SPECS)
   result, _ = function(
