@@ -53,14 +53,17 @@ def compress(
   """
   models = (network, *copies)
   groups = list(zip(*(wrappers.named_layers(m).values() for m in models)))
-  chosen = _choose(groups, optimizer)
+  possible = [group for group in groups if _is_possible(group[0], optimizer)]
   if obstacle is None and optimizer is not None:
     obstacle = optimizer.storage_obstacle
-  if chosen and obstacle is not None:
-    if any(group[0].wanted_storage == 'sparse' for group in chosen):
+  if obstacle is not None:
+    if any(
+      layer.sparsity > 0 and layer.wanted_storage == 'sparse'
+      for layer, *_ in possible
+    ):
       raise UserError(f"sparsify.storage is 'sparse', but {obstacle}.")
     return []
-  due = [group for group in chosen if not _is_stored_so(group)]
+  due = [group for group in _choose(possible) if not _is_stored_so(group)]
   if not due or loader.load() is None:
     return []
   for group in due:
@@ -86,30 +89,31 @@ def is_pending(layers: Sequence[wrappers.SparseWrapper]) -> bool:
 _Group = Sequence[wrappers.SparseWrapper]
 
 
-def _choose(
-  groups: Sequence[_Group], optimizer: sparse_optimizer.SparseOptimizer | None
-) -> list[_Group]:
-  """Returns those to be compressed."""
-  moves_slots = optimizer is None or optimizer.can_move_slots
-  extra_costs = {
-    i: _extra_cost(group)
-    for i, group in enumerate(groups)
-    if isinstance(group[0], wrappers.SparseWrapper)
-    and wrappers.can_compress(group[0])
-    and (moves_slots or not _is_pruned(group[0]))
-  }
-  wanted = {
-    i
-    for i, extra_cost in extra_costs.items()
-    if groups[i][0].sparsity > 0
-    and _wants_compression(groups[i][0], extra_cost)
-  }
-  if not wanted:
+def _is_possible(
+  layer: tf.keras.layers.Layer,
+  optimizer: sparse_optimizer.SparseOptimizer | None,
+) -> bool:
+  """Whether a layer can be compressed, if need be when it has slots."""
+  return (
+    isinstance(layer, wrappers.SparseWrapper)
+    and wrappers.can_compress(layer)
+    and (not _is_pruned(layer) or optimizer is None or optimizer.can_move_slots)
+  )
+
+
+def _choose(groups: Sequence[_Group]) -> list[_Group]:
+  """Returns those to be compressed, of those that can be."""
+  extra_costs = list(map(_extra_cost, groups))
+  wanted = [
+    group[0].sparsity > 0 and _wants_compression(group[0], extra_cost)
+    for group, extra_cost in zip(groups, extra_costs)
+  ]
+  if not any(wanted):
     return []
   return [
-    groups[i]
-    for i, extra_cost in extra_costs.items()
-    if i in wanted or extra_cost < _OPERATION
+    group
+    for group, extra_cost, is_wanted in zip(groups, extra_costs, wanted)
+    if is_wanted or extra_cost < _OPERATION
   ]
 
 

@@ -529,6 +529,10 @@ def test_an_obstacle():
     compression.compress(model, obstacle='it is Tuesday')
   assert str(error.value) == "sparsify.storage is 'sparse', but it is Tuesday."
   assert not any(_compressed(model))
+  # It is told before a layer has been pruned.
+  model = _network(storage='sparse', algorithm=algorithms.Prune())
+  with pytest.raises(UserError, match='but it is Tuesday'):
+    compression.compress(model, obstacle='it is Tuesday')
   # It is none to a network that would stay masked anyway.
   model = _network(0.0, storage='sparse')
   assert compression.compress(model, obstacle='it is Tuesday') == []
