@@ -309,18 +309,19 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       next_states: `(batch, *state)`.
     """
     actions, rewards, terminals = tf.unstack(scalars)
-    actions = tf.cast(actions, tf.int32)
+    chosen = tf.one_hot(tf.cast(actions, tf.int32), self.num_actions)
     next_values = tf.reduce_max(self.target(next_states), axis=1)
     targets = rewards + self.cumulative_gamma * next_values * (1.0 - terminals)
-    values = tf.gather(self.online(states), actions, batch_dims=1)
+    values = tf.reduce_sum(self.online(states) * chosen, axis=1)
     return self._loss(tf.stop_gradient(targets), values)
 
   def _compute_gradients(self, *batch):
     """The loss on a minibatch, and its gradients."""
     with tf.GradientTape() as tape:
       loss = tf.reduce_mean(self._bellman_loss(*batch))
-      if self.online.losses:  # Weight decay.
-        loss += tf.add_n(self.online.losses)
+      weight_decay = self.online.losses  # Each look at it computes it.
+      if weight_decay:
+        loss += tf.add_n(weight_decay)
     return loss, tape.gradient(loss, self.online.trainable_variables)
 
   def _apply_gradients(self, state, *gradients):

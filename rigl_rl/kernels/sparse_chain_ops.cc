@@ -27,19 +27,33 @@ using tf::shape_inference::DimensionHandle;
 using tf::shape_inference::InferenceContext;
 using tf::shape_inference::ShapeHandle;
 
-// From so many examples on, threads share them; else they share rows.
-constexpr int64_t kManyExamples = 128;
-
-int64_t RoundUp(int64_t examples) {
-  return (examples + kLanes - 1) / kLanes * kLanes;
-}
-
-// Examples that a thread takes at a time, whatever the number of threads: so
-// sums do not depend on that.
+// Examples of a block. Threads share blocks, whatever the number of threads, so
+// that sums do not depend on it; where there is less than one, they share rows.
 constexpr int64_t kBlock = 128;
 // Work, in cycles, that is shared among threads: less takes about as long as it
 // takes to wake one.
 constexpr int64_t kSharedWork = 1 << 20;
+
+// How activations lie: in blocks of examples, one after the other, each of all
+// rows, and rows side by side. So a thread's lie together.
+struct Layout {
+  explicit Layout(int64_t examples)
+      : examples(examples),
+        stride(std::min(kBlock, (examples + kLanes - 1) / kLanes * kLanes)),
+        blocks(examples == 0 ? 0 : (examples + stride - 1) / stride) {}
+
+  int64_t ExamplesOf(int64_t block) const {
+    return std::min(stride, examples - block * stride);
+  }
+  // All of a block's, on some rows.
+  Range RangeOf(int64_t block, int64_t first, int64_t last) const {
+    return {0, (ExamplesOf(block) + kLanes - 1) / kLanes * kLanes, first, last};
+  }
+
+  int64_t examples;
+  int64_t stride;
+  int64_t blocks;
+};
 
 struct SparseLayer {
   SparseStructure structure;
@@ -105,6 +119,45 @@ class ChainOp : public tf::OpKernel {
     return tf::OkStatus();
   }
 
+  // One layer's part of the work on a block, which threads can share by rows.
+  struct Step {
+    int64_t rows;
+    int64_t weights;
+    std::function<void(int64_t block, int64_t first, int64_t last)> work;
+  };
+  using WorkOnBlock = std::function<void(int64_t block)>;
+
+  // Does for each block what `enter` does, then the steps, then `leave`.
+  static void Walk(OpKernelContext* context, const Layout& layout,
+                   const WorkOnBlock& enter, const std::vector<Step>& steps,
+                   const WorkOnBlock& leave) {
+    if (layout.blocks == 0) return;
+    // A weight takes some two cycles for as many examples as a vector has lanes.
+    const int64_t vectors = (layout.ExamplesOf(0) + kLanes - 1) / kLanes;
+    if (layout.examples < kBlock) {
+      enter(0);
+      for (const Step& step : steps) {
+        const int64_t cost =
+            1 + 2 * vectors * step.weights / std::max<int64_t>(step.rows, 1);
+        Share(context, step.rows, cost, [&](int64_t first, int64_t last) {
+          step.work(0, first, last);
+        });
+      }
+      leave(0);
+      return;
+    }
+    int64_t weights = 0;
+    for (const Step& step : steps) weights += step.weights;
+    Share(context, layout.blocks, 2 * vectors * weights,
+          [&](int64_t first, int64_t last) {
+            for (int64_t block = first; block < last; ++block) {
+              enter(block);
+              for (const Step& step : steps) step.work(block, 0, step.rows);
+              leave(block);
+            }
+          });
+  }
+
   // Calls `work(begin, end)` for all of [0, total), in threads if that pays.
   // `cost` is a guess of the cycles of one.
   static void Share(OpKernelContext* context, int64_t total, int64_t cost,
@@ -114,92 +167,79 @@ class ChainOp : public tf::OpKernel {
     tf::Shard(threads->num_threads, threads->workers, total, cost, work);
   }
 
-  // Does the same for blocks of examples: work(first block, its examples).
-  static void ShareExamples(
-      OpKernelContext* context, int64_t examples, int64_t cost,
-      const std::function<void(int64_t, int64_t, int64_t)>& work) {
-    const int64_t end = RoundUp(examples);
-    Share(context, (end + kBlock - 1) / kBlock, cost * kBlock / kLanes,
-          [&](int64_t first, int64_t last) {
-            for (int64_t i = first; i < last; ++i) {
-              work(i, i * kBlock, std::min(end, (i + 1) * kBlock));
-            }
-          });
-  }
-
-  // Cycles of a weight, or of the weights of a row, on as many examples as a
-  // vector has lanes.
-  static int64_t CostOf(const std::vector<SparseLayer>& layers) {
-    int64_t weights = 0;
-    for (const SparseLayer& layer : layers) {
-      weights += layer.structure.count();
-    }
-    return 2 * weights;
-  }
-
-  static int64_t RowCost(const SparseLayer& layer, int64_t rows,
-                         int64_t examples) {
-    return 1 + 2 * layer.structure.count() * (RoundUp(examples) / kLanes) /
-                   std::max<int64_t>(rows, 1);
+  // Where a block's activations are, from some row on.
+  template <typename Float>
+  Float* At(Float* activations, const Layout& layout, int64_t block,
+            int64_t row) const {
+    return activations + (block * rows_ + row) * layout.stride;
   }
 
   // What gradients are computed by. `deltas` are the gradients of what `saved`
   // holds, laid out alike.
   struct Backward {
     std::vector<SparseLayer> layers;
-    const Tensor* dy;
-    int64_t examples;
-    int64_t stride;
+    const float* dy;
+    Layout layout{0};
     const float* saved;
     Tensor deltas_tensor;
     float* deltas;
   };
 
-  // Of layer i: from its outputs' gradients to its inputs'.
-  static void Carry(const Backward& pass, int i, Range range) {
-    const SparseLayer& layer = pass.layers[i];
-    const bool is_first = i == 0;
-    const int64_t below =
-        is_first ? 0 : pass.layers[i - 1].row * pass.stride;
-    BestKernels().input_gradient(
-        layer.structure, layer.values,
-        is_first ? Activation::kLinear : pass.layers[i - 1].activation,
-        is_first ? nullptr : pass.saved + below,
-        pass.deltas + layer.row * pass.stride, pass.deltas + below,
-        pass.stride, range);
-  }
-
-  // Writes the gradients of the last layer's outputs, before its activation.
-  void Start(const Backward& pass, int64_t begin, int64_t end) const {
-    const SparseLayer& last = pass.layers.back();
-    const int64_t at = last.row * pass.stride;
-    ToColumns(pass.dy->flat<float>().data(), pass.examples, units_.back(),
-              pass.stride, begin, end, pass.deltas + at);
-    BestKernels().activation_gradient(last.activation, pass.saved + at,
-                                      pass.deltas + at, pass.stride,
-                                      {begin, end, 0, units_.back()});
-  }
-
   // Reads what both gradients are computed by.
   tf::Status Begin(OpKernelContext* context, Backward* pass) const {
     TF_RETURN_IF_ERROR(GetLayers(context, &pass->layers));
-    const Tensor* saved;
-    TF_RETURN_IF_ERROR(context->input("dy", &pass->dy));
+    const Tensor *dy, *saved;
+    TF_RETURN_IF_ERROR(context->input("dy", &dy));
     TF_RETURN_IF_ERROR(context->input("saved", &saved));
-    if (pass->dy->dims() != 2 || pass->dy->dim_size(1) != units_.back()) {
+    if (dy->dims() != 2 || dy->dim_size(1) != units_.back()) {
       return tf::errors::InvalidArgument(
           "dy must be (examples, ", units_.back(), "), but has the shape ",
-          pass->dy->shape().DebugString(), ".");
+          dy->shape().DebugString(), ".");
     }
-    pass->examples = pass->dy->dim_size(0);
-    pass->stride = StrideOf(pass->examples);
-    const int64_t size = rows_ * pass->stride;
+    pass->dy = dy->flat<float>().data();
+    pass->layout = Layout(dy->dim_size(0));
+    const int64_t size = SizeOf(pass->layout);
     TF_RETURN_IF_ERROR(CheckSize("saved", *saved, size));
     pass->saved = saved->flat<float>().data();
     TF_RETURN_IF_ERROR(context->allocate_temp(
         tf::DT_FLOAT, TensorShape({size}), &pass->deltas_tensor));
     pass->deltas = pass->deltas_tensor.flat<float>().data();
     return tf::OkStatus();
+  }
+
+  // Writes the gradients of the last layer's outputs, before its activation.
+  void Start(const Backward& pass, int64_t block) const {
+    const Layout& layout = pass.layout;
+    const SparseLayer& last = pass.layers.back();
+    float* deltas = At(pass.deltas, layout, block, last.row);
+    BestKernels().to_columns(
+        pass.dy + block * layout.stride * units_.back(),
+        layout.ExamplesOf(block), units_.back(), layout.stride, deltas);
+    BestKernels().activation_gradient(
+        last.activation, At(pass.saved, layout, block, last.row), deltas,
+        layout.stride, layout.RangeOf(block, 0, units_.back()));
+  }
+
+  // Takes the gradients of layer i's outputs to its inputs.
+  Step Carry(const Backward& pass, int i) const {
+    const SparseLayer& layer = pass.layers[i];
+    const auto work = [this, &pass, &layer, i](int64_t block, int64_t first,
+                                               int64_t last) {
+      const Layout& layout = pass.layout;
+      const int64_t below = layer.row - units_[i];
+      BestKernels().input_gradient(
+          layer.structure, layer.values,
+          i == 0 ? Activation::kLinear : pass.layers[i - 1].activation,
+          i == 0 ? nullptr : At(pass.saved, layout, block, below),
+          At(pass.deltas, layout, block, layer.row),
+          At(pass.deltas, layout, block, below), layout.stride,
+          layout.RangeOf(block, first, last));
+    };
+    return {units_[i], layer.structure.count(), work};
+  }
+
+  int64_t SizeOf(const Layout& layout) const {
+    return rows_ * layout.stride * layout.blocks;
   }
 
   std::vector<int64_t> units_;
@@ -219,51 +259,46 @@ class SparseChainOp : public ChainOp {
                 tf::errors::InvalidArgument(
                     "x must be (examples, ", units_[0], "), but has the shape ",
                     x.shape().DebugString(), "."));
-    const int64_t examples = x.dim_size(0);
-    const int64_t stride = StrideOf(examples);
+    const Layout layout(x.dim_size(0));
     Tensor* y;
     Tensor* saved_tensor;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, TensorShape({examples, units_.back()}), &y));
     OP_REQUIRES_OK(context,
-                   context->allocate_output(1, TensorShape({rows_ * stride}),
+                   context->allocate_output(
+                       0, TensorShape({layout.examples, units_.back()}), &y));
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(1, TensorShape({SizeOf(layout)}),
                                             &saved_tensor));
+    const float* from = x.flat<float>().data();
+    float* to = y->flat<float>().data();
     float* saved = saved_tensor->flat<float>().data();
-    const auto forward = [&](int i, Range range) {
-      const SparseLayer& layer = layers[i];
-      const int64_t from = layer.row - units_[i];
-      BestKernels().forward(layer.structure, layer.values, layer.bias,
-                            layer.activation, saved + from * stride,
-                            saved + layer.row * stride, stride, range);
-    };
-    const auto enter = [&](int64_t begin, int64_t end) {
-      ToColumns(x.flat<float>().data(), examples, units_[0], stride, begin, end,
-                saved);
-    };
-    const auto leave = [&](int64_t begin, int64_t end) {
-      FromColumns(saved + layers.back().row * stride, examples, units_.back(),
-                  stride, begin, end, y->flat<float>().data());
-    };
-    if (examples >= kManyExamples) {
-      ShareExamples(context, examples, CostOf(layers),
-                    [&](int64_t, int64_t begin, int64_t end) {
-                      enter(begin, end);
-                      for (int i = 0; i < count(); ++i) {
-                        forward(i, {begin, end, 0, units_[i + 1]});
-                      }
-                      leave(begin, end);
-                    });
-      return;
-    }
-    const int64_t end = RoundUp(examples);
-    enter(0, end);
+    std::vector<Step> steps;
     for (int i = 0; i < count(); ++i) {
-      Share(context, units_[i + 1], RowCost(layers[i], units_[i + 1], examples),
-            [&](int64_t first, int64_t last) {
-              forward(i, {0, end, first, last});
-            });
+      const SparseLayer& layer = layers[i];
+      const auto work = [this, &layout, &layer, saved, i](
+                            int64_t block, int64_t first, int64_t last) {
+        BestKernels().forward(
+            layer.structure, layer.values, layer.bias, layer.activation,
+            At(saved, layout, block, layer.row - units_[i]),
+            At(saved, layout, block, layer.row), layout.stride,
+            layout.RangeOf(block, first, last));
+      };
+      steps.push_back({units_[i + 1], layer.structure.count(), work});
     }
-    leave(0, end);
+    Walk(
+        context, layout,
+        [&](int64_t block) {
+          BestKernels().to_columns(from + block * layout.stride * units_[0],
+                                   layout.ExamplesOf(block), units_[0],
+                                   layout.stride,
+                                   At(saved, layout, block, 0));
+        },
+        steps,
+        [&](int64_t block) {
+          BestKernels().from_columns(
+              At(saved, layout, block, layers.back().row),
+              layout.ExamplesOf(block), units_.back(), layout.stride,
+              to + block * layout.stride * units_.back());
+        });
   }
 };
 
@@ -275,7 +310,7 @@ class SparseChainWeightGradientOp : public ChainOp {
     Backward pass;
     OP_REQUIRES_OK(context, Begin(context, &pass));
     const std::vector<SparseLayer>& layers = pass.layers;
-    const int64_t examples = pass.examples;
+    const Layout& layout = pass.layout;
 
     // The gradients, and where each lies in a block's sums.
     std::vector<float*> gradients;
@@ -300,67 +335,48 @@ class SparseChainWeightGradientOp : public ChainOp {
       std::fill(gradients[2 * i] + structure.count(),
                 gradients[2 * i] + structure.capacity, 0.0f);
     }
-    if (examples == 0) {
+    if (layout.blocks == 0) {
       for (size_t i = 0; i < sizes.size(); ++i) {
         std::fill_n(gradients[i], sizes[i], 0.0f);
       }
       return;
     }
 
-    const auto weight_gradient = [&](int i, float* dvalue, float* dbias,
-                                     Range range) {
-      const SparseLayer& layer = layers[i];
-      BestKernels().weight_gradient(
-          layer.structure, pass.saved + (layer.row - units_[i]) * pass.stride,
-          pass.deltas + layer.row * pass.stride, dvalue,
-          layer.bias == nullptr ? nullptr : dbias, pass.stride, range);
-    };
-    const int64_t end = RoundUp(examples);
-    if (examples < kManyExamples) {
-      Start(pass, 0, end);
-      for (int i = count() - 1; i >= 0; --i) {
-        Share(context, units_[i + 1],
-              RowCost(layers[i], units_[i + 1], examples),
-              [&](int64_t first, int64_t last) {
-                weight_gradient(i, gradients[2 * i], gradients[2 * i + 1],
-                                {0, end, first, last});
-              });
-        if (i == 0) break;
-        Share(context, units_[i], RowCost(layers[i], units_[i], examples),
-              [&](int64_t first, int64_t last) {
-                Carry(pass, i, {0, end, first, last});
-              });
-      }
-      return;
-    }
-
     // Each block but the first, which writes the outputs, has sums of its own.
-    const int64_t blocks = (end + kBlock - 1) / kBlock;
     const int64_t size = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
     Tensor sums_tensor;
-    OP_REQUIRES_OK(context, context->allocate_temp(
-                                tf::DT_FLOAT, TensorShape({(blocks - 1) * size}),
-                                &sums_tensor));
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(
+                       tf::DT_FLOAT, TensorShape({(layout.blocks - 1) * size}),
+                       &sums_tensor));
     float* sums = sums_tensor.flat<float>().data();
-    ShareExamples(
-        context, examples, 2 * CostOf(layers),
-        [&](int64_t block, int64_t begin, int64_t last) {
-          std::vector<float*> into(gradients);
-          if (block > 0) {
-            float* next = sums + (block - 1) * size;
-            for (size_t i = 0; i < into.size(); ++i) {
-              into[i] = next;
-              next += sizes[i];
-            }
-          }
-          Start(pass, begin, last);
-          for (int i = count() - 1; i >= 0; --i) {
-            weight_gradient(i, into[2 * i], into[2 * i + 1],
-                            {begin, last, 0, units_[i + 1]});
-            if (i > 0) Carry(pass, i, {begin, last, 0, units_[i]});
-          }
-        });
-    for (int64_t block = 1; block < blocks; ++block) {
+    std::vector<Step> steps;
+    int64_t begin = size;  // Of layer i's sums among a block's.
+    for (int i = count() - 1; i >= 0; --i) {
+      begin -= sizes[2 * i] + sizes[2 * i + 1];
+      const SparseLayer& layer = layers[i];
+      const auto work = [&, begin, i](int64_t block, int64_t first,
+                                      int64_t last) {
+        float* dvalues = gradients[2 * i];
+        float* dbias = gradients[2 * i + 1];
+        if (block > 0) {
+          dvalues = sums + (block - 1) * size + begin;
+          dbias = dvalues + sizes[2 * i];
+        }
+        BestKernels().weight_gradient(
+            layer.structure,
+            At(pass.saved, layout, block, layer.row - units_[i]),
+            At(pass.deltas, layout, block, layer.row), dvalues,
+            layer.bias == nullptr ? nullptr : dbias, layout.stride,
+            layout.RangeOf(block, first, last));
+      };
+      steps.push_back({units_[i + 1], layer.structure.count(), work});
+      if (i > 0) steps.push_back(Carry(pass, i));
+    }
+    Walk(
+        context, layout, [&](int64_t block) { Start(pass, block); }, steps,
+        [](int64_t) {});
+    for (int64_t block = 1; block < layout.blocks; ++block) {
       const float* next = sums + (block - 1) * size;
       for (size_t i = 0; i < gradients.size(); ++i) {
         // Of values, those in use.
@@ -381,35 +397,21 @@ class SparseChainInputGradientOp : public ChainOp {
   void Compute(OpKernelContext* context) override {
     Backward pass;
     OP_REQUIRES_OK(context, Begin(context, &pass));
-    const std::vector<SparseLayer>& layers = pass.layers;
-    const int64_t examples = pass.examples;
+    const Layout& layout = pass.layout;
     Tensor* dx;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, TensorShape({examples, units_[0]}), &dx));
-    const auto leave = [&](int64_t begin, int64_t end) {
-      FromColumns(pass.deltas, examples, units_[0], pass.stride, begin, end,
-                  dx->flat<float>().data());
-    };
-    if (examples >= kManyExamples) {
-      ShareExamples(context, examples, CostOf(layers),
-                    [&](int64_t, int64_t begin, int64_t end) {
-                      Start(pass, begin, end);
-                      for (int i = count() - 1; i >= 0; --i) {
-                        Carry(pass, i, {begin, end, 0, units_[i]});
-                      }
-                      leave(begin, end);
-                    });
-      return;
-    }
-    const int64_t end = RoundUp(examples);
-    Start(pass, 0, end);
-    for (int i = count() - 1; i >= 0; --i) {
-      Share(context, units_[i], RowCost(layers[i], units_[i], examples),
-            [&](int64_t first, int64_t last) {
-              Carry(pass, i, {0, end, first, last});
-            });
-    }
-    leave(0, end);
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(
+                       0, TensorShape({layout.examples, units_[0]}), &dx));
+    std::vector<Step> steps;
+    for (int i = count() - 1; i >= 0; --i) steps.push_back(Carry(pass, i));
+    Walk(
+        context, layout, [&](int64_t block) { Start(pass, block); }, steps,
+        [&](int64_t block) {
+          BestKernels().from_columns(
+              At(pass.deltas, layout, block, 0), layout.ExamplesOf(block),
+              units_[0], layout.stride,
+              dx->flat<float>().data() + block * layout.stride * units_[0]);
+        });
   }
 };
 

@@ -131,35 +131,4 @@ void ScatterValues(const SparseStructure& s, const float* values,
   }
 }
 
-int64_t StrideOf(int64_t examples) {
-  return ((examples + kLanes - 1) / kLanes | 1) * kLanes;
-}
-
-void ToColumns(const float* x, int64_t examples, int64_t features,
-               int64_t stride, int64_t begin, int64_t end, float* columns) {
-  const int64_t known = std::min(end, examples);
-  for (int64_t b = begin; b < end; b += kLanes) {
-    const int64_t last = std::min(b + kLanes, known);
-    for (int64_t i = 0; i < features; ++i) {
-      float* out = columns + i * stride;
-      int64_t a = b;
-      for (; a < last; ++a) out[a] = x[a * features + i];
-      for (; a < b + kLanes; ++a) out[a] = 0.0f;
-    }
-  }
-}
-
-void FromColumns(const float* columns, int64_t examples, int64_t features,
-                 int64_t stride, int64_t begin, int64_t end, float* y) {
-  const int64_t known = std::min(end, examples);
-  for (int64_t b = begin; b < known; b += kLanes) {
-    const int64_t last = std::min(b + kLanes, known);
-    for (int64_t a = b; a < last; ++a) {
-      for (int64_t i = 0; i < features; ++i) {
-        y[a * features + i] = columns[i * stride + a];
-      }
-    }
-  }
-}
-
 }  // namespace rigl_rl

@@ -58,9 +58,6 @@ struct Range {
 };
 
 // Activations are held as features x examples: row i of `x` is x + i * stride.
-// So that rows do not all compete for a few places of the cache, the stride is
-// an odd number of vectors.
-int64_t StrideOf(int64_t examples);
 
 // The arithmetic, for one kind of processor.
 struct SparseKernels {
@@ -83,18 +80,17 @@ struct SparseKernels {
   // dy *= activation'(y), on rows of `y`.
   void (*activation_gradient)(Activation activation, const float* y, float* dy,
                               int64_t stride, Range range);
+  // Between (examples, features) and features x examples. Up to a multiple of
+  // kLanes, the columns of examples that there are none of become 0.
+  void (*to_columns)(const float* x, int64_t examples, int64_t features,
+                     int64_t stride, float* columns);
+  void (*from_columns)(const float* columns, int64_t examples, int64_t features,
+                       int64_t stride, float* y);
 };
 
 // The fastest for this processor; RIGL_RL_SIMD=avx2 or portable in the
 // environment asks for another one, for tests.
 const SparseKernels& BestKernels();
-
-// Between (examples, features) and features x examples; the examples that the
-// stride has too many become 0.
-void ToColumns(const float* x, int64_t examples, int64_t features,
-               int64_t stride, int64_t begin, int64_t end, float* columns);
-void FromColumns(const float* columns, int64_t examples, int64_t features,
-                 int64_t stride, int64_t begin, int64_t end, float* y);
 
 }  // namespace rigl_rl
 

@@ -167,27 +167,25 @@ void TestStructure(const Case& c) {
   }
 }
 
-void TestColumns(const Case& c) {
-  const int64_t stride = StrideOf(c.examples);
-  const int64_t end = (c.examples + kLanes - 1) / kLanes * kLanes;
-  Check(c, "stride", 0, stride >= end && stride / kLanes % 2 == 1, true);
-  Check(c, "stride", 0, stride % kLanes, 0);
+int64_t RoundUp(int64_t examples) {
+  return (examples + kLanes - 1) / kLanes * kLanes;
+}
+
+// Rows side by side, or with room in between.
+int64_t DrawStride(const Case& c) {
+  return RoundUp(c.examples) + generator() % 2 * kLanes;
+}
+
+void TestColumns(const Case& c, const SparseKernels& kernels) {
+  const int64_t stride = DrawStride(c);
   Floats x = Draw(c.examples * c.inputs);
   Floats columns(c.inputs * stride, kUnwritten);
   Floats back(c.examples * c.inputs, kUnwritten);
-  // In two parts, as two threads may do it.
-  const int64_t middle = end / kLanes / 2 * kLanes;
-  const int64_t parts[][2] = {{middle, end}, {0, middle}};
-  for (const auto& part : parts) {
-    ToColumns(x.data(), c.examples, c.inputs, stride, part[0], part[1],
-              columns.data());
-  }
-  for (const auto& part : parts) {
-    FromColumns(columns.data(), c.examples, c.inputs, stride, part[0], part[1],
-                back.data());
-  }
+  kernels.to_columns(x.data(), c.examples, c.inputs, stride, columns.data());
+  kernels.from_columns(columns.data(), c.examples, c.inputs, stride,
+                       back.data());
   for (int64_t i = 0; i < c.inputs; ++i) {
-    for (int64_t b = 0; b < end; ++b) {
+    for (int64_t b = 0; b < RoundUp(c.examples); ++b) {
       const float expected = b < c.examples ? x[b * c.inputs + i] : 0.0f;
       Check(c, "columns", i * stride + b, columns[i * stride + b], expected);
     }
@@ -213,13 +211,13 @@ void TestArithmetic(const Case& c, const SparseKernels& kernels, bool by_rows,
                     bool has_bias) {
   Layer layer(c);
   const SparseStructure& s = layer.structure;
-  const int64_t stride = StrideOf(c.examples);
-  const int64_t end = (c.examples + kLanes - 1) / kLanes * kLanes;
+  const int64_t stride = DrawStride(c);
+  const int64_t end = RoundUp(c.examples);
   float* bias = has_bias ? layer.bias.data() : nullptr;
   const auto columns = [&](int64_t rows) {
     Floats x = Draw(c.examples * rows);
     Floats found(rows * stride, kUnwritten);
-    ToColumns(x.data(), c.examples, rows, stride, 0, end, found.data());
+    kernels.to_columns(x.data(), c.examples, rows, stride, found.data());
     return found;
   };
   Floats x = columns(c.inputs);
@@ -351,9 +349,9 @@ void TestAll() {
                   batch,       number,   density,
                   static_cast<Activation>(generator() % 3)};
         TestStructure(c);
-        TestColumns(c);
         for (const SparseKernels* kernels : AllKernels()) {
           c.kind = kernels->name;
+          TestColumns(c, *kernels);
           for (const bool by_rows : {true, false}) {
             TestArithmetic(c, *kernels, by_rows, generator() % 2);
           }

@@ -405,7 +405,7 @@ def test_wrong_examples_are_refused(operations):
       with pytest.raises(REFUSALS, match='dy must be|rank 2'):
         operation(**{**backward, 'dy': tf.ones(shape)})
     # What is saved of 3 examples has room for 16.
-    with pytest.raises(REFUSALS, match='saved must have 240 elements'):
+    with pytest.raises(REFUSALS, match='saved must have 160 elements'):
       operation(**{**backward, 'dy': tf.ones((17, 2))})
 
 
