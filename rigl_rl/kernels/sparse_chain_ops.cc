@@ -63,6 +63,9 @@ struct SparseLayer {
   int64_t row;  // Of its outputs among all activations.
 };
 
+// Which input of the gradients' operations `saved` is.
+constexpr int kSaved = 1;
+
 // What the operations on a chain share.
 class ChainOp : public tf::OpKernel {
  public:
@@ -201,8 +204,13 @@ class ChainOp : public tf::OpKernel {
     const int64_t size = SizeOf(pass->layout);
     TF_RETURN_IF_ERROR(CheckSize("saved", *saved, size));
     pass->saved = saved->flat<float>().data();
-    TF_RETURN_IF_ERROR(context->allocate_temp(
-        tf::DT_FLOAT, TensorShape({size}), &pass->deltas_tensor));
+    // In their place, if nothing else needs those: the less memory is touched,
+    // the more of what comes next is in a cache. A layer's activations have been
+    // read when their gradients are written, but for the slopes of the last.
+    std::vector<int> place;
+    if (activations_.back() == Activation::kLinear) place.push_back(kSaved);
+    TF_RETURN_IF_ERROR(context->forward_input_or_allocate_temp(
+        place, tf::DT_FLOAT, TensorShape({size}), &pass->deltas_tensor));
     pass->deltas = pass->deltas_tensor.flat<float>().data();
     return tf::OkStatus();
   }

@@ -194,21 +194,27 @@ def test_activations_that_differ(operations, biased):
 
 
 @pytest.mark.parametrize('batch', [30, 200])
-def test_in_a_function(operations, batch):
-  """Where gradients that nobody asks for are left out."""
+@pytest.mark.parametrize('last', ['linear', 'relu'])
+@pytest.mark.parametrize('wanted', ['x', 'biases', 'x and biases'])
+def test_in_a_function(operations, batch, last, wanted):
+  """Where gradients that nobody asks for are left out.
+
+  If one operation alone reads what the forward pass has saved, it writes the
+  gradients in its place.
+  """
   rng = np.random.default_rng(3)
-  chain = Chain(operations, rng, (6, 40, 4), 0.5, 'relu', True)
+  chain = Chain(operations, rng, (6, 40, 30, 4), 0.5, 'relu', True)
+  chain.activations[-1] = last
   x = integers(rng, (batch, 6), 3)
 
   def gradients(call):
     @tf.function(autograph=False)
     def compute(x, weights, biases):
-      with tf.GradientTape(persistent=True) as tape:
+      with tf.GradientTape() as tape:
         tape.watch([x, *weights, *biases])
         y = call(x, weights, biases)
-      dx = tape.gradient(y, x)
-      dbias = tape.gradient(y, biases[0])
-      return y, dx, dbias
+      of = {'x': [x], 'biases': biases, 'x and biases': [x, *biases]}
+      return [y, *tape.gradient(y, of[wanted])]
 
     return compute
 
