@@ -43,3 +43,23 @@ def user_error():
       assert part in message
 
   return expect
+
+
+@pytest.fixture(scope='session')
+def operations():
+  """The compiled operations; a test that asks for them is skipped without."""
+  from rigl_rl.kernels import loader
+
+  loaded = loader.load()
+  if loaded is None:
+    pytest.skip('there is no compiler, or the kernels are switched off')
+  return loaded
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch):
+  """As in a process that has not looked for compiled operations yet."""
+  from rigl_rl.kernels import loader
+
+  monkeypatch.setattr(loader, '_loaded', [])
+  monkeypatch.delenv('RIGL_RL_KERNELS', raising=False)

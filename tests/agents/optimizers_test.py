@@ -8,7 +8,6 @@ from tf_agents.specs import array_spec, tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl.agents import optimizers, sac, traced
-from rigl_rl.kernels import loader
 from rigl_rl.replay import transition_buffer
 from rigl_rl.sparsity import algorithms, mask_updater, schedules, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
@@ -128,14 +127,6 @@ def test_scopes_bind_weight_decay_apart(no_gin_config):
       adam = optimizers.adam(0.1)
     adam.apply_gradients([(tf.zeros(1), variable)])
     assert float(variable[0]) == pytest.approx(expected)
-
-
-@pytest.fixture
-def operations():
-  found = loader.load()
-  if found is None:
-    pytest.skip('there is no compiler, or the kernels are switched off')
-  return found
 
 
 def _by_both(train, monkeypatch):

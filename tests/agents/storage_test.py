@@ -10,7 +10,6 @@ from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import errors
 from rigl_rl.agents import dqn, ppo, sac, td3
-from rigl_rl.kernels import loader
 from rigl_rl.replay import transition_buffer
 from rigl_rl.sparsity import algorithms, compression, wrappers
 
@@ -20,9 +19,7 @@ _STEPS = 13
 
 
 @pytest.fixture(autouse=True)
-def _small_networks():
-  if loader.load() is None:
-    pytest.skip('there is no compiler, or the kernels are switched off')
+def _small_networks(operations):
   gin.clear_config()
   gin.parse_config("""
       SquashedGaussianActor.hidden_units = (24, 16)

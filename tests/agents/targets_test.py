@@ -14,8 +14,8 @@ def by_kernels(request, monkeypatch):
   """Whether the compiled operations are used."""
   if not request.param:
     monkeypatch.setenv('RIGL_RL_KERNELS', '0')
-  elif loader.load() is None:
-    pytest.skip('there is no compiler, or the kernels are switched off')
+  else:
+    request.getfixturevalue('operations')
   return request.param
 
 
@@ -88,10 +88,8 @@ def test_only_float32_suits_the_kernels():
 
 
 @pytest.mark.parametrize('in_function', [False, True])
-def test_kernels_change_no_bit(in_function, monkeypatch):
+def test_kernels_change_no_bit(operations, in_function, monkeypatch):
   """Over soft updates, of several layers at once."""
-  if loader.load() is None:
-    pytest.skip('there is no compiler, or the kernels are switched off')
   shapes = [(17, 64), (64, 64), (1, 5), (9, 1)]
 
   def follow(switch):

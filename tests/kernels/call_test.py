@@ -6,16 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl.kernels import loader
-
-
-@pytest.fixture
-def operations():
-  loaded = loader.load()
-  if loaded is None:
-    pytest.skip('there is no compiler, or the kernels are switched off')
-  return loaded
-
 
 def _call(operations, function, *arguments):
   """Calls a concrete function with tensors."""

@@ -28,13 +28,6 @@ def cache(tmp_path, monkeypatch) -> pathlib.Path:
   return tmp_path / 'rigl_rl' / 'kernels'
 
 
-@pytest.fixture
-def nothing_loaded(monkeypatch):
-  """As in a process that has not called `load` yet."""
-  monkeypatch.setattr(loader, '_loaded', [])
-  monkeypatch.delenv('RIGL_RL_KERNELS', raising=False)
-
-
 def _compiler(directory: pathlib.Path, monkeypatch, body: str) -> None:
   """Puts a compiler of our own before all others."""
   path = directory / 'compiler'

@@ -9,20 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl.kernels import loader
 from rigl_rl.sparsity import masks
 
 # Longer than the sample by which the threshold is looked for; not a multiple
 # of a vector's width.
 LONG = 5003
-
-
-@pytest.fixture(scope='module')
-def operations():
-  found = loader.load()
-  if found is None:
-    pytest.skip('there is no compiler, or the kernels are switched off')
-  return found
 
 
 def _bits(array) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl.kernels import loader, sparse_chain
+from rigl_rl.kernels import sparse_chain
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Of inputs and of layers' outputs.
@@ -31,14 +31,6 @@ UNITS = [
 BATCHES = [0, 1, 3, 16, 17, 127, 128, 129, 257]
 DENSITIES = [0.0, 0.05, 0.4, 1.0]
 REFUSALS = (ValueError, tf.errors.InvalidArgumentError)
-
-
-@pytest.fixture(scope='module')
-def operations():
-  found = loader.load()
-  if found is None:
-    pytest.skip('there is no compiler, or the kernels are switched off')
-  return found
 
 
 def integers(rng, shape, largest):

@@ -16,7 +16,6 @@ from launch.benchmarks import layers, mujoco_training
 from launch.benchmarks import sweep as sweep_benchmark
 from rigl_rl import configs, sweeps
 from rigl_rl.errors import UserError
-from rigl_rl.kernels import loader
 
 _MODULE = 'launch.benchmarks.dqn'
 
@@ -376,9 +375,9 @@ def test_layers_of_peers_run_under_their_python(workers, capsys):
 
 
 @pytest.mark.parametrize('contender', ['dense', 'sparse_80'])
-def test_steps_of_a_layer(contender):
-  if contender != 'dense' and loader.load() is None:
-    pytest.skip('there is no compiler, or the kernels are switched off')
+def test_steps_of_a_layer(contender, request):
+  if contender != 'dense':
+    request.getfixturevalue('operations')
   train = layers.make(contender, _layer_arguments('--shape=7,5,3'))
   assert [train(3), train(2)] == [3, 2]
 

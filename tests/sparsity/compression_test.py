@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 from rigl_rl.errors import UserError
-from rigl_rl.kernels import loader
 from rigl_rl.sparsity import (
   algorithms,
   compression,
@@ -23,16 +22,8 @@ from rigl_rl.sparsity import optimizer as sparse_optimizer
 
 @pytest.fixture(autouse=True)
 def _kernels(request):
-  if 'nothing_loaded' in request.fixturenames:
-    return
-  if loader.load() is None:
-    pytest.skip('there is no compiler, or the kernels are switched off')
-
-
-@pytest.fixture
-def nothing_loaded(monkeypatch):
-  """As in a process that has not called `load` yet."""
-  monkeypatch.setattr(loader, '_loaded', [])
+  if 'nothing_loaded' not in request.fixturenames:
+    request.getfixturevalue('operations')
 
 
 def _twins(inputs=7, units=5, **arguments):
@@ -553,7 +544,6 @@ def test_without_a_compiler_one_line_says_so(
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   monkeypatch.setenv('PATH', '')
   monkeypatch.delenv('CXX', raising=False)
-  monkeypatch.delenv('RIGL_RL_KERNELS', raising=False)
   model = _network(storage='sparse')
   assert compression.compress(model) == []
   assert compression.compress(_network(storage='sparse')) == []

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl.kernels import loader
 from rigl_rl.sparsity import storage as storage_lib
 from rigl_rl.sparsity import wrappers
 
@@ -12,10 +11,7 @@ MASK = np.float32([[0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 0]])
 KERNEL = np.float32([[0, 2, 0, 4], [0, 0, 0, 0], [1, 3, 0, 0]])
 
 
-@pytest.fixture(autouse=True)
-def _kernels():
-  if loader.load() is None:
-    pytest.skip('there is no compiler, or the kernels are switched off')
+pytestmark = pytest.mark.usefixtures('operations')
 
 
 def _storage(kernel=KERNEL, mask=MASK, name='layer/kernel'):
