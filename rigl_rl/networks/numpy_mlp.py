@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from rigl_rl.sparsity import wrappers
 
@@ -109,13 +108,12 @@ class NumpyNormalizer:
       normalizer: of observations that are one vector, such as a PPO policy's
         `observation_normalizer`.
     """
-    count, mean, squares, _ = normalizer.variables
-    self._reader = _VariableReader([count, mean, squares])
+    self._variables = normalizer.variables
     self.refresh()
 
   def refresh(self) -> None:
     """Reads mean and variance, which training has changed."""
-    count, mean, squares = self._reader.read()
+    count, mean, squares, _ = (v.numpy() for v in self._variables)
     self._scale = 1 / np.sqrt(squares / count + self._EPSILON)
     self._shift = -mean * self._scale
 
@@ -242,7 +240,7 @@ class NumpyGaussianActor(_NumpyActor):
       observation_normalizer: the policy's, if it has one; read with the actor.
     """
     super().__init__(actor)
-    self._std_reader = _VariableReader([actor.raw_std])
+    self._raw_std = actor.raw_std
     self._normalizer = (
       NumpyNormalizer(observation_normalizer)
       if observation_normalizer is not None
@@ -299,32 +297,8 @@ class NumpyGaussianActor(_NumpyActor):
     return actions
 
   def _read_std(self) -> None:
-    (raw_std,) = self._std_reader.read()
-    self._std = np.logaddexp(np.float32(0), raw_std)  # softplus
-
-
-class _VariableReader:
-  """Copies variables into arrays of its own, at the least cost.
-
-  A variable's `numpy` takes several times as long. What the operation returns
-  shares the variable's memory, so it is copied at once: held, it would make
-  the next gradient step copy the variable instead of updating it in place.
-  """
-
-  def __init__(self, variables: Sequence[tf.Variable]):
-    self._sources = [
-      {'resource': variable.handle, 'dtype': variable.dtype}
-      for variable in variables
-    ]
-    self._arrays = [
-      np.empty(variable.shape, np.float32) for variable in variables
-    ]
-
-  def read(self) -> list[np.ndarray]:
-    """Returns all values; always the same arrays."""
-    for source, array in zip(self._sources, self._arrays):
-      array[...] = np.asarray(tf.raw_ops.ReadVariableOp(**source))
-    return self._arrays
+    # Softplus.
+    self._std = np.logaddexp(np.float32(0), self._raw_std.numpy())
 
 
 class _ActorMLP(NumpyMLP):
@@ -332,29 +306,11 @@ class _ActorMLP(NumpyMLP):
 
   def __init__(self, network):
     self._network = network
-    self._readers = {}  # By layer and attribute.
     super().__init__(read_weights(network), network.activation)
 
   def refresh(self) -> None:
     """Reads the weights, which training has changed."""
-    self.set_weights(
-      [
-        (
-          self._read((i, 'kernel'), layer.kernel),
-          self._read((i, 'bias'), layer.bias),
-        )
-        for i, layer in enumerate(wrappers.named_layers(self._network).values())
-      ]
-    )
-
-  def _read(self, key, weights):
-    """Reads a variable, or a kernel that is stored by its active weights."""
-    if not isinstance(weights, tf.Variable):
-      self._readers.pop(key, None)  # Pruned layers were variables before.
-      return weights.numpy()
-    if key not in self._readers:
-      self._readers[key] = _VariableReader([weights])
-    return self._readers[key].read()[0]
+    self.set_weights(read_weights(self._network))
 
 
 class _ActionRange:
