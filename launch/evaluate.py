@@ -376,6 +376,8 @@ class _Kept:
 
   def add(self, step: int, row: dict[str, Any]) -> None:
     """Writes a level; what was evaluated otherwise is dropped."""
+    from rigl_rl.analysis import paths
+
     texts = {name: str(value) for name, value in row.items()}
     texts['observation_noise'] = f'{row["observation_noise"]:g}'
     new = {**texts, 'step': str(step), **self._how}
@@ -387,38 +389,23 @@ class _Kept:
     ]
     self._rows.append(new)
     self._rows.sort(key=lambda other: float(other['observation_noise']))
-    _write(self._path, _to_csv(self._columns, self._rows), '--run')
+    paths.write(self._path, _to_csv(self._columns, self._rows), '--run')
 
 
-def _to_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+def _to_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> bytes:
   text = io.StringIO()
   writer = csv.DictWriter(text, columns, lineterminator='\n')
   writer.writeheader()
   writer.writerows(rows)
-  return text.getvalue()
+  return text.getvalue().encode('utf-8')
 
 
 def _write_returns(path: str, rows: Sequence[dict[str, Any]]) -> None:
   """Writes a row an episode."""
+  from rigl_rl.analysis import paths
+
   columns = ('run', 'step', 'observation_noise', 'episode', 'return')
-  _write(path, _to_csv(columns, rows), '--out')
-
-
-def _write(path: str, text: str, flag: str) -> None:
-  import tensorflow as tf
-
-  from rigl_rl.training import files
-
-  try:
-    if files.is_local(path):
-      os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    files.write_file(path, text)
-  except (OSError, tf.errors.OpError) as error:
-    reason = ' '.join(str(error).split())
-    raise UserError(
-      f'{flag} needs {path!r}, which cannot be written ({reason}); it must be '
-      'in a directory that can be written to.'
-    ) from error
+  paths.write(path, _to_csv(columns, rows))
 
 
 if __name__ == '__main__':

@@ -1,10 +1,11 @@
-"""Finds and reads files, on this machine without TensorFlow.
+"""Finds, reads and writes files, on this machine without TensorFlow.
 
 TensorFlow takes seconds to import, and is only needed where a path is a URL.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Callable, Iterator
 
@@ -107,24 +108,51 @@ def read(path: str) -> bytes:
     return file.read()
 
 
-def write(path: str, data: bytes) -> None:
+def write(path: str, data: bytes, flag: str = '--out') -> None:
   """Writes a file whole: beside its name first, then renamed.
 
   Args:
-    path: of this machine; its directory is made if need be.
+    path: a path, whose directory is made if need be, or a URL that tf.io.gfile
+      knows.
     data: the content.
+    flag: of the command, which the path comes from.
 
   Raises:
     UserError: it cannot be written.
   """
-  temporary = f'{path}.tmp-{os.getpid()}'
   try:
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    with open(temporary, 'wb') as file:
-      file.write(data)
-    os.replace(temporary, path)
+    if _is_url(path):
+      _write_url(path, data)
+    else:
+      _write_here(path, data)
   except OSError as error:
     raise UserError(
-      f'--out holds {path!r}, which cannot be written: {error.strerror}; it '
-      'must be a directory that can be written to.'
+      f'{flag} needs {path!r}, which cannot be written '
+      f'({error.strerror or error}); it must be in a directory that can be '
+      'written to.'
     ) from error
+
+
+def _write_here(path, data):
+  os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+  temporary = f'{path}.tmp-{os.getpid()}'
+  try:
+    with open(temporary, 'wb') as file:
+      file.write(data)
+      file.flush()
+      os.fsync(file.fileno())  # A power cut leaves the old file or the new one.
+    os.replace(temporary, path)
+  finally:
+    with contextlib.suppress(OSError):
+      os.remove(temporary)
+
+
+def _write_url(path, data):
+  import tensorflow as tf
+
+  from rigl_rl.training import files
+
+  try:
+    files.write_file(path, data)
+  except tf.errors.OpError as error:
+    raise OSError(' '.join(str(error).split())) from error
