@@ -9,6 +9,7 @@ machine whose speed drifts is equally fast for all of them: compare the ratios.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import pathlib
 import statistics
@@ -95,14 +96,21 @@ class _Worker:
 
   def __init__(self, contender: str, command: list[str]):
     self._contender = contender
-    self._process = subprocess.Popen(
-      command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    try:
+      self._process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+      )
+    except OSError as error:
+      raise UserError(
+        f'--peers_python is {command[0]!r}, which cannot be started '
+        f'({error.strerror}); it must be a Python.'
+      ) from error
 
   def train(self, steps: int) -> float:
     """Trains some steps; returns environment steps per second."""
-    self._process.stdin.write(f'{steps}\n')
-    self._process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # It has ended: told below.
+      self._process.stdin.write(f'{steps}\n')
+      self._process.stdin.flush()
     for line in self._process.stdout:
       if line.startswith('turn '):
         _, done, seconds = line.split()
@@ -112,29 +120,36 @@ class _Worker:
     )
 
   def close(self) -> None:
-    self._process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):
+      self._process.stdin.close()
     self._process.wait()
 
 
 def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
+  if arguments.rounds < 1:
+    raise UserError(f'--rounds is {arguments.rounds}, but must be at least 1.')
   subject = importlib.import_module(f'launch.benchmarks.{arguments.subject}')
   peers = getattr(subject, 'PEERS', ())
   names = subject.CONTENDERS
   if peers and arguments.peers_python is None:
     names = tuple(name for name in names if name not in peers)
   if arguments.contenders is not None:
-    names = tuple(arguments.contenders.split(','))
+    names = tuple(dict.fromkeys(arguments.contenders.split(',')))
     unknown = set(names) - set(subject.CONTENDERS)
     if unknown:
       raise UserError(
         f'--contenders names {", ".join(sorted(unknown))}, but allowed are '
         f'{", ".join(subject.CONTENDERS)}.'
       )
-    if peers and arguments.peers_python is None and set(names) & set(peers):
+    asked_peers = [name for name in names if name in peers]
+    if asked_peers and arguments.peers_python is None:
       raise UserError(
-        f'--contenders names {", ".join(names)}, of which '
-        f'{", ".join(peers)} need --peers_python.'
+        f'--contenders names {", ".join(asked_peers)}, which takes '
+        '--peers_python: a Python that has the library.'
       )
+
+  if arguments.out is not None:
+    _make_directory(arguments.out)
 
   def command(name):
     if name not in peers:
@@ -151,8 +166,10 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
       *subject.peer_arguments(name, arguments),
     ]
 
-  workers = {name: _Worker(name, command(name)) for name in names}
+  workers = {}
   try:
+    for name in names:
+      workers[name] = _Worker(name, command(name))
     if hasattr(subject, 'TURN_STEPS'):
       steps = dict.fromkeys(names, subject.TURN_STEPS)
     else:
@@ -206,22 +223,35 @@ def _print_table(
     print(line.rstrip())
 
 
+def _make_directory(path: pathlib.Path) -> None:
+  """Makes the directory of --out: what is measured for hours is not lost."""
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(
+      f'--out is {str(path)!r}, but must be a directory that can be made '
+      f'({error.strerror}).'
+    ) from error
+
+
 def _save(
   rates: Mapping[str, Sequence[float]], arguments: argparse.Namespace
 ) -> None:
   """Writes each turn's rates, and times against sparsity with their figure."""
   import pandas as pd
 
+  from rigl_rl.analysis import paths, tables
   from rigl_rl.analysis.figures import speed, style
 
-  out = arguments.out
-  out.mkdir(parents=True, exist_ok=True)
-  turns = pd.DataFrame(rates).rename_axis('turn')
-  turns.to_csv(out / 'steps_per_second.csv')
+  def write(name, data):
+    paths.write(str(arguments.out / name), data)
+
+  turns = pd.DataFrame(rates).rename_axis('turn').reset_index()
+  write('steps_per_second.csv', tables.to_csv(turns).encode('utf-8'))
   times = speed.relative_times(rates)
   if times.empty:
     return
-  times.to_csv(out / 'time_against_sparsity.csv', index=False)
+  write('time_against_sparsity.csv', tables.to_csv(times).encode('utf-8'))
   title = [f'launch.benchmark {arguments.subject}']
   for name in ('agent', 'task', 'shape', 'width'):
     if getattr(arguments, name, None) is not None:
@@ -232,8 +262,7 @@ def _save(
     [f'Medians and ranges of {len(turns)} turns, each against dense.'],
   )
   for kind in ('png', 'pdf'):
-    path = out / f'time_against_sparsity.{kind}'
-    path.write_bytes(style.rendered(figure, kind))
+    write(f'time_against_sparsity.{kind}', style.rendered(figure, kind))
 
 
 if __name__ == '__main__':

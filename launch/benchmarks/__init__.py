@@ -11,4 +11,6 @@ PEERS are contenders of other libraries, for which `peer_arguments(contender,
 arguments)` returns what `peers.py` takes, or the module's PEERS_SCRIPT. That is
 a script: it runs under the Python of `--peers_python`, where those libraries
 are installed.
+
+`contenders`, `mujoco_training` and the two scripts are no such modules.
 """

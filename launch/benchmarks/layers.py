@@ -13,14 +13,14 @@ from __future__ import annotations
 import argparse
 from typing import Callable
 
+from launch.benchmarks import contenders
 from rigl_rl.errors import UserError
 
-SPARSITIES = (50, 80, 90, 95, 99)
 CONTENDERS = (
   'torch',
-  *(f'sparseprop_{sparsity}' for sparsity in SPARSITIES),
+  *(f'sparseprop_{sparsity}' for sparsity in contenders.SPARSITIES),
   'dense',
-  *(f'sparse_{sparsity}' for sparsity in SPARSITIES),
+  *(f'sparse_{sparsity}' for sparsity in contenders.SPARSITIES),
 )
 PEERS = tuple(
   name for name in CONTENDERS if name.startswith(('torch', 'sparseprop'))
@@ -41,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def peer_arguments(contender: str, arguments: argparse.Namespace) -> list[str]:
   """Returns what `layer_peers.py` takes for a contender."""
-  library, sparsity = _parse(contender)
+  library, sparsity = contenders.parse(contender)
   return [
     f'--library={library}',
-    f'--sparsity={sparsity}',
+    f'--sparsity={sparsity or 0.0}',
     f'--shape={",".join(map(str, _shape(arguments)))}',
     f'--threads={arguments.intra_op_threads}',
   ]
@@ -54,7 +54,7 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   """Builds a contender; see the package.
 
   Raises:
-    UserError: if the shape is none, or there are no kernels.
+    UserError: the shape is none, or there are no compiled operations.
   """
   inputs, outputs, examples = _shape(arguments)
   import tensorflow as tf
@@ -62,23 +62,27 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   from rigl_rl.kernels import loader
   from rigl_rl.sparsity import wrappers
 
-  storage, sparsity = _parse(contender)
+  storage, sparsity = contenders.parse(contender)
   layer = wrappers.SparseWrapper(
     tf.keras.layers.Dense(
       outputs, kernel_initializer=tf.keras.initializers.GlorotUniform(seed=0)
     ),
-    sparsity,
+    sparsity or 0.0,
   )
   layer.build((None, inputs))
   if storage == 'sparse':
     if loader.load() is None:
-      raise UserError(f'{contender} needs the kernels, and there are none.')
+      raise UserError(
+        f'--contenders names {contender}, which needs the compiled operations: '
+        'a C++ compiler, and RIGL_RL_KERNELS not 0.'
+      )
     layer.compress()
   x = tf.random.stateless_normal((examples, inputs), (1, 2))
   dy = tf.random.stateless_normal((examples, outputs), (3, 4))
 
+  variables = [x, *layer.trainable_variables]
+
   def step():
-    variables = [x, *layer.trainable_variables]
     with tf.GradientTape() as tape:
       tape.watch(x)
       y = layer(x)
@@ -91,7 +95,7 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
     return tf.while_loop(
       lambda i, *_: i < steps,
       lambda i, *_: [i + 1, *step()],
-      [0, *(tf.zeros_like(result) for result in step())],
+      [0, *map(tf.zeros_like, (dy, *variables))],
       parallel_iterations=1,
     )[-1]
 
@@ -102,20 +106,7 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   return train
 
 
-def _parse(contender: str) -> tuple[str, float]:
-  """Returns the library or storage, and the sparsity in [0, 1)."""
-  name, _, percent = contender.partition('_')
-  return name, int(percent or 0) / 100
-
-
 def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
-  try:
-    shape = tuple(int(n) for n in arguments.shape.split(','))
-  except ValueError:
-    shape = ()
-  if len(shape) != 3 or min(shape) < 1:
-    raise UserError(
-      f'--shape is {arguments.shape!r}, but must be three numbers of at least '
-      '1: inputs, outputs and examples.'
-    )
-  return shape
+  return contenders.parse_shape(
+    arguments.shape, 'inputs', 'outputs', 'examples'
+  )

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from typing import Callable
 
+from launch.benchmarks import contenders
+
 CONTENDERS = ('sort', 'set', 'rigl', 'prune')
 REFERENCES = ('sort',)
 WARM_UP_STEPS = 2
@@ -27,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   """Builds a contender; see the package."""
+  shape = contenders.parse_shape(arguments.shape)
   import tensorflow as tf
 
   from rigl_rl.sparsity import algorithms, masks, schedules
 
-  shape = tuple(int(n) for n in arguments.shape.split(','))
   schedule = schedules.UpdateSchedule(1000000)
   algorithm = {
     'sort': algorithms.RigL,

@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 from typing import Callable
 
-from launch.benchmarks import dqn, mujoco_training
+from launch.benchmarks import contenders, dqn, mujoco_training
 
-SPARSITIES = (50, 80, 90, 95, 99)
 CONTENDERS = ('dense',) + tuple(
   f'{storage}_{sparsity}'
-  for sparsity in SPARSITIES
+  for sparsity in contenders.SPARSITIES
   for storage in ('masked', 'sparse', 'auto')
 )
 REFERENCES = ('dense',)
@@ -42,13 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   """Builds a contender; see the package."""
-  storage, _, percent = contender.partition('_')
+  storage, sparsity = contenders.parse(contender)
   bindings = [f'WIDTH = {arguments.width}']
   method = 'dense'
-  if percent:
+  if sparsity is not None:
     method = 'rigl'
     bindings += [
-      f'SPARSITY = {int(percent) / 100}',
+      f'SPARSITY = {sparsity}',
       f'sparsify.storage = {storage!r}',
     ]
   if arguments.agent == 'dqn':
@@ -60,7 +59,7 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
   else:
     gin_file = 'gin_configs/sokar22/td3/td3.gin'
     bindings.append('INITIAL_COLLECT_STEPS = 500')
-    if percent:
+    if sparsity is not None:
       bindings += [
         'sparsify.algorithm = @RigL()',
         'sparsify.distribution = @erdos_renyi_kernel',

@@ -10,12 +10,14 @@ import types
 import gin
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from launch import benchmark
-from launch.benchmarks import layers, mujoco_training
+from launch.benchmarks import contenders, layers, masks, mujoco_training
 from launch.benchmarks import sweep as sweep_benchmark
 from rigl_rl import configs, sweeps
 from rigl_rl.errors import UserError
+from rigl_rl.sparsity import wrappers
 
 _MODULE = 'launch.benchmarks.dqn'
 
@@ -333,7 +335,8 @@ def test_peers_without_their_python(workers, capsys):
   assert list(workers) == ['dense', 'rigl']
   assert benchmark.main(['sac', '--contenders=sb3,rigl']) == 2
   error = capsys.readouterr().err
-  assert 'sb3, sbx need --peers_python' in error and error.count('\n') == 1
+  assert error.startswith('error: --contenders names sb3, which takes ')
+  assert '--peers_python' in error and error.count('\n') == 1
 
 
 def test_worker_that_dies_is_told(monkeypatch, capsys):
@@ -342,6 +345,58 @@ def test_worker_that_dies_is_told(monkeypatch, capsys):
   )
   assert benchmark.main(['dqn', '--contenders=rigl']) == 2
   assert capsys.readouterr().err == 'error: rigl ended with code 7.\n'
+
+
+def test_worker_that_has_died_before_its_turn_is_told():
+  code = 'import sys; sys.stdin.close(); print("gone", flush=True); sys.exit(7)'
+  worker = benchmark._Worker('rigl', [sys.executable, '-c', code])
+  worker._process.wait()
+  with pytest.raises(UserError, match='rigl ended with code 7'):
+    worker.train(10)
+  worker.close()
+
+
+def test_a_python_of_peers_that_is_not_there(tmp_path, capsys):
+  python = str(tmp_path / 'none')
+  flags = [f'--peers_python={python}', '--contenders=sb3']
+  assert benchmark.main(['sac', *flags]) == 2
+  error = capsys.readouterr().err
+  assert error.startswith(f'error: --peers_python is {python!r}, which cannot')
+  assert error.count('\n') == 1
+
+
+def test_workers_are_closed_where_one_cannot_be_started(workers, monkeypatch):
+  class Worker(_FakeWorker):
+    def __init__(self, contender, command):
+      if contender == 'rigl':
+        raise UserError('no')
+      super().__init__(contender, command)
+
+  monkeypatch.setattr(benchmark, '_Worker', Worker)
+  assert benchmark.main(['dqn', '--contenders=dense,rigl']) == 2
+  assert workers['dense'].closed
+
+
+@pytest.mark.parametrize(
+  'flag,message',
+  [
+    ('--rounds=0', '--rounds is 0, but must be at least 1.'),
+    ('--out=FILE/x', '--out is '),
+  ],
+)
+def test_flags_are_looked_at_first(flag, message, workers, tmp_path, capsys):
+  (tmp_path / 'file').touch()
+  flag = flag.replace('FILE', str(tmp_path / 'file'))
+  assert benchmark.main(['dqn', flag]) == 2
+  error = capsys.readouterr().err
+  assert error.startswith(f'error: {message}') and error.count('\n') == 1
+  assert not workers  # Nothing was started.
+
+
+def test_a_contender_that_is_named_twice_runs_once(workers, capsys):
+  assert benchmark.main(['dqn', '--contenders=rigl,rigl', '--rounds=1']) == 0
+  assert len(capsys.readouterr().out.splitlines()) == 2
+  assert workers['rigl'].asked == [1000, 500, 950]
 
 
 def _layer_arguments(*flags):
@@ -375,20 +430,57 @@ def test_layers_of_peers_run_under_their_python(workers, capsys):
 
 
 @pytest.mark.parametrize('contender', ['dense', 'sparse_80'])
-def test_steps_of_a_layer(contender, request):
+def test_steps_of_a_layer(contender, request, monkeypatch):
   if contender != 'dense':
     request.getfixturevalue('operations')
+  calls = []
+  call = wrappers.SparseWrapper.call
+
+  def counted(layer, x):
+    calls.append((layer.storage is not None, tuple(x.shape)))
+    y = call(layer, x)
+    # Counted when it runs, not when it is traced.
+    with tf.control_dependencies([ran.assign_add(1)]):
+      return tf.identity(y)
+
+  ran = tf.Variable(0)
+  monkeypatch.setattr(wrappers.SparseWrapper, 'call', counted)
   train = layers.make(contender, _layer_arguments('--shape=7,5,3'))
+  train(1)
   assert [train(3), train(2)] == [3, 2]
+  assert int(ran) == 1 + 3 + 2
+  assert set(calls) == {(contender != 'dense', (3, 7))}
 
 
 def test_layers_without_kernels(monkeypatch):
   monkeypatch.setenv('RIGL_RL_KERNELS', '0')
-  with pytest.raises(UserError, match='sparse_80 needs the kernels'):
+  with pytest.raises(UserError, match='names sparse_80, which needs'):
     layers.make('sparse_80', _layer_arguments())
 
 
 @pytest.mark.parametrize('shape', ['', '3,4', '3,4,x', '3,0,5', '1,2,3,4'])
-def test_shapes_that_are_none(shape):
-  with pytest.raises(UserError, match=f"--shape is '{shape}', but must be"):
+def test_shapes_that_are_none(shape, user_error):
+  with user_error(f'--shape is {shape!r}, but must be', '3: inputs, outputs'):
     layers.make('dense', _layer_arguments(f'--shape={shape}'))
+
+
+@pytest.mark.parametrize('shape', ['', '3,x', '0,4'])
+def test_kernels_that_have_no_shape(shape, user_error):
+  arguments = argparse.Namespace(shape=shape, sparsity=0.5)
+  with user_error(f'--shape is {shape!r}, but must be numbers'):
+    masks.make('rigl', arguments)
+
+
+@pytest.mark.parametrize('shape', ['40,30', '3,3,4,5'])
+def test_kernels_of_any_rank(shape):
+  arguments = argparse.Namespace(shape=shape, sparsity=0.5)
+  update = masks.make('rigl', arguments)
+  assert update(2) == 2
+
+
+@pytest.mark.parametrize(
+  'contender,expected',
+  [('dense', ('dense', None)), ('sparse_95', ('sparse', 0.95))],
+)
+def test_names_of_contenders(contender, expected):
+  assert contenders.parse(contender) == expected
