@@ -1,4 +1,4 @@
-"""Tests of values that differ from task to task."""
+"""Tests of names of tasks, and values that differ from task to task."""
 
 import gin
 import pytest
@@ -52,3 +52,8 @@ def test_in_a_gin_file(no_gin_config, user_error):
     'ENV_NAME', 'Swimmer-v4', 'Hopper', 'initial/by_task.otherwise'
   ):
     gin.query_parameter('a/macro.value').scoped_configurable_fn()
+
+
+def test_fifteen_games_in_order():
+  assert len(set(tasks.GRAESSER22_GAMES)) == 15
+  assert tasks.GRAESSER22_GAMES[:4] == ('MsPacman', 'Pong', 'Qbert', 'Assault')
