@@ -195,7 +195,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       self._total_gradient_steps,
       seed=seeding.stream_seed(seed, 'growth'),
     )
-    compression.compress(self.online, [self.target], self.optimizer)
+    self._compressor = compression.Compressor(
+      self.online, [self.target], self.optimizer
+    )
+    self._compressor.compress()
     self.optimizer.create_slots(self.online.trainable_variables)
     self._update_steps = frozenset(map(int, self.optimizer.update_steps()))
     self._gradient_steps = 0
@@ -225,8 +228,6 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     if overlap_training:
       self._thread = futures.ThreadPoolExecutor(1)
     self._batch_size = batch_size
-    # Whether masks have changed that layers may be compressed by.
-    self._may_compress = False
     self._begin_tracing()
 
   def _begin_tracing(self) -> None:
@@ -247,10 +248,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   def _compress(self) -> None:
     """Compresses layers that have been pruned enough, before a gradient."""
-    if not self._may_compress:
-      return
-    self._may_compress = False
-    if compression.compress(self.online, [self.target], self.optimizer):
+    if self._compressor.compress():
       self._begin_tracing()
 
   def _trace_all(self, masks_are_fixed: bool) -> None:
@@ -370,7 +368,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
         self._apply_gradients, self.state, *gradients
       )
     if self._gradient_steps in self._update_steps:
-      self._note_new_masks()
+      self._compressor.note_new_masks()
     self._gradient_steps += 1
 
   def _begin_gradients(self) -> None:
@@ -401,10 +399,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     """Copies weights and masks to the target network."""
     for target, online in zip(self.target.variables, self.online.variables):
       target.assign(online)
-    self._note_new_masks()
-
-  def _note_new_masks(self) -> None:
-    self._may_compress = compression.is_pending(self.layers)
+    self._compressor.note_new_masks()
 
   def _record_observation(self, observation):
     """Puts an observation last in the state, in place."""
@@ -424,7 +419,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       return int(self._rng.integers(self.num_actions))
     if self._q_values is None:
       self._q_values = self._q_function(self.state)
-    return int(np.argmax(self._q_values.numpy()))
+    return int(self._q_values.numpy().argmax())
 
   def _epsilon(self) -> float:
     if self.eval_mode:
@@ -563,7 +558,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     variables_lib.assign(
       self.optimizer.variables(), bundle_dictionary['optimizer']
     )
-    self._note_new_masks()
+    self._compressor.note_new_masks()
     self._gradient_steps = self.optimizer.steps_taken
     self.training_steps = bundle_dictionary['training_steps']
     seeding.restore_generator(self._rng, bundle_dictionary['exploration'])

@@ -160,7 +160,7 @@ class OffPolicyAgent:
     self.initialize()
     self._numpy_actor = numpy_actor
     self._train_functions = {}
-    self._may_compress = True
+    self._compressors = self._make_compressors()
     self._compress()
     self.networks.create_slots()
     self._summarize_gradient_snr = summarize_gradient_snr
@@ -168,28 +168,31 @@ class OffPolicyAgent:
     self._update_steps = self.networks.update_steps()
     self._steps_done = 0
 
-  def _compress(self) -> None:
-    """Compresses what `sparsify.storage` wants to be, if masks are new."""
-    if not self._may_compress:
-      return
-    self._may_compress = False
+  def _make_compressors(self) -> list[compression.Compressor]:
     obstacle = None
     if self._target_sparsity is not targets.copy_masks:
       obstacle = 'target_sparsity must be @copy_masks for that'
-    for name, network in self.networks.items():
-      copy = self._target_networks.get(name)
-      if compression.compress(
+    return [
+      compression.Compressor(
         network,
-        [] if copy is None else [copy],
+        [
+          copy for other, copy in self._target_networks.items() if other == name
+        ],
         self.networks.optimizer_of(name),
         obstacle,
-      ):
-        self._train_functions.clear()
+      )
+      for name, network in self.networks.items()
+    ]
+
+  def _compress(self) -> None:
+    """Compresses layers that have been pruned enough, before a train step."""
+    # All of them: `any` of a generator would end with the first.
+    if any([compressor.compress() for compressor in self._compressors]):
+      self._train_functions.clear()
 
   def _note_new_masks(self) -> None:
-    self._may_compress = any(
-      map(compression.is_pending, self.networks.layers.values())
-    )
+    for compressor in self._compressors:
+      compressor.note_new_masks()
 
   def _act(self, observation: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Returns what `explore` needs of the actor, in a train step."""

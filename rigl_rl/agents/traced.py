@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable, Iterable, Union
 
 import numpy as np
@@ -74,6 +75,14 @@ class Traced:
     self.outputs = self._function.outputs
     self.variables = self._function.variables
     self._captures = list(self._function.captured_inputs)
+    # Of the pinned TensorFlow's; without them all is the same, but slower.
+    self._call_flat = getattr(self._function, '_call_flat', None)
+    function_type = getattr(self._function, 'function_type', None)
+    self._pack = getattr(function_type, 'pack_output', None)
+    if self._pack is None:
+      self._pack = functools.partial(
+        tf.nest.pack_sequence_as, self._function.structured_outputs
+      )
     types = {op.type for op in self._function.graph.get_operations()}
     can_be_called = not types & _CONTROL_FLOW and all(
       map(loader.is_on_cpu, self.variables)
@@ -95,11 +104,9 @@ class Traced:
       ]
     if self._operations is not None:
       return self._call_in_this_thread(tensors)
-    # Of the pinned TensorFlow's; without it all is the same, but slower.
-    call = getattr(self._function, '_call_flat', None)
-    if call is None:
+    if self._call_flat is None:
       return self._function(*tensors)
-    return call(tensors, self._captures)
+    return self._call_flat(tensors, self._captures)
 
   def _call_in_this_thread(self, tensors):
     results = self._operations.rigl_call(
@@ -108,7 +115,7 @@ class Traced:
       Tout=self._types,
       f=self._function,
     )
-    return self._function.function_type.pack_output(results)
+    return self._pack(results)
 
 
 def _of_one_vector(function, shapes):

@@ -61,11 +61,10 @@ SparseStructure SparseStructure::At(const int32_t* data, int64_t inputs,
 
 bool SparseStructure::IsSound() const {
   const auto is_sound = [this](const int32_t* begins, int64_t size) {
-    if (begins[0] != 0 || begins[size] > capacity) return false;
-    for (int64_t i = 0; i < size; ++i) {
-      if (begins[i] > begins[i + 1]) return false;
-    }
-    return true;
+    int32_t is_wrong = begins[0] != 0 || begins[size] > capacity;
+    // Without an end in between it is done in vectors: it is in every operation.
+    for (int64_t i = 0; i < size; ++i) is_wrong |= begins[i] > begins[i + 1];
+    return is_wrong == 0;
   };
   return is_sound(output_begins, outputs) && is_sound(input_begins, inputs) &&
          output_begins[outputs] == input_begins[inputs];

@@ -33,9 +33,10 @@ def compress(
   masked.
 
   A layer that is pruned starts dense, and so masked, whatever the storage. Call
-  this again when its mask has changed: as soon as it takes less time it is
-  compressed, and again whenever half of its room is empty. What is done depends
-  on nothing but the masks: a run that goes on from a checkpoint does the same.
+  this again when its mask has changed, as a `Compressor` does: as soon as it
+  takes less time it is compressed, and again whenever half of its room is
+  empty. What is done depends on nothing but the masks: a run that goes on from
+  a checkpoint does the same.
 
   Args:
     network: built and sparsified.
@@ -75,14 +76,47 @@ def compress(
   return [group[0] for group in due]
 
 
-def is_pending(layers: Sequence[wrappers.SparseWrapper]) -> bool:
-  """Whether `compress` may do more when masks have changed."""
-  return any(
-    layer.sparsity > 0
-    and layer.algorithm.starts_dense
-    and layer.wanted_storage != 'masked'
-    for layer in layers
-  )
+class Compressor:
+  """Compresses a network that trains: again, whenever its masks are new."""
+
+  def __init__(
+    self,
+    network: tf.keras.layers.Layer,
+    copies: Sequence[tf.keras.layers.Layer] = (),
+    optimizer: sparse_optimizer.SparseOptimizer | None = None,
+    obstacle: str | None = None,
+  ):
+    """Initializes it; for the arguments see `compress`."""
+    self._arguments = (network, copies, optimizer, obstacle)
+    self._layers = [
+      layer
+      for layer in wrappers.named_layers(network).values()
+      if isinstance(layer, wrappers.SparseWrapper)
+    ]
+    self.is_due = True
+
+  def note_new_masks(self) -> None:
+    """Has masks looked at, if that may lead to anything."""
+    self.is_due = any(
+      layer.sparsity > 0
+      and _is_pruned(layer)
+      and layer.wanted_storage != 'masked'
+      for layer in self._layers
+    )
+
+  def compress(self) -> bool:
+    """Compresses what it can, if masks are new.
+
+    Returns:
+      Whether variables are others now.
+
+    Raises:
+      UserError: see the function `compress`.
+    """
+    if not self.is_due:
+      return False
+    self.is_due = False
+    return bool(compress(*self._arguments))
 
 
 # A layer, and the layers of the copies that match it.

@@ -1,5 +1,7 @@
 """Tests of functions that are traced once."""
 
+import threading
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -24,6 +26,58 @@ def test_call(packed, in_one_thread):
     result, number = function(matrix, np.float32([1, 0, -1]), np.float32(scale))
     np.testing.assert_array_equal(result['product'], [-2 * scale, -2 * scale])
     assert number == scale + 1
+
+
+def test_in_one_thread_is_the_one_that_calls(operations):
+  seen = []
+
+  def look(x):
+    seen.append(threading.get_ident())
+    return x
+
+  for in_one_thread in (True, False):
+    function = traced.Traced(
+      lambda x: tf.numpy_function(look, [x], tf.float32),
+      tf.TensorSpec(()),
+      in_one_thread=in_one_thread,
+    )
+    function(np.float32(0))
+  here, there = seen
+  assert here == threading.get_ident() != there
+
+
+def test_of_another_tensorflow(monkeypatch):
+  """Whose functions have neither `_call_flat` nor a type that packs."""
+
+  class Function:
+    def __init__(self, function):
+      self._function = function
+      self.captured_inputs = function.captured_inputs
+      self.graph = function.graph
+      self.outputs = function.outputs
+      self.structured_outputs = function.structured_outputs
+      self.variables = function.variables
+
+    def __call__(self, *arguments):
+      return self._function(*arguments)
+
+  class Polymorphic:
+    def __init__(self, function, **_):
+      self._function = function
+
+    def get_concrete_function(self, *specs):
+      return Function(
+        original(self._function, autograph=False).get_concrete_function(*specs)
+      )
+
+  original = tf.function
+  monkeypatch.setattr(traced.tf, 'function', Polymorphic)
+  function = traced.Traced(_function, *_SPECS)
+  result, number = function(
+    np.ones((2, 3), np.float32), np.ones(3, np.float32), np.float32(1)
+  )
+  np.testing.assert_array_equal(result['product'], [3, 3])
+  assert number == 2
 
 
 def test_without_kernels(monkeypatch):

@@ -401,7 +401,6 @@ def _prune(model, share):
 @pytest.mark.parametrize('wanted', wrappers.STORAGES)
 def test_pruned_layers_are_compressed_once_they_take_less_time(wanted):
   model = _network(storage=wanted, algorithm=algorithms.Prune())
-  assert compression.is_pending(model.layers) == (wanted != 'masked')
   assert compression.compress(model) == []
   # Three eighths of the weights take longer than all; the half of these do not.
   for share, expected in ((0.375, False), (0.5, wanted != 'masked')):
@@ -419,12 +418,33 @@ def test_pruned_layers_are_compressed_once_they_take_less_time(wanted):
   assert model.layers[1].storage.capacity == 300 * 200 // 8
 
 
-def test_only_pruned_layers_are_pending():
-  for algorithm in (algorithms.Dense(), algorithms.Static(), algorithms.RigL()):
-    model = _network(storage='auto', algorithm=algorithm)
-    assert not compression.is_pending(model.layers)
-  model = _network(0.0, storage='auto', algorithm=algorithms.Prune())
-  assert not compression.is_pending(model.layers)
+@pytest.mark.parametrize('wanted', ['sparse', 'auto'])
+def test_compressor_looks_at_new_masks(operations, wanted):
+  model = _network(storage=wanted, algorithm=algorithms.Prune())
+  compressor = compression.Compressor(model)
+  assert not compressor.compress()
+  _prune(model, 0.25)
+  assert not compressor.compress()  # Nobody has said so.
+  compressor.note_new_masks()
+  assert compressor.compress()
+  assert _compressed(model) == [True] * 3
+  assert not compressor.is_due
+
+
+def test_compressor_looks_at_other_masks_once():
+  for arguments in (
+    {'algorithm': algorithms.Dense()},
+    {'algorithm': algorithms.Static()},
+    {'algorithm': algorithms.RigL()},
+    {'algorithm': algorithms.Prune(), 'storage': 'masked'},
+    {'algorithm': algorithms.Prune(), 'sparsity': 0.0},
+  ):
+    model = _network(**{'storage': 'auto', **arguments})
+    compressor = compression.Compressor(model)
+    assert compressor.is_due
+    compressor.compress()
+    compressor.note_new_masks()
+    assert not compressor.is_due
 
 
 def test_a_copy_that_is_less_sparse_decides():
