@@ -168,7 +168,7 @@ def _written(value: Any, column: str) -> str:
     return _NAMES.get(value, value)
   if column == 'sparsity':
     return f'{100 * value:.3g} %'
-  return f'{value:,g}'
+  return style.setting(value)
 
 
 def _figure(

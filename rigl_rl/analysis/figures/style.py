@@ -54,6 +54,7 @@ _OTHERS = (
   Style('#8c5a2b', '*', _DASH_DOT, 'oo'),
 )
 GRAY = '#777777'
+_MINUS = '\N{MINUS SIGN}'  # As matplotlib's own ticks have it.
 INTERVALS = 'Shaded: 95 % confidence intervals.'
 
 _SETTINGS = {
@@ -211,13 +212,25 @@ def short_number(value: float, _: Any = None) -> str:
   """Writes a number as ticks have it: 20k, 2.5M, 1e14."""
   for size, unit in ((1e12, None), (1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
     if abs(value) >= size:
-      return f'{value / size:.4g}{unit}' if unit else f'{value:.3g}'
-  return f'{value:.4g}'
+      return _written(value / size, 4) + unit if unit else _written(value, 3)
+  return _written(value, 4)
 
 
 def plain_number(value: float, _: Any = None) -> str:
   """Writes a small number as ticks have it: 0.05."""
-  return f'{value:.3g}'
+  return _written(value, 3)
+
+
+def setting(value: float) -> str:
+  """Writes a setting as gin files do: 1,000, 0.3, 1e-4."""
+  if 0 < abs(value) < 0.01:
+    mantissa, _, exponent = f'{value:e}'.partition('e')
+    return f'{float(mantissa):g}e{int(exponent)}'.replace('-', _MINUS)
+  return f'{value:,g}'.replace('-', _MINUS)
+
+
+def _written(value: float, digits: int) -> str:
+  return f'{value:.{digits}g}'.replace('e+', 'e').replace('-', _MINUS)
 
 
 def few_plain_numbers(values: Sequence[float]) -> Any:

@@ -44,15 +44,29 @@ def test_other_methods_come_last_and_differ():
   [
     (0, '0'),
     (950, '950'),
-    (-1500, '-1.5k'),
+    (-1500, '−1.5k'),
     (30_000, '30k'),
     (2_500_000, '2.5M'),
-    (1.074e14, '1.07e+14'),
+    (1.074e14, '1.07e14'),
     (0.25, '0.25'),
   ],
 )
 def test_short_numbers(value, text):
   assert style.short_number(value) == text
+
+
+@pytest.mark.parametrize(
+  'value,text',
+  [
+    (0.0, '0'),
+    (1e-6, '1e−6'),
+    (2.5e-4, '2.5e−4'),
+    (0.3, '0.3'),
+    (1e3, '1,000'),
+  ],
+)
+def test_settings(value, text):
+  assert style.setting(value) == text
 
 
 def test_the_header_wraps():
