@@ -172,8 +172,9 @@ def _figure(
     for cell, game in zip(axes.flat, spec.games):
       points = data[data.game == game]
       cell.set_title(game)
+      cell.yaxis.set_major_formatter(style.short_number)
       if not len(points):
-        style.say_empty(cell)
+        style.say_empty(cell, 'no run evaluated under noise')
       for density, line in zip(spec.densities, _LINES):
         for method in style.ordered(points.method):
           own = points[

@@ -66,6 +66,18 @@ def test_figure_6(write, tmp_path):
   assert '2 runs are not evaluated under noise.' in drawing.notes
 
 
+def test_a_game_without_evaluations_says_so(write, tmp_path):
+  write('dense', 'Dense', returns={0: 20.0})
+  drawing = figures.draw(
+    'graesser22/fig06', analysis.load(tmp_path), figures.Options(resamples=2)
+  )
+  texts = [
+    [text.get_text() for text in cell.texts] for cell in drawing.figure.axes
+  ]
+  empty = ['no run evaluated under noise']
+  assert texts == [empty, [], empty]
+
+
 def test_runs_that_are_not_evaluated(write, tmp_path):
   write('dense', 'Dense')
   with pytest.raises(figures.NothingToDraw, match='launch.evaluate'):
