@@ -15,8 +15,8 @@ from rigl_rl.errors import UserError
 
 
 def names() -> list[str]:
-  """Returns the names of all figures and tables, paper by paper."""
-  return sorted(registry.FIGURES)
+  """Returns the names of all figures and tables, in the papers' order."""
+  return list(registry.FIGURES)
 
 
 def find(name: str) -> str:

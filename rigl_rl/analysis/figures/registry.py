@@ -373,7 +373,7 @@ FIGURES = {
     ),
   ),
   'sokar22/fig02': Entry(
-    'Figure 2: DS-TD3 by adaptation schedule (a) and sparsity level (b)',
+    'Figure 2: DS-TD3 by adaptation schedule (a) and sparsity (b)',
     _curves(
       curves.Panel(
         '(a) schedule e, {task}',

@@ -21,6 +21,13 @@ def test_every_figure_and_table_of_the_papers():
   }
 
 
+def test_the_order_is_the_papers():
+  names = figures.names()
+  rows = ['fig01', 'fig02_dqn', 'fig02_sac', 'fig02_ppo', 'fig03']
+  assert names[:5] == [f'graesser22/{name}' for name in rows]
+  assert names[-1] == 'sokar22/table05'
+
+
 def test_every_sweep_file_of_a_figure_has_a_figure():
   files = {
     f'{path.parent.name}/{path.stem}'
