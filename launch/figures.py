@@ -19,6 +19,7 @@ Figure 7 and sokar22/costs count FLOPs, and need no runs.
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
 import shlex
 import sys
@@ -110,7 +111,14 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
     written, png = _write(name, drawing, arguments.out)
     print(f'{name}: {" ".join(drawing.notes)} {written}')
     sections.append(
-      report.Section(name, title, drawing.notes, png, drawing.data)
+      report.Section(
+        name,
+        title,
+        drawing.notes,
+        png,
+        drawing.data,
+        markdown=drawing.markdown,
+      )
     )
   if wants_all:
     page = report.make_report(
@@ -253,10 +261,18 @@ def _about(typed: Sequence[str]) -> dict[str, str]:
     'git revision': provenance.git_revision() or 'not known',
     'matplotlib': matplotlib.__version__,
     'pandas': pandas.__version__,
+    'rliable': _version('rliable'),
   }
   for name, version in provenance.versions().items():
     found[name] = version or 'not installed'
   return found
+
+
+def _version(package: str) -> str:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return 'not installed'
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import html
+import re
 from typing import Mapping, Sequence
 
 import pandas as pd
@@ -35,6 +36,7 @@ class Section:
     notes: how complete it is.
     png: the figure, or None.
     data: what is drawn, or None if nothing is.
+    markdown: the table as it is printed; '' for a figure.
     missing: why there is nothing; '' if there is something.
   """
 
@@ -44,6 +46,7 @@ class Section:
   png: bytes | None = None
   data: pd.DataFrame | None = None
   missing: str = ''
+  markdown: str = ''
 
 
 def make_report(
@@ -71,7 +74,7 @@ def make_report(
     '<h1>Sparse training in deep RL: results</h1>',
     f'<p>{len(runs):,} runs, {finished:,} of them finished; {len(drawn)} of '
     f'{len(sections)} figures and tables.</p>',
-    _contents(drawn),
+    _contents(drawn, bool(missing)),
   ]
   if missing:
     parts.append('<h2 id="missing">What is missing</h2><ul class="missing">')
@@ -90,7 +93,9 @@ def make_report(
   parts += [
     '<h2 id="runs">Runs</h2>',
     _table(_overview(runs), runs),
-    '<h2 id="about">Where this comes from</h2><table>',
+    '<h2 id="about">Where this comes from</h2>',
+    *_origins(runs),
+    '<p>This page:</p><table>',
     *(
       f'<tr><td>{_text(name)}</td><td style="text-align:left">{_text(value)}'
       '</td></tr>'
@@ -102,10 +107,13 @@ def make_report(
   return '\n'.join(parts) + '\n'
 
 
-def _contents(drawn: Sequence[Section]) -> str:
+def _contents(drawn: Sequence[Section], has_missing: bool) -> str:
+  targets = {'missing': 'What is missing'} if has_missing else {}
+  targets.update((_anchor(section), section.title) for section in drawn)
+  targets.update(runs='Runs', about='Where this comes from')
   links = [
-    f'<li><a href="#{_anchor(section)}">{_text(section.title)}</a></li>'
-    for section in drawn
+    f'<li><a href="#{anchor}">{_text(title)}</a></li>'
+    for anchor, title in targets.items()
   ]
   return f'<ul>{"".join(links)}</ul>'
 
@@ -122,10 +130,24 @@ def _section(section: Section) -> list[str]:
       f'src="data:image/png;base64,{encoded}">'
     )
   table = _table(section.data.head(_MAX_ROWS), section.data)
-  if section.png is not None:
+  if section.markdown:
+    parts.append(_printed(section.markdown))
+  if section.png is not None or section.markdown:
     rows = len(section.data)
     table = f'<details><summary>data, {rows:,} rows</summary>{table}</details>'
   return [*parts, table]
+
+
+def _printed(markdown: str) -> str:
+  """The rows of a table in Markdown, the best of each in bold."""
+  lines = [line for line in markdown.splitlines() if line.startswith('|')]
+  rows = []
+  for tag, line in zip(['th', '', *['td'] * len(lines)], lines):
+    if tag:  # The second line holds no cells.
+      cells = [_text(cell.strip()) for cell in line.strip('|').split('|')]
+      row = ''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)
+      rows.append(re.sub(r'\*\*(.+?)\*\*', r'<b>\1</b>', f'<tr>{row}</tr>'))
+  return f'<table>{"".join(rows)}</table>'
 
 
 def _overview(runs: pd.DataFrame) -> pd.DataFrame:
@@ -142,6 +164,17 @@ def _overview(runs: pd.DataFrame) -> pd.DataFrame:
     final_score=('final_score', 'mean'),
     hours=('seconds', lambda seconds: seconds.sum() / 3600),
   ).reset_index()
+
+
+def _origins(runs: pd.DataFrame) -> list[str]:
+  """With which versions the finished runs were made, and how many."""
+  finished = runs[runs.finished.astype(bool)]
+  if not len(finished):
+    return []
+  columns = ['versions', 'git_revision']
+  known = finished[columns].replace('', 'not known')
+  counts = known.value_counts().rename('runs').reset_index()
+  return ['<p>Finished runs:</p>', _table(counts, counts)]
 
 
 def _table(shown: pd.DataFrame, whole: pd.DataFrame) -> str:

@@ -75,6 +75,8 @@ RESULT_COLUMNS = (
   'training_flops_by_weights',
   'seconds',
 )
+# Of what a run was made with; in the table of runs.
+_ORIGIN_COLUMNS = ('git_revision', 'versions')
 # Of columns that would have none if there were no row, or only nan in it.
 _KINDS = {
   **dict.fromkeys(
@@ -133,6 +135,7 @@ class Results:
       * training_flops: of the whole training, as `launch.cost` counts them
       * training_flops_by_weights: the same as Sokar et al. count
       * seconds: of training
+      * git_revision, versions: it was made with; '' until it is finished
 
     problems: a row for each directory that cannot be read: directory, reason.
   """
@@ -183,7 +186,10 @@ def load(directory: str) -> Results:
   run_columns = (*RUN_COLUMNS, *swept)
   return Results(
     evaluations=_table(evaluations, [*run_columns, *EVALUATION_COLUMNS]),
-    runs=_table(runs, [*run_columns, *_CONFIG_COLUMNS, *RESULT_COLUMNS]),
+    runs=_table(
+      runs,
+      [*run_columns, *_CONFIG_COLUMNS, *RESULT_COLUMNS, *_ORIGIN_COLUMNS],
+    ),
     problems=pd.DataFrame(problems, columns=['directory', 'reason']),
   )
 
@@ -300,7 +306,7 @@ def _read_run(
     for name, value in run_config.as_mapping(sweep.get('bindings')).items()
     # A column of ours keeps its meaning.
     if name not in (*RUN_COLUMNS, *_CONFIG_COLUMNS, *RESULT_COLUMNS)
-    and name not in EVALUATION_COLUMNS
+    and name not in (*EVALUATION_COLUMNS, *_ORIGIN_COLUMNS)
   }
   run = {
     **attributes,
@@ -315,6 +321,11 @@ def _read_run(
   if run['algorithm'] not in run_config.ALGORITHMS and sweep.get('label'):
     run['method'] = run['label']
   run.update(_result(summary, rows, run, actor_period))
+  versions = run_config.as_mapping(summary.get('versions'))
+  run['git_revision'] = str(summary.get('git_revision') or '')
+  run['versions'] = ', '.join(
+    f'{package} {version}' for package, version in versions.items() if version
+  )
   if math.isnan(run['sparsity']) and run['weights']:
     run['sparsity'] = 1 - run['active_weights'] / run['weights']
     if math.isnan(run['size_sparsity']) and run['width'] == '1':

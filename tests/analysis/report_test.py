@@ -1,5 +1,6 @@
 """Tests of the report."""
 
+import json
 import re
 
 import pandas as pd
@@ -35,6 +36,40 @@ def test_a_page_of_its_own(synthetic_runs, tmp_path):
   # Nothing is fetched: no link leads out of the page.
   assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
   assert page.count('<details>') == 1
+  # Every part can be reached from the top.
+  for anchor in ('missing', 'p_f', 'p_t', 'runs', 'about'):
+    assert f'href="#{anchor}"' in page and f'id="{anchor}"' in page
+
+
+def test_a_table_is_shown_as_it_is_printed(tmp_path):
+  data = pd.DataFrame({'task': ['Ant'], 'method': ['TD3'], 'mean': [1.0]})
+  markdown = '**T.**\n\n| task | TD3 |\n|---|---|\n| A<t | **1.0** |\n'
+  page = _make(
+    [report.Section('p/t', 'T', [], None, data, markdown=markdown)],
+    analysis.load(tmp_path).runs,
+  )
+  assert (
+    '<table><tr><th>task</th><th>TD3</th></tr>'
+    '<tr><td>A&lt;t</td><td><b>1.0</b></td></tr></table>'
+  ) in page
+  assert page.count('<details>') == 1  # What it is made of.
+
+
+def test_versions_of_the_runs(synthetic_runs, tmp_path):
+  for seed, version in enumerate(['2.15', '2.15', '2.16', None]):
+    path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
+    if version:
+      summary = json.loads((path / 'summary.json').read_text())
+      summary['versions'] = {'tensorflow': version, 'mujoco': None}
+      summary['git_revision'] = 'abc+dirty'
+      (path / 'summary.json').write_text(json.dumps(summary))
+  synthetic_runs.write_run(tmp_path / 'on', seed=9, finished=False)
+  runs = analysis.load(tmp_path).runs
+  assert list(runs.git_revision) == ['abc+dirty'] * 3 + ['', '']
+  page = re.sub(r'\s+', ' ', _make([], runs))
+  cells = '<td>tensorflow {}</td> <td>abc+dirty</td> <td>{}</td>'
+  assert cells.format('2.15', 2) in page and cells.format('2.16', 1) in page
+  assert '<td>not known</td> <td>not known</td> <td>1</td>' in page
 
 
 def test_what_cannot_be_read_is_listed(synthetic_runs, tmp_path):

@@ -136,6 +136,8 @@ def test_all_with_a_report(results, tmp_path, capsys, monkeypatch):
     'torn',
     'python -m launch.figures --figure=all',
     'tensorflow',
+    'rliable',
+    '<th>Static-TD3</th>',
   ):
     assert text in page
   assert 'graesser22/fig02_sac: missing: no finished' in capsys.readouterr().out
