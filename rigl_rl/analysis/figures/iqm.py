@@ -171,18 +171,26 @@ def _figure(
         _draw_panel(cell, points, panel)
       else:
         style.say_empty(cell)
-    style.label_x(axes, _axis_name(spec))
+    _label_x(axes, spec)
     style.add_header(
       figure, title, [*notes, 'Bars: 95 % confidence intervals.']
     )
   return figure
 
 
-def _axis_name(spec: InterquartileMeans) -> str:
-  agents = {panel.agent for panel in spec.panels}
-  by = {'DQN': 'human', 'SAC': 'dense SAC', 'PPO': 'dense SAC'}
-  named = ' or '.join(dict.fromkeys(by[agent] for agent in sorted(agents)))
-  return f'IQM of scores normalized by {named}'
+def _label_x(axes: Any, spec: InterquartileMeans) -> None:
+  """Names the x axes: of all panels, if they are not normalized alike."""
+  names = [
+    'IQM of scores normalized by '
+    + ('human' if panel.agent == 'DQN' else 'dense SAC')
+    for panel in spec.panels
+  ]
+  if len(set(names)) == 1:
+    style.label_x(axes, names[0])
+    return
+  for cell, name in zip(axes.flat, names):
+    if cell.get_frame_on():
+      cell.set_xlabel(name)
 
 
 def _draw_panel(axes: Any, points: pd.DataFrame, panel: Panel) -> None:

@@ -56,6 +56,12 @@ def test_mujoco_is_normalized_by_dense_sac(synthetic_runs, tmp_path):
   rigl = data.loc['SAC', 'RigL']
   assert rigl.runs == 8 and rigl.tasks == 'Ant:4 Hopper:4'
   assert drawing.notes[0] == '26 runs.'
+  # Below are panels of DQN, which has another unit.
+  name = 'IQM of scores normalized by dense SAC'
+  assert [cell.get_xlabel() for cell in drawing.figure.axes] == [
+    *(name, name),
+    *('', ''),
+  ]
   # Given references win.
   options = figures.Options(
     resamples=50, references={'Hopper': 200.0, 'Ant': 2000.0}
