@@ -139,7 +139,7 @@ def _section(section: Section) -> list[str]:
 
 
 def _printed(markdown: str) -> str:
-  """The rows of a table in Markdown, the best of each in bold."""
+  """The rows of a table in Markdown, bold as there, and what is below it."""
   lines = [line for line in markdown.splitlines() if line.startswith('|')]
   rows = []
   for tag, line in zip(['th', '', *['td'] * len(lines)], lines):
@@ -147,7 +147,9 @@ def _printed(markdown: str) -> str:
       cells = [_text(cell.strip()) for cell in line.strip('|').split('|')]
       row = ''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)
       rows.append(re.sub(r'\*\*(.+?)\*\*', r'<b>\1</b>', f'<tr>{row}</tr>'))
-  return f'<table>{"".join(rows)}</table>'
+  below = markdown.rpartition('|\n')[2].strip()
+  more = f'<p>{_text(below)}</p>' if below else ''
+  return f'<table>{"".join(rows)}</table>{more}'
 
 
 def _overview(runs: pd.DataFrame) -> pd.DataFrame:

@@ -43,14 +43,14 @@ def test_a_page_of_its_own(synthetic_runs, tmp_path):
 
 def test_a_table_is_shown_as_it_is_printed(tmp_path):
   data = pd.DataFrame({'task': ['Ant'], 'method': ['TD3'], 'mean': [1.0]})
-  markdown = '**T.**\n\n| task | TD3 |\n|---|---|\n| A<t | **1.0** |\n'
+  markdown = '**T.**\n\n| task | TD3 |\n|---|---|\n| A<t | **1.0** |\n\nOf 2.\n'
   page = _make(
     [report.Section('p/t', 'T', [], None, data, markdown=markdown)],
     analysis.load(tmp_path).runs,
   )
   assert (
     '<table><tr><th>task</th><th>TD3</th></tr>'
-    '<tr><td>A&lt;t</td><td><b>1.0</b></td></tr></table>'
+    '<tr><td>A&lt;t</td><td><b>1.0</b></td></tr></table><p>Of 2.</p>'
   ) in page
   assert page.count('<details>') == 1  # What it is made of.
 

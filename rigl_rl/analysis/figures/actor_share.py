@@ -167,7 +167,8 @@ def _figure(
         cell.yaxis.set_major_formatter(style.short_number)
     style.label_y(axes, 'final return')
     style.label_x(axes, "actor's share of parameters in %")
-    style.add_header(figure, title, [*notes, style.INTERVALS])
+    intervals = style.intervals(style.SHADED, data.runs)
+    style.add_header(figure, title, [*notes, intervals])
     methods = {label: handles[label] for label in style.ordered(handles)}
     style.add_legend(figure, {**methods, **marks})
   return figure

@@ -168,9 +168,10 @@ def _figure(
         cell.margins(x=0.02)
     style.label_x(axes, 'environment steps')
     style.label_y(axes, 'return')
-    style.add_header(
-      figure, title, [*notes, 'Shaded areas: standard deviation over runs.']
+    intervals = style.intervals(
+      'Shaded areas: standard deviation over runs.', data.runs
     )
+    style.add_header(figure, title, [*notes, intervals])
     order = dict.fromkeys(
       line.label for panel in spec.panels for line in panel.lines
     )

@@ -172,9 +172,8 @@ def _figure(
       else:
         style.say_empty(cell)
     _label_x(axes, spec)
-    style.add_header(
-      figure, title, [*notes, 'Bars: 95 % confidence intervals.']
-    )
+    intervals = style.intervals('Bars: 95 % confidence intervals.', data.runs)
+    style.add_header(figure, title, [*notes, intervals])
   return figure
 
 

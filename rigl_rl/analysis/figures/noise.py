@@ -206,7 +206,8 @@ def _figure(
     style.label_y(axes, 'return')
     style.label_x(axes, 'standard deviation of noise in gray levels')
     sizes = "Percentages are of the full network's parameters."
-    style.add_header(figure, title, [*notes, sizes, style.INTERVALS])
+    intervals = style.intervals(style.SHADED, data.runs)
+    style.add_header(figure, title, [*notes, sizes, intervals])
     order = [
       f'{method}, {100 * density:g} %'
       for density in spec.densities

@@ -37,7 +37,8 @@ class ScoreTable:
     score: column of the table of runs.
     decimals: of the numbers.
     with_std: whether the standard deviation over seeds (divided by their
-      number) stands behind the mean, as in tables 1 and 5.
+      number) stands behind the mean, as in tables 1 and 5; of a single run
+      there is none.
     columns: methods, in order.
     tasks: without versions, in order.
     train_steps: of the paper's runs.
@@ -106,6 +107,8 @@ class ScoreTable:
       best = of_task['mean'].max() if len(of_task) else math.nan
       row = [self._cell(of_task, label, best, most) for label in labels]
       lines.append(f'| {task} | {" | ".join(row)} |')
+    if most > 1:
+      lines += ['', f'Cells that do not say otherwise are of {most} runs.']
     return '\n'.join(lines) + '\n'
 
   def _cell(self, of_task: Any, label: str, best: float, most: int) -> str:
@@ -113,11 +116,11 @@ class ScoreTable:
       return '–'
     cell = of_task.loc[label]
     text = f'{cell["mean"]:.{self.decimals}f}'
-    if self.with_std:
+    if self.with_std and cell['runs'] > 1:
       text += f' ± {cell["std"]:.{self.decimals}f}'
     # Of a single method there is no best.
     if cell['mean'] == best and len(of_task) > 1:
       text = f'**{text}**'
-    if cell['runs'] < most:
+    if cell['runs'] < most or most == 1:
       text += f' ({selection.count(int(cell["runs"]))})'
     return text

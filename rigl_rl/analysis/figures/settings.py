@@ -193,9 +193,10 @@ def _figure(
     style.label_y(axes, 'final return')
     for cell in axes.flat[len(spec.panels) :]:
       cell.set_axis_off()
-    style.add_header(
-      figure, title, [*notes, 'Vertical lines: 95 % confidence intervals.']
+    intervals = style.intervals(
+      'Vertical lines: 95 % confidence intervals.', data.runs
     )
+    style.add_header(figure, title, [*notes, intervals])
     methods = {label: handles[label] for label in style.ordered(handles)}
     style.add_legend(figure, {**methods, **levels})
   return figure

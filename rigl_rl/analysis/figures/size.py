@@ -181,7 +181,8 @@ def _figure(
         position += 1
     style.label_x(axes, AXES[x])
     style.label_y(axes, 'final return')
-    style.add_header(figure, title, [*notes, style.INTERVALS])
+    intervals = style.intervals(style.SHADED, data.runs)
+    style.add_header(figure, title, [*notes, intervals])
     methods = {label: lines[label] for label in style.ordered(lines)}
     style.add_legend(figure, {**methods, **marks})
   return figure

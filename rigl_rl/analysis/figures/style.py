@@ -55,7 +55,7 @@ _OTHERS = (
 )
 GRAY = '#777777'
 _MINUS = '\N{MINUS SIGN}'  # As matplotlib's own ticks have it.
-INTERVALS = 'Shaded: 95 % confidence intervals.'
+SHADED = 'Shaded: 95 % confidence intervals.'
 
 _SETTINGS = {
   'font.size': 9,
@@ -144,6 +144,18 @@ def add_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
   figure.suptitle(
     '\n'.join(lines), x=0.01, horizontalalignment='left', fontsize=9.5
   )
+
+
+def intervals(text: str, runs: Sequence[int]) -> str:
+  """Says what intervals are, as far as there are any.
+
+  Args:
+    text: what they are.
+    runs: behind each point; a single one has no interval.
+  """
+  if max(runs) == 1:
+    return 'Points of one run, without intervals.'
+  return f'{text} Points of one run have none.' if min(runs) == 1 else text
 
 
 def add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:

@@ -47,10 +47,17 @@ def test_table_1(results):
   assert '| task | TD3 | Static-TD3 | DS-TD3 | SAC |' in lines
   assert (
     '| HalfCheetah | 100.00 ± 10.00 | – | **200.00 ± 10.00** '
-    '| 150.00 ± 0.00 (1 run) |' in lines
+    '| 150.00 (1 run) |' in lines
   )
   # Alone it is not the best.
-  assert '| Hopper | 7.00 ± 0.00 (1 run) | – | – | – |' in lines
+  assert '| Hopper | 7.00 (1 run) | – | – | – |' in lines
+  assert lines[-1] == 'Cells that do not say otherwise are of 2 runs.'
+
+
+def test_single_runs_say_so(results):
+  drawing = figures.draw('sokar22/table05', results)
+  lines = drawing.markdown.splitlines()
+  assert lines[-5] == '| HalfCheetah | **999.00** (1 run) | 500.00 (1 run) |'
 
 
 def test_table_2_is_in_the_papers_unit(results):

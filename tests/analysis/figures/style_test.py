@@ -69,6 +69,14 @@ def test_settings(value, text):
   assert style.setting(value) == text
 
 
+def test_intervals_of_single_runs():
+  assert style.intervals('Bars.', [3, 2]) == 'Bars.'
+  assert style.intervals('Bars.', [3, 1]) == (
+    'Bars. Points of one run have none.'
+  )
+  assert 'without intervals' in style.intervals('Bars.', [1, 1])
+
+
 def test_the_header_wraps():
   with style.settings():
     figure, axes = style.grid(1, 1)
