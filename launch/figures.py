@@ -131,8 +131,10 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
   missing = [section for section in sections if section.missing]
   if missing and not wants_all:
     # One line, as for other mistakes; what could be drawn has been.
-    text = '; '.join(f'{s.name}: {s.missing.rstrip(".")}' for s in missing)
-    raise UserError(f'--results is {arguments.results!r}, but holds {text}.')
+    text = '; '.join(f'{s.name} ({s.missing.rstrip(".")})' for s in missing)
+    raise UserError(
+      f'--results is {arguments.results!r}, but holds too little for {text}.'
+    )
   for section in missing:
     print(f'{section.name}: missing: {section.missing}')
 

@@ -237,7 +237,7 @@ def test_what_is_missing_is_an_error(results, tmp_path, capsys):
   assert code == 2
   last = capsys.readouterr().err.splitlines()[-1]
   assert last.startswith('error: --results')
-  assert 'graesser22/fig02_sac: no finished run of SAC' in last
+  assert 'too little for graesser22/fig02_sac (no finished run of SAC' in last
   # The other one is drawn all the same.
   assert (tmp_path / 'graesser22_fig08.png').exists()
 
