@@ -87,6 +87,8 @@ class ReturnBySetting:
         own[own.finished.astype(bool) & own.final_score.notna()],
         ['method', panel.column],
       )
+      if (runs.method == panel.level).all():
+        runs = runs[:0]  # A level alone has nothing to be compared with.
       progress.add(runs, own, [*chosen.notes, *notes])
       progress.add_length(own, self.train_steps[panel.agent])
       points += _points(runs, panel, task, name, options)

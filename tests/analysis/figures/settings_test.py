@@ -128,6 +128,17 @@ def test_figure_14(write, tmp_path):
   assert _values(name, tmp_path, 'ERK: DQN, Acrobot') == {('RigL', 0.8): -90.0}
 
 
+def test_a_level_alone_is_not_drawn(write, tmp_path):
+  write('dense', 'Dense', task='HalfCheetah-v4')
+  with pytest.raises(figures.NothingToDraw):
+    figures.draw('graesser22/fig14', analysis.load(tmp_path), OPTIONS)
+  write('uniform', distribution='uniform', task='HalfCheetah-v4')
+  drawing = figures.draw('graesser22/fig14', analysis.load(tmp_path), OPTIONS)
+  panel = 'Uniform: SAC, HalfCheetah, all layers'
+  assert set(drawing.data.panel) == {panel}
+  assert list(drawing.data.method) == ['Dense', 'RigL']
+
+
 @pytest.mark.parametrize('number', ['04', '13', '14'])
 def test_no_runs(tmp_path, number):
   with pytest.raises(figures.NothingToDraw):
