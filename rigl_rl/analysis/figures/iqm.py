@@ -64,6 +64,7 @@ class InterquartileMeans:
         # They are behind the figure, too, though PPO's has no bar of them.
         own = dense[dense.family.isin(panel.tasks)]
         progress.add(own, own)
+        progress.add_length(own, panel.train_steps)
     points, reasons = [], []
     for panel in self.panels:
       runs = _runs(panel, results.runs, progress)

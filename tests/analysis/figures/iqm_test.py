@@ -96,6 +96,18 @@ def test_without_references_nothing_is_drawn(synthetic_runs, tmp_path):
     figures.draw('graesser22/fig16', analysis.load(tmp_path), OPTIONS)
 
 
+def test_short_references_are_told(synthetic_runs, tmp_path):
+  _write(synthetic_runs, tmp_path / 'p', 'RigL', 'PPO', 'Ant-v4', 10.0)
+  _write(
+    *(synthetic_runs, tmp_path / 'd', 'Dense', 'SAC', 'Ant-v4', 10.0),
+    train_steps=600,
+  )
+  drawing = figures.draw('graesser22/fig16', analysis.load(tmp_path), OPTIONS)
+  assert list(drawing.notes)[1:] == [
+    "Short runs of SAC: 600 of the paper's 1,000,000 steps."
+  ]
+
+
 def test_tasks_of_figure_15_at_99_percent(synthetic_runs, tmp_path):
   for task in ('Hopper-v4', 'Humanoid-v4'):
     _write(synthetic_runs, tmp_path / f'd{task}', 'Dense', 'SAC', task, 10.0)
