@@ -75,9 +75,14 @@ class LearningCurves:
     progress = selection.Progress(options.planned.get(name))
     points = []
     for panel in self.panels:
+      candidates = pd.concat(
+        [_matching(results.runs, line) for line in panel.lines]
+      )
+      # Runs of other panels may be longer, and would push these out.
+      candidates = candidates[~candidates.index.duplicated()]
       for line in panel.lines:
         chosen = selection.select(
-          results.runs,
+          candidates,
           line.agent,
           tasks=[panel.task],
           paper='sokar22',

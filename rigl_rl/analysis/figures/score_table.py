@@ -29,6 +29,13 @@ class Column:
   hard_targets: bool = False
 
 
+def _matching(runs: pd.DataFrame, column: Column) -> pd.DataFrame:
+  return runs[
+    (runs.method == column.method)
+    & (runs.hard_targets.astype(bool) == column.hard_targets)
+  ]
+
+
 @dataclasses.dataclass(frozen=True)
 class ScoreTable:
   """Tables 1, 2, 4 and 5 of Sokar et al. (2022).
@@ -57,14 +64,15 @@ class ScoreTable:
     """Makes it; see `figures.draw`."""
     progress = selection.Progress(options.planned.get(name))
     cells = []
+    # Runs of other tables may be longer, and would push these out.
+    candidates = pd.concat(
+      [_matching(results.runs, column) for column in self.columns]
+    )
     for column in self.columns:
       chosen = selection.select(
-        results.runs, column.agent, tasks=self.tasks, paper='sokar22'
+        candidates, column.agent, tasks=self.tasks, paper='sokar22'
       )
-      is_own = (chosen.runs.method == column.method) & (
-        chosen.runs.hard_targets.astype(bool) == column.hard_targets
-      )
-      own = chosen.runs[is_own]
+      own = _matching(chosen.runs, column)
       runs, notes = selection.once_a_seed(
         own[own.finished.astype(bool)], ['family']
       )

@@ -160,6 +160,24 @@ def test_figure_3_goes_by_the_length_of_the_policys_run(
     )
 
 
+def test_longer_runs_of_other_figures_push_none_out(synthetic_runs, tmp_path):
+  for name, steps in (('policy', 500), ('other', 9_000)):
+    _write(synthetic_runs, tmp_path / name / 'seed0', 'TD3', train_steps=steps)
+  _write(
+    synthetic_runs,
+    tmp_path / 'continued',
+    'TD3',
+    train_steps=1000,
+    more={
+      'ActorCriticLoop.initial_policy': '@saved_policy',
+      'saved_policy.run': str(tmp_path / 'policy' / 'seed0'),
+    },
+  )
+  drawing = figures.draw('sokar22/fig03', analysis.load(tmp_path))
+  assert set(drawing.data.panel) == {'(a) policy of 500k steps'}
+  assert not any('Left out' in note for note in drawing.notes)
+
+
 def test_figure_4_is_of_hard_targets(synthetic_runs, tmp_path):
   hard = {'SparseSacAgent.target_update_tau': 1.0}
   _write(synthetic_runs, tmp_path / 'soft', 'SAC', 0)

@@ -77,6 +77,22 @@ def test_tables_4_and_5_are_of_hard_targets(results, name):
     assert list(data['mean']) == pytest.approx([999.0, 500.0])
 
 
+def test_longer_runs_of_other_tables_push_none_out(synthetic_runs, tmp_path):
+  for name, steps, tau in (('soft', 9_000, 0.005), ('hard', 1_000, 1.0)):
+    synthetic_runs.write_run(
+      tmp_path / name,
+      'SAC',
+      'SAC',
+      'Ant-v4',
+      distribution='erdos_renyi_lambda',
+      train_steps=steps,
+      more={'SparseSacAgent.target_update_tau': tau},
+    )
+  drawing = figures.draw('sokar22/table05', analysis.load(tmp_path))
+  assert list(drawing.data.task) == ['Ant']
+  assert not any('Left out' in note for note in drawing.notes)
+
+
 def test_no_runs(tmp_path):
   with pytest.raises(figures.NothingToDraw, match='TD3'):
     figures.draw('sokar22/table01', analysis.load(tmp_path))
