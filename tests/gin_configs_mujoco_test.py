@@ -366,6 +366,40 @@ def test_as_released_after_a_method(name, method, tmp_path):
     _check_initial_kernels(agent, None)
 
 
+def test_as_stable_baselines3(tmp_path):
+  """With its PPO's defaults, and the initial weights of its policies."""
+  folder = ('graesser22', 'ppo_mujoco')
+  _parse((*folder, 'dense'), (*folder, 'as_stable_baselines3'))
+  loop = _build(tmp_path)
+  agent = loop.agent
+  hidden = 2**0.5
+  for name, gains in (
+    ('actor', (hidden, hidden, 0.01)),
+    ('value', (hidden, hidden, 1.0)),
+  ):
+    network = agent.networks[name]
+    assert network.l2_coefficient == 0
+    layers = wrappers.named_layers(network).values()
+    for layer, gain in zip(layers, gains):
+      kernel = layer.kernel.numpy()
+      if kernel.shape[0] > kernel.shape[1]:
+        kernel = kernel.T
+      np.testing.assert_allclose(
+        kernel @ kernel.T, gain**2 * np.eye(len(kernel)), atol=1e-5
+      )
+  actor = agent.networks['actor']
+  assert not actor.squash_mean
+  np.testing.assert_allclose(tf.nn.softplus(actor.raw_std), 1, rtol=1e-6)
+  assert agent._observation_normalizer is agent._reward_normalizer is None
+  assert not agent._decay_learning_rate
+  assert gin.query_parameter('create_mujoco_environment.clip_actions')
+  optimizer = agent._sparse_optimizer.inner
+  assert optimizer.epsilon == 1e-5
+  assert float(tf.convert_to_tensor(optimizer.learning_rate)) == (
+    pytest.approx(3e-4)
+  )
+
+
 @pytest.mark.parametrize(
   'task, steps',
   [
@@ -539,6 +573,7 @@ def test_every_file_is_covered():
     for method in (*_METHODS, 'as_released')
   }
   covered |= {_file('agents', name) for name in _SUITES}
+  covered.add(_file('graesser22', 'ppo_mujoco', 'as_stable_baselines3'))
   # The others are those of gin_configs_test.
   shipped = {
     path.relative_to(_ROOT.parent).as_posix()
