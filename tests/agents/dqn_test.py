@@ -348,6 +348,16 @@ def test_epsilon_decays_linearly_after_the_collection():
   assert agent._epsilon() == 0.05
 
 
+def test_epsilon_is_dopamines_in_any_order():
+  agent = _make_agent(epsilon_decay_period=3000)
+  for step in (0, 999, 1000, 2500, 1001, 0, 5000):
+    agent.training_steps = step
+    expected = dqn_agent.linearly_decaying_epsilon(3000, step, 5, 0.1)
+    assert agent._epsilon() == expected
+  agent.epsilon_train = 0.2
+  assert agent._epsilon() == 0.2
+
+
 def test_epsilon_may_be_constant():
   agent = _make_agent(epsilon_fn=dqn_agent.identity_epsilon)
   assert agent._epsilon() == 0.1
