@@ -3,9 +3,12 @@
 // activations stay features x examples in between.
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <numeric>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "sparse_layers.h"
@@ -14,6 +17,7 @@
 #include "tensorflow/core/framework/shape_inference.h"
 #include "tensorflow/core/util/work_sharder.h"
 #include "tensors.h"
+#include "tsl/platform/denormal.h"
 
 namespace rigl_rl {
 namespace {
@@ -33,6 +37,8 @@ constexpr int64_t kBlock = 128;
 // Work, in cycles, that is shared among threads: less takes about as long as it
 // takes to wake one.
 constexpr int64_t kSharedWork = 1 << 20;
+// Parts for threads that are idle: there are few of these.
+constexpr int64_t kMostParts = 4;
 
 // How activations lie: in blocks of examples, one after the other, each of all
 // rows, and rows side by side. So a thread's lie together.
@@ -166,8 +172,43 @@ class ChainOp : public tf::OpKernel {
   static void Share(OpKernelContext* context, int64_t total, int64_t cost,
                     const std::function<void(int64_t, int64_t)>& work) {
     if (total * cost < kSharedWork) return work(0, total);
+    // All threads take denormals for what this one takes them for.
+    const auto denormals = tsl::port::GetDenormalState();
+    const auto work_alike = [&](int64_t begin, int64_t end) {
+      tsl::port::ScopedRestoreFlushDenormalState restore;
+      tsl::port::SetDenormalState(denormals);
+      work(begin, end);
+    };
     auto threads = context->device()->tensorflow_cpu_worker_threads();
-    tf::Shard(threads->num_threads, threads->workers, total, cost, work);
+    if (threads->num_threads > 1) {
+      tf::Shard(threads->num_threads, threads->workers, total, cost,
+                work_alike);
+    } else {
+      ShareWithIdle(context, total, work_alike);
+    }
+  }
+
+  // Does so with threads that run operations, as long as none needs them: where
+  // there are several of those, but one to an operation.
+  static void ShareWithIdle(
+      OpKernelContext* context, int64_t total,
+      const std::function<void(int64_t, int64_t)>& work) {
+    struct Progress {
+      std::atomic<int64_t> next{0};
+      std::atomic<int64_t> done{0};
+    };
+    auto progress = std::make_shared<Progress>();
+    const int64_t parts = std::min(total, kMostParts);
+    // One that starts too late finds nothing to do, and `work` may be no more.
+    const auto take = [progress, parts, total, &work] {
+      for (int64_t i; (i = progress->next++) < parts;) {
+        work(i * total / parts, (i + 1) * total / parts);
+        ++progress->done;
+      }
+    };
+    for (int64_t i = 1; i < parts; ++i) (*context->runner())(take);
+    take();
+    while (progress->done < parts) std::this_thread::yield();
   }
 
   // Where a block's activations are, from some row on.

@@ -15,6 +15,10 @@ from rigl_rl.sparsity import wrappers
 # How long an active weight takes, as multiples of a weight of a dense product,
 # on a processor with AVX-512; by `launch.benchmark sparse`.
 _COST_OF_WEIGHT = 3.0
+# The same beside other compressed layers, where a block of examples of all
+# inputs lies in the first cache, and outputs need not be transposed.
+_COST_WITH_FEW_INPUTS = 1.2
+_FEW_INPUTS = 64
 # What an operation is worth, in weights of a dense product: a layer is not
 # compressed to save less, and one whose neighbors are may cost as much more.
 _OPERATION = 8192
@@ -137,26 +141,33 @@ def _is_possible(
 
 def _choose(groups: Sequence[_Group]) -> list[_Group]:
   """Returns those to be compressed, of those that can be."""
-  extra_costs = list(map(_extra_cost, groups))
+  active = list(map(_most_active, groups))
   wanted = [
-    group[0].sparsity > 0 and _wants_compression(group[0], extra_cost)
-    for group, extra_cost in zip(groups, extra_costs)
+    group[0].sparsity > 0 and _wants_compression(group[0], count)
+    for group, count in zip(groups, active)
   ]
   if not any(wanted):
     return []
   return [
     group
-    for group, extra_cost, is_wanted in zip(groups, extra_costs, wanted)
-    if is_wanted or extra_cost < _OPERATION
+    for group, count, is_wanted in zip(groups, active, wanted)
+    if is_wanted or _fits_beside(group[0], count)
   ]
 
 
-def _wants_compression(
-  layer: wrappers.SparseWrapper, extra_cost: float
-) -> bool:
+def _wants_compression(layer: wrappers.SparseWrapper, active: int) -> bool:
+  """Whether a layer is to be compressed whatever the others are."""
   if layer.wanted_storage == 'sparse' and not _is_pruned(layer):
     return True
-  return layer.wanted_storage != 'masked' and extra_cost < -_OPERATION
+  saved = layer.kernel_shape.num_elements() - _COST_OF_WEIGHT * active
+  return layer.wanted_storage != 'masked' and saved > _OPERATION
+
+
+def _fits_beside(layer: wrappers.SparseWrapper, active: int) -> bool:
+  """Whether it costs no more than an operation to compress a layer as well."""
+  has_few_inputs = layer.kernel_shape[0] <= _FEW_INPUTS
+  cost = _COST_WITH_FEW_INPUTS if has_few_inputs else _COST_OF_WEIGHT
+  return cost * active - layer.kernel_shape.num_elements() < _OPERATION
 
 
 def _is_pruned(layer: wrappers.SparseWrapper) -> bool:
@@ -184,9 +195,3 @@ def _capacity(group: _Group) -> int:
 
 def _most_active(group: _Group) -> int:
   return max(int(np.count_nonzero(layer.mask)) for layer in group)
-
-
-def _extra_cost(group: _Group) -> float:
-  """What a layer costs more if it is compressed, in weights of a product."""
-  size = group[0].kernel_shape.num_elements()
-  return _COST_OF_WEIGHT * _most_active(group) - size

@@ -474,7 +474,7 @@ import tensorflow as tf
 from rigl_rl.kernels import loader, sparse_chain
 
 # Beside small layers, some whose work is shared among threads: by examples,
-# and by rows.
+# and by rows. With one thread to an operation, by those that run operations.
 CASES = [((5, 40, 30, 2), 17, .5), ((5, 40, 30, 2), 257, .5),
          ((250, 260, 9), 400, .5), ((330, 320), 127, .8)]
 
@@ -499,12 +499,16 @@ def compute(simd, threads, path):
       values, structures, biases = zip(*layers)
       x = tf.constant(draw(batch, units[0]))
       activation = 'relu' if is_exact else 'tanh'
-      with tf.GradientTape() as tape:
-        tape.watch([x, *values, *biases])
-        y = sparse_chain.chain(operations, x, values, structures, biases,
-                               units, [activation] * len(values))
-      found += [y, *tf.nest.flatten(tape.gradient(
-        y, (x, values, biases), tf.constant(draw(batch, units[-1]))))]
+      dy = tf.constant(draw(batch, units[-1]))
+      @tf.function(autograph=False)
+      def value_and_gradients():
+        with tf.GradientTape() as tape:
+          tape.watch([x, *values, *biases])
+          y = sparse_chain.chain(operations, x, values, structures, biases,
+                                 units, [activation] * len(values))
+        return [y, *tf.nest.flatten(tape.gradient(y, (x, values, biases), dy))]
+      for _ in range(20):  # Who takes which part is not the same every time.
+        found += value_and_gradients()
   np.savez(path, *[tensor.numpy() for tensor in found])
 
 loader.load()

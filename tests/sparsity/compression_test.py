@@ -337,6 +337,30 @@ def test_auto_leaves_a_large_dense_neighbor_masked():
   ]
 
 
+@pytest.mark.parametrize('inputs,expected', [(64, True), (65, False)])
+def test_auto_compresses_a_dense_neighbor_of_few_inputs(inputs, expected):
+  sparsities = {(inputs, 600): 0.0, (600, 300): 0.95, (300, 2): 0.0}
+  model = _network(
+    units=(inputs, 600, 300, 2),
+    storage='auto',
+    distribution=lambda shapes, sparsity: {
+      path: sparsities[shape] for path, shape in shapes.items()
+    },
+  )
+  compression.compress(model)
+  assert _compressed(model) == [expected, True, True]
+
+
+def test_auto_compresses_few_inputs_beside_others_alone():
+  model = _network(
+    0.5,
+    units=(64, 600, 300),
+    storage='auto',
+    distribution=distributions.uniform,
+  )
+  assert compression.compress(model) == []
+
+
 @pytest.mark.parametrize(
   'cost,sparsity,expected',
   [(2.0, 0.4, False), (2.0, 0.6, True), (1.0, 0.4, True), (3.0, 0.6, False)],
