@@ -106,9 +106,14 @@ def top_k_mask(score: tf.Tensor, k, candidates=None) -> tf.Tensor:
     missing -= tf.reduce_sum(tf.where(tf.range(base) > digit, counts, 0))
     chosen |= higher
     competing &= tf.equal(digits, digit)
-  # All that compete now are equal: the first `missing` of them are in.
-  rank = tf.cumsum(tf.cast(competing, tf.int32))
-  chosen |= competing & (rank <= missing)
+  # All that compete now are equal: the first `missing` of them are in. Nearly
+  # always it is one, and to count it among all scores takes a third of the time.
+  ones = tf.cast(competing, tf.int32)
+  chosen |= tf.cond(
+    tf.equal(tf.reduce_sum(ones), missing),
+    lambda: competing,
+    lambda: competing & (tf.cumsum(ones) <= missing),
+  )
   return tf.reshape(tf.cast(chosen, tf.float32), tf.shape(score))
 
 
