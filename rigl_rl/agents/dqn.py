@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from concurrent import futures
 from typing import Any, Callable, Sequence
 
@@ -13,7 +11,7 @@ import tensorflow as tf
 from dopamine.agents.dqn import dqn_agent
 
 from rigl_rl import seeding
-from rigl_rl.agents import description, losses, optimizers, traced
+from rigl_rl.agents import description, epsilons, losses, optimizers, traced
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
@@ -21,9 +19,6 @@ from rigl_rl.networks import numpy_mlp, q_networks
 from rigl_rl.replay import circular_buffer
 from rigl_rl.sparsity import compression, diagnostics, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
-
-# Steps of which ε is computed in a row.
-_EPSILON_BLOCK = 1000
 
 
 @gin.configurable(denylist=['num_actions', 'observation_shape', 'seed'])
@@ -56,33 +51,6 @@ def build_network(
   )
   layers = wrappers.sparsify(model, seed=seeding.stream_seed(seed, 'masks'))
   return model, layers
-
-
-def _in_advance(epsilon_fn: Callable[..., float]) -> Callable[..., float]:
-  """Returns Dopamine's functions, computed for many steps in a row.
-
-  By itself a step takes longer than to choose its action: gin looks for
-  arguments that are not given, though they all are, and NumPy is out of the
-  caches. Other functions are returned as they are.
-  """
-  plain = inspect.unwrap(epsilon_fn)
-  dopamines = (dqn_agent.linearly_decaying_epsilon, dqn_agent.identity_epsilon)
-  if plain not in map(inspect.unwrap, dopamines):
-    return epsilon_fn
-
-  @functools.lru_cache(maxsize=1)
-  def block(decay_period, index, warmup_steps, epsilon):
-    begin = index * _EPSILON_BLOCK
-    return [
-      plain(decay_period, step, warmup_steps, epsilon)
-      for step in range(begin, begin + _EPSILON_BLOCK)
-    ]
-
-  def of_step(decay_period, step, warmup_steps, epsilon):
-    index, place = divmod(step, _EPSILON_BLOCK)
-    return block(decay_period, index, warmup_steps, epsilon)[place]
-
-  return of_step
 
 
 @gin.configurable(
@@ -229,7 +197,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.min_replay_history = min_replay_history
     self.update_period = update_period
     self.target_update_period = target_update_period
-    self.epsilon_fn = _in_advance(epsilon_fn)
+    self.epsilon_fn = epsilons.in_advance(epsilon_fn)
     self.epsilon_train = epsilon_train
     self.epsilon_eval = epsilon_eval
     self.epsilon_decay_period = epsilon_decay_period

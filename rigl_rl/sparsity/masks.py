@@ -107,7 +107,7 @@ def top_k_mask(score: tf.Tensor, k, candidates=None) -> tf.Tensor:
     chosen |= higher
     competing &= tf.equal(digits, digit)
   # All that compete now are equal: the first `missing` of them are in. Nearly
-  # always it is one, and to count it among all scores takes a third of the time.
+  # always that is all, and to count them takes a third of the time.
   ones = tf.cast(competing, tf.int32)
   chosen |= tf.cond(
     tf.equal(tf.reduce_sum(ones), missing),
