@@ -172,12 +172,11 @@ class OffPolicyAgent:
     obstacle = None
     if self._target_sparsity is not targets.copy_masks:
       obstacle = 'target_sparsity must be @copy_masks for that'
+    copies = self._target_networks
     return [
       compression.Compressor(
         network,
-        [
-          copy for other, copy in self._target_networks.items() if other == name
-        ],
+        [copies[name]] if name in copies else [],
         self.networks.optimizer_of(name),
         obstacle,
       )
