@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent import futures
 from typing import Any, Callable, Sequence
 
@@ -220,13 +221,14 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   def _begin_tracing(self) -> None:
     """Traces anew, by the variables that there are now."""
-    self._in_one_thread = self._thread is None and traced.suit_one_thread(
-      [self.online], self._batch_size
+    self._trace = functools.partial(
+      traced.Traced,
+      in_turn=traced.is_small_step([self.online], self._batch_size),
+      takes_part=self._thread is None,
     )
-    self._q_function = traced.Traced(
+    self._q_function = self._trace(
       self._compute_q_values,
       tf.TensorSpec(self.state.shape, self.observation_dtype),
-      in_one_thread=self._in_one_thread,
     )
     # Of any number of states.
     self._batch_function = tf.function(self._compute_q_values)
@@ -255,19 +257,18 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     with self.optimizer.tracing(masks_are_fixed):
       if self._thread is None:
         functions = {
-          self._train: traced.Traced(
+          self._train: self._trace(
             self._train,
             *batch,
             state,
             packed=self.observation_dtype == tf.float32,
-            in_one_thread=self._in_one_thread,
           )
         }
       else:
-        gradients = traced.Traced(self._compute_gradients, *batch)
+        gradients = self._trace(self._compute_gradients, *batch)
         functions = {
           self._compute_gradients: gradients,
-          self._apply_gradients: traced.Traced(
+          self._apply_gradients: self._trace(
             self._apply_gradients,
             state,
             *(tf.TensorSpec(g.shape) for g in gradients.outputs[1:]),

@@ -377,7 +377,7 @@ class OffPolicyAgent:
           self._train_and_act,
           *map(tf.TensorSpec, shapes),
           packed=True,
-          in_one_thread=traced.suit_one_thread(
+          in_turn=traced.is_small_step(
             self.networks.values(), batch_size=shapes[0][0]
           ),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any, Callable, Iterable, Union
 
 import numpy as np
@@ -22,9 +23,9 @@ _CONTROL_FLOW = {
   'StatelessWhile',
   'While',
 }
-# Products of weights and examples up to which a train step takes less time in
-# the thread that calls it: to wake another takes some 100 us.
-_ONE_THREAD = 12e6
+# Products of weights and examples up to which a train step takes less time if
+# nothing keeps track of which operations could run at a time.
+_SMALL_STEP = 12e6
 # Where TensorFlow wants arrays to begin: at multiples of as many float32.
 _ALIGNMENT = 16
 
@@ -38,8 +39,10 @@ class Traced:
   them, and casts them: that takes longer than a small network's arithmetic.
   Here the caller knows.
 
-  Nor does TensorFlow optimize the graph of what runs in one thread: what has to
-  give the same bits as that must do so as well.
+  Nor does it wait for threads that sleep. The thread that calls takes part, and
+  those that help it stay awake for the next call: to wake one takes some
+  100 us. Where a variable is on a GPU, or there are no kernels, all is left to
+  TensorFlow.
 
   Attributes:
     outputs: the flat outputs as they were traced, with shapes and types.
@@ -51,7 +54,8 @@ class Traced:
     function: Callable[..., Any],
     *specs: tf.TensorSpec,
     packed: bool = False,
-    in_one_thread: bool = False,
+    in_turn: bool = False,
+    takes_part: bool = True,
   ):
     """Traces a function.
 
@@ -60,10 +64,13 @@ class Traced:
       *specs: of each argument.
       packed: whether the arguments, arrays of numbers that TensorFlow takes as
         float32, are passed as one tensor: sooner than each by itself.
-      in_one_thread: whether operations run one after the other, in the thread
-        that calls: none has to be woken, which takes longer than the operations
-        of small networks. Within an operation work is shared in either case.
-        Not where there is control flow, a variable on a GPU, or no kernels.
+      in_turn: whether operations run one after the other, all in the thread
+        that calls: small ones then take less time. Others help within the
+        larger of this package's own. TensorFlow does not optimize such a graph:
+        what has to give the same bits must run in turn as well. Not where there
+        is control flow.
+      takes_part: whether the thread that calls takes part. Not if another
+        thread goes on meanwhile: then there are enough that are awake.
     """
     self._packed = packed
     if packed:
@@ -74,7 +81,6 @@ class Traced:
     ).get_concrete_function(*specs)
     self.outputs = self._function.outputs
     self.variables = self._function.variables
-    self._captures = list(self._function.captured_inputs)
     # Of the pinned TensorFlow's; without them all is the same, but slower.
     self._call_flat = getattr(self._function, '_call_flat', None)
     function_type = getattr(self._function, 'function_type', None)
@@ -83,16 +89,30 @@ class Traced:
       self._pack = functools.partial(
         tf.nest.pack_sequence_as, self._function.structured_outputs
       )
-    types = {op.type for op in self._function.graph.get_operations()}
-    can_be_called = not types & _CONTROL_FLOW and all(
-      map(loader.is_on_cpu, self.variables)
-    )
+    self._captures = list(self._function.captured_inputs)
     self._operations = None
-    if in_one_thread and can_be_called:
+    if takes_part and all(map(loader.is_on_cpu, self.variables)):
       self._operations = loader.load()
     if self._operations is not None:
-      self._captures = self._operations.rigl_captures(tensors=self._captures)
-      self._types = [output.dtype for output in self.outputs]
+      types = {op.type for op in self._function.graph.get_operations()}
+      self._prepare_call(in_turn and not types & _CONTROL_FLOW, specs)
+
+  def _prepare_call(self, in_turn, specs):
+    """Makes `_call`, which runs the function with the threads that help."""
+    called = self._function
+    if not in_turn:
+      # A call within a function: TensorFlow optimizes the graph of that alone.
+      called = tf.function(
+        lambda *tensors: self._function(*tensors), autograph=False
+      ).get_concrete_function(*specs)
+    self._call = functools.partial(
+      self._operations.rigl_call,
+      captures=self._operations.rigl_captures(tensors=called.captured_inputs),
+      Tout=[output.dtype for output in self.outputs],
+      f=called,
+      in_turn=in_turn,
+      threads=_threads(),
+    )
 
   def __call__(self, *arguments: ArrayOrTensor) -> Any:
     """Calls it with what is as the specs say; nothing is checked."""
@@ -103,19 +123,21 @@ class Traced:
         a if isinstance(a, tf.Tensor) else tf.constant(a) for a in arguments
       ]
     if self._operations is not None:
-      return self._call_in_this_thread(tensors)
+      return self._pack(self._call(arguments=tensors))
     if self._call_flat is None:
       return self._function(*tensors)
     return self._call_flat(tensors, self._captures)
 
-  def _call_in_this_thread(self, tensors):
-    results = self._operations.rigl_call(
-      captures=self._captures,
-      arguments=tensors,
-      Tout=self._types,
-      f=self._function,
-    )
-    return self._pack(results)
+
+def _threads():
+  """Returns how many threads TensorFlow was given, within or for operations."""
+  threading = tf.config.threading
+  numbers = (
+    threading.get_intra_op_parallelism_threads(),
+    threading.get_inter_op_parallelism_threads(),
+  )
+  # 0 leaves it to TensorFlow, which takes all processors.
+  return max(number or os.cpu_count() for number in numbers)
 
 
 def _of_one_vector(function, shapes):
@@ -141,10 +163,10 @@ def _as_one_tensor(arrays, size):
   return tf.experimental.dlpack.from_dlpack(vector.__dlpack__())
 
 
-def suit_one_thread(
+def is_small_step(
   networks: Iterable[tf.keras.layers.Layer], batch_size: int
 ) -> bool:
-  """Whether a train step of some networks is small enough for one thread.
+  """Whether a train step of some networks had better run in turn.
 
   Args:
     networks: those that are trained, built.
@@ -155,4 +177,4 @@ def suit_one_thread(
     for network in networks
     for variable in network.trainable_variables
   )
-  return weights * batch_size <= _ONE_THREAD
+  return weights * batch_size <= _SMALL_STEP

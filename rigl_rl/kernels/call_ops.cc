@@ -1,13 +1,20 @@
-// A function that runs in the thread that calls it.
+// A function that the thread which calls it takes part in.
 //
-// TensorFlow hands every function to a thread of its pool, and waits for it. To
-// wake the one and then the other takes as long as a small network's layers.
+// TensorFlow hands every function to threads of its pool, and waits for them. To
+// wake one takes as long as a small network's layers.
 
+#include <atomic>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "team.h"
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_handle.h"
 #include "tensorflow/core/framework/shape_inference.h"
+#include "tsl/platform/denormal.h"
 
 namespace rigl_rl {
 namespace {
@@ -53,6 +60,8 @@ class CallOp : public tf::OpKernel {
  public:
   explicit CallOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("f", &function_));
+    OP_REQUIRES_OK(context, context->GetAttr("in_turn", &in_turn_));
+    OP_REQUIRES_OK(context, context->GetAttr("threads", &threads_));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -63,10 +72,6 @@ class CallOp : public tf::OpKernel {
     OP_REQUIRES_OK(context, Instantiate(library, &handle));
 
     tf::FunctionLibraryRuntime::Options options;
-    std::function<void(std::function<void()>)> runner =
-        [](const std::function<void()>& work) { work(); };
-    options.runner = &runner;
-    options.run_all_kernels_inline = true;
     options.cancellation_manager = context->cancellation_manager();
     options.step_container = context->step_container();
     options.rendezvous = context->rendezvous();
@@ -82,8 +87,39 @@ class CallOp : public tf::OpKernel {
     const std::vector<Tensor>& captured = (*captures)->tensors();
     arguments.insert(arguments.end(), captured.begin(), captured.end());
     std::vector<Tensor> results;
-    OP_REQUIRES_OK(context,
-                   library->RunSync(options, handle, arguments, &results));
+    const Team::Lead lead(threads_);
+    Team* const team = lead.team();
+    // As in TensorFlow's own threads.
+    const tsl::port::ScopedFlushDenormal flush;
+    std::function<void(std::function<void()>)> runner;
+    options.runner = &runner;
+    if (in_turn_) {
+      runner = [](const std::function<void()>& work) { work(); };
+      options.run_all_kernels_inline = true;
+    } else if (team != nullptr) {
+      runner = [team](std::function<void()> work) {
+        team->Schedule([work = std::move(work)] {
+          const tsl::port::ScopedFlushDenormal flush;
+          work();
+        });
+      };
+    } else {
+      runner = *context->runner();
+    }
+    if (in_turn_ || team == nullptr) {
+      OP_REQUIRES_OK(context,
+                     library->RunSync(options, handle, arguments, &results));
+    } else {
+      std::atomic<bool> done{false};
+      tf::Status status;
+      library->Run(options, handle, arguments, &results,
+                   [&done, &status](const tf::Status& result) {
+                     status = result;
+                     done.store(true, std::memory_order_release);
+                   });
+      team->WorkUntil(done);
+      OP_REQUIRES_OK(context, status);
+    }
     for (int i = 0; i < context->num_outputs(); ++i) {
       context->set_output(i, std::move(results[i]));
     }
@@ -96,8 +132,8 @@ class CallOp : public tf::OpKernel {
     tf::mutex_lock lock(mutex_);
     if (library != library_) {
       tf::FunctionLibraryRuntime::InstantiateOptions options;
-      // Its operations in turn, without the bookkeeping of what is ready.
-      options.executor_type = "SINGLE_THREADED_EXECUTOR";
+      // Without the bookkeeping of which operations are ready.
+      if (in_turn_) options.executor_type = "SINGLE_THREADED_EXECUTOR";
       TF_RETURN_IF_ERROR(library->Instantiate(function_.name(),
                                               tf::AttrSlice(&function_.attr()),
                                               options, &handle_));
@@ -108,6 +144,8 @@ class CallOp : public tf::OpKernel {
   }
 
   tf::NameAttrList function_;
+  bool in_turn_;
+  int threads_;
   tf::mutex mutex_;
   tf::FunctionLibraryRuntime* library_ = nullptr;
   tf::FunctionLibraryRuntime::Handle handle_;
@@ -133,6 +171,8 @@ REGISTER_OP("RiglCall")
     .Attr("Tin: list(type) >= 0")
     .Attr("Tout: list(type) >= 0")
     .Attr("f: func")
+    .Attr("in_turn: bool = true")
+    .Attr("threads: int >= 1 = 1")
     .SetIsStateful()
     .SetShapeFn([](tf::shape_inference::InferenceContext* c) {
       for (int i = 0; i < c->num_outputs(); ++i) {
@@ -141,10 +181,14 @@ REGISTER_OP("RiglCall")
       return tf::OkStatus();
     })
     .Doc(R"doc(
-Calls a function in the thread that asks for it, its operations in turn.
+Calls a function in the thread that asks for it, with others that help.
 
 captures: of RiglCaptures, the last arguments.
-f: without control flow, and without calls of other functions.
+f: if it runs in turn, without control flow and calls of other functions.
+in_turn: whether this thread runs all operations, one after the other. Others
+  take only shares of those of this library.
+threads: how many there are, this one included. Where another thread calls such
+  a function meanwhile, TensorFlow's threads run it.
 )doc");
 REGISTER_KERNEL_BUILDER(Name("RiglCall").Device(tf::DEVICE_CPU), CallOp);
 

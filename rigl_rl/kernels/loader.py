@@ -25,8 +25,8 @@ def load() -> Any | None:
   RIGL_RL_KERNELS=0 in the environment switches them off. It is no binding: it
   says what a machine can do, as the lack of a compiler does, and the config of
   a run is the same with and without. Numbers differ by rounding, where layers
-  store their active weights alone or a small network trains in one thread, and
-  nowhere else.
+  store their active weights alone or the steps of a small network run in turn,
+  and nowhere else.
   """
   if not is_enabled():
     return None

@@ -8,13 +8,12 @@
 
 #include "adam.h"
 #include "maintain_sparsity.h"
+#include "sharing.h"
 #include "soft_update.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
-#include "tensorflow/core/util/work_sharder.h"
-#include "tsl/platform/denormal.h"
 #include "variables.h"
 
 namespace rigl_rl {
@@ -69,12 +68,17 @@ class SoftUpdateOp : public tf::OpKernel {
     for (int i = 0; i < count_; ++i) {
       LockedVariables variables;
       OP_REQUIRES_OK(context, variables.LockLayer(context, {i}, {count_ + i}));
-      SoftUpdate(variables.data(0), variables.data(1), variables.size(),
-                 tau.scalar<float>()());
+      Share(context, variables.size(), kCyclesPerValue,
+            [&](int64_t begin, int64_t end) {
+              SoftUpdate(variables.data(0) + begin, variables.data(1) + begin,
+                         end - begin, tau.scalar<float>()());
+            });
     }
   }
 
  private:
+  static constexpr int64_t kCyclesPerValue = 1;
+
   int count_;
 };
 
@@ -145,17 +149,11 @@ class AdamOp : public tf::OpKernel {
       part.end = total;
     }
 
-    // All threads take denormals for what this one takes them for.
-    const auto denormals = tsl::port::GetDenormalState();
-    const auto take = [&](int64_t first_block, int64_t end_block) {
-      tsl::port::ScopedRestoreFlushDenormalState restore;
-      tsl::port::SetDenormalState(denormals);
-      Take(step, parts, first_block * kBlock,
-           std::min(end_block * kBlock, total));
-    };
-    const auto& threads = *context->device()->tensorflow_cpu_worker_threads();
-    tf::Shard(threads.num_threads, threads.workers,
-              (total + kBlock - 1) / kBlock, kBlock * kCyclesPerValue, take);
+    Share(context, (total + kBlock - 1) / kBlock, kBlock * kCyclesPerValue,
+          [&](int64_t first_block, int64_t end_block) {
+            Take(step, parts, first_block * kBlock,
+                 std::min(end_block * kBlock, total));
+          });
   }
 
  private:

@@ -3,21 +3,17 @@
 // activations stay features x examples in between.
 
 #include <algorithm>
-#include <atomic>
 #include <functional>
-#include <memory>
 #include <numeric>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "sharing.h"
 #include "sparse_layers.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
-#include "tensorflow/core/util/work_sharder.h"
 #include "tensors.h"
-#include "tsl/platform/denormal.h"
 
 namespace rigl_rl {
 namespace {
@@ -31,21 +27,20 @@ using tf::shape_inference::DimensionHandle;
 using tf::shape_inference::InferenceContext;
 using tf::shape_inference::ShapeHandle;
 
-// Examples of a block. Threads share blocks, whatever the number of threads, so
-// that sums do not depend on it; where there is less than one, they share rows.
+// Examples of a block at most, and how few are not divided. Threads share blocks,
+// whatever the number of threads, so that sums do not depend on it; where there
+// is one alone, they share rows.
 constexpr int64_t kBlock = 128;
-// Work, in cycles, that is shared among threads: less takes about as long as it
-// takes to wake one.
-constexpr int64_t kSharedWork = 1 << 20;
-// Parts for threads that are idle: there are few of these.
-constexpr int64_t kMostParts = 4;
+constexpr int64_t kUndivided = 32;
 
 // How activations lie: in blocks of examples, one after the other, each of all
 // rows, and rows side by side. So a thread's lie together.
 struct Layout {
   explicit Layout(int64_t examples)
       : examples(examples),
-        stride(std::min(kBlock, (examples + kLanes - 1) / kLanes * kLanes)),
+        stride(RoundUp(examples <= kUndivided
+                           ? examples
+                           : std::min(kBlock, (examples + 1) / 2))),
         blocks(examples == 0 ? 0 : (examples + stride - 1) / stride) {}
 
   int64_t ExamplesOf(int64_t block) const {
@@ -53,7 +48,10 @@ struct Layout {
   }
   // All of a block's, on some rows.
   Range RangeOf(int64_t block, int64_t first, int64_t last) const {
-    return {0, (ExamplesOf(block) + kLanes - 1) / kLanes * kLanes, first, last};
+    return {0, RoundUp(ExamplesOf(block)), first, last};
+  }
+  static int64_t RoundUp(int64_t examples) {
+    return (examples + kLanes - 1) / kLanes * kLanes;
   }
 
   int64_t examples;
@@ -142,8 +140,8 @@ class ChainOp : public tf::OpKernel {
                    const WorkOnBlock& leave) {
     if (layout.blocks == 0) return;
     // A weight takes some two cycles for as many examples as a vector has lanes.
-    const int64_t vectors = (layout.ExamplesOf(0) + kLanes - 1) / kLanes;
-    if (layout.examples < kBlock) {
+    const int64_t vectors = layout.stride / kLanes;
+    if (layout.blocks == 1) {
       enter(0);
       for (const Step& step : steps) {
         const int64_t cost =
@@ -165,50 +163,6 @@ class ChainOp : public tf::OpKernel {
               leave(block);
             }
           });
-  }
-
-  // Calls `work(begin, end)` for all of [0, total), in threads if that pays.
-  // `cost` is a guess of the cycles of one.
-  static void Share(OpKernelContext* context, int64_t total, int64_t cost,
-                    const std::function<void(int64_t, int64_t)>& work) {
-    if (total * cost < kSharedWork) return work(0, total);
-    // All threads take denormals for what this one takes them for.
-    const auto denormals = tsl::port::GetDenormalState();
-    const auto work_alike = [&](int64_t begin, int64_t end) {
-      tsl::port::ScopedRestoreFlushDenormalState restore;
-      tsl::port::SetDenormalState(denormals);
-      work(begin, end);
-    };
-    auto threads = context->device()->tensorflow_cpu_worker_threads();
-    if (threads->num_threads > 1) {
-      tf::Shard(threads->num_threads, threads->workers, total, cost,
-                work_alike);
-    } else {
-      ShareWithIdle(context, total, work_alike);
-    }
-  }
-
-  // Does so with threads that run operations, as long as none needs them: where
-  // there are several of those, but one to an operation.
-  static void ShareWithIdle(
-      OpKernelContext* context, int64_t total,
-      const std::function<void(int64_t, int64_t)>& work) {
-    struct Progress {
-      std::atomic<int64_t> next{0};
-      std::atomic<int64_t> done{0};
-    };
-    auto progress = std::make_shared<Progress>();
-    const int64_t parts = std::min(total, kMostParts);
-    // One that starts too late finds nothing to do, and `work` may be no more.
-    const auto take = [progress, parts, total, &work] {
-      for (int64_t i; (i = progress->next++) < parts;) {
-        work(i * total / parts, (i + 1) * total / parts);
-        ++progress->done;
-      }
-    };
-    for (int64_t i = 1; i < parts; ++i) (*context->runner())(take);
-    take();
-    while (progress->done < parts) std::this_thread::yield();
   }
 
   // Where a block's activations are, from some row on.

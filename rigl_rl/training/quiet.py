@@ -149,7 +149,9 @@ def configure_threads(intra: int = 1, inter: int = 2) -> None:
 
   Networks of this size are too small to split one operation over threads, but
   actor, critics and optimizer run side by side: one thread per operation and
-  two operations at a time are the fastest on two cores. A sweep that runs one
+  two operations at a time are the fastest on two cores. The thread that trains
+  is one of them, and the others stay awake between train steps: do not give a
+  run more of them than there are processors for it. A sweep that runs one
   process per core wants 1 and 1.
 
   Args:

@@ -1,5 +1,6 @@
 """Tests of functions that are traced once."""
 
+import os
 import threading
 
 import numpy as np
@@ -16,10 +17,11 @@ def _function(matrix, vector, number):
 
 
 @pytest.mark.parametrize('packed', [False, True])
-@pytest.mark.parametrize('in_one_thread', [False, True])
-def test_call(packed, in_one_thread):
+@pytest.mark.parametrize('takes_part', [False, True])
+@pytest.mark.parametrize('in_turn', [False, True])
+def test_call(packed, takes_part, in_turn):
   function = traced.Traced(
-    _function, *_SPECS, packed=packed, in_one_thread=in_one_thread
+    _function, *_SPECS, packed=packed, in_turn=in_turn, takes_part=takes_part
   )
   for scale in (1.0, 2.0):
     matrix = np.float32([[1, 2, 3], [4, 5, 6]]) * scale
@@ -28,22 +30,70 @@ def test_call(packed, in_one_thread):
     assert number == scale + 1
 
 
-def test_in_one_thread_is_the_one_that_calls(operations):
+def test_in_turn_is_in_the_thread_that_calls(operations):
   seen = []
 
   def look(x):
     seen.append(threading.get_ident())
     return x
 
-  for in_one_thread in (True, False):
-    function = traced.Traced(
-      lambda x: tf.numpy_function(look, [x], tf.float32),
-      tf.TensorSpec(()),
-      in_one_thread=in_one_thread,
-    )
-    function(np.float32(0))
-  here, there = seen
-  assert here == threading.get_ident() != there
+  function = traced.Traced(
+    lambda x: [tf.numpy_function(look, [x], tf.float32) for _ in range(9)],
+    tf.TensorSpec(()),
+    in_turn=True,
+  )
+  function(np.float32(0))
+  assert set(seen) == {threading.get_ident()}
+
+
+def test_it_may_take_no_part():
+  seen = []
+
+  def look(x):
+    seen.append(threading.get_ident())
+    return x
+
+  function = traced.Traced(
+    lambda x: tf.numpy_function(look, [x], tf.float32),
+    tf.TensorSpec(()),
+    takes_part=False,
+  )
+  function(np.float32(0))
+  assert threading.get_ident() not in seen
+
+
+def test_not_in_turn_the_thread_that_calls_takes_part(operations, monkeypatch):
+  monkeypatch.setattr(traced, '_threads', lambda: 2)
+  seen = set()
+  barrier = threading.Barrier(2, timeout=30)
+
+  def look(x):
+    seen.add(threading.get_ident())
+    barrier.wait()
+    return x
+
+  function = traced.Traced(
+    lambda x: [
+      tf.numpy_function(look, [x + i], tf.float32, stateful=False)
+      for i in (0, 1)
+    ],
+    tf.TensorSpec(()),
+  )
+  function(np.float32(0))
+  assert len(seen) == 2
+  assert threading.get_ident() in seen
+
+
+@pytest.mark.parametrize(
+  'intra,inter,expected', [(1, 2, 2), (4, 1, 4), (0, 1, None), (1, 0, None)]
+)
+def test_threads(monkeypatch, intra, inter, expected):
+  class Threading:
+    get_intra_op_parallelism_threads = staticmethod(lambda: intra)
+    get_inter_op_parallelism_threads = staticmethod(lambda: inter)
+
+  monkeypatch.setattr(traced.tf.config, 'threading', Threading)
+  assert traced._threads() == (expected or os.cpu_count())
 
 
 def test_of_another_tensorflow(monkeypatch):
@@ -72,6 +122,7 @@ def test_of_another_tensorflow(monkeypatch):
 
   original = tf.function
   monkeypatch.setattr(traced.tf, 'function', Polymorphic)
+  monkeypatch.setenv('RIGL_RL_KERNELS', '0')
   function = traced.Traced(_function, *_SPECS)
   result, number = function(
     np.ones((2, 3), np.float32), np.ones(3, np.float32), np.float32(1)
@@ -82,7 +133,7 @@ def test_of_another_tensorflow(monkeypatch):
 
 def test_without_kernels(monkeypatch):
   monkeypatch.setenv('RIGL_RL_KERNELS', '0')
-  function = traced.Traced(_function, *_SPECS, packed=True, in_one_thread=True)
+  function = traced.Traced(_function, *_SPECS, packed=True, in_turn=True)
   _, number = function(np.ones((2, 3)), np.ones(3), np.float32(1))
   assert number == 2
 
@@ -95,7 +146,7 @@ def test_variables_that_are_not_on_a_cpu(monkeypatch):
   monkeypatch.setattr(traced.loader, 'is_on_cpu', lambda variable: False)
   variable = tf.Variable(1.0)
   function = traced.Traced(
-    lambda x: variable * x, tf.TensorSpec(()), in_one_thread=True
+    lambda x: variable * x, tf.TensorSpec(()), in_turn=True
   )
   assert function(np.float32(3)) == 3
 
@@ -124,19 +175,19 @@ def test_what_was_traced_is_told():
   assert function.variables[0] is variable
 
 
-@pytest.mark.parametrize('in_one_thread', [False, True])
-def test_control_flow(in_one_thread):
+@pytest.mark.parametrize('in_turn', [False, True])
+def test_control_flow(in_turn):
   def halve_until_small(x):
     return tf.while_loop(lambda x: x > 1.0, lambda x: x / 2.0, [x])
 
   function = traced.Traced(
-    halve_until_small, tf.TensorSpec(()), in_one_thread=in_one_thread
+    halve_until_small, tf.TensorSpec(()), in_turn=in_turn
   )
   assert function(np.float32(12))[0] == 0.75
 
 
 @pytest.mark.parametrize('batch_size,expected', [(100, True), (101, False)])
-def test_small_networks_suit_one_thread(batch_size, expected):
+def test_small_networks_is_small_step(batch_size, expected):
   networks = [
     tf.keras.Sequential([tf.keras.layers.Dense(200, use_bias=False)])
     for _ in range(2)
@@ -144,4 +195,4 @@ def test_small_networks_suit_one_thread(batch_size, expected):
   for network in networks:
     network.build((None, 300))
   # Two networks of 60,000 weights: 12 million products of 100 examples.
-  assert traced.suit_one_thread(networks, batch_size) == expected
+  assert traced.is_small_step(networks, batch_size) == expected
