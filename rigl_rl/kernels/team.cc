@@ -16,16 +16,24 @@ constexpr auto kPatience = std::chrono::milliseconds(2);
 // Looks for work, after which a thread lets others have its processor: there may
 // be more threads than processors.
 constexpr int kLooks = 64;
+// If another had it for that long, a helper does not come back for a while: to
+// wait for nothing, it takes the time of one that works.
+constexpr auto kOthersTurn = std::chrono::microseconds(500);
+constexpr auto kRest = std::chrono::milliseconds(20);
 
 thread_local Team* of_this_thread = nullptr;
+
+void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
 
 // Waits without going to sleep.
 class Wait {
  public:
   void ForALittle() {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
+    Pause();
     if (++looks_ % kLooks == 0) std::this_thread::yield();
   }
 
@@ -135,15 +143,21 @@ void Team::WorkUntil(const std::atomic<bool>& done) {
 
 void Team::Help(int i) {
   of_this_thread = this;
-  auto last = Clock::now();
+  auto last = Clock::now();  // When it was needed.
   while (true) {
-    Wait wait;
-    for (int looks = 0; looks < kLooks; ++looks) {
-      if (!NeedsHelper(i) || !DoSomething()) wait.ForALittle();
+    const auto begin = Clock::now();
+    bool has_worked = false;
+    for (int looks = 0; looks < kLooks && !has_worked; ++looks) {
+      has_worked = NeedsHelper(i) && DoSomething();
+      if (!has_worked) Pause();
     }
+    if (has_worked) continue;
+    std::this_thread::yield();
+    const auto end = Clock::now();
+    if (end - begin > kOthersTurn) std::this_thread::sleep_for(kRest);
     if (NeedsHelper(i)) {
-      last = Clock::now();
-    } else if (Clock::now() - last > kPatience) {
+      last = end;
+    } else if (end - last > kPatience) {
       std::unique_lock<std::mutex> lock(mutex_);
       ++asleep_;
       awake_.wait(lock, [this, i] { return NeedsHelper(i); });
