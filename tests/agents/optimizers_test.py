@@ -347,7 +347,7 @@ def test_kernels_train_the_same_agent(
   """)
   gin.bind_parameter('sparsify.algorithm', algorithms.RigL())
   # Only the kernels' calls would differ by rounding.
-  monkeypatch.setattr(traced, '_ONE_THREAD', 0)
+  monkeypatch.setattr(traced, '_SMALL_STEP', 0)
   rng = np.random.default_rng(0)
   batches = [
     transition_buffer.Transitions(

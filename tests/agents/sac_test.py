@@ -219,8 +219,8 @@ def test_restored_agent_goes_on_bit_for_bit():
 
 
 def test_steps_that_change_no_mask_are_the_same_without_looking(monkeypatch):
-  # What runs in one thread is not optimized, and differs by rounding.
-  monkeypatch.setattr(traced, '_ONE_THREAD', 0)
+  # What runs in turn is not optimized, and differs by rounding.
+  monkeypatch.setattr(traced, '_SMALL_STEP', 0)
   gin.bind_parameter('UpdateSchedule.interval', 3)
   agent, looking = _agent('RigL'), _agent('RigL')
   assert agent._update_steps == {0, 3, 6}

@@ -591,8 +591,8 @@ def test_restored_agent_goes_on_bit_for_bit():
 
 def test_steps_are_the_same_without_looking(monkeypatch):
   """What a kind of step leaves out would have done nothing."""
-  # What runs in one thread is not optimized, and differs by rounding.
-  monkeypatch.setattr(traced, '_ONE_THREAD', 0)
+  # What runs in turn is not optimized, and differs by rounding.
+  monkeypatch.setattr(traced, '_SMALL_STEP', 0)
   arguments = {'target_update_period': 3, 'gradient_steps': 20}
   gin.bind_parameter('UpdateSchedule.interval', 5)
   agent, looking = _agent(**arguments), _agent(**arguments)
