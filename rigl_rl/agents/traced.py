@@ -26,6 +26,9 @@ _CONTROL_FLOW = {
 # Products of weights and examples up to which a train step takes less time if
 # nothing keeps track of which operations could run at a time.
 _SMALL_STEP = 12e6
+# Threads that take part, however many there are: twin critics, of which each has
+# a minibatch of two parts. More would wait for work, awake.
+_MOST_THREADS = 4
 # Where TensorFlow wants arrays to begin: at multiples of as many float32.
 _ALIGNMENT = 16
 
@@ -130,14 +133,18 @@ class Traced:
 
 
 def _threads():
-  """Returns how many threads TensorFlow was given, within or for operations."""
+  """Returns how many threads take part.
+
+  As many as TensorFlow was given, within or for operations.
+  """
   threading = tf.config.threading
   numbers = (
     threading.get_intra_op_parallelism_threads(),
     threading.get_inter_op_parallelism_threads(),
   )
   # 0 leaves it to TensorFlow, which takes all processors.
-  return max(number or os.cpu_count() for number in numbers)
+  most = max(number or os.cpu_count() for number in numbers)
+  return min(most, _MOST_THREADS)
 
 
 def _of_one_vector(function, shapes):

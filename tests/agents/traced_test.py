@@ -1,6 +1,5 @@
 """Tests of functions that are traced once."""
 
-import os
 import threading
 
 import numpy as np
@@ -85,15 +84,17 @@ def test_not_in_turn_the_thread_that_calls_takes_part(operations, monkeypatch):
 
 
 @pytest.mark.parametrize(
-  'intra,inter,expected', [(1, 2, 2), (4, 1, 4), (0, 1, None), (1, 0, None)]
+  'intra,inter,cores,expected',
+  [(1, 2, 8, 2), (3, 1, 8, 3), (0, 1, 3, 3), (1, 0, 2, 2), (0, 0, 64, 4)],
 )
-def test_threads(monkeypatch, intra, inter, expected):
+def test_threads(monkeypatch, intra, inter, cores, expected):
   class Threading:
     get_intra_op_parallelism_threads = staticmethod(lambda: intra)
     get_inter_op_parallelism_threads = staticmethod(lambda: inter)
 
   monkeypatch.setattr(traced.tf.config, 'threading', Threading)
-  assert traced._threads() == (expected or os.cpu_count())
+  monkeypatch.setattr(traced.os, 'cpu_count', lambda: cores)
+  assert traced._threads() == expected
 
 
 def test_of_another_tensorflow(monkeypatch):

@@ -462,8 +462,8 @@ def test_what_does_not_fit_is_refused(operations):
       )
 
 
-# What is computed with each kind of instructions, and number of threads, by a
-# child of its own: both are read once in a process. TensorFlow is imported but
+# What is computed with each kind of instructions, and numbers of threads, by a
+# child of its own: those are read once in a process. TensorFlow is imported but
 # once, since no thread of its own runs before the first operation.
 _PROGRAM = """
 import multiprocessing, os, sys
@@ -474,11 +474,12 @@ import tensorflow as tf
 from rigl_rl.kernels import loader, sparse_chain
 
 # Beside small layers, some whose work is shared among threads: by examples,
-# and by rows. With one thread to an operation, by those that run operations.
+# and by rows.
 CASES = [((5, 40, 30, 2), 17, .5), ((5, 40, 30, 2), 257, .5),
-         ((250, 260, 9), 400, .5), ((330, 320), 127, .8)]
+         ((250, 260, 9), 400, .5), ((330, 320), 127, .8),
+         ((630, 620), 31, .9)]
 
-def compute(simd, threads, path):
+def compute(simd, threads, team, path):
   os.environ['RIGL_RL_SIMD'] = simd
   tf.config.threading.set_intra_op_parallelism_threads(threads)
   operations = loader.load()
@@ -507,15 +508,21 @@ def compute(simd, threads, path):
           y = sparse_chain.chain(operations, x, values, structures, biases,
                                  units, [activation] * len(values))
         return [y, *tf.nest.flatten(tape.gradient(y, (x, values, biases), dy))]
+      function = value_and_gradients.get_concrete_function()
+      captures = operations.rigl_captures(tensors=function.captured_inputs)
       for _ in range(20):  # Who takes which part is not the same every time.
-        found += value_and_gradients()
+        found += operations.rigl_call(
+          captures=captures, arguments=[], f=function, threads=team,
+          Tout=[output.dtype for output in function.outputs],
+        ) if team else function()
   np.savez(path, *[tensor.numpy() for tensor in found])
 
 loader.load()
 context = multiprocessing.get_context('fork')
 for path in sys.argv[1:]:
-  simd, threads = os.path.basename(path)[:-len('.npz')].split('-')
-  child = context.Process(target=compute, args=(simd, int(threads), path))
+  simd, *numbers = os.path.basename(path)[:-len('.npz')].split('-')
+  child = context.Process(
+    target=compute, args=(simd, *map(int, numbers), path))
   child.start()
   child.join()
   assert child.exitcode == 0, (path, child.exitcode)
@@ -524,13 +531,18 @@ for path in sys.argv[1:]:
 
 @pytest.fixture(scope='module')
 def computed(operations, tmp_path_factory):
-  """What was computed, by instructions and number of threads.
+  """What was computed, by instructions, and threads of TensorFlow and a team.
 
   On a processor that lacks instructions, those of the next best are used.
   """
   directory = tmp_path_factory.mktemp('computed')
-  keys = list(itertools.product(('avx512', 'avx2', 'portable'), (1, 2)))
-  paths = [directory / f'{simd}-{threads}.npz' for simd, threads in keys]
+  threads = ((1, 0), (2, 0), (1, 1), (1, 3))
+  keys = [
+    (simd, *numbers)
+    for simd in ('avx512', 'avx2', 'portable')
+    for numbers in threads
+  ]
+  paths = [directory / f'{"-".join(map(str, key))}.npz' for key in keys]
   subprocess.run(
     [sys.executable, '-c', _PROGRAM, *map(str, paths)],
     check=True,
@@ -544,16 +556,20 @@ def computed(operations, tmp_path_factory):
 
 
 @pytest.mark.parametrize('simd', ['avx512', 'avx2', 'portable'])
-def test_numbers_do_not_depend_on_threads(computed, simd):
-  for one, two in zip(computed[simd, 1], computed[simd, 2]):
-    np.testing.assert_array_equal(one.view(np.uint32), two.view(np.uint32))
+@pytest.mark.parametrize('threads', [(2, 0), (1, 1), (1, 3)])
+def test_numbers_do_not_depend_on_threads(computed, simd, threads):
+  expected = computed[simd, 1, 0]
+  found = computed[(simd, *threads)]
+  assert len(found) == len(expected)
+  for one, other in zip(expected, found):
+    np.testing.assert_array_equal(one.view(np.uint32), other.view(np.uint32))
 
 
 @pytest.mark.parametrize('simd', ['avx2', 'portable'])
 def test_instructions_differ_by_rounding(computed, simd):
-  for one, other in zip(computed[simd, 1], computed['avx512', 1]):
+  for one, other in zip(computed[simd, 1, 0], computed['avx512', 1, 0]):
     assert_alike(one, other, 2e-5)
     if np.all(one == np.round(one)):
       np.testing.assert_array_equal(one, other)
-  exact = [np.all(one == np.round(one)) for one in computed[simd, 1]]
+  exact = [np.all(one == np.round(one)) for one in computed[simd, 1, 0]]
   assert sum(exact) >= len(exact) // 2
