@@ -26,8 +26,8 @@ _CONTROL_FLOW = {
 # Products of weights and examples up to which a train step takes less time if
 # nothing keeps track of which operations could run at a time.
 _SMALL_STEP = 12e6
-# Threads that take part, however many there are: twin critics, of which each has
-# a minibatch of two parts. More would wait for work, awake.
+# Threads that take part, however many there are: there is work for twin
+# critics, with a minibatch of two blocks each. More would wait, awake.
 _MOST_THREADS = 4
 # Where TensorFlow wants arrays to begin: at multiples of as many float32.
 _ALIGNMENT = 16
