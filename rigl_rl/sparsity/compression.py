@@ -14,7 +14,11 @@ from rigl_rl.sparsity import wrappers
 
 # How long an active weight takes, as multiples of a weight of a dense product,
 # on a processor with AVX-512; by `launch.benchmark sparse`.
-_COST_OF_WEIGHT = 3.0
+_COST_OF_WEIGHT = 2.4
+# The same in layers of so many inputs or outputs that a block of examples of
+# them fills much of the second cache.
+_COST_IN_WIDE_LAYER = 3.0
+_NOT_WIDE = 512
 # The same beside other compressed layers, where a block of examples of all
 # inputs lies in the first cache, and outputs need not be transposed.
 _COST_WITH_FEW_INPUTS = 1.2
@@ -159,15 +163,20 @@ def _wants_compression(layer: wrappers.SparseWrapper, active: int) -> bool:
   """Whether a layer is to be compressed whatever the others are."""
   if layer.wanted_storage == 'sparse' and not _is_pruned(layer):
     return True
-  saved = layer.kernel_shape.num_elements() - _COST_OF_WEIGHT * active
+  saved = layer.kernel_shape.num_elements() - _cost(layer) * active
   return layer.wanted_storage != 'masked' and saved > _OPERATION
 
 
 def _fits_beside(layer: wrappers.SparseWrapper, active: int) -> bool:
   """Whether it costs no more than an operation to compress a layer as well."""
   has_few_inputs = layer.kernel_shape[0] <= _FEW_INPUTS
-  cost = _COST_WITH_FEW_INPUTS if has_few_inputs else _COST_OF_WEIGHT
+  cost = _COST_WITH_FEW_INPUTS if has_few_inputs else _cost(layer)
   return cost * active - layer.kernel_shape.num_elements() < _OPERATION
+
+
+def _cost(layer: wrappers.SparseWrapper) -> float:
+  is_wide = max(layer.kernel_shape) > _NOT_WIDE
+  return _COST_IN_WIDE_LAYER if is_wide else _COST_OF_WEIGHT
 
 
 def _is_pruned(layer: wrappers.SparseWrapper) -> bool:

@@ -372,6 +372,16 @@ def test_auto_by_the_cost_of_a_weight(monkeypatch, cost, sparsity, expected):
   assert _compressed(model) == [expected] * 3
 
 
+@pytest.mark.parametrize('not_wide,expected', [(10_000, True), (1, False)])
+def test_auto_by_the_cost_in_wide_layers(monkeypatch, not_wide, expected):
+  monkeypatch.setattr(compression, '_COST_OF_WEIGHT', 2.0)
+  monkeypatch.setattr(compression, '_COST_IN_WIDE_LAYER', 3.0)
+  monkeypatch.setattr(compression, '_NOT_WIDE', not_wide)
+  model = _network(0.6, storage='auto')
+  compression.compress(model)
+  assert _compressed(model) == [expected] * 3
+
+
 def test_auto_leaves_masked_what_saves_too_little(monkeypatch):
   units = (4, 90, 80, 2)
   assert compression.compress(_network(units=units, storage='auto')) == []
