@@ -34,6 +34,8 @@ struct SparseStructure {
   static SparseStructure At(const int32_t* data, int64_t inputs,
                             int64_t outputs, int64_t capacity);
   int64_t count() const { return output_begins[outputs]; }
+  // Whether all weights are active: then they lie as in a (outputs, inputs) array.
+  bool is_full() const { return count() == inputs * outputs; }
   // Whether the begins are in order, and within the capacity.
   bool IsSound() const;
 };

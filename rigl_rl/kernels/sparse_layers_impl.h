@@ -43,6 +43,9 @@ static inline Vector Activate(Activation activation, Vector v) {
   return v;
 }
 
+// Where it is not inlined, its vectors go through memory.
+#define RIGL_RL_INLINED __attribute__((always_inline))
+
 #ifdef __clang__
 #define RIGL_RL_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -50,21 +53,31 @@ typedef int32_t Lanes __attribute__((vector_size(64)));
 #define RIGL_RL_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Lanes{__VA_ARGS__})
 #endif
 
-// The sums of neighboring lanes of two vectors.
-static inline Vector AddPairs(Vector a, Vector b) {
-  return RIGL_RL_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
-                         26, 28, 30) +
-         RIGL_RL_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25,
-                         27, 29, 31);
-}
+// Halves the number of vectors, v[i] and v[i + n] into one, of which those lanes
+// that have the bit n are sums of lanes of the second. By one exchange of lanes
+// alone: there is but one port for those.
+#define RIGL_RL_ADD(n, stay, move)                       \
+  for (int i = 0; i < n; ++i) {                          \
+    const Vector a = v[i];                               \
+    const Vector b = v[i + n];                           \
+    v[i] = RIGL_RL_SHUFFLE(a, b, RIGL_RL_LIST stay) +    \
+           RIGL_RL_SHUFFLE(a, b, RIGL_RL_LIST move);     \
+  }
+#define RIGL_RL_LIST(...) __VA_ARGS__
 
 // Lane i becomes the sum of v[i]'s lanes. In one order, whatever is summed.
-static inline Vector SumLanes(Vector* v) {
-  for (int n = kLanes / 2; n >= 1; n /= 2) {
-    for (int i = 0; i < n; ++i) v[i] = AddPairs(v[2 * i], v[2 * i + 1]);
-  }
+static inline RIGL_RL_INLINED Vector SumLanes(Vector* v) {
+  RIGL_RL_ADD(8, (0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31),
+              (8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23))
+  RIGL_RL_ADD(4, (0, 1, 2, 3, 20, 21, 22, 23, 8, 9, 10, 11, 28, 29, 30, 31),
+              (4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 24, 25, 26, 27))
+  RIGL_RL_ADD(2, (0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31),
+              (2, 3, 16, 17, 6, 7, 20, 21, 10, 11, 24, 25, 14, 15, 28, 29))
+  RIGL_RL_ADD(1, (0, 17, 2, 19, 4, 21, 6, 23, 8, 25, 10, 27, 12, 29, 14, 31),
+              (1, 16, 3, 18, 5, 20, 7, 22, 9, 24, 11, 26, 13, 28, 15, 30))
   return v[0];
 }
+#undef RIGL_RL_ADD
 
 // sums[v] += sum_k values[k] * row(k) over `n` vectors of a row. `position` is
 // null where weight k is value k.
@@ -140,6 +153,108 @@ static void InputTile(const SparseStructure& s, const float* values,
   }
 }
 
+// The same where a layer has all its weights: for several rows at once, so that
+// a vector that has been read is used for each of them.
+
+// Rows whose sums over n vectors fit the registers.
+#if defined(__AVX512F__)
+template <int n>
+constexpr int kRows = n < 16 ? 16 / n : 1;
+#else
+template <int n>
+constexpr int kRows = n < 4 ? 4 / n : 1;
+#endif
+
+// Weight k of row r is values[r * row_step + k * step].
+template <int n, int rows>
+static inline void DenseSums(const float* values, int64_t row_step,
+                             int64_t step, int64_t count, const float* x,
+                             int64_t stride, Vector (*sums)[n]) {
+  for (int64_t k = 0; k < count; ++k) {
+    Vector vectors[n];
+    for (int v = 0; v < n; ++v) vectors[v] = Load(x + k * stride + v * kLanes);
+    for (int r = 0; r < rows; ++r) {
+      const float weight = values[r * row_step + k * step];
+      for (int v = 0; v < n; ++v) sums[r][v] += weight * vectors[v];
+    }
+  }
+}
+
+template <int n, int rows>
+static inline void DenseForwardRows(const SparseStructure& s,
+                                    const float* values, const float* bias,
+                                    Activation activation, const float* x,
+                                    float* y, int64_t stride, int64_t j) {
+  Vector sums[rows][n];
+  for (int r = 0; r < rows; ++r) {
+    const Vector start = Zero() + (bias == nullptr ? 0.0f : bias[j + r]);
+    for (int v = 0; v < n; ++v) sums[r][v] = start;
+  }
+  DenseSums<n, rows>(values + j * s.inputs, s.inputs, 1, s.inputs, x, stride,
+                     sums);
+  for (int r = 0; r < rows; ++r) {
+    float* out = y + (j + r) * stride;
+    for (int v = 0; v < n; ++v) {
+      Store(out + v * kLanes, Activate(activation, sums[r][v]));
+    }
+  }
+}
+
+template <int n>
+static void DenseForwardTile(const SparseStructure& s, const float* values,
+                             const float* bias, Activation activation,
+                             const float* x, float* y, int64_t stride,
+                             const Range& range) {
+  x += range.begin;
+  y += range.begin;
+  int64_t j = range.first;
+  for (; j + kRows<n> <= range.last; j += kRows<n>) {
+    DenseForwardRows<n, kRows<n>>(s, values, bias, activation, x, y, stride, j);
+  }
+  for (; j < range.last; ++j) {
+    DenseForwardRows<n, 1>(s, values, bias, activation, x, y, stride, j);
+  }
+}
+
+template <int n, int rows>
+static inline void DenseInputRows(const SparseStructure& s,
+                                  const float* values, Activation activation,
+                                  const float* x, const float* dy, float* dx,
+                                  int64_t stride, int64_t i) {
+  Vector sums[rows][n];
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < n; ++v) sums[r][v] = Zero();
+  }
+  DenseSums<n, rows>(values + i, 1, s.inputs, s.outputs, dy, stride, sums);
+  for (int r = 0; r < rows; ++r) {
+    const int64_t at = (i + r) * stride;
+    for (int v = 0; v < n; ++v) {
+      Vector sum = sums[r][v];
+      if (x != nullptr) {
+        sum = TimesSlope(activation, sum, Load(x + at + v * kLanes));
+      }
+      Store(dx + at + v * kLanes, sum);
+    }
+  }
+}
+
+template <int n>
+static void DenseInputTile(const SparseStructure& s, const float* values,
+                           Activation activation, const float* x,
+                           const float* dy, float* dx, int64_t stride,
+                           const Range& range) {
+  if (x != nullptr) x += range.begin;
+  dy += range.begin;
+  dx += range.begin;
+  int64_t i = range.first;
+  for (; i + kRows<n> <= range.last; i += kRows<n>) {
+    DenseInputRows<n, kRows<n>>(s, values, activation, x, dy, dx, stride, i);
+  }
+  for (; i < range.last; ++i) {
+    DenseInputRows<n, 1>(s, values, activation, x, dy, dx, stride, i);
+  }
+}
+
 // The gradients of biases: those of sixteen outputs at once.
 template <int n>
 static void BiasTile(const float* dy, float* dbias, int64_t stride,
@@ -161,51 +276,59 @@ static void BiasTile(const float* dy, float* dbias, int64_t stride,
   }
 }
 
+// What n vectors of examples add to the gradient of one weight, before its lanes
+// are summed.
+template <int n>
+static inline Vector Product(const Vector* delta, const float* x) {
+  Vector sum = delta[0] * Load(x);
+  for (int v = 1; v < n; ++v) sum += delta[v] * Load(x + v * kLanes);
+  return sum;
+}
+
 // Adds to the gradients, or begins them.
 template <int n>
 static void WeightTile(const SparseStructure& s, const float* x,
                        const float* dy, float* dvalues, float* dbias,
                        int64_t stride, const Range& range, bool adds) {
   if (dbias != nullptr) BiasTile<n>(dy, dbias, stride, range, adds);
+  x += range.begin;
+  // Lanes are summed for sixteen weights at once: what is left of an output's
+  // weights waits for that of the next ones.
+  Vector waiting[kLanes];
+  int64_t places[kLanes];
+  int count = 0;
+  const auto add_waiting = [&]() RIGL_RL_INLINED {
+    for (int u = count; u < kLanes; ++u) waiting[u] = Zero();
+    const Vector total = SumLanes(waiting);
+    for (int u = 0; u < count; ++u) {
+      float& gradient = dvalues[places[u]];
+      gradient = adds ? gradient + total[u] : total[u];
+    }
+    count = 0;
+  };
   for (int64_t j = range.first; j < range.last; ++j) {
     Vector delta[n];
     const float* row = dy + j * stride + range.begin;
     for (int v = 0; v < n; ++v) delta[v] = Load(row + v * kLanes);
+    int64_t k = s.output_begins[j];
     const int64_t end = s.output_begins[j + 1];
-    for (int64_t k = s.output_begins[j]; k < end; k += kLanes) {
-      // Sixteen weights at once, of which one each ends in a lane.
-      const int64_t count = std::min(kLanes, end - k);
+    for (; k + kLanes <= end; k += kLanes) {
       Vector sums[kLanes];
-      if (count == kLanes) {
 #pragma GCC unroll 16
-        for (int u = 0; u < kLanes; ++u) {
-          const float* other = x + s.sources[k + u] * stride + range.begin;
-          Vector sum = delta[0] * Load(other);
-          for (int v = 1; v < n; ++v) {
-            sum += delta[v] * Load(other + v * kLanes);
-          }
-          sums[u] = sum;
-        }
-        Vector total = SumLanes(sums);
-        if (adds) total += Load(dvalues + k);
-        Store(dvalues + k, total);
-      } else {
-        for (int u = 0; u < kLanes; ++u) sums[u] = Zero();
-        for (int64_t u = 0; u < count; ++u) {
-          const float* other = x + s.sources[k + u] * stride + range.begin;
-          Vector sum = delta[0] * Load(other);
-          for (int v = 1; v < n; ++v) {
-            sum += delta[v] * Load(other + v * kLanes);
-          }
-          sums[u] = sum;
-        }
-        const Vector total = SumLanes(sums);
-        for (int64_t u = 0; u < count; ++u) {
-          dvalues[k + u] = adds ? dvalues[k + u] + total[u] : total[u];
-        }
+      for (int u = 0; u < kLanes; ++u) {
+        sums[u] = Product<n>(delta, x + s.sources[k + u] * stride);
       }
+      Vector total = SumLanes(sums);
+      if (adds) total += Load(dvalues + k);
+      Store(dvalues + k, total);
+    }
+    for (; k < end; ++k) {
+      waiting[count] = Product<n>(delta, x + s.sources[k] * stride);
+      places[count] = k;
+      if (++count == kLanes) add_waiting();
     }
   }
+  if (count > 0) add_waiting();
 }
 
 // Calls `tile<n>` for parts of the range of `n` vectors, the widest first: a
@@ -239,7 +362,14 @@ static void Forward(const SparseStructure& structure, const float* values,
                     float* y, int64_t stride, Range range) {
 #define RIGL_RL_CALL(n) \
   ForwardTile<n>(structure, values, bias, activation, x, y, stride, tile)
-  RIGL_RL_TILES(8, range, RIGL_RL_CALL)
+#define RIGL_RL_DENSE_CALL(n) \
+  DenseForwardTile<n>(structure, values, bias, activation, x, y, stride, tile)
+  if (structure.is_full()) {
+    RIGL_RL_TILES(4, range, RIGL_RL_DENSE_CALL)
+  } else {
+    RIGL_RL_TILES(8, range, RIGL_RL_CALL)
+  }
+#undef RIGL_RL_DENSE_CALL
 #undef RIGL_RL_CALL
 }
 
@@ -249,7 +379,14 @@ static void InputGradient(const SparseStructure& structure,
                           int64_t stride, Range range) {
 #define RIGL_RL_CALL(n) \
   InputTile<n>(structure, values, activation, x, dy, dx, stride, tile)
-  RIGL_RL_TILES(8, range, RIGL_RL_CALL)
+#define RIGL_RL_DENSE_CALL(n) \
+  DenseInputTile<n>(structure, values, activation, x, dy, dx, stride, tile)
+  if (structure.is_full()) {
+    RIGL_RL_TILES(4, range, RIGL_RL_DENSE_CALL)
+  } else {
+    RIGL_RL_TILES(8, range, RIGL_RL_CALL)
+  }
+#undef RIGL_RL_DENSE_CALL
 #undef RIGL_RL_CALL
 }
 
@@ -286,7 +423,6 @@ static inline void Transpose(Vector* v) {
     v[i] = RIGL_RL_SHUFFLE(a, b, RIGL_RL_LIST low);      \
     v[i + n] = RIGL_RL_SHUFFLE(a, b, RIGL_RL_LIST high); \
   }
-#define RIGL_RL_LIST(...) __VA_ARGS__
   RIGL_RL_EXCHANGE(
       8, (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
       (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
@@ -299,7 +435,6 @@ static inline void Transpose(Vector* v) {
   RIGL_RL_EXCHANGE(
       1, (0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
       (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
-#undef RIGL_RL_LIST
 #undef RIGL_RL_EXCHANGE
 }
 
@@ -362,7 +497,9 @@ static void FromColumns(const float* columns, int64_t examples,
 }
 
 #undef RIGL_RL_TILES
+#undef RIGL_RL_LIST
 #undef RIGL_RL_SHUFFLE
+#undef RIGL_RL_INLINED
 
 const SparseKernels& Kernels() {
   static const SparseKernels kernels = {
