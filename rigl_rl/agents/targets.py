@@ -11,7 +11,7 @@ from typing import Sequence
 import gin
 import tensorflow as tf
 
-from rigl_rl.kernels import loader
+from rigl_rl.kernels import loader, reading
 from rigl_rl.sparsity import masks, wrappers
 
 Layers = Sequence[wrappers.SparseWrapper]
@@ -33,11 +33,12 @@ def move(
     return
   operations = loader.load()
   if operations is not None and all(map(loader.suits, [*online, *target])):
-    operations.rigl_soft_update(
+    update = operations.rigl_soft_update(
       online=[source.handle for source in online],
       target=[variable.handle for variable in target],
       tau=tau,
     )
+    reading.only_reads(update, range(len(online)))
     return
   for source, variable in zip(online, target):
     # (1 - τ) target + τ online, in one pass and in place.
@@ -119,11 +120,12 @@ def keep_largest(
   )
   operations = loader.load() if pairs and suits_kernels else None
   if operations is not None:
-    operations.rigl_maintain_sparsity(
+    update = operations.rigl_maintain_sparsity(
       online=[source.kernel.handle for source, _ in pairs],
       target=[layer.kernel.handle for _, layer in pairs],
       mask=[layer.mask.handle for _, layer in pairs],
     )
+    reading.only_reads(update, range(len(pairs)))
     return
   for source, layer in pairs:
     count = tf.math.count_nonzero(source.kernel, dtype=tf.int32)

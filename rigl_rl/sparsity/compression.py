@@ -19,9 +19,10 @@ _COST_OF_WEIGHT = 2.4
 # them fills much of the second cache.
 _COST_IN_WIDE_LAYER = 3.0
 _NOT_WIDE = 512
-# The same beside other compressed layers, where a block of examples of all
-# inputs lies in the first cache, and outputs need not be transposed.
-_COST_WITH_FEW_INPUTS = 1.2
+# The same beside other compressed layers, so that nothing need be transposed,
+# where all weights are active, or a block of examples of all inputs lies in the
+# first cache.
+_COST_BESIDE_OTHERS = 1.2
 _FEW_INPUTS = 64
 # What an operation is worth, in weights of a dense product: a layer is not
 # compressed to save less, and one whose neighbors are may cost as much more.
@@ -169,9 +170,10 @@ def _wants_compression(layer: wrappers.SparseWrapper, active: int) -> bool:
 
 def _fits_beside(layer: wrappers.SparseWrapper, active: int) -> bool:
   """Whether it costs no more than an operation to compress a layer as well."""
-  has_few_inputs = layer.kernel_shape[0] <= _FEW_INPUTS
-  cost = _COST_WITH_FEW_INPUTS if has_few_inputs else _cost(layer)
-  return cost * active - layer.kernel_shape.num_elements() < _OPERATION
+  size = layer.kernel_shape.num_elements()
+  is_cheap = layer.kernel_shape[0] <= _FEW_INPUTS or active == size
+  cost = _COST_BESIDE_OTHERS if is_cheap else _cost(layer)
+  return cost * active - size < _OPERATION
 
 
 def _cost(layer: wrappers.SparseWrapper) -> float:

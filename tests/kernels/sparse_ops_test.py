@@ -477,7 +477,7 @@ from rigl_rl.kernels import loader, sparse_chain
 # and by rows.
 CASES = [((5, 40, 30, 2), 17, .5), ((5, 40, 30, 2), 257, .5),
          ((250, 260, 9), 400, .5), ((330, 320), 127, .8),
-         ((630, 620), 31, .9)]
+         ((630, 620), 31, .9), ((230, 207, 5), 31, 1)]
 
 def compute(simd, threads, team, path):
   os.environ['RIGL_RL_SIMD'] = simd

@@ -338,8 +338,8 @@ def test_auto_leaves_a_large_dense_neighbor_masked():
 
 
 @pytest.mark.parametrize('inputs,expected', [(64, True), (65, False)])
-def test_auto_compresses_a_dense_neighbor_of_few_inputs(inputs, expected):
-  sparsities = {(inputs, 600): 0.0, (600, 300): 0.95, (300, 2): 0.0}
+def test_auto_compresses_a_neighbor_of_few_inputs(inputs, expected):
+  sparsities = {(inputs, 600): 0.05, (600, 300): 0.95, (300, 2): 0.0}
   model = _network(
     units=(inputs, 600, 300, 2),
     storage='auto',
@@ -349,6 +349,23 @@ def test_auto_compresses_a_dense_neighbor_of_few_inputs(inputs, expected):
   )
   compression.compress(model)
   assert _compressed(model) == [expected, True, True]
+
+
+@pytest.mark.parametrize('sparsity,expected', [(0.0, True), (0.05, False)])
+def test_auto_compresses_a_neighbor_that_has_all_its_weights(
+  sparsity, expected
+):
+  """Its sums take less time than those of nearly as many weights."""
+  sparsities = {(8, 700): 0.0, (700, 300): 0.95, (300, 100): sparsity}
+  model = _network(
+    units=(8, 700, 300, 100),
+    storage='auto',
+    distribution=lambda shapes, sparsity: {
+      path: sparsities[shape] for path, shape in shapes.items()
+    },
+  )
+  compression.compress(model)
+  assert _compressed(model) == [True, True, expected]
 
 
 def test_auto_compresses_few_inputs_beside_others_alone():
