@@ -9,75 +9,28 @@
 #include <cstdint>
 
 #include "sparse_layers.h"
+#include "vector.h"
 
 namespace rigl_rl {
 namespace RIGL_RL_ISA {
 
-// What the compiler makes of it is one register or several.
-typedef float Vector
-    __attribute__((vector_size(64), aligned(4), may_alias));
-static_assert(sizeof(Vector) == kLanes * sizeof(float), "");
-
-static inline Vector Load(const float* p) {
-  return *reinterpret_cast<const Vector*>(p);
-}
-static inline void Store(float* p, Vector v) {
-  *reinterpret_cast<Vector*>(p) = v;
-}
-static inline Vector Zero() { return Vector{}; }
-
-static inline Vector Max0(Vector v) { return v > 0.0f ? v : Zero(); }
-
 // v * activation'(y), by the activation y itself.
 static inline Vector TimesSlope(Activation activation, Vector v, Vector y) {
-  if (activation == Activation::kRelu) return y > 0.0f ? v : Zero();
+  if (activation == Activation::kRelu) return WhereAbove0(y, v);
   if (activation == Activation::kTanh) return v * (1.0f - y * y);
   return v;
 }
 
 static inline Vector Activate(Activation activation, Vector v) {
-  if (activation == Activation::kRelu) return Max0(v);
+  if (activation == Activation::kRelu) return WhereAbove0(v, v);
   if (activation == Activation::kTanh) {
-    for (int i = 0; i < kLanes; ++i) v[i] = std::tanh(v[i]);
+    float lanes[kLanes];
+    Store(lanes, v);
+    for (float& lane : lanes) lane = std::tanh(lane);
+    return Load(lanes);
   }
   return v;
 }
-
-// Where it is not inlined, its vectors go through memory.
-#define RIGL_RL_INLINED __attribute__((always_inline))
-
-#ifdef __clang__
-#define RIGL_RL_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-typedef int32_t Lanes __attribute__((vector_size(64)));
-#define RIGL_RL_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Lanes{__VA_ARGS__})
-#endif
-
-// Halves the number of vectors, v[i] and v[i + n] into one, of which those lanes
-// that have the bit n are sums of lanes of the second. By one exchange of lanes
-// alone: there is but one port for those.
-#define RIGL_RL_ADD(n, stay, move)                       \
-  for (int i = 0; i < n; ++i) {                          \
-    const Vector a = v[i];                               \
-    const Vector b = v[i + n];                           \
-    v[i] = RIGL_RL_SHUFFLE(a, b, RIGL_RL_LIST stay) +    \
-           RIGL_RL_SHUFFLE(a, b, RIGL_RL_LIST move);     \
-  }
-#define RIGL_RL_LIST(...) __VA_ARGS__
-
-// Lane i becomes the sum of v[i]'s lanes. In one order, whatever is summed.
-static inline RIGL_RL_INLINED Vector SumLanes(Vector* v) {
-  RIGL_RL_ADD(8, (0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31),
-              (8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23))
-  RIGL_RL_ADD(4, (0, 1, 2, 3, 20, 21, 22, 23, 8, 9, 10, 11, 28, 29, 30, 31),
-              (4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 24, 25, 26, 27))
-  RIGL_RL_ADD(2, (0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31),
-              (2, 3, 16, 17, 6, 7, 20, 21, 10, 11, 24, 25, 14, 15, 28, 29))
-  RIGL_RL_ADD(1, (0, 17, 2, 19, 4, 21, 6, 23, 8, 25, 10, 27, 12, 29, 14, 31),
-              (1, 16, 3, 18, 5, 20, 7, 22, 9, 24, 11, 26, 13, 28, 15, 30))
-  return v[0];
-}
-#undef RIGL_RL_ADD
 
 // sums[v] += sum_k values[k] * row(k) over `n` vectors of a row. `position` is
 // null where weight k is value k.
@@ -269,7 +222,8 @@ static void BiasTile(const float* dy, float* dbias, int64_t stride,
       sums[u] = Load(row);
       for (int v = 1; v < n; ++v) sums[u] += Load(row + v * kLanes);
     }
-    const Vector total = SumLanes(sums);
+    float total[kLanes];
+    Store(total, SumLanes(sums));
     for (int64_t u = 0; u < count; ++u) {
       dbias[j + u] = adds ? dbias[j + u] + total[u] : total[u];
     }
@@ -297,9 +251,10 @@ static void WeightTile(const SparseStructure& s, const float* x,
   Vector waiting[kLanes];
   int64_t places[kLanes];
   int count = 0;
-  const auto add_waiting = [&]() RIGL_RL_INLINED {
+  const auto add_waiting = [&]() __attribute__((always_inline)) {
     for (int u = count; u < kLanes; ++u) waiting[u] = Zero();
-    const Vector total = SumLanes(waiting);
+    float total[kLanes];
+    Store(total, SumLanes(waiting));
     for (int u = 0; u < count; ++u) {
       float& gradient = dvalues[places[u]];
       gradient = adds ? gradient + total[u] : total[u];
@@ -415,6 +370,7 @@ static void ActivationGradient(Activation activation, const float* y,
 // Transposes as many vectors as each has lanes: exchanges halves, then quarters,
 // and so on.
 static inline void Transpose(Vector* v) {
+#define RIGL_RL_LIST(...) __VA_ARGS__
 #define RIGL_RL_EXCHANGE(n, low, high)                   \
   for (int i = 0; i < kLanes; ++i) {                     \
     if (i & n) continue;                                 \
@@ -436,6 +392,7 @@ static inline void Transpose(Vector* v) {
       1, (0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
       (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
 #undef RIGL_RL_EXCHANGE
+#undef RIGL_RL_LIST
 }
 
 // Transposes squares of so many lanes, of `rows` rows of x and `columns`
@@ -497,7 +454,6 @@ static void FromColumns(const float* columns, int64_t examples,
 }
 
 #undef RIGL_RL_TILES
-#undef RIGL_RL_LIST
 #undef RIGL_RL_SHUFFLE
 #undef RIGL_RL_INLINED
 
