@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "sparse_layers.h"
 #include "vector.h"
@@ -109,14 +110,24 @@ static void InputTile(const SparseStructure& s, const float* values,
 // The same where a layer has all its weights: for several rows at once, so that
 // a vector that has been read is used for each of them.
 
-// Rows whose sums over n vectors fit the registers.
+// Vectors of sums that the registers have room for.
 #if defined(__AVX512F__)
-template <int n>
-constexpr int kRows = n < 16 ? 16 / n : 1;
+constexpr int kSums = 16;
 #else
-template <int n>
-constexpr int kRows = n < 4 ? 4 / n : 1;
+constexpr int kSums = 4;
 #endif
+
+// Calls `sum(i, rows)` for i of the range and as many rows from there on as have
+// room, of n vectors each; at the end for one at a time.
+template <int n, typename Sum>
+static RIGL_RL_INLINED void ByRows(const Range& range, const Sum& sum) {
+  constexpr int kRows = n < kSums ? kSums / n : 1;
+  int64_t i = range.first;
+  for (; i + kRows <= range.last; i += kRows) {
+    sum(i, std::integral_constant<int, kRows>());
+  }
+  for (; i < range.last; ++i) sum(i, std::integral_constant<int, 1>());
+}
 
 // Weight k of row r is values[r * row_step + k * step].
 template <int n, int rows>
@@ -158,15 +169,10 @@ static void DenseForwardTile(const SparseStructure& s, const float* values,
                              const float* bias, Activation activation,
                              const float* x, float* y, int64_t stride,
                              const Range& range) {
-  x += range.begin;
-  y += range.begin;
-  int64_t j = range.first;
-  for (; j + kRows<n> <= range.last; j += kRows<n>) {
-    DenseForwardRows<n, kRows<n>>(s, values, bias, activation, x, y, stride, j);
-  }
-  for (; j < range.last; ++j) {
-    DenseForwardRows<n, 1>(s, values, bias, activation, x, y, stride, j);
-  }
+  ByRows<n>(range, [&](int64_t j, auto rows) __attribute__((always_inline)) {
+    DenseForwardRows<n, rows>(s, values, bias, activation, x + range.begin,
+                              y + range.begin, stride, j);
+  });
 }
 
 template <int n, int rows>
@@ -196,16 +202,11 @@ static void DenseInputTile(const SparseStructure& s, const float* values,
                            Activation activation, const float* x,
                            const float* dy, float* dx, int64_t stride,
                            const Range& range) {
-  if (x != nullptr) x += range.begin;
-  dy += range.begin;
-  dx += range.begin;
-  int64_t i = range.first;
-  for (; i + kRows<n> <= range.last; i += kRows<n>) {
-    DenseInputRows<n, kRows<n>>(s, values, activation, x, dy, dx, stride, i);
-  }
-  for (; i < range.last; ++i) {
-    DenseInputRows<n, 1>(s, values, activation, x, dy, dx, stride, i);
-  }
+  const float* below = x == nullptr ? nullptr : x + range.begin;
+  ByRows<n>(range, [&](int64_t i, auto rows) __attribute__((always_inline)) {
+    DenseInputRows<n, rows>(s, values, activation, below, dy + range.begin,
+                            dx + range.begin, stride, i);
+  });
 }
 
 // The gradients of biases: those of sixteen outputs at once.
