@@ -3,11 +3,13 @@
 The object lies in the user's cache, under a name that depends on all that it
 depends on: sources, flags, compiler, TensorFlow, processor. Runs that start
 together wait for the one that compiles; killed at any moment, none leaves an
-object that another would take for a whole one.
+object that another would take for a whole one. To load an object is to run its
+code, so one that somebody else could have written is not used.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import os
@@ -23,6 +25,8 @@ from concurrent import futures
 from typing import Iterator, Sequence
 
 import tensorflow as tf
+
+from rigl_rl.kernels import ownership
 
 # How the names end of those files that TensorFlow's headers are included in;
 # compiled for no processor in particular, as the library itself is: both must
@@ -83,11 +87,10 @@ def library(anew: bool = False) -> pathlib.Path:
   """
   try:
     compiler = _compiler()
-    directory = cache_directory()
     key = _key(compiler)
+    directory = _private(cache_directory())
     path = None if anew else _find(directory, key)
     if path is None:
-      directory.mkdir(parents=True, exist_ok=True)
       with _lock(directory / 'lock'):
         # Another run may have compiled it meanwhile.
         path = None if anew else _find(directory, key)
@@ -96,6 +99,33 @@ def library(anew: bool = False) -> pathlib.Path:
   except OSError as error:
     raise BuildError(str(error)) from error
   return path
+
+
+def _private(directory: pathlib.Path) -> pathlib.Path:
+  """Makes a directory; returns it, or a temporary one if others can change it.
+
+  The temporary one is removed at the end of the process. A line says why.
+
+  Raises:
+    BuildError: if others can change the temporary one as well.
+  """
+  ownership.make_directory(directory)
+  directory = directory.resolve()
+  threat = ownership.threat(directory)
+  if threat is None:
+    return directory
+  print(
+    f'The kernels are compiled for this process only: {threat}.',
+    file=sys.stderr,
+    flush=True,
+  )
+  directory = pathlib.Path(tempfile.mkdtemp(prefix='rigl_rl-kernels-'))
+  atexit.register(shutil.rmtree, directory, ignore_errors=True)
+  directory = directory.resolve()
+  threat = ownership.threat(directory)
+  if threat is not None:
+    raise BuildError(threat)
+  return directory
 
 
 def _compiler() -> list[str]:
@@ -169,14 +199,22 @@ def _digest(path: pathlib.Path) -> str:
 
 
 def _find(directory: pathlib.Path, key: str) -> pathlib.Path | None:
-  """Returns the object in the cache, if it is whole.
+  """Returns the object in the cache, if it is whole and the user's own.
 
   Its name ends in a digest of its contents: a torn one must not be loaded,
   since that may end the process.
   """
   for path in sorted(directory.glob(f'{key}-*.so')):
     with contextlib.suppress(OSError):
-      if path.stem == f'{key}-{_digest(path)}':
+      threat = ownership.threat(path)
+      if threat is not None:
+        print(
+          f'The kernels are compiled again: {threat}.',
+          file=sys.stderr,
+          flush=True,
+        )
+        path.unlink()
+      elif path.stem == f'{key}-{_digest(path)}':
         return path
   return None
 
@@ -231,6 +269,7 @@ def _build(
       + tf.sysconfig.get_link_flags(),
       temporary,
     )
+    made.chmod(0o700)  # Whatever the umask lets others do.
     path = directory / f'{key}-{_digest(made)}.so'
     os.replace(made, path)
   for old in directory.glob(f'{key}-*.so'):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rigl_rl.kernels import build, loader
+from rigl_rl.kernels import build, loader, ownership
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPILES = 'Compiles the kernels (once, about 20 s)...'
@@ -169,6 +169,104 @@ def test_a_torn_object_is_compiled_anew(cache, monkeypatch, tmp_path):
   # The compiler's temporary names differ, so that the contents may.
   assert build._digest(path) == path.stem[33:]
   assert sorted(p.name for p in cache.iterdir()) == sorted([path.name, 'lock'])
+
+
+def test_only_the_user_can_write_what_is_compiled(cache, monkeypatch, tmp_path):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  before = os.umask(0)
+  try:
+    path = build.library()
+  finally:
+    os.umask(before)
+  for place in (path, cache, cache.parent):
+    assert place.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def private(tmp_path, monkeypatch) -> pathlib.Path:
+  """Where temporary directories are made."""
+  directory = tmp_path / 'tmp'
+  directory.mkdir()
+  monkeypatch.setattr(build.tempfile, 'tempdir', str(directory))
+  return directory
+
+
+@pytest.mark.parametrize('writable', ['cache', 'above'])
+def test_an_object_that_others_could_replace_is_not_loaded(
+  cache, private, monkeypatch, tmp_path, capfd, writable
+):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  planted = build.library()
+  place = cache if writable == 'cache' else cache.parent
+  place.chmod(0o770)
+  capfd.readouterr()
+  path = build.library()
+  assert path != planted and path.parent.parent == private
+  assert path.stat().st_mode & 0o777 == 0o700
+  assert capfd.readouterr().err.splitlines() == [
+    f'The kernels are compiled for this process only: others may write to '
+    f'{place} (chmod go-w forbids it).',
+    COMPILES,
+  ]
+  # A sticky directory is safe above the cache, and not as the cache itself.
+  place.chmod(0o1777)
+  assert (build.library() == planted) == (writable == 'above')
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can give files away')
+def test_an_object_of_another_user_is_compiled_again(
+  cache, private, monkeypatch, tmp_path, capfd
+):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  planted = build.library()
+  os.chown(planted, 12345, -1)
+  capfd.readouterr()
+  path = build.library()
+  assert path.parent == cache and path.stat().st_uid == os.geteuid()
+  assert capfd.readouterr().err.splitlines() == [
+    f'The kernels are compiled again: {planted} belongs to user 12345.',
+    COMPILES,
+  ]
+  os.chown(cache, 12345, -1)
+  assert build.library().parent.parent == private
+  assert f'{cache} belongs to user 12345' in capfd.readouterr().err
+
+
+def test_an_object_that_others_may_write_to_is_compiled_again(
+  cache, monkeypatch, tmp_path, capfd
+):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  planted = build.library()
+  planted.chmod(0o722)
+  path = build.library()
+  assert path.stat().st_mode & 0o777 == 0o700
+  assert f'others may write to {planted}' in capfd.readouterr().err
+  # A link is not the file that its name says.
+  elsewhere = path.rename(tmp_path / path.name)
+  path.symlink_to(elsewhere)
+  assert not build.library().is_symlink()
+
+
+def test_what_belongs_to_root_is_trusted(cache, monkeypatch, tmp_path):
+  """By a user that is not root; the user's own files are then another's."""
+  _compiler(tmp_path, monkeypatch, WRITES)
+  path = build.library()
+  owner = path.stat().st_uid
+  monkeypatch.setattr(ownership.os, 'geteuid', lambda: 12345)
+  monkeypatch.setattr(ownership, '_ROOT', owner)
+  assert build.library() == path
+  monkeypatch.setattr(ownership, '_ROOT', 54321)
+  assert f'belongs to user {owner}' in ownership.threat(path)
+
+
+def test_nothing_is_loaded_if_no_place_is_private(
+  cache, private, nothing_loaded, monkeypatch, tmp_path, capfd
+):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  tmp_path.chmod(0o777)
+  assert loader.load() is None
+  assert 'The kernels cannot be used' in capfd.readouterr().err
+  assert not list(private.glob('*/*.so'))
 
 
 def test_the_compiler_is_the_one_chosen(monkeypatch, tmp_path):
