@@ -116,14 +116,16 @@ class DopamineRunner(run_experiment.Runner):
     return self._agent
 
   def _create_agent(self, sess, environment, summary_writer):
-    """Dopamine's Runner calls this; it hands a directory for summaries."""
+    """Dopamine's Runner calls this; it hands a directory for summaries.
+
+    The agent gets what writes them when training begins.
+    """
     del sess, summary_writer
     return dqn.SparseDQNAgent(
       num_actions=environment.action_space.n,
       observation_space=environment.observation_space,
       seed=self._seed,
       train_steps=self._train_steps,
-      summary_writer=tf.summary.create_file_writer(self._run_directory.events),
     )
 
   def _initialize_checkpointer_and_maybe_resume(self, checkpoint_file_prefix):
@@ -173,6 +175,11 @@ class DopamineRunner(run_experiment.Runner):
   def run_experiment(self) -> None:
     """Trains to the end, or on from where the last checkpoint was."""
     self._progress = progress.Progress(self._train_steps, self._steps_done)
+    # Not before: a run that is refused leaves no file behind.
+    self._summary_writer = tf.summary.create_file_writer(
+      self._run_directory.events
+    )
+    self._agent.summary_writer = self._summary_writer
     try:
       for iteration in range(self._start_iteration, self._num_iterations):
         self._run_one_iteration(iteration)

@@ -7,7 +7,9 @@ its final name: a power cut leaves the old file or the new one.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -55,6 +57,24 @@ def write_file(path: str, content: str | bytes) -> None:
   tf.io.gfile.rename(temporary, path, overwrite=True)
   if is_local(path):
     fsync(os.path.dirname(path) or '.')
+
+
+@contextlib.contextmanager
+def made_for_now(path: str) -> Iterator[None]:
+  """Makes a directory, and removes what had to be made and is empty after."""
+  missing = []
+  if is_local(path):  # Elsewhere a directory is no more than a name.
+    ancestor = os.path.abspath(path)
+    while not os.path.lexists(ancestor):
+      missing.append(ancestor)
+      ancestor = os.path.dirname(ancestor)
+  tf.io.gfile.makedirs(path)
+  try:
+    yield
+  finally:
+    with contextlib.suppress(OSError):  # Someone else has use for it.
+      for directory in missing:
+        os.rmdir(directory)
 
 
 def read_file(path: str) -> bytes:

@@ -191,6 +191,7 @@ class RunDirectory:
     Takes and returns what `check` does, and raises the same errors.
     """
     resumed = self.check(config, ignore)
+    tf.io.gfile.makedirs(self._base_dir)
     self._clean()
     if not resumed:
       files.write_file(self.path(_CONFIG), config)
@@ -201,10 +202,10 @@ class RunDirectory:
     # systems, nor of remote ones.
     probe = files.temporary_name(self.path('probe'))
     try:
-      tf.io.gfile.makedirs(self._base_dir)
-      with tf.io.gfile.GFile(probe, 'w') as file:
-        file.write('probe')
-      tf.io.gfile.remove(probe)
+      with files.made_for_now(self._base_dir):
+        with tf.io.gfile.GFile(probe, 'w') as file:
+          file.write('probe')
+        tf.io.gfile.remove(probe)
     except (OSError, ValueError, tf.errors.OpError) as error:
       message = getattr(error, 'message', None) or str(error)
       reason = ' '.join(message.split('; ')[-1].split())

@@ -74,7 +74,7 @@ class TrainingLoop:
     self._evaluation_environments = [
       create_environment(seed=0) for _ in range(evaluation_episodes)
     ]
-    self._writer = tf.summary.create_file_writer(run_directory.events)
+    self._writer = None
     self.steps_done = 0
     self._periods_done = 0
     self._progress = None
@@ -113,6 +113,8 @@ class TrainingLoop:
   def run_experiment(self) -> None:
     """Trains to the end, or on from where the last checkpoint was."""
     self._progress = progress.Progress(self._period_ends[-1], self.steps_done)
+    # Not before: a run that is refused leaves no file behind.
+    self._writer = tf.summary.create_file_writer(self._run_directory.events)
     try:
       for period in range(self._periods_done, len(self._period_ends)):
         self._run_period(period)

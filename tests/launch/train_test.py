@@ -157,12 +157,13 @@ def test_mistake_in_a_binding_of_actor_and_critic(
   tmp_path, capsys, gin_file, binding, parts
 ):
   bindings = _SMALL_SAC if gin_file == _SAC else _SMALL_PPO
+  base_dir = tmp_path / 'runs' / '1'
   code = _train(
-    tmp_path, *bindings, binding, gin_files=(gin_file,), small=False
+    base_dir, *bindings, binding, gin_files=(gin_file,), small=False
   )
   assert code == 2
   _assert_one_line(capsys, *parts)
-  assert not list(tmp_path.glob('*.gin'))
+  assert not list(tmp_path.iterdir())
 
 
 def test_sac_without_initial_steps_for_its_task(tmp_path, capsys):
@@ -229,10 +230,9 @@ def test_diverging_actor_and_critic_lose_nothing(
   ],
 )
 def test_mistake_in_a_binding(tmp_path, capsys, binding, parts):
-  assert _train(tmp_path, binding) == 2
+  assert _train(tmp_path / 'runs' / '1', binding) == 2
   _assert_one_line(capsys, *parts)
-  # Nothing is in the way of a corrected start on the same directory.
-  assert not list(tmp_path.glob('*.gin'))
+  assert not list(tmp_path.iterdir())
 
 
 def test_corrected_start_on_the_same_directory(tmp_path, capsys):
@@ -245,7 +245,7 @@ def test_unknown_game(tmp_path, capsys):
   code = _train(tmp_path, 'GAME = "Pnog"', gin_files=(_PONG,), small=False)
   assert code == 2
   _assert_one_line(capsys, 'GAME', 'Pnog', 'Pong')
-  assert not list(tmp_path.glob('*.gin'))
+  assert not list(tmp_path.iterdir())
 
 
 _NETWORK = '''
@@ -285,7 +285,7 @@ def test_layer_that_cannot_be_wrapped(tmp_path, capsys, monkeypatch):
   base_dir = tmp_path / 'run'
   assert _train(base_dir, gin_files=(gin_file,)) == 2
   _assert_one_line(capsys, 'SeparableConv1D', 'Dense, Conv1D or Conv2D')
-  assert not list(base_dir.glob('*.gin'))
+  assert not base_dir.exists()
 
 
 @pytest.mark.parametrize('below', [(), ('run',)])

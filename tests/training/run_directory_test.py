@@ -193,6 +193,17 @@ def test_read_only_base_dir_is_refused(tmp_path):
     tmp_path.chmod(stat.S_IRWXU)
 
 
+def test_check_makes_nothing(tmp_path):
+  base_dir = tmp_path / 'runs' / '1'
+  run = run_directory.RunDirectory(str(base_dir))
+  assert not run.check(CONFIG)
+  assert not list(tmp_path.iterdir())
+  # Directories of the user's stay, though they are empty.
+  base_dir.parent.mkdir()
+  assert not run.check(CONFIG)
+  assert base_dir.parent.exists() and not base_dir.exists()
+
+
 def test_tilde_is_the_home_directory(tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
   run = run_directory.RunDirectory('~/runs/1')
