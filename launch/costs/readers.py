@@ -40,7 +40,7 @@ def read_job(num_actions: int | None) -> jobs.Job:
 
 def _read_dopamine(bound: Mapping[str, Any], num_actions: int | None):
   """The job of a DopamineRunner."""
-  from rigl_rl.agents import dqn
+  from rigl_rl.agents import dqn, gradient_steps
 
   create_environment = bindings.read(bound['runner'])['create_environment']
   observation_shape, task_actions = _find_discrete_spaces(
@@ -52,9 +52,9 @@ def _read_dopamine(bound: Mapping[str, Any], num_actions: int | None):
     num_actions, observation_shape, seed=bound['seed']
   )
   agent = bindings.read(dqn.SparseDQNAgent)
-  gradient_steps = (
-    bound['train_steps'] - agent['min_replay_history']
-  ) // agent['update_period']
+  steps = gradient_steps.GradientSteps(
+    agent['min_replay_history'], agent['update_period'], agent['update_horizon']
+  ).count(bound['train_steps'])
   return jobs.Job(
     subject=(
       f'{type(model).__name__} on {bound["task"] or "an unnamed task"}, '
@@ -65,9 +65,9 @@ def _read_dopamine(bound: Mapping[str, Any], num_actions: int | None):
         model,
         layers,
         scope='',
-        schedule=schedules.UpdateSchedule(gradient_steps),
-        train_steps=gradient_steps,
-        gradient_steps=gradient_steps,
+        schedule=schedules.UpdateSchedule(steps),
+        train_steps=steps,
+        gradient_steps=steps,
       )
     },
     batch_size=agent['batch_size'],

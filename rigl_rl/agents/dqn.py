@@ -12,7 +12,14 @@ import tensorflow as tf
 from dopamine.agents.dqn import dqn_agent
 
 from rigl_rl import seeding
-from rigl_rl.agents import description, epsilons, losses, optimizers, traced
+from rigl_rl.agents import (
+  description,
+  epsilons,
+  gradient_steps,
+  losses,
+  optimizers,
+  traced,
+)
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
@@ -65,9 +72,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   parent's constructor is not called, as it switches TensorFlow 2 off for the
   whole process.
 
-  Differs from Dopamine in three points: the target network starts as a copy of
-  the online network; a time-limit cut is not stored as a terminal state; and
-  all that is random comes from one seed.
+  Differs from Dopamine in four points: the target network starts as a copy of
+  the online network; a time-limit cut is not stored as a terminal state; the
+  agent steps alone decide when it trains (see `gradient_steps`); and all that
+  is random comes from one seed.
 
   Attributes:
     online, target: the Q-networks.
@@ -115,7 +123,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       update_horizon: n of n-step returns, >= 1.
       batch_size: transitions in a minibatch.
       replay_capacity: transitions kept.
-      min_replay_history: transitions stored before the first gradient step.
+      min_replay_history: transitions stored before the first gradient step,
+        >= 0; training waits for `update_horizon` of them in any case.
       update_period: agent steps between gradient steps.
       target_update_period: agent steps between copies to the target network.
       epsilon_fn: Dopamine's `linearly_decaying_epsilon`, or `identity_epsilon`.
@@ -175,9 +184,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       seed=seeding.stream_seed(seed, 'replay'),
     )
 
-    self._total_gradient_steps = (
-      train_steps - min_replay_history
-    ) // update_period
+    self._schedule = gradient_steps.GradientSteps(
+      min_replay_history, update_period, update_horizon
+    )
+    self._total_gradient_steps = self._schedule.count(train_steps)
     self.optimizer = sparse_optimizer.make_sparse_optimizer(
       optimizer(),
       self.layers,
@@ -327,8 +337,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   def _train_step(self):
     """Trains and synchronizes on Dopamine's schedule; after each new state."""
-    if self._replay.add_count > self.min_replay_history:
-      is_update = self.training_steps % self.update_period == 0
+    if self._schedule.have_begun(self.training_steps):
+      is_update = self._schedule.is_due(self.training_steps)
       if is_update:
         self._take_gradient_step()
       if self.training_steps % self.target_update_period == 0:
@@ -490,7 +500,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       **description.describe_network(
         self.online, self.layers, self.optimizer, self._total_gradient_steps
       ),
-      'gradient_steps': int(self.optimizer.step),
+      'gradient_steps': self.optimizer.steps_taken,
     }
 
   @property

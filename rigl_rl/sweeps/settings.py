@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from rigl_rl.agents import gradient_steps
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import gin_reader
 
@@ -64,11 +65,14 @@ def least_train_steps(config: gin_reader.Config) -> tuple[int, str]:
   steps = config.value(warm_up) if warm_up else None
   if not _is_whole(steps):
     return 1, ''
-  period = 1
+  least = steps + 1
   if runner == 'DopamineRunner':
-    period = config.value('SparseDQNAgent.update_period', 1)
-    period = period if _is_whole(period) else 1
-  return steps + period, f'{steps:,} come before training ({warm_up})'
+    others = ('SparseDQNAgent.update_period', 'SparseDQNAgent.update_horizon')
+    values = [config.value(name, 1) for name in others]
+    least = gradient_steps.GradientSteps(
+      steps, *(value if _is_whole(value) else 1 for value in values)
+    ).least_train_steps
+  return least, f'{steps:,} come before training ({warm_up})'
 
 
 def _is_whole(value: Any) -> bool:

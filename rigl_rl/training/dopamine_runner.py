@@ -29,8 +29,9 @@ class DopamineRunner(run_experiment.Runner):
 
   Dopamine's Runner plays whole episodes: an iteration of training overshoots
   its steps by up to an episode. Here the next iteration is shorter by as much,
-  so that evaluations stay at multiples of the period and the whole run at
-  `train_steps`, give or take one episode. Checkpoints lie between episodes.
+  so that evaluations stay at multiples of the period, give or take one episode.
+  The last episode is cut at `train_steps`: a run takes exactly the gradient
+  steps that its schedules count. Checkpoints lie between episodes.
   """
 
   def __init__(
@@ -54,7 +55,7 @@ class DopamineRunner(run_experiment.Runner):
     Args:
       run_directory: where the run is written.
       seed: the run's SEED.
-      train_steps: agent steps of training.
+      train_steps: agent steps of training, exactly.
       create_environment: makes an environment of Dopamine's protocol from a
         seed.
       evaluation_period: agent steps of training between evaluations.
@@ -226,6 +227,16 @@ class DopamineRunner(run_experiment.Runner):
     )
     self._progress.evaluated(self._steps_done, float(np.mean(returns)))
     return statistics.data_lists
+
+  def _run_one_episode(self):
+    limit = self._max_steps_per_episode
+    if not self._agent.eval_mode:
+      steps_left = self._train_steps - self._steps_done
+      self._max_steps_per_episode = min(limit, steps_left)
+    try:
+      return super()._run_one_episode()
+    finally:
+      self._max_steps_per_episode = limit
 
   def _run_one_step(self, action):
     if not self._agent.eval_mode:

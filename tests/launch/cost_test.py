@@ -51,7 +51,7 @@ def test_table_of_a_sparse_cnn(capsys):
   assert total[1:5] == ['0.9000', '404,588', '4,045,824', '678']
   parameters = next(line for line in lines if line.startswith('parameters'))
   assert '405,266' in parameters
-  assert any('2,495,000 gradient steps of 32' in line for line in lines)
+  assert any('2,494,999 gradient steps of 32' in line for line in lines)
 
 
 def test_sparsities_are_figure_7(tmp_path, capsys):

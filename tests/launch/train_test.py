@@ -92,7 +92,7 @@ def test_trains(tmp_path, capsys):
   assert f'sparsity on CartPole-v0, 300 steps, seed 0: {tmp_path}' in out
   assert 'Final score' in out
   steps = [row['step'] for row in run_directory.read_evaluations(str(tmp_path))]
-  assert len(steps) == 3 and 300 <= steps[-1] < 500
+  assert len(steps) == 3 and steps[-1] == 300
   assert run_directory.RunDirectory(str(tmp_path)).finished
 
   # Started again, it says so, and changes nothing.

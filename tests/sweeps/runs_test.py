@@ -295,8 +295,8 @@ def test_scale():
 @pytest.mark.parametrize(
   'gin_file,binding,least',
   [
-    ('graesser22/dqn_classic/rigl', "ENV_NAME='Acrobot-v1'", 1001),
-    ('graesser22/dqn_atari_cnn/rigl', "GAME='Pong'", 20004),
+    ('graesser22/dqn_classic/rigl', "ENV_NAME='Acrobot-v1'", 1002),
+    ('graesser22/dqn_atari_cnn/rigl', "GAME='Pong'", 20005),
     ('graesser22/sac_mujoco/rigl', "ENV_NAME='Ant-v4'", 10001),
     ('graesser22/sac_mujoco/rigl', "ENV_NAME='Hopper-v4'", 1001),
     ('graesser22/ppo_mujoco/rigl', "ENV_NAME='Hopper-v4'", 2048),

@@ -80,8 +80,8 @@ def test_short_run(tmp_path):
   rows = directory.evaluations
   assert rows == run_directory.read_evaluations(str(tmp_path))
   # Each evaluation is at a multiple of the period, and less than an episode
-  # of 200 steps behind it; the overshoot does not add up.
-  assert len(rows) == 5
+  # of 200 steps behind it; the overshoot does not add up. The last is exact.
+  assert len(rows) == 5 and rows[-1]['step'] == 500
   for number, row in enumerate(rows, start=1):
     assert 0 <= row['step'] - 100 * number < 200
     assert row['episodes'] == 3
@@ -195,13 +195,13 @@ def test_seed_decides_the_run(tmp_path):
 def test_run_shorter_than_the_period(tmp_path):
   _, directory = _run(tmp_path, train_steps=80)
   assert len(directory.evaluations) == 1
-  assert directory.evaluations[0]['step'] >= 80
+  assert directory.evaluations[0]['step'] == 80
 
 
 def test_last_iteration_may_be_shorter(tmp_path):
   _, directory = _run(tmp_path, train_steps=250)
   assert len(directory.evaluations) == 3
-  assert 250 <= directory.evaluations[-1]['step'] < 450
+  assert directory.evaluations[-1]['step'] == 250
 
 
 def test_long_episode_over_several_periods(tmp_path):
@@ -210,7 +210,7 @@ def test_long_episode_over_several_periods(tmp_path):
     tmp_path, 'DopamineRunner.evaluation_period = 5', train_steps=100
   )
   steps = [row['step'] for row in directory.evaluations]
-  assert steps == sorted(set(steps)) and len(steps) < 20
+  assert steps == sorted(set(steps)) and len(steps) < 20 and steps[-1] == 100
 
 
 def test_checkpoints_at_their_period(tmp_path):
