@@ -39,9 +39,12 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
     weight_decay_factor: float,
     seed: int,
     name: str | None,
+    decay_output: bool = True,
   ):
     super().__init__(name=name)
-    self._set_up_layers(width, weight_decay, weight_decay_factor, seed)
+    self._set_up_layers(
+      width, weight_decay, weight_decay_factor, seed, decay_output
+    )
     self.num_actions = int(num_actions)
 
   def build(self, input_shape):
@@ -90,6 +93,7 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
     width: WidthOrRule = 1.0,
     weight_decay: float = 0.0,
     weight_decay_factor: float = 1.0,
+    decay_output: bool = False,
     hidden_units: Sequence[int] = (512, 512),
     name: str | None = None,
   ):
@@ -100,9 +104,11 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
       seed: int32 seed of all initial weights.
       width: n hidden units become int(max(1, n · width)); > 0. See the module
         for its other forms.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
         biases), which the model's `losses` hold.
       weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
+      decay_output: whether that term has the last kernel too; False as released
+        for classic control.
       hidden_units: units of each hidden layer at width 1.
       name: name of the model.
 
@@ -111,7 +117,13 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
         hidden units below 1.
     """
     super().__init__(
-      num_actions, width, weight_decay, weight_decay_factor, seed, name
+      num_actions,
+      width,
+      weight_decay,
+      weight_decay_factor,
+      seed,
+      name,
+      decay_output,
     )
     self._set_hidden_units(hidden_units)
     self._hidden_layers = []
@@ -154,6 +166,7 @@ class NatureQNetwork(QNetwork):
     width: WidthOrRule = 1.0,
     weight_decay: float = 0.0,
     weight_decay_factor: float = 0.5,
+    decay_output: bool = True,
     dense_units: int = 512,
     name: str | None = None,
   ):
@@ -164,9 +177,11 @@ class NatureQNetwork(QNetwork):
       seed: int32 seed of all initial weights.
       width: n units or filters become ⌈n · width⌉; > 0. See the module for its
         other forms.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
         biases), which the model's `losses` hold.
       weight_decay_factor: factor of that term; 0.5 as released for Atari.
+      decay_output: whether that term has the last kernel too; True as released
+        for Atari.
       dense_units: units of the dense layer at width 1.
       name: name of the model.
 
@@ -175,7 +190,13 @@ class NatureQNetwork(QNetwork):
         dense units below 1.
     """
     super().__init__(
-      num_actions, width, weight_decay, weight_decay_factor, seed, name
+      num_actions,
+      width,
+      weight_decay,
+      weight_decay_factor,
+      seed,
+      name,
+      decay_output,
     )
     self._dense_units = sparse_layers.check_units(
       'NatureQNetwork.dense_units', dense_units
@@ -237,6 +258,7 @@ class ImpalaQNetwork(QNetwork):
     width: WidthOrRule = 1.0,
     weight_decay: float = 0.0,
     weight_decay_factor: float = 0.5,
+    decay_output: bool = True,
     dense_units: int = 512,
     name: str | None = None,
   ):
@@ -247,9 +269,11 @@ class ImpalaQNetwork(QNetwork):
       seed: int32 seed of all initial weights.
       width: n units or filters become ⌈n · width⌉; > 0. See the module for its
         other forms.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
         biases), which the model's `losses` hold.
       weight_decay_factor: factor of that term; 0.5 as released for Atari.
+      decay_output: whether that term has the last kernel too; True as released
+        for Atari.
       dense_units: units of the dense layer at width 1. The paper has 512, the
         released code 256.
       name: name of the model.
@@ -259,7 +283,13 @@ class ImpalaQNetwork(QNetwork):
         dense units below 1.
     """
     super().__init__(
-      num_actions, width, weight_decay, weight_decay_factor, seed, name
+      num_actions,
+      width,
+      weight_decay,
+      weight_decay_factor,
+      seed,
+      name,
+      decay_output,
     )
     self._dense_units = sparse_layers.check_units(
       'ImpalaQNetwork.dense_units', dense_units

@@ -63,7 +63,7 @@ class SparseLayers:
     width: factor on the units of all layers but the last, or a pair, the second
       for the last hidden layer; may be a function until the layers are made.
     seed: decides all initial weights.
-    l2_coefficient: c of the term c · Σ w² over all kernels that `losses` hold.
+    l2_coefficient: c of the term c · Σ w² over the kernels that `losses` hold.
   """
 
   def _set_up_layers(
@@ -72,6 +72,7 @@ class SparseLayers:
     weight_decay: float,
     weight_decay_factor: float,
     seed: int,
+    decay_output: bool = True,
   ) -> None:
     """Checks and keeps what the layers are made by.
 
@@ -80,6 +81,7 @@ class SparseLayers:
       weight_decay: λ >= 0 of the term λ · factor · Σ w².
       weight_decay_factor: factor of that term, >= 0.
       seed: int32 seed of all initial weights.
+      decay_output: whether the term has the kernel of the layer 'output' too.
 
     Raises:
       UserError: on a width that is not positive, or a negative weight decay.
@@ -103,6 +105,7 @@ class SparseLayers:
     self.width = width
     self.seed = int(seed)
     self.l2_coefficient = weight_decay * weight_decay_factor
+    self._decay_output = decay_output
 
   @classmethod
   def _gin_name(cls) -> str:
@@ -136,7 +139,7 @@ class SparseLayers:
         kernel_initializer=kernel_initializer(
           seed=self._seed_of(f'{path}/kernel')
         ),
-        kernel_regularizer=self._regularizer(),
+        kernel_regularizer=self._regularizer(path),
         bias_initializer=bias_initializer,
         name=path.rsplit('/')[-1],
       )
@@ -160,7 +163,7 @@ class SparseLayers:
         kernel_initializer=tf.keras.initializers.GlorotUniform(
           seed=self._seed_of(f'{path}/kernel')
         ),
-        kernel_regularizer=self._regularizer(),
+        kernel_regularizer=self._regularizer(path),
         name=path.rsplit('/')[-1],
       )
     )
@@ -169,9 +172,9 @@ class SparseLayers:
     """Returns the seed of a kernel or bias."""
     return wrappers.derive_seed(self.seed, path)
 
-  def _regularizer(self) -> tf.keras.regularizers.Regularizer | None:
+  def _regularizer(self, path: str) -> tf.keras.regularizers.Regularizer | None:
     # None at 0: an L2 term of weight 0 would still cost its arithmetic.
-    if not self.l2_coefficient:
+    if not self.l2_coefficient or (path == 'output' and not self._decay_output):
       return None
     return SumOfSquares(self.l2_coefficient)
 

@@ -40,7 +40,12 @@ class _Space:
 
 
 def _make_agent(
-  algorithm='RigL', stack_size=1, weight_decay=0.0, hidden_units=None, **changed
+  algorithm='RigL',
+  stack_size=1,
+  weight_decay=0.0,
+  hidden_units=None,
+  decay_output=True,
+  **changed,
 ):
   with gin.unlock_config():
     gin.clear_config()
@@ -49,6 +54,7 @@ def _make_agent(
         algorithm=algorithm, stack_size=stack_size, weight_decay=weight_decay
       )
     )
+    gin.bind_parameter('MLPQNetwork.decay_output', decay_output)
     if hidden_units is not None:
       gin.bind_parameter('MLPQNetwork.hidden_units', hidden_units)
   arguments = {
@@ -170,7 +176,7 @@ def test_active_count_stays():
 # ----------------------------------------------------------- one train step
 
 
-def _numpy_step(agent, batch, rate, decay, huber):
+def _numpy_step(agent, batch, rate, decay, output_decay, huber):
   """Loss and kernels and biases after a step of SGD, all by hand."""
   (w1, mask1), (w2, mask2) = _sparse_layers(agent.online)
   b1, b2 = (layer.bias.numpy() for layer in agent.layers)
@@ -193,7 +199,7 @@ def _numpy_step(agent, batch, rate, decay, huber):
   else:
     loss = (error**2).mean()
     slope = 2 * error / len(x)
-  loss += decay * ((w1**2).sum() + (w2**2).sum())
+  loss += decay * (w1**2).sum() + output_decay * (w2**2).sum()
 
   delta = np.zeros((len(x), 2))
   delta[rows, actions] = slope
@@ -201,7 +207,7 @@ def _numpy_step(agent, batch, rate, decay, huber):
   new = [
     (w1 - rate * (x.T @ delta1 + 2 * decay * w1)) * mask1,
     b1 - rate * delta1.sum(axis=0),
-    (w2 - rate * (hidden.T @ delta + 2 * decay * w2)) * mask2,
+    (w2 - rate * (hidden.T @ delta + 2 * output_decay * w2)) * mask2,
     b2 - rate * delta.sum(axis=0),
   ]
   return error, loss, new
@@ -209,12 +215,14 @@ def _numpy_step(agent, batch, rate, decay, huber):
 
 @pytest.mark.parametrize('horizon', [1, 3])
 @pytest.mark.parametrize('decay', [0.0, 0.01])
+@pytest.mark.parametrize('decay_output', [False, True])
 @pytest.mark.parametrize('huber', [False, True])
-def test_train_step_is_that_of_numpy(huber, decay, horizon):
+def test_train_step_is_that_of_numpy(huber, decay_output, decay, horizon):
   agent = _make_agent(
     'Static',
     hidden_units=(5,),
     weight_decay=decay,
+    decay_output=decay_output,
     optimizer=lambda: tf.keras.optimizers.legacy.SGD(0.1),
     loss=losses.huber_loss if huber else losses.squared_loss,
     update_horizon=horizon,
@@ -233,7 +241,9 @@ def test_train_step_is_that_of_numpy(huber, decay, horizon):
     rng.normal(size=(4, 3, 1)).astype(np.float32),
     np.array([0, 0, 1, 0], np.uint8),
   )
-  error, expected_loss, expected = _numpy_step(agent, batch, 0.1, decay, huber)
+  error, expected_loss, expected = _numpy_step(
+    agent, batch, 0.1, decay, decay if decay_output else 0.0, huber
+  )
   # Both parts of Huber's loss, and a terminal state, have their turn.
   assert (np.abs(error) > 1).any()
 

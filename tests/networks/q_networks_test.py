@@ -192,11 +192,16 @@ def test_seed_decides_all_initial_weights(case):
 
 
 @pytest.mark.parametrize('case,factor', zip(SMALL_NETWORKS, (1.0, 0.5, 0.5)))
-def test_weight_decay_is_of_kernels_alone(case, factor):
-  model = _build(*case, weight_decay=1e-3)
+@pytest.mark.parametrize('decay_output', [None, False, True])
+def test_weight_decay_is_of_kernels_alone(case, factor, decay_output):
+  chosen = {} if decay_output is None else {'decay_output': decay_output}
+  model = _build(*case, weight_decay=1e-3, **chosen)
   for layer in wrappers.named_layers(model).values():
     layer.bias.assign(tf.ones_like(layer.bias))
-  layers = wrappers.named_layers(model).values()
+  *hidden, output = wrappers.named_layers(model).values()
+  if decay_output is None:  # As released: all kernels on Atari alone.
+    decay_output = case[0] is not q_networks.MLPQNetwork
+  layers = [*hidden, output] if decay_output else hidden
   squares = sum(float(tf.reduce_sum(layer.kernel**2)) for layer in layers)
   np.testing.assert_allclose(
     tf.add_n(model.losses), 1e-3 * factor * squares, rtol=1e-5
