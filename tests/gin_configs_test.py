@@ -55,6 +55,7 @@ class _Suite:
   # Of the term weight_decay * factor * sum of squares.
   weight_decay: float
   weight_decay_factor: float
+  decay_output: bool
   interval: int
   drop_fraction: float
   gradient_steps: int
@@ -85,9 +86,10 @@ _SUITES = {
     stack_size=1,
     weight_decay=1e-6,
     weight_decay_factor=1.0,
+    decay_output=False,
     interval=1000,
     drop_fraction=0.5,
-    gradient_steps=99000,
+    gradient_steps=98999,  # Of agent steps 1,001 to 99,999.
     prune_initializer='sparsity_aware',
     runner={
       'evaluation_period': 2000,
@@ -117,9 +119,10 @@ _SUITES = {
     stack_size=4,
     weight_decay=0.0,
     weight_decay_factor=0.5,
+    decay_output=True,
     interval=5000,
     drop_fraction=0.3,
-    gradient_steps=2495000,
+    gradient_steps=2494999,
     prune_initializer='layer_default',
     runner={
       'evaluation_period': 250000,
@@ -213,7 +216,8 @@ def _check_network(agent, suite, kernels):
   assert isinstance(agent.online, suite.network)
   assert [tuple(layer.kernel.shape) for layer in agent.layers] == kernels
   assert agent.stack_size == suite.stack_size
-  squares = sum(float(np.sum(kernel**2.0)) for kernel in _kernels(agent))
+  decayed = _kernels(agent)[: None if suite.decay_output else -1]
+  squares = sum(float(np.sum(kernel**2.0)) for kernel in decayed)
   decay = suite.weight_decay * suite.weight_decay_factor
   assert sum(map(float, agent.online.losses)) == pytest.approx(
     decay * squares, rel=1e-4
@@ -343,7 +347,9 @@ def test_as_released_after_a_method(name, method, untraced):
   _check_network(agent, suite, kernels)
   _check_masks(agent, method)
   _check_schedule(agent, suite, method, end=0.75 if classic else 0.8)
-  assert agent.optimizer._replace_gradient_step != classic
+  # SET and pruning take the gradient step on Atari, too.
+  replaces = method == 'rigl' and not classic
+  assert agent.optimizer._replace_gradient_step == replaces
   if method in ('set', 'rigl'):
     for algorithm in agent.optimizer.mask_updater.algorithms:
       assert algorithm.drop_noise == (0 if classic else 1e-5)
@@ -369,9 +375,9 @@ def test_algorithm_on_an_agent(algorithm):
     return
   begin = 0.2 if algorithm == 'prune' else 0.0
   assert updater.schedule.interval == 1000
-  assert updater.schedule.begin_step == begin * 99000
+  assert updater.schedule.begin_step == round(begin * 98999)
   # DS adapts until the last of the steps, which are counted from 0.
-  end_step = 98999 if algorithm == 'ds' else 0.8 * 99000
+  end_step = 98998 if algorithm == 'ds' else round(0.8 * 98999)
   assert updater.schedule.end_step == end_step
   if algorithm != 'prune':
     fraction = float(updater.algorithms[0].drop_fraction_at(0))

@@ -54,7 +54,9 @@ class SparseOptimizer(tf.Module):
       layers: wrappers that `sparsify` has initialized.
       mask_updater: changes their masks.
       replace_gradient_step: on the steps that change masks, leave the gradient
-        step out, as RigL's algorithm 1 does.
+        step out, as RigL's algorithm 1 does. It acts where a layer's algorithm
+        grows by the gradient (`needs_dense_gradient`); with others the step
+        is taken.
       period: see the class. Masks that were to change at a train step between
         two steps of this optimizer change at the later one.
       dense_slots: whether the slots of inactive weights follow their gradients,
@@ -79,7 +81,9 @@ class SparseOptimizer(tf.Module):
     self.step = tf.Variable(
       period - 1, dtype=tf.int64, trainable=False, name='step'
     )
-    self._replace_gradient_step = replace_gradient_step
+    self._replace_gradient_step = replace_gradient_step and any(
+      layer.algorithm.needs_dense_gradient for layer in mask_updater.layers
+    )
     self._dense_slots = dense_slots
 
   def variables(self) -> list[tf.Variable]:

@@ -432,10 +432,12 @@ def test_lasting_weights_take_the_gradient_step_too(name):
 
 
 @each_algorithm
-def test_replace_gradient_step_leaves_weights_on_an_update(name):
+def test_replaced_gradient_steps_are_those_that_grow_by_gradient(name):
   history = _history(name, replace_gradient_step=True)
   for step, (before, after) in enumerate(zip(history, history[1:])):
-    replaced = step in _update_steps(name) and _BY_NAME[name].changes_masks
+    replaced = (
+      step in _update_steps(name) and _BY_NAME[name].needs_dense_gradient
+    )
     for i in range(3):
       unchanged = (before.biases[i] == after.biases[i]).all()
       assert unchanged == replaced
