@@ -120,7 +120,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       optimizer: makes the inner optimizer.
       loss: maps (targets, predictions) to a loss per example.
       gamma: discount per step, in [0, 1].
-      update_horizon: n of n-step returns, >= 1.
+      update_horizon: n of n-step returns, >= 1; fewer where an episode
+        terminates before, none where a time limit cuts it before.
       batch_size: transitions in a minibatch.
       replay_capacity: transitions kept.
       min_replay_history: transitions stored before the first gradient step,

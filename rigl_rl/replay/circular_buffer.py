@@ -5,6 +5,11 @@ mean: observations are stored one by one and stacked when sampled, episodes
 start with `stack_size - 1` transitions of zeros, and an n-step transition ends
 with its episode. Dopamine decides index by index which transitions may be
 sampled; here one flag per slot, kept up to date by `add`, says so.
+
+Two transitions differ. Dopamine samples the zeros that follow an episode which
+a time limit cut (those after a terminal one it does not); and where an episode
+terminates, but a cut of the next one lies within the n steps, it samples none
+of the former.
 """
 
 from typing import Any, Dict, Iterable, Optional, Sequence, Set, Tuple
@@ -80,8 +85,8 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     Args:
       observation_shape: shape of one observation, not stacked.
       stack_size: int >= 1, number of observations in a state.
-      replay_capacity: int, number of transitions kept; at least stack_size +
-        update_horizon.
+      replay_capacity: int, number of transitions kept, zeros included; above
+        stack_size + update_horizon, or a full buffer could sample none.
       batch_size: int >= 1, transitions in a sample.
       update_horizon: int >= 1, the n of n-step updates.
       gamma: discount factor, for the rewards within the horizon.
@@ -111,9 +116,9 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
         raise errors.UserError(
           f'ReplayBuffer.{name} = {value!r} is not an integer >= 1.'
         )
-    if replay_capacity < stack_size + update_horizon:
+    if replay_capacity <= stack_size + update_horizon:
       raise errors.UserError(
-        f'ReplayBuffer.replay_capacity = {replay_capacity} is less than'
+        f'ReplayBuffer.replay_capacity = {replay_capacity} is not above'
         f' stack_size + update_horizon = {stack_size + update_horizon}.'
       )
     super().__init__(
@@ -151,24 +156,19 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     # Whether a slot holds the last transition of an episode.
     self._episode_end = np.zeros(self._replay_capacity, dtype=bool)
     # Whether the transition that starts in a slot may be sampled, its distance
-    # to the cursor apart: no terminal among the earlier observations of its
-    # stack, no cut of an episode within its horizon.
+    # to the cursor apart: it is no padding, and its episode is not cut within
+    # its horizon.
     self._usable = np.zeros(self._replay_capacity, dtype=bool)
-    # How many transitions have been added after the last terminal one. Before
-    # the first there is none to be in the way of a stack.
-    self._since_terminal = self._stack_size
+    # The first transition of this episode, counted as in `add_count`.
+    self._episode_begin = 0
 
   @property
   def episode_end_indices(self) -> Set[int]:
     return set(np.flatnonzero(self._episode_end).tolist())
 
   @episode_end_indices.setter
-  def episode_end_indices(self, indices: Iterable[int]) -> None:
-    # Dopamine's constructor and subclasses may assign it.
-    self._episode_end[:] = False
-    self._episode_end[list(indices)] = True
-    if self._store and not self.is_empty():
-      self._rebuild_flags()
+  def episode_end_indices(self, value: Iterable[int]) -> None:
+    del value  # `add` keeps it. Dopamine's constructor assigns it.
 
   @property
   def invalid_range(self) -> np.ndarray:
@@ -232,65 +232,58 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
         raise ValueError(f'arg has shape {value_shape}, expected {shape}')
 
     if self._next_experience_is_episode_start:
+      begin = self.add_count
       for _ in range(self._stack_size - 1):
-        self._add_zero_transition()
-      self._next_experience_is_episode_start = False
+        self._write((0,) * len(self._columns), episode_end=False)
+      self._begin_episode(begin)
     terminal = bool(terminal)
     episode_end = terminal or bool(episode_end)
-    self._write(values, terminal, episode_end)
+    self._write(values, episode_end)
+    if episode_end and not terminal:
+      self._cut_episode(self.add_count)
     self._next_experience_is_episode_start = episode_end
 
-  def _add_zero_transition(self) -> None:
-    """Adds a transition of zeros."""
-    self._write((0,) * len(self._columns), False, False)
-
-  def _add_transition(self, transition: Dict[str, Any]) -> None:
-    """Adds a dictionary of elements. For subclasses; `add` does without."""
-    terminal = bool(transition['terminal'])
-    values = tuple(
-      transition[element.name] for element in self.get_add_args_signature()
-    )
-    self._write(values, terminal, terminal)
-
-  def _write(
-    self, values: Sequence[Any], terminal: bool, episode_end: bool
-  ) -> None:
+  def _write(self, values: Sequence[Any], episode_end: bool) -> None:
     """Writes one slot and moves the cursor on."""
     cursor = self.add_count % self._replay_capacity
     for column, value in zip(self._columns, values):
       column[cursor] = value
     self._episode_end[cursor] = episode_end
-    self._usable[cursor] = self._since_terminal >= self._stack_size - 1
-    if episode_end and not terminal:
-      # The next state of these is in another episode, and no terminal flag
-      # tells the agent not to look at it. (In the first few slots of a buffer
-      # this may run back over its end, which holds nothing yet, or what will be
-      # overwritten before it is in range again.)
-      for i in range(self._update_horizon):
-        self._usable[cursor - i] = False
-    self._since_terminal = 0 if terminal else self._since_terminal + 1
+    self._usable[cursor] = True
     self.add_count += 1
 
+  def _begin_episode(self, first: int) -> None:
+    """Notes an episode whose padding begins with transition `first`."""
+    self._episode_begin = first + self._stack_size - 1
+    self._exclude(first, self._episode_begin)
+
+  def _cut_episode(self, end: int) -> None:
+    """Notes that the episode was cut before transition `end`.
+
+    The next state of its last `update_horizon` transitions is unknown, and no
+    terminal flag tells the agent not to look at it.
+    """
+    self._exclude(max(self._episode_begin, end - self._update_horizon), end)
+
+  def _exclude(self, first: int, end: int) -> None:
+    """Says that the transitions [first, end) must not be sampled."""
+    self._usable[np.arange(first, end) % self._replay_capacity] = False
+
   def _rebuild_flags(self) -> None:
-    """Computes what `_write` keeps up to date from the stored transitions."""
-    count = min(self.add_count, self._replay_capacity)
-    # From the oldest to the newest, so that nothing wraps around.
-    slots = np.arange(self.add_count - count, self.add_count)
-    slots %= self._replay_capacity
-    terminal = self._store['terminal'][slots] != 0
-    cut = self._episode_end[slots] & ~terminal
-    usable = np.ones(count, dtype=bool)
-    for i in range(1, self._stack_size):
-      usable[i:] &= ~terminal[:-i]
-    for i in range(self._update_horizon):
-      usable[: count - i] &= ~cut[i:]
+    """Computes what `add` keeps up to date from the stored transitions."""
+    oldest = max(0, self.add_count - self._replay_capacity)
+    ids = np.arange(oldest, self.add_count)
+    slots = ids % self._replay_capacity
     self._usable[:] = False
-    self._usable[slots] = usable
-    terminals = np.flatnonzero(terminal)
-    if terminals.size:
-      self._since_terminal = int(count - 1 - terminals[-1])
-    else:
-      self._since_terminal = max(count, self._stack_size)
+    self._usable[slots] = True
+    # Padding before the first end that is kept is too old to be sampled.
+    self._episode_begin = oldest
+    is_end = self._episode_end[slots]
+    is_terminal = self._store['terminal'][slots[is_end]] != 0
+    for end, terminal in zip((ids[is_end] + 1).tolist(), is_terminal.tolist()):
+      if not terminal:
+        self._cut_episode(end)
+      self._begin_episode(end)
 
   # --------------------------------------------------------------- sampling
 
@@ -329,15 +322,11 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       int64 array of shape (batch_size,).
 
     Raises:
-      RuntimeError: if there is no valid transition.
+      UserError: if there is no valid transition.
     """
     first, end = self._valid_ids()
     if end <= first:
-      raise RuntimeError(
-        'Cannot sample a batch with fewer than stack size '
-        f'({self._stack_size}) + update_horizon ({self._update_horizon}) '
-        'transitions.'
-      )
+      raise self._nothing_to_sample()
     capacity = self._replay_capacity
     indices = self._rng.integers(first, end, batch_size)
     indices %= capacity
@@ -359,13 +348,18 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     ids %= capacity
     valid = ids[self._usable.take(ids)]
     if not valid.size:
-      raise RuntimeError(
-        f'None of the {self.add_count} transitions added so far is valid:'
-        f' every episode is shorter than update_horizon ='
-        f' {self._update_horizon}, and cut off.'
-      )
+      raise self._nothing_to_sample()
     indices[places] = valid[self._rng.integers(0, valid.size, places.size)]
     return indices
+
+  def _nothing_to_sample(self) -> errors.UserError:
+    return errors.UserError(
+      f'SparseDQNAgent.update_horizon is {self._update_horizon}, but each of'
+      f' the {min(self.add_count, self._replay_capacity)} transitions in the'
+      ' replay buffer is cut off before that: lower it, or raise'
+      ' SparseDQNAgent.min_replay_history, SparseDQNAgent.replay_capacity'
+      f' ({self._replay_capacity}) or the time limit of episodes.'
+    )
 
   def sample_transition_batch(
     self,
@@ -391,7 +385,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
 
     Raises:
       ValueError: if `indices` are not `batch_size` many, or not all there.
-      RuntimeError: if there is no valid transition.
+      UserError: if there is no valid transition.
     """
     if batch_size is None:
       batch_size = self._batch_size
@@ -530,7 +524,6 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       'signature': self._signature(),
       'add_count': self.add_count,
       'next_is_episode_start': bool(self._next_experience_is_episode_start),
-      'since_terminal': self._since_terminal,
       'rng': self._rng.bit_generator.state,
       'segments': self._segments.save(
         directory,
@@ -562,8 +555,6 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       )
       self.add_count = add_count
       self._rebuild_flags()
-      # What the slots cannot tell: the last terminal transition may be lost.
-      self._since_terminal = int(manifest['since_terminal'])
       self._next_experience_is_episode_start = bool(
         manifest['next_is_episode_start']
       )
@@ -600,7 +591,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     self.add_count = 0
     self._episode_end[:] = False
     self._usable[:] = False
-    self._since_terminal = self._stack_size
+    self._episode_begin = 0
     self._next_experience_is_episode_start = True
     self._segments.forget()
 

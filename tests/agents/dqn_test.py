@@ -334,6 +334,28 @@ def test_rewards_of_n_steps():
   assert agent.cumulative_gamma == 0.25
 
 
+@pytest.mark.parametrize('stack_size,horizon', [(1, 1), (3, 1), (2, 4)])
+def test_trains_as_soon_as_there_is_a_transition(stack_size, horizon):
+  agent = _make_agent(
+    min_replay_history=0, stack_size=stack_size, update_horizon=horizon
+  )
+  _play(agent, 20)
+  # At agent steps horizon + 1 to 19.
+  assert agent.optimizer.steps_taken == 19 - horizon
+
+
+@pytest.mark.parametrize('overlap', [False, True])
+def test_nothing_to_sample(overlap, user_error):
+  agent = _make_agent(update_horizon=4, overlap_training=overlap)
+  agent.begin_episode(np.ones(3, np.float32))
+  with user_error('SparseDQNAgent.update_horizon is 4', 'min_replay_history'):
+    for _ in range(10):  # All episodes are cut after 2 steps.
+      agent.step(1.0, np.ones(3, np.float32))
+      agent.end_episode(1.0, terminal=False)
+      agent.begin_episode(np.ones(3, np.float32))
+  assert agent.training_steps == 6
+
+
 def test_states_are_stacked():
   agent = _make_agent(stack_size=2, min_replay_history=50)
   agent.begin_episode(np.full(3, 1, np.float32))

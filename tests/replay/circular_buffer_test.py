@@ -204,7 +204,11 @@ def _assert_same(ours, theirs):
     np.testing.assert_array_equal(ours._store[name][:filled], column[:filled])
   everywhere = range(-1, capacity + 2)
   valid = [i for i in everywhere if theirs.is_valid_transition(i)]
-  assert [i for i in everywhere if ours.is_valid_transition(i)] == valid
+  # Where episodes are cut, Dopamine's may be others: see log_test.
+  ends = sorted(theirs.episode_end_indices)
+  is_cut = not theirs._store['terminal'][ends].all()
+  if not is_cut or ours._stack_size == ours._update_horizon == 1:
+    assert [i for i in everywhere if ours.is_valid_transition(i)] == valid
 
   # In a full buffer any slot can be asked for.
   indices = list(range(capacity)) if theirs.is_full() else valid
@@ -228,7 +232,7 @@ def _assert_same(ours, theirs):
   'p_terminal, p_cut', [(0.0, 0.0), (0.1, 0.0), (0.0, 0.15), (0.2, 0.2)]
 )
 def test_same_as_dopamine(stack_size, horizon, dtype, p_terminal, p_cut):
-  for seed, capacity in enumerate([stack_size + horizon, 11, 37]):
+  for seed, capacity in enumerate([stack_size + horizon + 1, 11, 37]):
     twins = _Twins(stack_size, horizon, capacity, dtype, seed)
     _assert_same(twins.ours, twins.theirs)
     for _ in range(14):
@@ -338,10 +342,10 @@ def test_batch_size():
 
 def test_too_few_transitions():
   buffer = _scalars(stack_size=2, update_horizon=2)
-  with pytest.raises(RuntimeError, match='fewer than stack size'):
+  with pytest.raises(errors.UserError, match='update_horizon is 2'):
     buffer.sample_transition_batch()
   _add(buffer, 1, 2)
-  with pytest.raises(RuntimeError, match='fewer than stack size'):
+  with pytest.raises(errors.UserError, match='update_horizon is 2'):
     buffer.sample_transition_batch()
   _add(buffer, 3)
   assert buffer.sample_index_batch(2).tolist() == [1, 1]
@@ -351,7 +355,7 @@ def test_no_valid_transition():
   buffer = _scalars(update_horizon=3)
   for i in range(4):
     _add(buffer, i, i, cut=True)
-  with pytest.raises(RuntimeError, match='None of the 8'):
+  with pytest.raises(errors.UserError, match='each of the 8 transitions'):
     buffer.sample_transition_batch()
 
 
@@ -398,7 +402,7 @@ def test_wrong_transition(transition, message):
 @pytest.mark.parametrize(
   'name, value, allowed',
   [
-    ('capacity', 1, 'stack_size + update_horizon = 2'),
+    ('capacity', 2, 'not above stack_size + update_horizon = 2'),
     ('capacity', 0, 'an integer >= 1'),
     ('capacity', 1e6, 'an integer >= 1'),
     ('batch_size', 0, 'an integer >= 1'),
@@ -478,7 +482,7 @@ def test_a_restored_buffer_continues_to_the_bit(
     if twins.ours.add_count > horizon + stack_size + 3:
       try:
         twins.ours.sample_transition_batch(batch_size=3)  # Moves its generator.
-      except RuntimeError:
+      except errors.UserError:
         pass
     manifest = _json(twins.ours.save(str(tmp_path)))
     restored = twins.make(
@@ -558,7 +562,7 @@ def test_the_checkpoint_before_a_damaged_one_loads(tmp_path):
   with pytest.raises(ValueError, match='segment .*replay-.* damaged'):
     restored.load(directory, later)
   assert restored.is_empty()
-  with pytest.raises(RuntimeError):
+  with pytest.raises(errors.UserError):
     restored.sample_transition_batch()
   restored.load(directory, earlier)
   assert restored.add_count == 3
