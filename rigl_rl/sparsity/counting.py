@@ -141,7 +141,7 @@ def count_network(
       from wrapped layers.
     current: count the masks as they are now. By default active weights follow
       from the target sparsity, floor(sparsity · weights) being zero: with
-      pruning, the end of training; with random counts (DS), their expectation.
+      pruning, the end of training; with random counts, their expectation.
 
   Returns:
     The sizes of all Dense, Conv1D and Conv2D layers.

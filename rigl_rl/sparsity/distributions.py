@@ -18,6 +18,14 @@ from rigl_rl.errors import UserError
 Shapes = Mapping[str, Sequence[int]]
 
 
+class Probabilities(dict):
+  """Layer sparsities by which each weight is zero on its own.
+
+  A distribution that returns one, rather than another mapping, makes the number
+  of zeros of a first mask random; the sparsities are its expectation.
+  """
+
+
 def num_zeros(size: int, sparsity: float) -> int:
   """Number of zeros of a layer of `size` weights: floor(sparsity * size).
 
@@ -180,12 +188,13 @@ def erdos_renyi_lambda(
   shapes: Shapes,
   sparsity: float | None = None,
   lambdas: Sequence[float] = (),
-) -> dict[str, float]:
+) -> Probabilities:
   """Erdős–Rényi by λ per layer (Sokar et al., 2022, equation 1).
 
-  A weight of layer l exists with p = λ_l (n_in + n_out) / (n_in n_out). The
-  first `len(lambdas)` layers are sparse, the others dense. A p above 1 makes a
-  layer dense, of which a line is printed.
+  A weight of layer l exists with p = λ_l (n_in + n_out) / (n_in n_out),
+  whatever the others do: the number of active weights is random. The first
+  `len(lambdas)` layers are sparse, the others dense. A p above 1 makes a layer
+  dense, of which a line is printed.
 
   Args:
     shapes: kernel shape of each layer, by name, first layer first.
@@ -195,7 +204,7 @@ def erdos_renyi_lambda(
     lambdas: λ of each sparse layer, each > 0.
 
   Returns:
-    Sparsity 1 - p of each layer, by name.
+    Sparsity 1 - p of each layer, by name, as probabilities.
 
   Raises:
     UserError: on no λ, more λs than layers, a λ that is not positive, or a
@@ -213,7 +222,7 @@ def erdos_renyi_lambda(
     densities[name] = factor * (n_in + n_out) / (n_in * n_out)
   if sparsity is not None:
     densities = _scale_densities(densities, sizes, sparsity)
-  sparsities = dict.fromkeys(shapes, 0.0)
+  sparsities = Probabilities.fromkeys(shapes, 0.0)
   for name, density in densities.items():
     if density > 1 + 1e-9:  # Scaled densities are rounded.
       _report_clipped(name, tuple(shapes[name]), density)

@@ -390,7 +390,8 @@ def sparsify(
       Conv2D layers get a wrapper of their own, and go on being called as they
       were.
     distribution: maps `{path: kernel shape}` and the sparsity to `{path:
-      sparsity}`; see `rigl_rl.sparsity.distributions`.
+      sparsity}`; see `rigl_rl.sparsity.distributions`. If it returns
+      `Probabilities`, each weight is drawn on its own.
     sparsity: of all the kernels together, in [0, 1); None for a distribution
       that decides it, such as `erdos_renyi_lambda`.
     algorithm: a SparseAlgorithm; RigL by default.
@@ -447,6 +448,8 @@ def sparsify(
     sparsities = dict.fromkeys(shapes, 0.0)
   else:
     sparsities = distribution(shapes, sparsity)
+  if isinstance(sparsities, distributions.Probabilities):
+    algorithm = algorithm.with_random_count()
   if algorithm.starts_dense or not any(sparsities.values()):
     initializer = initializers.layer_default
   # By position, not by path: Keras numbers the names that it makes up through

@@ -40,8 +40,6 @@ _DROP_AND_GROW = [
 ]
 # Their masks follow from the weights alone.
 _NOT_RANDOM = ('Dense', 'Prune')
-# The count of their first mask is random.
-_BERNOULLI = ('DS',)
 
 _OPTIMIZERS = {
   'adam': lambda: tf.keras.optimizers.legacy.Adam(0.01),
@@ -247,7 +245,7 @@ def test_active_count_is_exact(name):
         sparsity = float(bound.sparsity_at(tf.constant(last, tf.int64)))
         expected.append(_allowed(size, sparsity))
       assert expected[-1] == _allowed(size, layer.sparsity)
-    elif name in _BERNOULLI:
+    elif layer.algorithm.random_count:
       deviation = np.sqrt(size * _SPARSITY * (1 - _SPARSITY))
       assert abs(counts[0] - size * (1 - _SPARSITY)) < 5 * deviation
       expected = [counts[0]] * (_STEPS + 1)
@@ -352,7 +350,7 @@ def test_drop_fraction_zero_leaves_masks_alone(name):
   for snapshot in history[1:]:
     for before, after in zip(history[0].masks, snapshot.masks):
       np.testing.assert_array_equal(before, after)
-  if name not in _BERNOULLI:  # It has another first mask.
+  if not _BY_NAME[name].random_count:  # It has another first mask.
     # Slots off the mask are zeroed at an update: they touch no weight.
     for a, b in zip(history, static):
       np.testing.assert_array_equal(

@@ -1,5 +1,7 @@
 """SparseWrapper and sparsify, on Keras models and TF-Agents networks."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -305,6 +307,47 @@ def test_masks_follow_the_seed_and_not_the_numbering_of_names():
   assert (first[0] != first[1]).any()
   assert (first[0] != other[0]).any()
   assert (first[1] != other[1]).any()
+
+
+@pytest.mark.parametrize('name', ['Static', 'SET', 'RigL', 'DS'])
+def test_erdos_renyi_lambda_draws_each_weight_on_its_own(name):
+  """Sokar et al., equation 1: counts are binomial, whatever the algorithm."""
+  counts = set()
+  for seed in range(6):
+    model = tf.keras.Sequential(
+      [tf.keras.layers.Dense(30), tf.keras.layers.Dense(2)]
+    )
+    model.build((None, 30))
+    algorithm = getattr(algorithms, name)()
+    first, last = wrappers.sparsify(
+      model,
+      distribution=functools.partial(
+        distributions.erdos_renyi_lambda, lambdas=(7.5,)
+      ),
+      sparsity=None,
+      algorithm=algorithm,
+      seed=seed,
+    )
+    assert first.sparsity == 0.5 and last.mask.numpy().all()
+    counts.add(first.mask.numpy().sum())
+    assert algorithm.random_count == (name == 'DS')  # It was copied.
+  assert len(counts) > 1
+  assert all(abs(count - 450) < 5 * 15 for count in counts)
+
+
+@pytest.mark.parametrize('name', ['Dense', 'Prune'])
+def test_erdos_renyi_lambda_masks_nothing_of_what_starts_dense(name):
+  model = tf.keras.Sequential([tf.keras.layers.Dense(30)])
+  model.build((None, 30))
+  (layer,) = wrappers.sparsify(
+    model,
+    distribution=functools.partial(
+      distributions.erdos_renyi_lambda, lambdas=(7.5,)
+    ),
+    sparsity=None,
+    algorithm=getattr(algorithms, name)(),
+  )
+  assert layer.mask.numpy().all()
 
 
 def test_sparsify_with_dense_masks_nothing():

@@ -29,6 +29,9 @@ class SparseAlgorithm:
       weights too, on update steps.
     updates_at_window_end: whether the mask changes at the last step of the
       update window too, where the interval does not lead there by itself.
+    random_count: whether the first mask draws each weight on its own, so that
+      the number of zeros is random, not exact. `sparsify` sets it where the
+      distribution gives `Probabilities`.
     sparsity: the layer's target sparsity, in [0, 1); set by `bind`.
     schedule: the run's `UpdateSchedule`; set by `bind`.
   """
@@ -37,6 +40,7 @@ class SparseAlgorithm:
   changes_masks = True
   needs_dense_gradient = False
   updates_at_window_end = False
+  random_count = False
   sparsity: float | None = None
   schedule: schedules.UpdateSchedule | None = None
 
@@ -49,11 +53,18 @@ class SparseAlgorithm:
     bound.schedule = schedule
     return bound
 
+  def with_random_count(self) -> SparseAlgorithm:
+    """Returns a copy whose first masks have a random number of zeros."""
+    random = copy.copy(self)
+    random.random_count = True
+    return random
+
   def initial_mask(
     self, shape: Sequence[int], sparsity: float, seed: int
   ) -> tf.Tensor:
-    """Returns the mask of the first step; by default random, of exact count."""
-    return masks.random_mask(shape, sparsity, seed)
+    """Returns the mask of the first step; by default random."""
+    draw = masks.bernoulli_mask if self.random_count else masks.random_mask
+    return draw(shape, sparsity, seed)
 
   def drop_fraction_at(self, step: tf.Tensor) -> tf.Tensor:
     """Returns the share of active weights that move at gradient step `step`."""

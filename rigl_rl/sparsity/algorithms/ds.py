@@ -22,9 +22,9 @@ class DS(base.SparseAlgorithm):
 
   The paper knows a connection by its weight: one that is zero does not exist.
   So an active weight of exactly zero, which has had no gradient since it grew
-  (its input is always zero, as 84 of Ant's are, or its unit is dead), is moved
-  as well, as in the authors' code. Were it kept, growth would in time carry
-  every connection to such a place.
+  (its input is always zero, as 84 of Ant's and of Humanoid's are, or its unit
+  is dead), is moved as well, as in the authors' code. Were it kept, growth would
+  in time carry every connection to such a place.
 
   The authors' code differs in three points, each a binding: it stops after
   925,000 of 975,000 gradient steps with a drop that nothing regrows
@@ -32,6 +32,8 @@ class DS(base.SparseAlgorithm):
   modulo the interval (`UpdateSchedule.offset = 2`), and drops η of each sign
   (`drop_each_sign = True`).
   """
+
+  random_count = True
 
   def __init__(
     self,
@@ -56,9 +58,6 @@ class DS(base.SparseAlgorithm):
     self.drop_each_sign = drop_each_sign
     self.last_update_only_drops = last_update_only_drops
     self.updates_at_window_end = last_update_only_drops
-
-  def initial_mask(self, shape, sparsity, seed):
-    return masks.bernoulli_mask(shape, sparsity, seed)
 
   def drop_fraction_at(self, step):
     del step
