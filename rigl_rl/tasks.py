@@ -30,12 +30,23 @@ GRAESSER22_GAMES = (
 )
 
 
+def registered_id(env_name: Any) -> str:
+  """Returns a gymnasium id without its module: 'my_module:My-v0' → 'My-v0'."""
+  return str(env_name).rpartition(':')[2]
+
+
+def family(env_name: Any) -> str:
+  """Returns a task's name without module and version: 'Ant-v4' → 'Ant'."""
+  return re.sub(r'-v\d+$', '', registered_id(env_name))
+
+
 @gin.configurable
 def by_task(task: str, values: Mapping[str, Any], otherwise: Any = None) -> Any:
   """Returns the value that a paper has for a task.
 
   Args:
-    task: name of the task, such as 'Ant-v4'; its version does not count.
+    task: name of the task, such as 'Ant-v4'; its version does not count, nor
+      the module before a colon.
     values: by task, without versions.
     otherwise: for all tasks that `values` does not name; None if there is no
       value for them.
@@ -43,7 +54,7 @@ def by_task(task: str, values: Mapping[str, Any], otherwise: Any = None) -> Any:
   Raises:
     UserError: if there is no value for the task.
   """
-  value = values.get(re.sub(r'-v\d+$', '', str(task)), otherwise)
+  value = values.get(family(task), otherwise)
   if value is None:
     # Several may be bound, each in a scope of its own.
     name = '/'.join([*gin.current_scope(), 'by_task'])

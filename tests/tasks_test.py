@@ -15,6 +15,8 @@ _VALUES = {'Ant': 10000, 'Hopper': 1000, 'Nothing': 0}
     ('Ant-v5', 10000),
     ('Ant-v12', 10000),
     ('Ant', 10000),
+    ('gymnasium:Ant-v4', 10000),
+    ('my_module:Hopper-v9', 1000),
     ('Hopper-v4', 1000),
     ('Nothing-v0', 0),  # A value as good as any.
   ],

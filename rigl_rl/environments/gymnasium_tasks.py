@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
+import re
 import warnings
 from typing import Any
 
@@ -42,7 +44,8 @@ class TaskKind:
     """Makes a task, without a word about versions.
 
     Args:
-      env_name: gymnasium id.
+      env_name: gymnasium id; 'module:Name-v0' imports the module that registers
+        the task first.
       **kwargs: passed on to the task.
 
     Returns:
@@ -51,21 +54,22 @@ class TaskKind:
     Raises:
       UserError: if there is no such task, or it cannot be made.
     """
+    module, _, task = str(env_name).rpartition(':')
+    try:
+      if module:
+        importlib.import_module(module)
+    except ImportError as e:
+      reason = f'needs the module {module}, which cannot be imported ({e})'
+      raise self.error(env_name, reason) from e
     try:
       with warnings.catch_warnings():
         # The papers' tasks are what is wanted: no advice to use newer ones.
         warnings.simplefilter('ignore')
-        env = gymnasium.make(str(env_name), disable_env_checker=True, **kwargs)
-    except gymnasium.error.DependencyNotInstalled as e:
-      reason = f'needs a package that is missing ({e})'
-      raise self.error(env_name, reason) from e
+        env = gymnasium.make(task, disable_env_checker=True, **kwargs)
     except (gymnasium.error.Error, ImportError) as e:
-      if str(env_name) in gymnasium.registry:
-        raise self.error(env_name, f'cannot be made ({e})') from e
-      raise self.error(env_name, 'is not a gymnasium task') from e
-    # Without a version, gymnasium takes the latest one; before a colon stands
-    # the module that registers the task.
-    if env.spec.id != str(env_name).split(':')[-1]:
+      raise self.error(env_name, _why_not_made(module, task, e)) from e
+    # Without a version, gymnasium takes the latest one.
+    if env.spec.id != task:
       env.close()
       raise self.error(env_name, 'names no version')
     return env
@@ -92,12 +96,18 @@ class TaskKind:
 
   def error(self, env_name: Any, reason: str) -> errors.UserError:
     """Builds the one-line error for an ENV_NAME that cannot be used."""
-    known = str(env_name) in gymnasium.registry
-    matches = [] if known else self._close_matches(str(env_name))
-    hint = f' Did you mean {" or ".join(matches)}?' if matches else ''
-    message = (
-      f'ENV_NAME = {env_name!r} {reason}; allowed are {self.allowed}.{hint}'
-    )
+    quoted = f'"{env_name}"' if isinstance(env_name, str) else repr(env_name)
+    module, colon, task = str(env_name).rpartition(':')
+    hint = ''
+    if task not in gymnasium.registry and isinstance(env_name, str):
+      matches = [
+        f'"{module}{colon}{match}"' for match in self._close_matches(task)
+      ]
+      if matches:
+        hint = f' Did you mean {" or ".join(matches)}?'
+      if not module:
+        hint += f' A task of your own needs its module: "my_module:{task}".'
+    message = f'ENV_NAME={quoted} {reason}; allowed are {self.allowed}.{hint}'
     return errors.UserError(' '.join(message.split()))
 
   def _close_matches(self, env_name: str) -> list[str]:
@@ -113,6 +123,23 @@ class TaskKind:
       if close:
         return sorted(close, key=likeness.get, reverse=True)[:3]
     return []
+
+
+def _why_not_made(module: str, task: str, error: Exception) -> str:
+  """Says why gymnasium cannot make a task, for `TaskKind.error`."""
+  spec = gymnasium.registry.get(task)
+  old = re.fullmatch(r'(.+)-v[23]', task)
+  if old and f'{old[1]}-v4' in gymnasium.registry:
+    # Some releases still list them, without what they need.
+    if spec is None or str(spec.entry_point).startswith('gymnasium.envs.'):
+      return f'is a task that gymnasium no longer has: use "{old[1]}-v4"'
+  if isinstance(error, gymnasium.error.DependencyNotInstalled):
+    return f'needs a package that is missing ({error})'
+  if spec is not None:
+    return f'cannot be made ({error})'
+  if module:
+    return f'is not registered by the module {module}'
+  return 'is not a gymnasium task'
 
 
 def unwrap(env: gymnasium.Env) -> tuple[gymnasium.Env, int | None]:

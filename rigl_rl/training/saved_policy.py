@@ -7,14 +7,13 @@ agent that learns from scratch.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import gin
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl import seeding
+from rigl_rl import seeding, tasks
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
 from rigl_rl.errors import UserError
@@ -147,7 +146,7 @@ def _read_weights(run: Any, agent: Any, environment: Any) -> list[np.ndarray]:
     )
   task = state['environment'].get('env_name')
   own_task = environment.get_state().get('env_name')
-  if _family(task) != _family(own_task):
+  if tasks.family(task) != tasks.family(own_task):
     raise error(f'a run on {task}', f'it must be a run on {own_task}')
   weights = networks['actor']
   own = _copy_actor(agent).variables  # As a checkpoint has them, masked.
@@ -163,11 +162,6 @@ def _copy_actor(agent: Any) -> tf.keras.layers.Layer:
   actor = agent.networks['actor'].copy(name='SavedActor')
   actor.create_variables()
   return actor
-
-
-def _family(task: str | None) -> str | None:
-  """Returns a task without its version."""
-  return task and re.sub(r'-v\d+$', '', task)
 
 
 def _listed(names) -> str:

@@ -1,5 +1,7 @@
 """Tests of rigl_rl.environments.gymnasium_tasks."""
 
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -45,17 +47,18 @@ def test_random_stream_goes_on():
   'name, hint',
   [
     # The preferred ones, the likest first, and none beside them.
-    ('CartPole-v1x', 'Did you mean CartPole-v0?'),
-    ('mountaincar-v0', 'Did you mean MountainCar-v0?'),
-    ('Pendulun-v1', 'Did you mean Pendulum-v1'),
-    ('Nonsense', 'and others.'),
+    ('CartPole-v1x', 'Did you mean "CartPole-v0"?'),
+    ('mountaincar-v0', 'Did you mean "MountainCar-v0"?'),
+    ('Pendulun-v1', 'Did you mean "Pendulum-v1"'),
+    ('Nonsense', 'and others. A task of your own'),
+    ('Swing-v0', 'of your own needs its module: "my_module:Swing-v0".'),
   ],
 )
 def test_suggestions(name, hint):
   with pytest.raises(errors.UserError) as info:
     KIND.make(name)
   message = str(info.value)
-  assert message.startswith(f'ENV_NAME = {name!r} is not a gymnasium task; ')
+  assert message.startswith(f'ENV_NAME="{name}" is not a gymnasium task; ')
   assert 'allowed are CartPole-v0, MountainCar-v0 and others.' in message
   assert hint in message
 
@@ -65,9 +68,55 @@ def test_a_name_without_a_version_is_refused():
     KIND.make('CartPole')
 
 
-def test_a_module_may_stand_before_the_name():
-  env = KIND.make('gymnasium:Pendulum-v1')
-  assert env.spec.id == 'Pendulum-v1'
+_OWN_TASK = """
+import gymnasium
+import numpy as np
+
+
+class Swing(gymnasium.Env):
+  observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+  action_space = gymnasium.spaces.Discrete(2)
+
+
+gymnasium.register('Swing-v0', Swing)
+"""
+
+
+def test_a_module_before_the_name_is_imported(tmp_path, monkeypatch):
+  (tmp_path / 'own_tasks.py').write_text(_OWN_TASK)
+  monkeypatch.syspath_prepend(tmp_path)
+  try:
+    env = KIND.make('own_tasks:Swing-v0')
+    assert env.spec.id == 'Swing-v0'
+    # A misspelt name of the same module.
+    with pytest.raises(errors.UserError) as info:
+      KIND.make('own_tasks:Swin-v0')
+    message = str(info.value)
+    assert 'is not registered by the module own_tasks;' in message
+    assert 'Did you mean "own_tasks:Swing-v0"' in message
+    assert 'of your own' not in message
+  finally:
+    gymnasium.registry.pop('Swing-v0', None)
+    sys.modules.pop('own_tasks', None)
+
+
+def test_a_package_that_a_task_needs_is_named(monkeypatch):
+  def needs(**kwargs):
+    raise gymnasium.error.DependencyNotInstalled('pip install swing')
+
+  monkeypatch.setitem(
+    gymnasium.registry,
+    'Swing-v2',
+    gymnasium.envs.registration.EnvSpec('Swing-v2', needs),
+  )
+  for newer in ('Other-v0', 'Swing-v4'):  # Not an old task of gymnasium.
+    monkeypatch.setitem(
+      gymnasium.registry,
+      newer,
+      gymnasium.envs.registration.EnvSpec(newer, needs),
+    )
+    with pytest.raises(errors.UserError, match='missing .pip install swing'):
+      KIND.make('Swing-v2')
 
 
 def test_arguments_reach_the_task():

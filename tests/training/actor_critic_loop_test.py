@@ -650,10 +650,10 @@ def test_training_that_ends_before_it_begins(tmp_path, train_steps, user_error):
   assert not list(tmp_path.iterdir())
 
 
-def test_task_without_initial_steps(tmp_path, user_error):
+def test_initial_steps_of_another_task(tmp_path, user_error):
   gin.clear_config()
   configs.parse([_RIGL], ['ENV_NAME = "Pendulum-v1"'])
-  with user_error('ENV_NAME', 'Pendulum-v1', 'HalfCheetah', 'otherwise'):
+  with user_error('TRAIN_STEPS is 30', 'initial_collect_steps, 10000'):
     actor_critic_loop.ActorCriticLoop(
       run_directory.RunDirectory(str(tmp_path)), seed=0, train_steps=30
     )
