@@ -5,10 +5,11 @@ Walker2d, Ant and Humanoid: gymnasium's -v4 here, and the -v5 by name. Any other
 gymnasium task works too whose observations are a vector and whose actions are
 a vector within finite bounds, such as Pendulum-v1.
 
-Ant-v4 observes 27 values; the papers' Ant observed 111. Its other 84, the
-contact forces, were always zero under their MuJoCo
-(https://github.com/openai/gym/issues/1541), and so are they here by default:
-networks then have the papers' number of parameters.
+Under the papers' MuJoCo all contact forces were zero
+(https://github.com/openai/gym/issues/1541): the last 84 of the 111 values that
+Ant observed, and of Humanoid's 376. They are zero here by default. gymnasium's
+Ant-v4 leaves them out unless asked, and its Humanoid-v4 has real ones, in the
+thousands.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tf_agents.environments import py_environment
 from tf_agents.specs import array_spec
 from tf_agents.trajectories import time_step as ts
 
-from rigl_rl import checks, errors
+from rigl_rl import checks, errors, tasks
 from rigl_rl.environments import gymnasium_tasks, spaces
 
 # The five tasks of both papers.
@@ -79,6 +80,7 @@ class MujocoEnvironment(py_environment.PyEnvironment):
     env: gymnasium.Env,
     env_name: str,
     seed: int,
+    num_observed: int | None = None,
     padding: int = 0,
     clip_actions: bool = False,
     max_episode_steps: int | None = None,
@@ -91,7 +93,9 @@ class MujocoEnvironment(py_environment.PyEnvironment):
       env_name: its gymnasium id.
       seed: non-negative integer, for the first reset. Later resets go on from
         the generator that it started.
-      padding: number of zeros at the end of each observation.
+      num_observed: how many of the task's own values are observed, the first
+        ones; None for all.
+      padding: number of zeros that follow them.
       clip_actions: whether actions are clipped to their bounds.
       max_episode_steps: steps after which an episode is cut; None for the
         task's own limit.
@@ -106,9 +110,9 @@ class MujocoEnvironment(py_environment.PyEnvironment):
     self._max_episode_steps = math.inf if limit is None else limit
     self._low = np.asarray(env.action_space.low, np.float32)
     self._high = np.asarray(env.action_space.high, np.float32)
-    # A task's own observations come first in a padded one.
-    (self._task_size,) = env.observation_space.shape
-    self._size = self._task_size + padding
+    (task_size,) = env.observation_space.shape
+    self._num_observed = task_size if num_observed is None else num_observed
+    self._size = self._num_observed + padding
     self._seed = seed  # None once the task's generator has been seeded with it.
     self._started = False  # Whether the task has a generator.
     self._in_episode = False
@@ -187,10 +191,11 @@ class MujocoEnvironment(py_environment.PyEnvironment):
 
   def _convert(self, observation: np.ndarray) -> np.ndarray:
     """Returns a task's observation as a new float32 array, padded."""
-    if self._size == self._task_size:
+    num_observed = self._num_observed
+    if self._size == num_observed:
       return observation.astype(np.float32)
     padded = np.zeros(self._size, np.float32)
-    padded[: self._task_size] = observation
+    padded[:num_observed] = observation[:num_observed]
     return padded
 
   def get_state(self) -> dict[str, Any]:
@@ -303,12 +308,13 @@ def create_mujoco_environment(
       'Ant-v4', 'Humanoid-v4', their -v5, or any other task with a vector as
       observation and a bounded vector as action.
     seed: non-negative integer that decides all initial states.
-    use_contact_forces: for Ant-v4 alone: whether its last 84 observations are
-      the contact forces, clipped to [-1, 1], and the reward has their cost.
-      Ant-v5 always has both, as gymnasium made it (105 observations).
-    ant_padding: whether Ant-v4 without contact forces has 84 zeros in their
-      place (111 observations), as under the papers' MuJoCo, or not (27). Says
-      nothing about other tasks.
+    use_contact_forces: for Ant-v4 and Humanoid-v4 only: whether the last 84
+      values of an observation are the contact forces, or zeros as under the
+      papers' MuJoCo. Ant's forces are clipped to [-1, 1], and its reward then
+      has their cost; Humanoid's are not, and its reward never has it. The -v5
+      tasks always have forces and costs.
+    ant_padding: whether Ant-v4 without contact forces has zeros in their place
+      (111 values), or leaves them out (27). Has no effect on other tasks.
     clip_actions: whether actions are clipped to their bounds before the task
       sees them, as Stable-Baselines3 does; if not, as in the released code,
       control costs count what lies beyond.
@@ -342,14 +348,17 @@ def create_mujoco_environment(
       whole=True,
     )
 
-  is_ant = env_name == spaces.ANT_V4
+  task = tasks.registered_id(env_name)
+  is_ant = task == spaces.ANT_V4
   kwargs = {'use_contact_forces': True} if is_ant and use_contact_forces else {}
   with _no_mujoco_warnings():
     env = _KIND.make_to_show(env_name, render, **kwargs)
-  if use_contact_forces and not is_ant:
+  num_observed = spaces.BEFORE_CONTACT_FORCES.get(task)
+  if use_contact_forces and num_observed is None:
     raise errors.UserError(
       'create_mujoco_environment.use_contact_forces is True, but must be False'
-      f' with ENV_NAME = {env_name!r}: it is an option of {spaces.ANT_V4} only.'
+      f' with ENV_NAME="{env_name}": it is an option of'
+      f' {" and ".join(spaces.BEFORE_CONTACT_FORCES)} only.'
     )
   actions, observations = env.action_space, env.observation_space
   if (
@@ -364,12 +373,16 @@ def create_mujoco_environment(
     or len(observations.shape) != 1
   ):
     raise _KIND.error(env_name, f'has observations {observations}')
-  padded = is_ant and ant_padding and not use_contact_forces
+  if use_contact_forces or num_observed is None:
+    num_observed, padding = None, 0
+  else:
+    padding = spaces.CONTACT_FORCES if ant_padding or not is_ant else 0
   return MujocoEnvironment(
     env,
     env_name,
     seed,
-    padding=spaces.ANT_CONTACT_FORCES if padded else 0,
+    num_observed=num_observed,
+    padding=padding,
     clip_actions=clip_actions,
     max_episode_steps=max_episode_steps,
   )

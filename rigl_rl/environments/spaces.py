@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from rigl_rl import tasks
+
 # Of every Atari game, under Dopamine's preprocessing.
 ATARI_OBSERVATION_SHAPE = (84, 84, 1)
 ATARI_FULL_ACTION_SET = 18
@@ -33,8 +35,11 @@ _ATARI_ACTIONS = {
 
 
 ANT_V4 = 'Ant-v4'
-# Six values for each of its 14 bodies (the ground is one of them).
-ANT_CONTACT_FORCES = 84
+HUMANOID_V4 = 'Humanoid-v4'
+# Six per body. Both tasks have 14 bodies; the ground is one of them.
+CONTACT_FORCES = 84
+# What these tasks observe before the contact forces, which come last.
+BEFORE_CONTACT_FORCES = {ANT_V4: 27, HUMANOID_V4: 292}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,13 +74,13 @@ _CLASSIC_CONTROL = {
   'MountainCar-v0': Spaces((2,), 3),
 }
 
-# As gymnasium has them.
+# Of gymnasium's own observations.
 _MUJOCO = {
   'HalfCheetah-v4': ContinuousSpaces(17, 6),
   'Hopper-v4': ContinuousSpaces(11, 3),
   'Walker2d-v4': ContinuousSpaces(17, 6),
   ANT_V4: ContinuousSpaces(27, 8),
-  'Humanoid-v4': ContinuousSpaces(376, 17),
+  HUMANOID_V4: ContinuousSpaces(376, 17),
   'HalfCheetah-v5': ContinuousSpaces(17, 6),
   'Hopper-v5': ContinuousSpaces(11, 3),
   'Walker2d-v5': ContinuousSpaces(17, 6),
@@ -115,10 +120,11 @@ def find_continuous_spaces(
   Returns:
     Its spaces; None if it is none of the five tasks, or has no such option.
   """
+  task = tasks.registered_id(task)
   found = _MUJOCO.get(task)
-  if task != ANT_V4:
-    return None if use_contact_forces else found
-  if use_contact_forces or ant_padding:
-    size = found.observation_size + ANT_CONTACT_FORCES
+  if use_contact_forces and task not in BEFORE_CONTACT_FORCES:
+    return None
+  if task == ANT_V4 and (use_contact_forces or ant_padding):
+    size = found.observation_size + CONTACT_FORCES
     return dataclasses.replace(found, observation_size=size)
   return found

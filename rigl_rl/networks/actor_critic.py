@@ -200,10 +200,11 @@ class SquashedGaussianActor(Actor):
   """SAC's actor: a normal distribution, squashed by tanh (table 8).
 
   Two hidden layers of 256, ReLU; 2n outputs, for n actions the means and the
-  logarithms of the standard deviations, which depend on the observation and lie
-  in [-20, 2], as Haarnoja et al. (2018) have them. They are not bounded as
-  released; but then σ overflows on Humanoid-v4, whose contact forces run into
-  thousands. All kernels from Glorot's uniform distribution.
+  logarithms of the standard deviations, which depend on the observation and are
+  not bounded, as released. Bounds, such as the [-20, 2] of Haarnoja et al.
+  (2018), are for tasks whose observations run into thousands, as Humanoid's
+  real contact forces do: there σ overflows. All kernels from Glorot's uniform
+  distribution.
 
   Attributes:
     log_std_range: the bounds of log σ, each None where there is none.
@@ -222,8 +223,8 @@ class SquashedGaussianActor(Actor):
     kernel_initializer: KernelInitializer = sparse_layers.glorot_uniform,
     output_initializer: KernelInitializer = sparse_layers.glorot_uniform,
     bias_initializer: BiasInitializer = sparse_layers.zero_biases,
-    log_std_min: float | None = -20.0,
-    log_std_max: float | None = 2.0,
+    log_std_min: float | None = None,
+    log_std_max: float | None = None,
     name: str = 'SquashedGaussianActor',
   ):
     """Initializes the network.
@@ -447,8 +448,8 @@ class Critic(_PerceptronNetwork):
 class ValueNetwork(_PerceptronNetwork):
   """PPO's value network: the value of an observation (table 9).
 
-  Two hidden layers of 64, tanh; orthogonal initialization, the last kernel from
-  U(-0.03, 0.03). The released code's has ReLU: `activation` sets it.
+  Two hidden layers of 64, ReLU as released; orthogonal initialization, the last
+  kernel from U(-0.03, 0.03).
 
   Gin files have to call it actor_critic.ValueNetwork: TF-Agents has another.
   """
@@ -461,7 +462,7 @@ class ValueNetwork(_PerceptronNetwork):
     weight_decay: float = 0.0,
     weight_decay_factor: float = 1.0,
     hidden_units: Sequence[int] = (64, 64),
-    activation: str = 'tanh',
+    activation: str = 'relu',
     kernel_initializer: KernelInitializer = sparse_layers.orthogonal,
     output_initializer: KernelInitializer = sparse_layers.small_uniform,
     bias_initializer: BiasInitializer = sparse_layers.zero_biases,

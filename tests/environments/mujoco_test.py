@@ -85,14 +85,15 @@ def test_tf_agents_finds_it_valid(name):
 def test_same_as_gymnasium(name):
   reference = _gymnasium(name)
   env = create(name, seed=5)
-  (size,) = reference.observation_space.shape
+  # All but Humanoid's contact forces.
+  size = 292 if name == 'Humanoid-v4' else reference.observation_space.shape[0]
   time_step = env.reset()
   expected, _ = reference.reset(seed=5)
   assert time_step.is_first() and time_step.reward == 0
   ends = 0
   for action in _actions(env, 250, seed=0):
     np.testing.assert_array_equal(
-      time_step.observation[:size], expected.astype(np.float32)
+      time_step.observation[:size], expected[:size].astype(np.float32)
     )
     assert not time_step.observation[size:].any()
     time_step = env.step(action)
@@ -120,9 +121,16 @@ def test_ant_observes_the_zeros_of_the_papers():
     first, second = padded.step(action), plain.step(action)
 
 
-def test_ant_observes_true_contact_forces():
-  env = create('Ant-v4', 3, use_contact_forces=True)
-  reference = _gymnasium('Ant-v4', use_contact_forces=True)
+@pytest.mark.parametrize(
+  'name, before, largest',
+  [('Ant-v4', 27, (1, 1)), ('Humanoid-v4', 292, (100, np.inf))],
+)
+def test_true_contact_forces(name, before, largest):
+  """Ant's are clipped; Humanoid's are not, and run into hundreds at least."""
+  env = create(name, 3, use_contact_forces=True)
+  # gymnasium's Humanoid-v4 has no such option: it always observes them.
+  kwargs = {'use_contact_forces': True} if name == 'Ant-v4' else {}
+  reference = _gymnasium(name, **kwargs)
   time_step = env.reset()
   expected, _ = reference.reset(seed=3)
   forces = np.zeros(84)
@@ -130,15 +138,38 @@ def test_ant_observes_true_contact_forces():
     np.testing.assert_array_equal(
       time_step.observation, expected.astype(np.float32)
     )
-    forces = np.maximum(forces, np.abs(time_step.observation[27:]))
+    forces = np.maximum(forces, np.abs(time_step.observation[before:]))
     time_step = env.step(action)
     expected, reward, *_ = reference.step(action)
     assert time_step.reward == np.float32(reward)
     if time_step.is_last():
       time_step = env.reset()
       expected, _ = reference.reset()
-  assert env.observation_spec().shape == (111,)
-  assert forces.max() == 1  # They are clipped.
+  assert env.observation_spec().shape == (before + 84,)
+  assert largest[0] <= forces.max() <= largest[1]
+
+
+def test_humanoid_observes_the_zeros_of_the_papers():
+  env, real = create('Humanoid-v4', 3), create('Humanoid-v4', 3, True)
+  assert env.observation_spec().shape == (376,)
+  first, second = env.reset(), real.reset()
+  for action in _actions(env, 100, seed=1):
+    np.testing.assert_array_equal(
+      first.observation[:292], second.observation[:292]
+    )
+    np.testing.assert_array_equal(first.observation[292:], np.zeros(84))
+    # The forces are no part of the reward.
+    assert first.reward == second.reward
+    assert first.step_type == second.step_type
+    first, second = env.step(action), real.step(action)
+
+
+@pytest.mark.parametrize('name, size', [('Ant-v4', 111), ('Humanoid-v4', 376)])
+def test_module_before_a_task_of_the_papers(name, size):
+  env = create(f'gymnasium:{name}', 3)
+  observation = env.reset().observation
+  assert observation.shape == (size,)
+  assert not observation[-84:].any()
 
 
 def test_versions_5_are_gymnasiums():
@@ -255,6 +286,7 @@ def test_seed_decides_everything(name):
   [
     *((name, {}) for name in TASKS),
     ('Ant-v4', {'use_contact_forces': True}),
+    ('Humanoid-v4', {'use_contact_forces': True}),
     ('Ant-v5', {}),
     ('Humanoid-v5', {}),
     ('Walker2d-v5', {}),
@@ -384,21 +416,26 @@ def test_task_of_another_kind_is_a_user_error(custom_task, named):
     create.__wrapped__(custom_task, seed=0)
   message = str(info.value)
   assert '\n' not in message
-  assert f'ENV_NAME = {custom_task!r} {named}' in message
+  assert f'ENV_NAME="{custom_task}" {named}' in message
 
 
 @pytest.mark.parametrize(
   'name, named',
   [
-    ('Hoper-v5', 'Did you mean Hopper-v5 or Hopper-v4?'),
-    ('halfcheetah-v4', 'Did you mean HalfCheetah-v4 or HalfCheetah-v5?'),
+    ('Hoper-v5', 'Did you mean "Hopper-v5" or "Hopper-v4"?'),
+    ('halfcheetah-v4', 'Did you mean "HalfCheetah-v4" or "HalfCheetah-v5"?'),
     ('Ant', 'names no version'),  # Not gymnasium's latest.
     ('HalfCheetah-v9', 'is not a gymnasium task'),
     ('Nonsense', 'is not a gymnasium task'),
-    ('no_such_module:Task-v0', 'is not a gymnasium task'),
+    ('no_such_module:Task-v0', 'the module no_such_module, which cannot be'),
+    ('no:such_module:Task-v0', 'the module no:such_module, which cannot be'),
+    ('json:Task-v0', 'is not registered by the module json'),
     (3, 'is not a gymnasium task'),
     (['Ant-v4'], 'is not a gymnasium task'),
-    ('HalfCheetah-v2', 'mujoco'),  # One that needs the old bindings.
+    ('HalfCheetah-v2', 'gymnasium no longer has: use "HalfCheetah-v4"'),
+    ('Hopper-v3', 'gymnasium no longer has: use "Hopper-v4"'),
+    ('Reacher-v2', 'gymnasium no longer has: use "Reacher-v4"'),
+    ('gymnasium:Ant-v3', 'gymnasium no longer has: use "Ant-v4"'),
     ('CartPole-v1', 'has actions Discrete(2)'),
   ],
 )
@@ -407,7 +444,8 @@ def test_unusable_task_is_a_user_error_of_one_line(name, named):
     create.__wrapped__(name, seed=0)
   message = str(info.value)
   assert '\n' not in message
-  assert f'ENV_NAME = {name!r} ' in message
+  quoted = f'"{name}"' if isinstance(name, str) else repr(name)
+  assert message.startswith(f'ENV_NAME={quoted} ')
   assert 'HalfCheetah-v4, Hopper-v4, Walker2d-v4, Ant-v4, Humanoid' in message
   assert named in message
 
@@ -415,8 +453,8 @@ def test_unusable_task_is_a_user_error_of_one_line(name, named):
 @pytest.mark.parametrize(
   'name, binding, value, named',
   [
-    ('Hopper-v4', 'use_contact_forces', True, "ENV_NAME = 'Hopper-v4'"),
-    ('Ant-v5', 'use_contact_forces', True, "ENV_NAME = 'Ant-v5'"),
+    ('Hopper-v4', 'use_contact_forces', True, 'ENV_NAME="Hopper-v4"'),
+    ('Ant-v5', 'use_contact_forces', True, 'of Ant-v4 and Humanoid-v4 only'),
     ('Ant-v4', 'use_contact_forces', 1, 'True or False'),
     ('Ant-v4', 'ant_padding', 'yes', 'True or False'),
     ('Ant-v4', 'clip_actions', None, 'True or False'),

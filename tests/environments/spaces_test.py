@@ -62,3 +62,9 @@ def test_mujoco(task, version, bindings):
 def test_papers_ant_has_111_observations():
   ant = spaces.find_continuous_spaces('Ant-v4')
   assert ant == spaces.ContinuousSpaces(observation_size=111, action_size=8)
+
+
+def test_contact_forces_come_last():
+  for task, before in spaces.BEFORE_CONTACT_FORCES.items():
+    found = spaces.find_continuous_spaces(task, use_contact_forces=True)
+    assert found.observation_size == before + spaces.CONTACT_FORCES

@@ -19,6 +19,12 @@ def _sizes(create_environment=mujoco.create_mujoco_environment):
     (['env_name = "Ant-v4"'], ((111,), (8,))),
     (['env_name = "Ant-v4"', 'ant_padding = False'], ((27,), (8,))),
     (['env_name = "Ant-v4"', 'use_contact_forces = True'], ((111,), (8,))),
+    (['env_name = "gymnasium:Ant-v4"'], ((111,), (8,))),
+    (['env_name = "Humanoid-v4"'], ((376,), (17,))),
+    (
+      ['env_name = "Humanoid-v4"', 'use_contact_forces = True'],
+      ((376,), (17,)),
+    ),
     (['env_name = "Humanoid-v5"'], ((348,), (17,))),
   ],
 )
