@@ -23,8 +23,8 @@ class DS(base.SparseAlgorithm):
   The paper knows a connection by its weight: one that is zero does not exist.
   So an active weight of exactly zero, which has had no gradient since it grew
   (its input is always zero, as 84 of Ant's and of Humanoid's are, or its unit
-  is dead), is moved as well, as in the authors' code. Were it kept, growth would
-  in time carry every connection to such a place.
+  is dead), is moved as well, as in the authors' code. Were it kept, growth
+  would in time carry every connection to such a place.
 
   The authors' code differs in three points, each a binding: it stops after
   925,000 of 975,000 gradient steps with a drop that nothing regrows
