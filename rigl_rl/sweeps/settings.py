@@ -63,7 +63,7 @@ def least_train_steps(config: gin_reader.Config) -> tuple[int, str]:
       return steps, f'a rollout ({_ROLLOUT}) takes {steps:,}'
   warm_up = _WARM_UPS.get(runner)
   steps = config.value(warm_up) if warm_up else None
-  if not _is_whole(steps):
+  if not _is_whole(steps, least=0):
     return 1, ''
   least = steps + 1
   if runner == 'DopamineRunner':
@@ -75,8 +75,9 @@ def least_train_steps(config: gin_reader.Config) -> tuple[int, str]:
   return least, f'{steps:,} come before training ({warm_up})'
 
 
-def _is_whole(value: Any) -> bool:
-  return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_whole(value: Any, least: int = 1) -> bool:
+  is_int = isinstance(value, int) and not isinstance(value, bool)
+  return is_int and value >= least
 
 
 def train_steps(config: gin_reader.Config, scale: float) -> tuple[int, str]:

@@ -320,6 +320,16 @@ def test_too_short_to_train(gin_file, binding, least, user_error):
   assert first(scale=(least + 100) / full).train_steps == least + 100
 
 
+def test_too_short_to_train_without_a_history(user_error):
+  grid = _grid(
+    gin_files=['gin_configs/graesser22/dqn_classic/rigl.gin'], over={'SEED': 0}
+  )
+  sweep = definition.Sweep('mine', (grid,))
+  bindings = ['SparseDQNAgent.min_replay_history=0', 'TRAIN_STEPS=2']
+  with user_error('TRAIN_STEPS is 2', 'at least 3'):
+    sweep.runs(gin_bindings=bindings)
+
+
 def test_least_scale_named_is_enough(user_error):
   sweep = definition.Sweep('mine', (_grid(over={'SEED': 0}),))
   with user_error('at least 0.0101'):
