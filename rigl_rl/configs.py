@@ -1,4 +1,4 @@
-"""Finds gin files: in the current directory, else in the installed package."""
+"""Parses gin configs, and refuses what would have no effect."""
 
 from __future__ import annotations
 
@@ -8,109 +8,29 @@ import os
 import re
 import sys
 import tokenize
-from typing import IO, Collection, Sequence
+from typing import Collection, Sequence
 
 import gin
 
-import gin_configs
-from rigl_rl import errors
-
-# The directory that holds `gin_configs`: a checkout, or site-packages.
-_PACKAGE_PARENT = os.path.dirname(
-  os.path.dirname(os.path.abspath(gin_configs.__file__))
-)
-
-
-def add_search_path() -> None:
-  """Lets gin resolve `include 'gin_configs/...'` from any directory.
-
-  A file of that name under the current directory goes first, so a user can
-  shadow one. Calling it again changes nothing.
-  """
-  # Not gin.add_config_file_search_path: gin tries all its readers on one prefix
-  # before the next prefix, and its second reader takes 'gin_configs/agents' for
-  # a Python package, which it logs as an error or stumbles over.
-  readers = gin.config._FILE_READERS
-  if (_open, _is_readable) not in readers:
-    readers.insert(0, (_open, _is_readable))
-
-
-def config_path(relative: str) -> str:
-  """Resolves the name of a gin file.
-
-  Args:
-    relative: A path as a user gives it to `--gin_files`, such as
-      'gin_configs/graesser22/dqn_classic/rigl.gin'; relative, absolute, or a
-      URL that `tf.io.gfile` knows.
-
-  Returns:
-    `relative` itself if there is such a file; else the path of the file of
-    that name in the installed package.
-
-  Raises:
-    UserError: If there is neither.
-  """
-  path = _resolve(relative)
-  if path is None:
-    raise errors.UserError(
-      f'--gin_files={relative!r}: no such file, neither from the current '
-      'directory nor among the installed gin_configs/'
-    )
-  return path
-
-
-def _resolve(path: str) -> str | None:
-  """Returns where the file of a name is, or None if there is none."""
-  if _is_url(path):
-    # Imported here, since only a URL is worth the seconds it takes.
-    import tensorflow as tf
-
-    try:
-      found = tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)
-    except tf.errors.OpError:  # Of a kind that TensorFlow does not know.
-      found = False
-    return path if found else None
-  if os.path.isfile(path):
-    return path
-  installed = os.path.join(_PACKAGE_PARENT, path)
-  if path.startswith('gin_configs/') and os.path.isfile(installed):
-    return installed
-  return None
-
-
-def _is_url(path: str) -> bool:
-  return '://' in path
-
-
-def _is_readable(path: str) -> bool:
-  return _resolve(path) is not None
-
-
-def _open(path: str) -> IO[str]:
-  path = _resolve(path) or path
-  if _is_url(path):
-    import tensorflow as tf
-
-    return tf.io.gfile.GFile(path)
-  return open(path, encoding='utf-8')
+from rigl_rl import config_files, errors
 
 
 def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
   """Parses a run's gin config, and refuses what would have no effect.
 
   Args:
-    gin_files: as `config_path` takes them; later ones win.
+    gin_files: as `config_files.config_path` takes them; later ones win.
     gin_bindings: single bindings, which win over the files.
 
   Raises:
     UserError: on a missing file, a syntax error, a binding of something
       unknown, or a macro that nothing uses.
   """
-  add_search_path()
+  config_files.add_search_path()
   # A user's own algorithm lies in the current directory, more often than not.
   if '' not in sys.path and os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
-  files = [config_path(name) for name in gin_files]
+  files = [config_files.config_path(name) for name in gin_files]
   for binding in gin_bindings:
     _check_syntax(binding)
   try:
@@ -144,7 +64,7 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
   Raises:
     UserError: it cannot be read, or binds what there no longer is.
   """
-  add_search_path()
+  config_files.add_search_path()
   if '' not in sys.path and os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
   for binding in gin_bindings:
@@ -157,7 +77,7 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
 
 def _texts(path: str) -> list[str]:
   """Returns the contents of a gin file and of all that it includes."""
-  with _open(path) as file:
+  with config_files.open_file(path) as file:
     text = file.read()
   included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
   return [text] + [inner for name in included for inner in _texts(name)]

@@ -7,9 +7,8 @@ import difflib
 import os
 from typing import Any, Sequence
 
-from rigl_rl import configs
+from rigl_rl import config_files, gin_reader
 from rigl_rl.errors import UserError
-from rigl_rl.sweeps import gin_reader
 from rigl_rl.sweeps.runs import Filter, Grid, Run, attributes
 
 _SWEEPS = 'gin_configs/sweeps/'
@@ -108,7 +107,7 @@ def find(name: str) -> str:
   """Returns the path of a sweep file.
 
   Args:
-    name: a path as `configs.config_path` takes it, or short, as
+    name: a path as `config_files.config_path` takes it, or short, as
       'graesser22/fig02_sac'.
 
   Raises:
@@ -116,7 +115,7 @@ def find(name: str) -> str:
   """
   for candidate in (name, f'{_SWEEPS}{name}', f'{_SWEEPS}{name}.gin'):
     try:
-      return configs.config_path(candidate)
+      return config_files.config_path(candidate)
     except UserError:
       continue
   known = shipped()
@@ -132,7 +131,7 @@ def shipped() -> list[str]:
   """Returns the names of the sweeps that come with this package."""
   try:
     # Any file that is there, to find the directory by.
-    marker = configs.config_path('gin_configs/__init__.py')
+    marker = config_files.config_path('gin_configs/__init__.py')
   except UserError:
     return []
   root = os.path.join(os.path.dirname(marker), 'sweeps')

@@ -9,8 +9,9 @@ import itertools
 import re
 from typing import Any, Mapping, Sequence
 
+from rigl_rl import gin_reader
 from rigl_rl.errors import UserError
-from rigl_rl.sweeps import gin_reader, settings
+from rigl_rl.sweeps import settings
 
 SEED = 'SEED'
 # Of a directory's name, in characters; file systems allow 255 bytes.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from rigl_rl import gin_reader
 from rigl_rl.agents import gradient_steps
 from rigl_rl.errors import UserError
-from rigl_rl.sweeps import gin_reader
 
 TRAIN_STEPS = 'TRAIN_STEPS'
 _LENGTH = 'train.train_steps'

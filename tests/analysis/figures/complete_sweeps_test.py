@@ -12,9 +12,9 @@ import os
 import pandas as pd
 import pytest
 
-from rigl_rl import analysis, sweeps
+from rigl_rl import analysis, gin_reader, sweeps
 from rigl_rl.analysis import figures, normalization
-from rigl_rl.sweeps import definition, gin_reader
+from rigl_rl.sweeps import definition
 
 # Figure 6 draws what launch.evaluate leaves, see noise_test; the searches are
 # no figures.

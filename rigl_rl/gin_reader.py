@@ -14,7 +14,7 @@ from typing import Any, Iterator, NamedTuple, Sequence
 
 from gin import config_parser
 
-from rigl_rl import configs, tasks
+from rigl_rl import config_files, tasks
 from rigl_rl.errors import UserError
 
 
@@ -114,7 +114,7 @@ def _parse(text: str, source: str) -> Iterator[Any]:
     ) from error
   for statement in statements:
     if isinstance(statement, config_parser.IncludeStatement):
-      yield from _statements(configs.config_path(statement.filename))
+      yield from _statements(config_files.config_path(statement.filename))
     elif isinstance(statement, config_parser.BindingStatement):
       yield statement
 
@@ -136,7 +136,7 @@ class Config:
     """Reads the files.
 
     Args:
-      gin_files: as `configs.config_path` takes them.
+      gin_files: as `config_files.config_path` takes them.
       gin_bindings: single bindings, which win over the files.
 
     Raises:
@@ -144,7 +144,7 @@ class Config:
     """
     self._bindings: dict[_Key, Any] = {}
     for name in gin_files:
-      self._add(_statements(configs.config_path(name)))
+      self._add(_statements(config_files.config_path(name)))
     self.add(gin_bindings)
 
   def add(self, gin_bindings: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rigl_rl.sweeps import gin_reader
+from rigl_rl import gin_reader
 
 
 @pytest.fixture
