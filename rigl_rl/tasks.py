@@ -1,7 +1,8 @@
-"""Names of tasks, and values that differ from task to task, for gin files."""
+"""Names of tasks, and values by task or by algorithm, for gin files."""
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any, Mapping
 
@@ -64,3 +65,20 @@ def by_task(task: str, values: Mapping[str, Any], otherwise: Any = None) -> Any:
       'value itself.'
     )
   return value
+
+
+@gin.configurable
+def by_algorithm(values: Mapping[str, Any], otherwise: Any) -> Any:
+  """Returns the value that belongs to the sparse algorithm that gin binds.
+
+  So one gin file can say what differs from method to method, after any method's
+  own file.
+
+  Args:
+    values: by the name of the algorithm's class, such as 'Static'.
+    otherwise: for all other algorithms.
+  """
+  bound = gin.get_bindings('sparsify', resolve_references=False)
+  # A copy is how gin resolves a reference.
+  algorithm = copy.deepcopy(bound.get('algorithm'))
+  return values.get(type(algorithm).__name__, otherwise)

@@ -248,14 +248,14 @@ def _check_masks(agent, method, sparsities=None):
       assert zeros / sum(sizes) == pytest.approx(goal, abs=2e-3)
 
 
-def _check_schedule(agent, suite, row, method, end=0.8):
+def _check_schedule(agent, suite, row, method, begin=0.2, end=0.8):
   for optimizer in agent.networks.optimizers.values():
     assert not optimizer._replace_gradient_step
     updater = optimizer.mask_updater
     if method in ('dense', 'static'):
       assert not updater.layers
       continue
-    begin = 0.2 if method == 'prune' else 0.0
+    begin = begin if method == 'prune' else 0.0
     assert updater.schedule.interval == row.interval
     assert updater.schedule.begin_step == round(begin * suite.gradient_steps)
     assert updater.schedule.end_step == round(end * suite.gradient_steps)
@@ -343,7 +343,6 @@ def test_row_of_a_table(name, method, tmp_path):
 def test_as_released_after_a_method(name, method, tmp_path):
   suite, row = _SUITES[name], _ROWS[name][method]
   _parse(('graesser22', name, method), ('graesser22', name, 'as_released'))
-  assert _initializer() == 'per_connection_glorot'
   if name == 'sac_mujoco':
     _check_loop(suite)
     agent = _build(tmp_path).agent
@@ -358,11 +357,9 @@ def test_as_released_after_a_method(name, method, tmp_path):
     agent = loop.agent
     _check_agent(agent, suite, _bootstrap_time_limits=False)
     _check_networks(agent, suite, row)
-    # 120,000 of 156,480 gradient steps, or near it.
-    _check_schedule(agent, suite, row, method, end=0.767)
-    assert round(0.767 * suite.gradient_steps) == pytest.approx(120000, abs=50)
+    _check_schedule(agent, suite, row, method, begin=0.2045, end=0.76687)
   _check_masks(agent, method)
-  if method in ('static', 'set', 'rigl'):
+  if method in ('set', 'rigl') or (name, method) == ('ppo_mujoco', 'static'):
     _check_initial_kernels(agent, 'per_connection_glorot')
   else:
     _check_initial_kernels(agent, None)

@@ -56,6 +56,27 @@ def test_in_a_gin_file(no_gin_config, user_error):
     gin.query_parameter('a/macro.value').scoped_configurable_fn()
 
 
+@pytest.mark.parametrize(
+  'lines, value',
+  [
+    (['sparsify.algorithm = @Static()'], 1),
+    (['sparsify.algorithm = @SET()', 'SET.drop_fraction = 0.1'], 2),
+    (['sparsify.algorithm = @own/RigL()'], 3),
+    # In a scope, as in an actor's.
+    (['sparsify.algorithm = @SET()', 'b/sparsify.algorithm = @Static()'], 1),
+    ([], 3),
+  ],
+)
+def test_value_of_an_algorithm(lines, value, no_gin_config):
+  gin.parse_config(['import rigl_rl.sparsity.wrappers', *lines])
+  gin.parse_config("""
+      b/macro.value = @b/by_algorithm()
+      by_algorithm.values = {'Static': 1, 'SET': 2}
+      by_algorithm.otherwise = 3
+  """)
+  assert gin.query_parameter('b/macro.value').scoped_configurable_fn() == value
+
+
 def test_fifteen_games_in_order():
   assert len(set(tasks.GRAESSER22_GAMES)) == 15
   assert tasks.GRAESSER22_GAMES[:4] == ('MsPacman', 'Pong', 'Qbert', 'Assault')
