@@ -521,9 +521,10 @@ def test_ds_td3_as_released(tmp_path):
   agent = _agent(tmp_path, _column('ds_td3'), _AS_RELEASED)
   for steps in _update_steps(agent).values():
     np.testing.assert_array_equal(steps, range(2, 925003, 1000))
-  # 5 % of 600 positive and of 200 negative weights; in the end none grows.
-  assert _adapted(agent, 924001) == (30, 10, 40)
-  assert _adapted(agent, 925001) == (30, 10, 0)
+  # ⌊5 %⌋ + 1 of 600 positive and ⌈5 %⌉ of 200 negative weights; in the end none
+  # grows.
+  assert _adapted(agent, 924001) == (31, 10, 41)
+  assert _adapted(agent, 925001) == (31, 10, 0)
 
 
 def test_ds_td3_as_printed_adapts_otherwise(tmp_path):

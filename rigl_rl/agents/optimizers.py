@@ -185,10 +185,12 @@ def adam(
 
   Args:
     learning_rate: step size, > 0.
-    epsilon: added to the root of the second moment, > 0.
+    epsilon: ε, > 0. Added to the root of the second moment before the
+      correction of its bias, as Keras does. PyTorch adds it afterwards: its ε
+      would have to be ε / √(1 − .999^t) in step t, 32 ε in the first step and
+      1.26 ε in step 1,000.
     weight_decay: λ >= 0 of a term λ · w in each gradient, of kernels and
       biases: PyTorch's Adam(weight_decay=λ), as Sokar et al. (2022) have it.
-      But for ε, which Keras adds before the correction of the moments' bias.
       The weight decay of networks is another one: of kernels alone, and part of
       the loss, as Graesser et al. (2022) have it.
 

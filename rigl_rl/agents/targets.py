@@ -102,7 +102,7 @@ def keep_largest(
 ) -> None:
   """Keeps as many weights as the online layer has, the largest (Sokar et al.).
 
-  MaintainSparsity of Sokar et al. (2022), algorithm 4: after each update, in
+  MaintainSparsity of Sokar et al. (2022), algorithm 3: after each update, in
   each layer, the ‖θ‖₀ weights of the largest magnitude stay, θ the online
   network's.
 

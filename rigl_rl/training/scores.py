@@ -44,8 +44,8 @@ def final_score(returns: Sequence[float], last: float | int = 0.1) -> float:
   By default the score of Graesser et al. (2022), section 3: the last 10 % of
   the evaluations. The released code averages everything where there are fewer
   than ten evaluations; here a share is rounded up, so that it is one evaluation
-  at least. `last = 10` is R of Sokar et al. (2022), section 4.2: the last 10
-  evaluations.
+  at least. `last = 10` is R of Sokar et al. (2022), section 4.3 and table 1:
+  the last 10 evaluations.
 
   Args:
     returns: mean return of each evaluation, in order of steps; shape [n],

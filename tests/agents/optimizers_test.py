@@ -34,6 +34,23 @@ def test_adam():
   assert adam.epsilon == 1e-3
 
 
+@pytest.mark.parametrize('steps', [1, 1000])
+def test_epsilon_is_keras(steps):
+  """In step t that of PyTorch times 1 / √(1 − .999^t)."""
+  adam = optimizers.adam(1.0, epsilon=1e-3)
+  variable = tf.Variable(0.0)
+  adam.apply_gradients([(tf.constant(0.01), variable)])
+  # As if it were a later step, whose moments are those of equal gradients.
+  adam.iterations.assign(steps - 1)
+  adam.get_slot(variable, 'm').assign(0.01 * (1 - 0.9 ** (steps - 1)))
+  adam.get_slot(variable, 'v').assign(1e-4 * (1 - 0.999 ** (steps - 1)))
+  variable.assign(0.0)
+  adam.apply_gradients([(tf.constant(0.01), variable)])
+  factor = {1: 31.6, 1000: 1.258}[steps]
+  expected = -0.01 / (0.01 + factor * 1e-3)
+  assert float(variable) == pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize('graph', [False, True])
 @pytest.mark.parametrize('weight_decay', [0, 0.3])
 def test_weight_decay_is_pytorchs(weight_decay, graph):

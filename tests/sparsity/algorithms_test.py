@@ -198,10 +198,31 @@ def test_ds_in_a_nearly_dense_layer_keeps_the_count():
 
 
 def test_ds_each_sign():
-  # ⌊.5 · 2⌋ = 1 of the positive, ⌊.5 · 6⌋ = 3 of the negative ones.
-  weight = [1.0, 9, -2, -3, -4, -5, -6, -7, 0, 0, 0, 0]
+  # ⌊.5 · 2⌋ + 1 = 2 of the positive, ⌈.5 · 5⌉ = 3 of the negative ones.
+  weight = [1.0, 9, -2, -3, -4, -5, -6, 0, 0, 0, 0, 0]
   ds = algorithms.DS(0.5, drop_each_sign=True)
-  assert _update(ds, weight, _SIGNED_MASK) == '010001111111'
+  assert _update(ds, weight, '111111100000') == '000001111111'
+
+
+@pytest.mark.parametrize('positive, negative', [(0, 40), (1, 39), (60, 40)])
+def test_ds_each_sign_drops_what_the_authors_code_drops(positive, negative):
+  weight = np.zeros(200)
+  weight[:positive] = 1 + np.arange(positive)
+  weight[positive : positive + negative] = -1 - np.arange(negative)
+  # Their code, but for names: what lies beyond these two values stays.
+  values, fraction = np.sort(weight), 0.05
+  first_zero = np.abs(values).argmin()
+  last_zero = len(values) - np.abs(values)[::-1].argmin()
+  largest_negative = values[int((1 - fraction) * first_zero)]
+  place = last_zero + fraction * (len(values) - last_zero)
+  smallest_positive = values[int(min(len(values) - 1, place))]
+  kept = (weight > smallest_positive) | (weight < largest_negative)
+
+  active = ''.join('1' if value else '0' for value in weight)
+  ds = algorithms.DS(fraction, drop_each_sign=True)
+  mask = np.array(list(_update(ds, weight, active))) == '1'
+  np.testing.assert_array_equal(mask[weight != 0], kept[weight != 0])
+  assert mask.sum() == positive + negative
 
 
 def test_ds_last_update_only_drops():

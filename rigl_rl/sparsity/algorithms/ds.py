@@ -30,7 +30,9 @@ class DS(base.SparseAlgorithm):
   925,000 of 975,000 gradient steps with a drop that nothing regrows
   (`UpdateSchedule.end`, `last_update_only_drops = True`), adapts at steps ≡ 2
   modulo the interval (`UpdateSchedule.offset = 2`), and drops η of each sign
-  (`drop_each_sign = True`).
+  (`drop_each_sign = True`). A fourth has no binding: there a grown weight keeps
+  the Adam step that it took as an inactive one; here it starts from zero, as in
+  the paper.
   """
 
   random_count = True
@@ -45,8 +47,9 @@ class DS(base.SparseAlgorithm):
 
     Args:
       drop_fraction: η, share of the nonzero weights that move, in [0, 1].
-      drop_each_sign: drop ⌊η · count⌋ of the positive and of the negative
-        weights, rather than ⌊c / 2⌋ of either.
+      drop_each_sign: drop η of the positive and η of the negative weights,
+        rather than ⌊c / 2⌋ of either: to the weight as the authors' code does,
+        ⌊η · count⌋ + 1 positive and ⌈η · count⌉ negative ones.
       last_update_only_drops: at the window's last step, on the interval or
         not, drop and do not grow.
 
@@ -79,9 +82,15 @@ class DS(base.SparseAlgorithm):
     budget = tf.where(only_drops, tf.size(weight), num_absent)
 
     dropped = tf.cast(idle, tf.float32)
-    for sign in (active & (weight > 0), active & (weight < 0)):
+    for sign, share_of in (
+      (active & (weight > 0), self._positive_share),
+      (active & (weight < 0), self._negative_share),
+    ):
       num_sign = tf.math.count_nonzero(sign, dtype=tf.int32)
-      share = self._share(num_sign, active & ~idle)
+      if self.drop_each_sign:
+        share = share_of(tf.cast(num_sign, tf.float64))
+      else:
+        share = self._half_share(active & ~idle)
       num_dropped = tf.minimum(tf.minimum(share, num_sign), budget)
       budget -= num_dropped
       dropped += masks.top_k_mask(-tf.abs(weight), num_dropped, candidates=sign)
@@ -94,12 +103,18 @@ class DS(base.SparseAlgorithm):
     )
     return mask - dropped + grown
 
-  def _share(self, num_sign, nonzero):
-    """How many weights of one sign are to be dropped."""
+  def _half_share(self, nonzero):
+    """How many weights of each sign algorithm 2 drops."""
+    count = tf.math.count_nonzero(nonzero, dtype=tf.int32)
+    moved = tf.cast(count, tf.float32) * self.drop_fraction
+    return tf.cast(moved, tf.int32) // 2
 
-    def fraction_of(count):
-      return tf.cast(tf.cast(count, tf.float32) * self.drop_fraction, tf.int32)
+  # By the indices at which the authors' code cuts the sorted weights, in double
+  # precision as there.
 
-    if self.drop_each_sign:
-      return fraction_of(num_sign)
-    return fraction_of(tf.math.count_nonzero(nonzero, dtype=tf.int32)) // 2
+  def _positive_share(self, count):
+    return tf.cast(count * self.drop_fraction, tf.int32) + 1
+
+  def _negative_share(self, count):
+    kept = tf.cast(count * (1 - self.drop_fraction), tf.int32)
+    return tf.cast(count, tf.int32) - kept
