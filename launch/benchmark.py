@@ -19,6 +19,7 @@ import time
 from typing import Any, Mapping, Sequence
 
 from launch import command_line
+from rigl_rl import wording
 from rigl_rl.errors import UserError
 
 _SCRIPTS = pathlib.Path(__file__).parent / 'benchmarks'
@@ -259,7 +260,10 @@ def _save(
   figure = speed.time_against_sparsity(
     times,
     ', '.join(title),
-    [f'Medians and ranges of {len(turns)} turns, each against dense.'],
+    [
+      f'Medians and ranges of {wording.count(len(turns), "turn")}, each '
+      'against dense.'
+    ],
   )
   for kind in ('png', 'pdf'):
     write(f'time_against_sparsity.{kind}', style.rendered(figure, kind))

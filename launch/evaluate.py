@@ -28,6 +28,7 @@ import sys
 from typing import Any, Sequence
 
 from launch import command_line
+from rigl_rl import wording
 from rigl_rl.errors import UserError
 from rigl_rl.training import quiet
 
@@ -165,11 +166,15 @@ def _evaluate_all(arguments: argparse.Namespace) -> None:
   if arguments.out:
     print(f'Returns: {arguments.out}')
   if blind and levels is not None:
-    print(f'{blind:,} of {len(found):,} runs show no pixels, and are left out.')
+    print(
+      f'Left out: {blind:,} of {wording.count(len(found), "run")}, without '
+      'pixels.'
+    )
   if failures:
     raise UserError(
       f'--run is {", ".join(arguments.run)!r}, where {len(failures):,} of '
-      f'{len(found):,} runs cannot be evaluated; the first: {failures[0]}'
+      f'{wording.count(len(found), "run")} cannot be evaluated; the first: '
+      f'{failures[0]}'
     )
 
 
@@ -310,7 +315,9 @@ def _evaluate(
       flush=True,
     )
   if arguments.video is not None:
-    print(f'Video: {arguments.video} ({recorder.frames:,} pictures)')
+    print(
+      f'Video: {arguments.video} ({wording.count(recorder.frames, "picture")})'
+    )
   return run.sees_pixels
 
 

@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
-  from rigl_rl import analysis
+  from rigl_rl import analysis, wording
   from rigl_rl.analysis import figures, report, tables
 
   wants_all = 'all' in arguments.figure
@@ -95,7 +95,7 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
       f'left out: {problem.directory} cannot be read: {problem.reason}',
       file=sys.stderr,
     )
-  print(f'{len(results.runs):,} runs in {arguments.results}')
+  print(f'{wording.count(len(results.runs), "run")} in {arguments.results}')
 
   sections = []
   for name in names:

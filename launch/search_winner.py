@@ -20,6 +20,7 @@ import sys
 from typing import Any, Sequence
 
 from launch import command_line
+from rigl_rl import wording
 from rigl_rl.errors import UserError
 
 
@@ -138,7 +139,8 @@ def _print(table: Any, top: int | None) -> None:
     for line in lines:
       print('  '.join(t.ljust(w) for t, w in zip(line, widths)).rstrip())
     if left_out:
-      print(f'and {left_out:,} settings without a finished run')
+      left = wording.count(left_out, 'setting')
+      print(f'and {left} without a finished run')
     best = own[own.winner]
     if len(best):
       row = best.iloc[0]

@@ -23,7 +23,7 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from launch import command_line
 from launch.executors import jobs, local, loop
-from rigl_rl import sweeps
+from rigl_rl import sweeps, wording
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import costs
 
@@ -299,7 +299,8 @@ def _print_plan(
   longest = max(len(label) for label, _ in rows)
   for label, cost in rows:
     print(
-      f'{label:{longest}}  {cost.runs:6,} runs  {cost.steps:15,} steps  '
+      f'{label:{longest}}  {wording.count(cost.runs, "run"):>11}  '
+      f'{wording.count(cost.steps, "step"):>21}  '
       f'{_hours(cost.core_hours):>9} core-hours'
     )
   families = sorted({job.run.family for job in all_jobs if job.run.family})
@@ -314,7 +315,9 @@ def _print_plan(
       '--steps_per_second gives others.'
     )
   if everything.unknown:
-    print(f'Of {everything.unknown:,} runs the speed is not known.')
+    print(
+      f'Of {wording.count(everything.unknown, "run")} the speed is not known.'
+    )
 
 
 def _state(job: jobs.Job) -> str:
@@ -337,13 +340,14 @@ def _train(
   work = loop.Loop(all_jobs, executor, speeds)
   before = len(work.outcome.before)
   print(
-    f'{len(all_jobs):,} runs, {before:,} of them finished before; '
-    f'{executor.workers} at a time.',
+    f'{wording.count(len(all_jobs), "run")}, {before:,} of them finished '
+    f'before; {executor.workers} at a time.',
     flush=True,
   )
   outcome = work.run()
   print(
-    f'{len(all_jobs):,} runs: {before + len(outcome.finished):,} finished, '
+    f'{wording.count(len(all_jobs), "run")}: '
+    f'{before + len(outcome.finished):,} finished, '
     f'{len(outcome.failed):,} failed.'
   )
   for job, reason in outcome.failed:

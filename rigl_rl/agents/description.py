@@ -6,6 +6,7 @@ from typing import Any, Sequence
 
 import tensorflow as tf
 
+from rigl_rl import wording
 from rigl_rl.sparsity import counting, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 
@@ -22,7 +23,11 @@ def method_title(layers: Sequence[wrappers.SparseWrapper]) -> str:
   if not share:
     return name
   stored = sum(layer.storage is not None for layer in layers)
-  how = f' ({stored} of {len(layers)} layers stored sparsely)' if stored else ''
+  how = (
+    f' ({stored} of {wording.count(len(layers), "layer")} stored sparsely)'
+    if stored
+    else ''
+  )
   return f'{name} at {100 * share:.3g} % sparsity{how}'
 
 

@@ -78,7 +78,7 @@ def read_references(text: str) -> dict[str, float]:
     text: CSV.
 
   Returns:
-    {task without version: score}.
+    {task: score}. A name without a version stands for all versions.
 
   Raises:
     UserError: it is no such table.
@@ -90,7 +90,7 @@ def read_references(text: str) -> dict[str, float]:
       raise ValueError
     for line in lines[1:]:
       task, score = line.split(',')
-      references[family(task.strip())] = float(score)
+      references[task.strip()] = float(score)
     if not references or not all(map(math.isfinite, references.values())):
       raise ValueError
   except (ValueError, IndexError):
@@ -108,8 +108,9 @@ def normalize(
 
   Args:
     score: a final score.
-    task: a game of the paper, or a MuJoCo task, with or without version.
-    references: of MuJoCo tasks, {task without version: score of dense SAC}.
+    task: a game of the paper, or a MuJoCo task with its version.
+    references: of MuJoCo tasks, {task: score of dense SAC}; one of a task
+      without a version stands for all versions that are not there.
 
   Returns:
     The score, 1 being a human's or dense SAC's; nan if the task has no
@@ -117,5 +118,5 @@ def normalize(
   """
   if task in _RANDOM_AND_HUMAN:
     return human_normalized(score, task)
-  reference = references.get(family(task), math.nan)
+  reference = references.get(task, references.get(family(task), math.nan))
   return score / reference if reference > 0 else math.nan

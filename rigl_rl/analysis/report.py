@@ -5,10 +5,15 @@ from __future__ import annotations
 import base64
 import dataclasses
 import html
+import math
+import numbers
 import re
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+
+from rigl_rl.wording import count
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1100px;
@@ -24,6 +29,11 @@ summary { cursor: pointer; color: #2a5d9c; }
 """
 # Behind a figure at most so many rows of its data are shown; its CSV has all.
 _MAX_ROWS = 400
+# What tells the runs of the overview apart, and each run from the others.
+_WHAT = ('agent', 'network', 'task', 'label', 'sparsity', 'distribution')
+_WHAT += ('width', 'train_steps')
+# Numbers that are names.
+_NAMES = ('seed',)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +82,8 @@ def make_report(
     '<title>Sparse training in deep RL: results</title>',
     f'<style>{_STYLE}</style></head><body>',
     '<h1>Sparse training in deep RL: results</h1>',
-    f'<p>{len(runs):,} runs, {finished:,} of them finished; {len(drawn)} of '
-    f'{len(sections)} figures and tables.</p>',
+    f'<p>{count(len(runs), "run")}, {finished:,} of them finished; '
+    f'{len(drawn)} of {len(sections)} figures and tables.</p>',
     _contents(drawn, bool(missing)),
   ]
   if missing:
@@ -86,13 +96,17 @@ def make_report(
   if len(problems):
     parts += [
       '<h2>Directories that cannot be read</h2>',
-      _table(problems, problems),
+      _table(problems),
     ]
   for section in drawn:
     parts += _section(section)
   parts += [
     '<h2 id="runs">Runs</h2>',
-    _table(_overview(runs), runs),
+    '<p>Runs that differ in their seed only are one row.</p>',
+    _table(_in_words(_overview(runs))),
+    _details(
+      f'each run, {count(len(runs), "row")}', _table(_in_words(_each(runs)))
+    ),
     '<h2 id="about">Where this comes from</h2>',
     *_origins(runs),
     '<p>This page:</p><table>',
@@ -129,13 +143,16 @@ def _section(section: Section) -> list[str]:
       f'<img alt="{_text(section.title)}" '
       f'src="data:image/png;base64,{encoded}">'
     )
-  table = _table(section.data.head(_MAX_ROWS), section.data)
+  table = _table(section.data, _MAX_ROWS)
   if section.markdown:
     parts.append(_printed(section.markdown))
   if section.png is not None or section.markdown:
-    rows = len(section.data)
-    table = f'<details><summary>data, {rows:,} rows</summary>{table}</details>'
+    table = _details(f'data, {count(len(section.data), "row")}', table)
   return [*parts, table]
+
+
+def _details(summary: str, table: str) -> str:
+  return f'<details><summary>{summary}</summary>{table}</details>'
 
 
 def _printed(markdown: str) -> str:
@@ -156,16 +173,29 @@ def _overview(runs: pd.DataFrame) -> pd.DataFrame:
   """How many runs there are of what, and how they ended."""
   if not len(runs):
     return pd.DataFrame({'runs': []})
-  columns = ['agent', 'network', 'task', 'label', 'train_steps']
   groups = runs.assign(finished=runs.finished.astype(bool)).groupby(
-    columns, dropna=False
+    [*_WHAT, 'setting'], dropna=False
   )
   return groups.agg(
     runs=('seed', 'size'),
+    seeds=('seed', lambda seeds: ' '.join(map(str, sorted(set(seeds))))),
     finished=('finished', 'sum'),
     final_score=('final_score', 'mean'),
     hours=('seconds', lambda seconds: seconds.sum() / 3600),
   ).reset_index()
+
+
+def _each(runs: pd.DataFrame) -> pd.DataFrame:
+  """A row per run."""
+  runs = runs.assign(hours=runs.seconds / 3600)
+  columns = [*_WHAT, 'seed', 'finished', 'final_score', 'hours', 'directory']
+  return runs.sort_values([*_WHAT, 'seed', 'directory'])[columns]
+
+
+def _in_words(table: pd.DataFrame) -> pd.DataFrame:
+  """Writes columns as words, without those that only tell rows apart."""
+  table = table.drop(columns='setting', errors='ignore')
+  return table.rename(columns=lambda name: name.replace('_', ' '))
 
 
 def _origins(runs: pd.DataFrame) -> list[str]:
@@ -176,17 +206,38 @@ def _origins(runs: pd.DataFrame) -> list[str]:
   columns = ['versions', 'git_revision']
   known = finished[columns].replace('', 'not known')
   counts = known.value_counts().rename('runs').reset_index()
-  return ['<p>Finished runs:</p>', _table(counts, counts)]
+  return ['<p>Finished runs:</p>', _table(counts)]
 
 
-def _table(shown: pd.DataFrame, whole: pd.DataFrame) -> str:
+def _table(table: pd.DataFrame, most_rows: int | None = None) -> str:
+  """A table for people; full precision is in the CSV files."""
+  shown = table if most_rows is None else table.head(most_rows)
   text = shown.to_html(
-    index=False, border=0, na_rep='–', float_format=lambda x: f'{x:,.5g}'
+    index=False,
+    border=0,
+    na_rep='–',
+    formatters={
+      name: str if name in _NAMES else _cell for name in shown.columns
+    },
   )
   more = ''
-  if shown is not whole and len(shown) == _MAX_ROWS < len(whole):
-    more = f'<p>The first {_MAX_ROWS} of {len(whole):,} rows.</p>'
+  if len(shown) < len(table):
+    more = f'<p>The first {len(shown)} of {count(len(table), "row")}.</p>'
   return f'<div class="data">{text}</div>{more}'
+
+
+def _cell(value: Any) -> str:
+  """Writes a value: numbers in four digits, or whole with separators."""
+  if isinstance(value, (bool, np.bool_)):
+    return 'yes' if value else 'no'
+  if value is None or value != value:
+    return '–'
+  if not isinstance(value, numbers.Number):
+    return str(value)
+  size = abs(value)
+  if size >= 1e9 or not math.isfinite(value):
+    return f'{value:.4g}'.replace('e+', 'e')
+  return f'{value:,.0f}' if size >= 1000 else f'{value:.4g}'
 
 
 def _anchor(section: Section) -> str:

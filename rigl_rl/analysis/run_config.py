@@ -44,6 +44,14 @@ GRAESSER, SOKAR = 'graesser22', 'sokar22'
 # distribution, all their configs this as `final_score.last`.
 _SOKAR_DISTRIBUTION = 'erdos_renyi_lambda'
 _SOKAR_EVALUATIONS = 10
+# Bindings that may differ between runs of one setting. The policy that fills a
+# replay buffer is another run with each seed; figures compare its length.
+_NOT_SETTINGS = ('train.seed', 'saved_policy.run')
+# Parameters of any class that do not change what is learned.
+_WITHOUT_EFFECT = ('checkpoint_period', 'summarize_gradient_snr')
+# Bindings of these have no effect where no mask is drawn, or none changes.
+_MASKS = ('sparsify', 'make_sparse_optimizer')
+_MASK_CHANGES = ('UpdateSchedule',)
 
 
 class RunConfig:
@@ -83,6 +91,7 @@ class RunConfig:
     return None
 
   def _resolve(self, value: Any) -> Any:
+    """Replaces macros by their values, and shortens references."""
     for _ in range(10):  # A macro of a macro; gin refuses a circle later.
       if isinstance(value, (list, tuple)):
         return type(value)(self._resolve(item) for item in value)
@@ -96,10 +105,42 @@ class RunConfig:
       value = self._bindings.get(text[1:])
     return value
 
+  def settings(self) -> dict[str, str]:
+    """Returns what decides a run's results beside its seed.
+
+    Returns:
+      {binding: value}, macros resolved, as text. Without bindings of masks
+      where the algorithm has none, and of algorithms that the run does not use.
+    """
+    used = self.get('sparsify.algorithm', 'critic', 'actor') or ''
+    unused = [name for name in ALGORITHMS if name != used]
+    if used in ('Dense', 'Static'):
+      unused += _MASK_CHANGES
+    if used == 'Dense':
+      distribution = self.get('sparsify.distribution', 'critic', 'actor')
+      unused += [*_MASKS, distribution]
+    found = {}
+    for name, value in sorted(self._bindings.items()):
+      configurable, _, parameter = name.rpartition('/')[2].rpartition('.')
+      is_setting = (
+        configurable  # A macro acts through what it is bound to.
+        and name not in _NOT_SETTINGS
+        and parameter not in _WITHOUT_EFFECT
+        and configurable.rpartition('.')[2] not in unused
+      )
+      if is_setting:
+        found[name] = repr(self._resolve(value))
+    return found
+
+  def setting(self) -> str:
+    """Returns what runs have in common that differ in their seed only."""
+    return _digest(sorted(self.settings().items()))
+
   def fingerprint(self) -> str:
     """Returns what equal configs have in common: 12 hexadecimal digits."""
-    text = repr(sorted((name, repr(v)) for name, v in self._bindings.items()))
-    return hashlib.sha256(text.encode('utf-8')).hexdigest()[:12]
+    return _digest(
+      sorted((name, repr(v)) for name, v in self._bindings.items())
+    )
 
   def attributes(self) -> dict[str, Any]:
     """Returns what figures choose runs by.
@@ -254,6 +295,10 @@ def _method(agent: str, algorithm: str, paper: str, width: str) -> str:
   if algorithm == 'Dense':
     return 'Dense' if width == '1' else 'Small dense'
   return {'Prune': 'Pruning'}.get(algorithm, algorithm)
+
+
+def _digest(value: Any) -> str:
+  return hashlib.sha256(repr(value).encode('utf-8')).hexdigest()[:12]
 
 
 def _is_number(value: Any) -> bool:

@@ -17,8 +17,8 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rigl_rl import sweeps
-from rigl_rl.analysis import normalization, tables
+from rigl_rl import sweeps, wording
+from rigl_rl.analysis import normalization, pooling, tables
 
 # What a run is trained on is no setting of it.
 _TASKS = ('ENV_NAME', 'GAME')
@@ -144,15 +144,17 @@ def notes(
   runs = sweep.runs()
   scores = _scores(results, base_dir)
   done = sum(not math.isnan(scores.get(r.directory, math.nan)) for r in runs)
-  found = [f'{done:,} of {len(runs):,} runs are finished.']
+  found = [f'{done:,} of {wording.count(len(runs), "run")} finished.']
   if done < len(runs):
     found.append('Winners are of what there is.')
-  directories = {run.directory for run in runs}
-  is_own = [
-    _relative(path, base_dir) in directories for path in results.runs.directory
-  ]
-  own = results.runs[np.array(is_own, bool)]
-  scales = sorted(set(own.scale[own.finished.astype(bool)]))
+  points = {
+    run.directory: repr((run.label, sorted(run.values.items()))) for run in runs
+  }
+  point = [points.get(_relative(d, base_dir)) for d in results.runs.directory]
+  own = results.runs.assign(point=pd.Series(point, results.runs.index, object))
+  own = own[own.point.notna() & own.finished.astype(bool)]
+  found += pooling.differences(own, ['point'])
+  scales = sorted(set(own.scale))
   if scales and scales != [1.0]:
     shares = ', '.join(f'{100 * scale:g} %' for scale in scales)
     found.append(f'Runs are of {shares} of the training steps.')

@@ -58,6 +58,7 @@ _CONFIG_COLUMNS = (
   'initial_policy_share',
   'swept',
   'fingerprint',
+  'setting',
 )
 RESULT_COLUMNS = (
   'finished',
@@ -123,6 +124,7 @@ class Results:
         its own steps; nan if that run is not among these
       * swept: names of the bindings its sweep varies, by commas
       * fingerprint: equal for equal configs
+      * setting: equal for runs that differ in their seed only
       * finished: whether it came to its end; steps: of its last evaluation
       * gradient_steps: taken
       * final_score: by the run's own rule; nan until it is finished
@@ -316,6 +318,7 @@ def _read_run(
     'directory': path,
     'swept': ','.join(bindings),
     'fingerprint': config.fingerprint(),
+    'setting': config.setting(),
   }
   # A method that is not ours is called what the sweep calls it.
   if run['algorithm'] not in run_config.ALGORITHMS and sweep.get('label'):

@@ -6,6 +6,8 @@ import sys
 
 import tqdm
 
+from rigl_rl import wording
+
 
 class Progress:
   """A bar on stderr where that is a terminal, else some lines on stdout."""
@@ -40,7 +42,9 @@ class Progress:
     tenth = 10 * step // self._total
     if tenth > self._tenth:
       self._tenth = tenth
-      print(f'{step:,} steps: return {return_mean:.1f}', flush=True)
+      print(
+        f'{wording.count(step, "step")}: return {return_mean:.1f}', flush=True
+      )
 
   def close(self) -> None:
     self._bar.close()

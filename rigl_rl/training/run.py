@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import gin
 
-from rigl_rl import seeding
+from rigl_rl import seeding, wording
 from rigl_rl.checks import check_number
 from rigl_rl.training import provenance, scores
 from rigl_rl.training import run_directory as run_directory_lib
@@ -57,7 +57,8 @@ def train(
   run_directory.prepare(config)
   run_directory.write_operative_config(gin.operative_config_str())
   print(
-    f'{built.title} on {task}, {train_steps:,} steps, seed {seed}: {base_dir}'
+    f'{built.title} on {task}, {wording.count(train_steps, "step")}, '
+    f'seed {seed}: {base_dir}'
   )
   evaluations = run_directory.evaluations
   if resumed and evaluations:

@@ -52,10 +52,18 @@ def test_normalize():
   assert math.isnan(normalization.normalize(1.0, 'Hopper-v4', references))
 
 
+def test_a_reference_of_a_version_is_of_that_version_only():
+  references = {'Ant-v4': 100.0, 'Hopper': 10.0, 'Hopper-v5': 20.0}
+  assert normalization.normalize(50.0, 'Ant-v4', references) == 0.5
+  assert math.isnan(normalization.normalize(50.0, 'Ant-v5', references))
+  assert normalization.normalize(5.0, 'Hopper-v4', references) == 0.5
+  assert normalization.normalize(5.0, 'Hopper-v5', references) == 0.25
+
+
 def test_read_references():
   text = 'task,score\nHopper-v4,3387.4\n\nAnt, 5848.6\n'
   assert normalization.read_references(text) == {
-    'Hopper': 3387.4,
+    'Hopper-v4': 3387.4,
     'Ant': 5848.6,
   }
 

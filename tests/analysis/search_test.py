@@ -75,7 +75,7 @@ def test_the_best_mean_wins(sweep, write, tmp_path):
       score += run.values['sparsify.initializer'] == '@layer_default'
     write(run, score)
   table, notes = _settings(sweep, tmp_path)
-  assert notes == ['22 of 22 runs are finished.']
+  assert notes == ['22 of 22 runs finished.']
   assert list(table.columns) == [
     'method',
     'weight decay',
@@ -103,6 +103,18 @@ def test_the_best_mean_wins(sweep, write, tmp_path):
   assert paper['initialization'] == 'sparsity_aware'
 
 
+def test_seeds_of_one_setting_that_differ_are_told(sweep, write, tmp_path):
+  dense = [run for run in sweep.runs() if run.label == 'Dense']
+  for run in dense:
+    more = {'adam.learning_rate': 1e-3 if run.seed else 1e-2}
+    write(run, -90.0, more=more if run.values['WEIGHT_DECAY'] == 0 else {})
+  _, notes = _settings(sweep, tmp_path)
+  assert notes[2] == (
+    'Runs of one point differ beside their seed: adam.learning_rate '
+    '(0.01, 0.001).'
+  )
+
+
 def test_missing_runs(sweep, write, tmp_path):
   dense = [run for run in sweep.runs() if run.label == 'Dense']
   for run in dense:
@@ -117,7 +129,7 @@ def test_missing_runs(sweep, write, tmp_path):
   # Runs of something else.
   table, notes = _settings(sweep, tmp_path)
   assert notes == [
-    '3 of 22 runs are finished.',
+    '3 of 22 runs finished.',
     'Winners are of what there is.',
     'Runs are of 10 % of the training steps.',
   ]

@@ -45,7 +45,7 @@ def test_winners(results, tmp_path, capsys):
   assert _run(f'--results={results}', f'--out={out}') == 0
   printed = capsys.readouterr().out
   assert printed.startswith('graesser22/search_dqn\n')
-  assert '10 of 4,320 runs are finished.' in printed
+  assert '10 of 4,320 runs finished.' in printed
   assert 'Winner: Dense, weight decay 0.001 (-90)' in printed
   assert 'Winner: SET: none' in printed
   # Of 200 the paper's is listed all the same.

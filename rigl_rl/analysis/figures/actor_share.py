@@ -67,12 +67,12 @@ class ReturnByActorShare:
     finished = runs[runs.finished.astype(bool) & runs.final_score.notna()]
     finished = finished.assign(split=finished.actor_share.round(2))
     finished, notes = selection.once_a_seed(
-      finished, ['family', 'curve', 'budget', 'split']
+      finished, ['task', 'curve', 'budget', 'split']
     )
     progress.add(finished, runs, [*chosen.notes, *notes])
     progress.add_length(runs, self.train_steps)
     points = []
-    for keys, group in finished.groupby(['family', 'budget', 'curve', 'split']):
+    for keys, group in finished.groupby(['task', 'budget', 'curve', 'split']):
       task, budget, curve, split = keys
       estimate = statistics.mean(
         group.final_score,
@@ -100,7 +100,10 @@ class ReturnByActorShare:
         'Budget'
       )
     data = pd.DataFrame(points)
-    figure = _figure(self, title, data, progress.notes)
+    spec = dataclasses.replace(
+      self, tasks=selection.tasks_of(finished, self.tasks)
+    )
+    figure = _figure(spec, title, data, progress.notes)
     return base.Drawing(data, progress.notes, figure)
 
 

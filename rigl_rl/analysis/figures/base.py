@@ -39,8 +39,8 @@ class Options:
   Attributes:
     x: what figures of return against size have on their axis: 'parameters',
       'forward_flops' or 'training_flops'.
-    references: scores by which MuJoCo's are normalized, by task without
-      version; None for those of dense SAC among the results.
+    references: scores by which MuJoCo's are normalized, by task, see
+      `normalize`; None for those of dense SAC among the results.
     resamples: of each bootstrap.
     read_costs: maps gin files, bindings and sparsities to what
       `launch.costs.jobs.sparsity_rows` returns; None if costs cannot be read.

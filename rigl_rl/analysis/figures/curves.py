@@ -39,7 +39,7 @@ class Panel:
 
   Attributes:
     title: above it; `{task}` stands for its task.
-    task: without its version.
+    task: without its version; each version that there are runs of has a panel.
     lines: in the order of the legend.
     varied: what `selection.select` lets runs differ in.
   """
@@ -73,13 +73,14 @@ class LearningCurves:
   ) -> base.Drawing:
     """Draws it; see `figures.draw`."""
     progress = selection.Progress(options.planned.get(name))
-    points = []
+    points, panels = [], []
     for panel in self.panels:
       candidates = pd.concat(
         [_matching(results.runs, line) for line in panel.lines]
       )
       # Runs of other panels may be longer, and would push these out.
       candidates = candidates[~candidates.index.duplicated()]
+      by_line = []
       for line in panel.lines:
         chosen = selection.select(
           candidates,
@@ -88,29 +89,40 @@ class LearningCurves:
           paper='sokar22',
           varied=panel.varied,
         )
-        runs, notes = selection.once_a_seed(_matching(chosen.runs, line), [])
+        runs, notes = selection.once_a_seed(
+          _matching(chosen.runs, line), ['task']
+        )
         # An unfinished run is drawn as far as it came.
         progress.add(
           runs[runs.finished.astype(bool)], runs, [*chosen.notes, *notes]
         )
         progress.add_length(runs, self.train_steps)
-        for row in _points(runs, results.evaluations):
-          points.append(
+        by_line.append((line, runs))
+      drawn = pd.concat([runs for _, runs in by_line])
+      for task in selection.tasks_of(drawn, [panel.task]):
+        part = dataclasses.replace(
+          panel, title=panel.title.format(task=task), task=task
+        )
+        panels.append(part)
+        for line, runs in by_line:
+          points += [
             {
-              'panel': panel.title.format(task=panel.task),
-              'task': panel.task,
+              'panel': part.title,
+              'task': task,
               'line': line.label,
               'method': line.method,
               **row,
             }
-          )
+            for row in _points(runs[runs.task == task], results.evaluations)
+          ]
     if not points:
       agents = dict.fromkeys(
         line.label for panel in self.panels for line in panel.lines
       )
       raise base.NothingToDraw(f'no run of {", ".join(agents)}')
     data = pd.DataFrame(points)
-    figure = _figure(self, title, data, progress.notes)
+    spec = dataclasses.replace(self, panels=tuple(panels))
+    figure = _figure(spec, title, data, progress.notes)
     return base.Drawing(data, progress.notes, figure)
 
 
@@ -157,9 +169,8 @@ def _figure(
   with style.settings():
     figure, axes = style.grid(num_rows, columns, panel=(2.8, 2.2))
     for cell, panel in zip(axes.flat, spec.panels):
-      panel_title = panel.title.format(task=panel.task)
-      cell.set_title(panel_title)
-      points = data[data.panel == panel_title]
+      cell.set_title(panel.title)
+      points = data[data.panel == panel.title]
       if not len(points):
         style.say_empty(cell, 'no run')
       for line in panel.lines:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import ticker
 
+from rigl_rl import wording
 from rigl_rl.analysis import normalization, statistics, tables
 from rigl_rl.analysis.figures import base, selection, style
 
@@ -59,21 +60,21 @@ class InterquartileMeans:
     references = options.references
     if references is None:
       dense = selection.dense_sac(results.runs)
-      references = dense.groupby('family').final_score.mean().to_dict()
+      references = dense.groupby('task').final_score.mean().to_dict()
       for panel in self.panels:
         # They are behind the figure, too, though PPO's has no bar of them.
-        own = dense[dense.family.isin(panel.tasks)]
+        own = dense[dense.task.isin(selection.tasks_of(dense, panel.tasks))]
         progress.add(own, own)
         progress.add_length(own, panel.train_steps)
-    points, reasons = [], []
+    points, reasons, panels = [], [], []
     for panel in self.panels:
       runs = _runs(panel, results.runs, progress)
       scores = [
         normalization.normalize(score, task, references)
-        for score, task in zip(runs.final_score, runs.family)
+        for score, task in zip(runs.final_score, runs.task)
       ]
       runs = runs.assign(normalized=np.array(scores, dtype=float))
-      unknown = sorted(set(runs.family[runs.normalized.isna()]))
+      unknown = sorted(set(runs.task[runs.normalized.isna()]))
       if unknown:
         reason = (
           f'Left out: {", ".join(unknown)}, without a dense SAC score above 0 '
@@ -83,12 +84,13 @@ class InterquartileMeans:
         progress.add(runs[:0], runs[:0], [reason])
       runs = runs[runs.normalized.notna()]
       progress.add(runs, runs)
-      for method in METHODS:
-        point = _point(
-          runs[runs.method == method], panel, method, name, options
-        )
-        if point:
-          points.append(point)
+      for version, own in selection.by_version(runs):
+        part = dataclasses.replace(panel, title=panel.title + version)
+        panels.append(part)
+        for method in METHODS:
+          point = _point(own[own.method == method], part, method, name, options)
+          if point:
+            points.append(point)
     if not points:
       wanted = ', '.join(
         dict.fromkeys(f'{p.agent} ({p.network})' for p in self.panels)
@@ -97,7 +99,8 @@ class InterquartileMeans:
         ' '.join(dict.fromkeys(reasons)) or f'no finished run of {wanted}'
       )
     data = pd.DataFrame(points)
-    figure = _figure(self, title, data, progress.notes)
+    spec = dataclasses.replace(self, panels=tuple(panels))
+    figure = _figure(spec, title, data, progress.notes)
     return base.Drawing(data, progress.notes, figure)
 
 
@@ -115,7 +118,7 @@ def _runs(
   same_size = (own.size_sparsity - panel.sparsity).abs() < 1e-6
   own = own[same_size | (own.method == 'Dense')]
   finished = own[own.finished.astype(bool) & own.final_score.notna()]
-  finished, notes = selection.once_a_seed(finished, ['family', 'method'])
+  finished, notes = selection.once_a_seed(finished, ['task', 'method'])
   progress.add(finished[:0], own, [*chosen.notes, *notes])
   progress.add_length(own, panel.train_steps)
   return finished
@@ -131,7 +134,7 @@ def _point(
   if not len(runs):
     return None
   by_task = {
-    task: group.normalized.to_numpy() for task, group in runs.groupby('family')
+    task: group.normalized.to_numpy() for task, group in runs.groupby('task')
   }
   most = max(map(len, by_task.values()))
   scores = np.full((most, len(by_task)), math.nan)
@@ -220,7 +223,7 @@ def _draw_panel(axes: Any, points: pd.DataFrame, panel: Panel) -> None:
     name = 'Dense: 100 %' if point.method == 'Dense' else point.method
     missing = len(panel.tasks) - point.num_tasks
     names.append(
-      f'{name}\n{selection.count(point.runs)}'
+      f'{name}\n{wording.count(point.runs, "run")}'
       + (f', {point.num_tasks} of {len(panel.tasks)} tasks' if missing else '')
     )
   axes.set_yticks(range(len(names)), names, fontsize=7.5)

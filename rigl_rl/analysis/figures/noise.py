@@ -10,7 +10,8 @@ from typing import Any, Sequence
 
 import pandas as pd
 
-from rigl_rl.analysis import paths, statistics, tables
+from rigl_rl import wording
+from rigl_rl.analysis import paths, pooling, statistics, tables
 from rigl_rl.analysis.figures import base, selection, style
 
 # What `launch.evaluate --observation_noise` leaves in a run directory.
@@ -80,9 +81,7 @@ class ReturnByNoise:
       if found:
         evaluated.append(run.directory)
       for noise, score in found:
-        rows.append(
-          (run.family, run.curve, run.density, noise, run.seed, score)
-        )
+        rows.append((run.task, run.curve, run.density, noise, run.seed, score))
     columns = [
       'game',
       'method',
@@ -93,19 +92,27 @@ class ReturnByNoise:
     ]
     scores = pd.DataFrame(rows, columns=columns)
     scores = scores.drop_duplicates(columns[:-1])
-    notes = list(chosen.notes)
+    is_drawn = finished.directory.isin(evaluated)
+    notes = [
+      *chosen.notes,
+      *pooling.differences(
+        finished[is_drawn],
+        ['task', 'curve', 'density'],
+        ignore=('DopamineRunner.evaluation_noise',),
+      ),
+    ]
     missing = len(finished) - len(evaluated)
     if missing and len(scores):
       verb = 'is' if missing == 1 else 'are'
       notes.append(
-        f'{selection.count(missing)} {verb} not evaluated under noise.'
+        f'{wording.count(missing, "run")} {verb} not evaluated under noise.'
       )
-    progress.add(finished[finished.directory.isin(evaluated)], runs, notes)
+    progress.add(finished[is_drawn], runs, notes)
     progress.add_length(runs, self.train_steps)
     if not len(scores):
       reason = f'no finished run of DQN (CNN) on {", ".join(self.games)}'
       if len(finished):
-        reason = f'none of {len(finished)} finished runs has {FILE}'
+        reason = f'no {FILE} in {wording.count(len(finished), "finished run")}'
       raise base.NothingToDraw(
         f'{reason}: python -m launch.evaluate --observation_noise=0,1,…,30'
       )

@@ -413,7 +413,7 @@ FIGURES = {
     _curves(
       *(
         curves.Panel(
-          f'({letter}) policy of {steps // 1000}k steps',
+          f'({letter}) policy of {steps // 1000}k steps, {{task}}',
           'HalfCheetah',
           tuple(
             _line(method, initial_policy_share=steps / _MUJOCO_STEPS)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from rigl_rl import wording
 from rigl_rl.analysis import tables
 from rigl_rl.analysis.figures import base, selection
 
@@ -63,7 +64,7 @@ class ScoreTable:
   ) -> base.Drawing:
     """Makes it; see `figures.draw`."""
     progress = selection.Progress(options.planned.get(name))
-    cells = []
+    cells, parts = [], []
     # Runs of other tables may be longer, and would push these out.
     candidates = pd.concat(
       [_matching(results.runs, column) for column in self.columns]
@@ -74,12 +75,13 @@ class ScoreTable:
       )
       own = _matching(chosen.runs, column)
       runs, notes = selection.once_a_seed(
-        own[own.finished.astype(bool)], ['family']
+        own[own.finished.astype(bool)], ['task']
       )
       progress.add(runs, own, [*chosen.notes, *notes])
       progress.add_length(own, self.train_steps)
-      for task in self.tasks:
-        scores = runs[runs.family == task][self.score].dropna()
+      parts.append(runs)
+      for task in selection.tasks_of(runs, self.tasks):
+        scores = runs[runs.task == task][self.score].dropna()
         if len(scores):
           cells.append(
             {
@@ -94,9 +96,11 @@ class ScoreTable:
       labels = ', '.join(column.label for column in self.columns)
       raise base.NothingToDraw(f'no finished run of {labels}')
     data = pd.DataFrame(cells)
-    return base.Drawing(
-      data, progress.notes, markdown=self._markdown(data, title, progress.notes)
+    spec = dataclasses.replace(
+      self, tasks=selection.tasks_of(pd.concat(parts), self.tasks)
     )
+    markdown = spec._markdown(data, title, progress.notes)
+    return base.Drawing(data, progress.notes, markdown=markdown)
 
   def _markdown(self, data: pd.DataFrame, title: str, notes: list[str]) -> str:
     """The table as the paper prints it: the best of each task in bold."""
@@ -130,5 +134,5 @@ class ScoreTable:
     if cell['mean'] == best and len(of_task) > 1:
       text = f'**{text}**'
     if cell['runs'] < most or most == 1:
-      text += f' ({selection.count(int(cell["runs"]))})'
+      text += f' ({wording.count(int(cell["runs"]), "run")})'
     return text

@@ -7,7 +7,8 @@ from typing import Collection, Iterable, Sequence
 
 import pandas as pd
 
-from rigl_rl.analysis import normalization, run_config
+from rigl_rl import wording
+from rigl_rl.analysis import normalization, pooling, run_config
 
 # What the papers' main comparisons vary. A run whose sweep varied more belongs
 # to another figure.
@@ -38,8 +39,7 @@ class Selection:
   """Runs of a figure, or of a panel.
 
   Attributes:
-    runs: each config once; with a column `family`, the task without its
-      version.
+    runs: each config once.
     notes: what was left out.
   """
 
@@ -94,7 +94,7 @@ def select(
   if paper == run_config.SOKAR and 'SPARSITY' not in allowed:
     # Dense runs are bound to 0.
     wanted &= ~runs.sparsity_bound.astype(bool) | (runs.sparsity == 0)
-  chosen = runs[wanted].assign(family=families[wanted])
+  chosen = runs[wanted]
 
   # A config that was run twice is one run, and gives one score.
   chosen = chosen.sort_values(
@@ -102,13 +102,13 @@ def select(
   ).drop_duplicates('fingerprint')
   longest = chosen.train_steps.max()
   if by_task:
-    longest = chosen.groupby('family').train_steps.transform('max')
+    longest = chosen.groupby('task').train_steps.transform('max')
   is_shorter = chosen.train_steps < longest
   notes = []
   if is_shorter.any():
     notes.append(
-      f'Left out: {count(is_shorter.sum())} shorter than others of '
-      f'{", ".join(sorted(set(chosen.family[is_shorter])))}.'
+      f'Left out: {wording.count(is_shorter.sum(), "run")} shorter than others '
+      f'of {", ".join(sorted(set(chosen.task[is_shorter])))}.'
     )
   order = ['task', 'method', 'sparsity', 'seed', 'directory']
   return Selection(chosen[~is_shorter].sort_values(order), notes)
@@ -122,10 +122,10 @@ def dense_sac(runs: pd.DataFrame) -> pd.DataFrame:
 
   Returns:
     The finished ones of the dense SAC of Graesser et al. at full width and in
-    its own configuration, one a seed and task; with a column `family`.
+    its own configuration, one per seed and task.
   """
   finished = select(runs, 'SAC', 'MLP').finished
-  dense, _ = once_a_seed(finished[finished.method == 'Dense'], ['family'])
+  dense, _ = once_a_seed(finished[finished.method == 'Dense'], ['task'])
   return dense
 
 
@@ -146,23 +146,62 @@ def once_a_seed(
 
   Args:
     runs: in the order in which they are preferred.
-    columns: what makes a point.
+    columns: what makes a point; with the task, so that versions of a task are
+      never pooled.
 
   Returns:
-    The runs, and a note if some were left out.
+    The runs; and notes, if some were left out, or if those of a point differ
+    in more than their seed.
   """
   kept = runs.drop_duplicates([*columns, 'seed'])
+  notes = pooling.differences(kept, columns)
   more = len(runs) - len(kept)
-  if not more:
-    return kept, []
-  return kept, [
-    f'Left out: {count(more)} of a seed that is there in another config.'
+  if more:
+    notes.append(
+      f'Left out: {wording.count(more, "run")} of a seed that is there in '
+      'another config.'
+    )
+  return kept, notes
+
+
+def tasks_of(runs: pd.DataFrame, families: Sequence[str]) -> tuple[str, ...]:
+  """Returns the tasks of runs, with their versions.
+
+  Args:
+    runs: of the table of runs.
+    families: tasks without versions, in order; one that has no run is among
+      the results as it is.
+  """
+  found: list[str] = []
+  for family in families:
+    tasks = {t for t in runs.task if normalization.family(t) == family}
+    found += sorted(tasks) or [family]
+  return tuple(found)
+
+
+def by_version(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+  """Splits runs that are averaged over tasks, if a task has two versions.
+
+  Args:
+    runs: of the table of runs.
+
+  Returns:
+    What to add to a title, and the runs: ('', all of them), or a part for each
+    version, such as (', -v4', those of tasks with this version).
+  """
+  if not _have_versions(runs.task):
+    return [('', runs)]
+  versions = runs.task.map(lambda t: t[len(normalization.family(t)) :])
+  return [(f', {version}', own) for version, own in runs.groupby(versions)]
+
+
+def _have_versions(tasks: Iterable[str]) -> list[str]:
+  """Returns the tasks that are there in several versions, in order."""
+  tasks = sorted(set(tasks))
+  families = [normalization.family(task) for task in tasks]
+  return [
+    task for task, family in zip(tasks, families) if families.count(family) > 1
   ]
-
-
-def count(runs: int) -> str:
-  """Writes a number of runs: '1 run', '1,200 runs'."""
-  return f'{runs:,} run{"s" if runs != 1 else ""}'
 
 
 class Progress:
@@ -176,6 +215,7 @@ class Progress:
     """
     self._planned = planned
     self._drawn: set[str] = set()
+    self._tasks: set[str] = set()
     self._unfinished: set[str] = set()
     self._notes: list[str] = []
 
@@ -191,6 +231,7 @@ class Progress:
       notes: further ones for the reader.
     """
     self._drawn |= set(drawn.directory)
+    self._tasks |= set(drawn.task)
     self._unfinished |= set(chosen.directory[~chosen.finished.astype(bool)])
     self._notes += notes
 
@@ -213,13 +254,17 @@ class Progress:
   def notes(self) -> list[str]:
     """How complete the figure is, and what else was noted."""
     drawn = len(self._drawn)
-    text = count(drawn)
+    text = wording.count(drawn, 'run')
     if self._planned and drawn <= self._planned:
-      text = f'{drawn:,} of {self._planned:,} runs'
+      text = f'{drawn:,} of {wording.count(self._planned, "run")}'
     elif self._planned:
       # Sweeps of other figures have more sparsities, for example.
       text += f', more than the {self._planned:,} of its sweep'
     unfinished = len(self._unfinished - self._drawn)
     if unfinished:
       text += f', {unfinished:,} begun and not finished'
-    return [f'{text}.', *dict.fromkeys(self._notes)]
+    notes = [f'{text}.']
+    versions = _have_versions(self._tasks)
+    if versions:
+      notes.append(f'Not pooled: {", ".join(versions)}.')
+    return [*notes, *dict.fromkeys(self._notes)]

@@ -9,7 +9,7 @@ from typing import Any, Mapping, Sequence
 import pandas as pd
 from matplotlib import ticker
 
-from rigl_rl.analysis import statistics, tables
+from rigl_rl.analysis import normalization, statistics, tables
 from rigl_rl.analysis.figures import base, selection, style
 
 _NAMES = {
@@ -81,14 +81,20 @@ class ReturnBySetting:
         varied=panel.varied,
       )
       own = _matching(chosen.runs, panel)
-      task = panel.task or _main_task(own, panel)
-      own = own[own.family == task]
+      task = _main_task(own, panel)
+      others = set(selection.tasks_of(own, [normalization.family(task)]))
+      others -= {task}
+      own = own[own.task == task]
       runs, notes = selection.once_a_seed(
         own[own.finished.astype(bool) & own.final_score.notna()],
-        ['method', panel.column],
+        ['task', 'method', panel.column],
       )
       if (runs.method == panel.level).all():
         runs = runs[:0]  # A level alone has nothing to be compared with.
+      if others:
+        notes.append(
+          f'{panel.title}: {task}; not drawn: {", ".join(sorted(others))}.'
+        )
       progress.add(runs, own, [*chosen.notes, *notes])
       progress.add_length(own, self.train_steps[panel.agent])
       points += _points(runs, panel, task, name, options)
@@ -121,11 +127,16 @@ def _main_task(runs: pd.DataFrame, panel: Panel) -> str:
   """The task on which most values were tried."""
   if not len(runs):
     return ''
-  counts = runs.groupby('family')[panel.column].nunique()
-  sizes = runs.groupby('family').size()
+  counts = runs.groupby('task')[panel.column].nunique()
+  sizes = runs.groupby('task').size()
   return min(
     counts.index,
-    key=lambda task: (-counts[task], task != _SEARCHED, -sizes[task], task),
+    key=lambda task: (
+      -counts[task],
+      normalization.family(task) != _SEARCHED,
+      -sizes[task],
+      task,
+    ),
   )
 
 

@@ -33,7 +33,8 @@ class Row:
     title: before the task's name, such as 'SAC, '; '' for none.
     agent: 'DQN', 'SAC' or 'PPO'.
     network: 'MLP', 'CNN' or 'ResNet'.
-    tasks: without versions, in order.
+    tasks: without versions, in order; each version that there are runs of has
+      a panel.
     train_steps: of the paper's runs.
     distribution: of sparse networks.
   """
@@ -67,12 +68,12 @@ class ReturnAgainstSize:
         f'--x is {options.x!r}, but must be one of {", ".join(AXES)}.'
       )
     progress = selection.Progress(options.planned.get(name))
-    points = []
+    points, rows = [], []
     for row in self.rows:
       chosen = selection.select(results.runs, row.agent, row.network, row.tasks)
       runs, notes = selection.once_a_seed(
         _of_distribution(chosen.finished, row.distribution),
-        ['family', 'method', 'size_sparsity', 'width'],
+        ['task', 'method', 'size_sparsity', 'width'],
       )
       progress.add(
         runs,
@@ -80,8 +81,10 @@ class ReturnAgainstSize:
         [*chosen.notes, *notes],
       )
       progress.add_length(runs, row.train_steps)
-      for task in row.tasks:
-        points += _points(runs[runs.family == task], row, task, name, options)
+      tasks = selection.tasks_of(runs, row.tasks)
+      rows.append(dataclasses.replace(row, tasks=tasks))
+      for task in tasks:
+        points += _points(runs[runs.task == task], row, task, name, options)
     if not points:
       raise base.NothingToDraw(
         'no finished run of '
@@ -94,7 +97,8 @@ class ReturnAgainstSize:
       )
     data = pd.DataFrame(points)
     notes = progress.notes
-    figure = _figure(self, title, data, notes, options.x)
+    spec = dataclasses.replace(self, rows=tuple(rows))
+    figure = _figure(spec, title, data, notes, options.x)
     return base.Drawing(data, notes, figure)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Sequence
 import pandas as pd
 from matplotlib import ticker
 
+from rigl_rl import wording
 from rigl_rl.analysis import events, tables
 from rigl_rl.analysis.figures import base, selection, style
 
@@ -56,7 +57,7 @@ class SnrOverTraining:
   ) -> base.Drawing:
     """Draws it; see `figures.draw`."""
     progress = selection.Progress(options.planned.get(name))
-    frames = []
+    frames, panels = [], []
     scalars: dict[str, pd.DataFrame] = {}
     for panel in self.panels:
       chosen = selection.select(
@@ -68,7 +69,7 @@ class SnrOverTraining:
       is_dense = runs.method == 'Dense'
       runs = runs[is_dense | (runs.distribution == 'erdos_renyi_kernel')]
       runs, notes = selection.once_a_seed(
-        runs, ['family', 'method', 'size_sparsity']
+        runs, ['task', 'method', 'size_sparsity']
       )
       for directory in runs.directory:
         if directory not in scalars:
@@ -77,7 +78,10 @@ class SnrOverTraining:
         runs[runs.finished.astype(bool)], runs, [*chosen.notes, *notes]
       )
       progress.add_length(runs, panel.train_steps)
-      frames.append(self._points(panel, runs, scalars))
+      for version, own in selection.by_version(runs):
+        part = dataclasses.replace(panel, title=panel.title + version)
+        panels.append(part)
+        frames.append(self._points(part, own, scalars))
     frames = [frame for frame in frames if len(frame)]
     if not frames:
       raise base.NothingToDraw(
@@ -86,7 +90,8 @@ class SnrOverTraining:
         + ' that writes ratios (summarize_gradient_snr=True)'
       )
     data = pd.concat(frames, ignore_index=True)
-    figure = _figure(self, title, data, progress.notes)
+    spec = dataclasses.replace(self, panels=tuple(panels))
+    figure = _figure(spec, title, data, progress.notes)
     return base.Drawing(data, progress.notes, figure)
 
   def _points(
@@ -105,7 +110,7 @@ class SnrOverTraining:
       parts.append(
         own.assign(
           bin=bins,
-          family=run.family,
+          task=run.task,
           method=run.method,
           sparsity=round(run.size_sparsity, 6),
           directory=run.directory,
@@ -117,15 +122,15 @@ class SnrOverTraining:
     rows = []
     for keys, group in every.groupby(['method', 'sparsity', 'bin']):
       method, sparsity, _ = keys
-      by_run = group.groupby(['family', 'directory']).value.mean()
+      by_run = group.groupby(['task', 'directory']).value.mean()
       rows.append(
         {
           'panel': panel.title,
           'method': method,
           'sparsity': sparsity,
           'step': float(group.step.mean()),
-          'snr': float(by_run.groupby('family').mean().mean()),
-          'tasks': ' '.join(sorted(set(group.family))),
+          'snr': float(by_run.groupby('task').mean().mean()),
+          'tasks': ' '.join(sorted(set(group.task))),
           'runs': group.directory.nunique(),
         }
       )
@@ -149,9 +154,7 @@ def _figure(
         style.say_empty(cell, 'no run')
         continue
       tasks = set(' '.join(points.tasks).split())
-      cell.set_title(
-        f'{panel.title}, {len(tasks)} task{"s" * (len(tasks) != 1)}'
-      )
+      cell.set_title(f'{panel.title}, {wording.count(len(tasks), "task")}')
       for method, sparsity in sorted(
         set(zip(points.method, points.sparsity)), key=lambda key: key[1]
       ):

@@ -56,7 +56,7 @@ def test_figure_1_by_hand(synthetic_runs, tmp_path):
   assert last.return_std == pytest.approx(5.0)
   assert last.runs == 2
   ds = data[data.line == 'DS-TD3']
-  assert list(ds.task.unique()) == ['Ant']
+  assert list(ds.task.unique()) == ['Ant-v4']
   # As far as the unfinished run came.
   assert list(ds.runs) == [2] * 5 + [1] * 5
   assert drawing.notes[0] == '3 runs, 1 begun and not finished.'
@@ -84,6 +84,31 @@ def test_figure_1_is_of_the_papers_settings(synthetic_runs, tmp_path):
   assert set(drawing.data.runs) == {1}
 
 
+def test_versions_of_a_task_have_panels_of_their_own(synthetic_runs, tmp_path):
+  for seed, version in enumerate(('v4', 'v5', 'v5')):
+    for method in ('TD3', 'DS-TD3'):
+      _write(
+        *(synthetic_runs, tmp_path / f'{method}{seed}', method, seed),
+        task=f'Ant-{version}',
+      )
+  _write(synthetic_runs, tmp_path / 'half', 'TD3')
+  drawing = figures.draw('sokar22/fig01', analysis.load(tmp_path))
+  runs = drawing.data.groupby(['panel', 'line']).runs.unique().map(list)
+  assert runs.to_dict() == {
+    ('Ant-v4', 'TD3'): [1],
+    ('Ant-v4', 'DS-TD3'): [1],
+    ('Ant-v5', 'TD3'): [2],
+    ('Ant-v5', 'DS-TD3'): [2],
+    ('HalfCheetah-v4', 'TD3'): [1],
+  }
+  assert drawing.notes[1] == 'Not pooled: Ant-v4, Ant-v5.'
+  titles = [axes.get_title() for axes in drawing.figure.axes]
+  assert titles == [
+    *('HalfCheetah-v4', 'Walker2d', 'Hopper'),
+    *('Ant-v4', 'Ant-v5', 'Humanoid'),
+  ]
+
+
 def test_figure_2(synthetic_runs, tmp_path):
   _write(synthetic_runs, tmp_path / 'own', 'DS-TD3')
   for interval in (200, 2000):
@@ -107,12 +132,12 @@ def test_figure_2(synthetic_runs, tmp_path):
   data = figures.draw('sokar22/fig02', analysis.load(tmp_path)).data
   lines = data.groupby('panel').line.unique().map(list).to_dict()
   assert lines == {
-    '(a) schedule e, HalfCheetah': [
+    '(a) schedule e, HalfCheetah-v4': [
       'DS-TD3, e = 200',
       'DS-TD3, e = 1000',
       'DS-TD3, e = 2000',
     ],
-    '(b) sparsity, HalfCheetah': [
+    '(b) sparsity, HalfCheetah-v4': [
       'DS-TD3, 25 %',
       'DS-TD3, 50 %',
       'DS-TD3, 80 %',
@@ -149,8 +174,8 @@ def test_figure_3_goes_by_the_length_of_the_policys_run(
   assert sorted(shares) == [0.5, 0.7]
   data = figures.draw('sokar22/fig03', results).data
   assert sorted(data.panel.unique()) == [
-    '(a) policy of 500k steps',
-    '(b) policy of 700k steps',
+    '(a) policy of 500k steps, HalfCheetah-v4',
+    '(b) policy of 700k steps, HalfCheetah-v4',
   ]
   # Neither is a run of figure 1.
   with pytest.raises(figures.NothingToDraw):
@@ -174,7 +199,7 @@ def test_longer_runs_of_other_figures_push_none_out(synthetic_runs, tmp_path):
     },
   )
   drawing = figures.draw('sokar22/fig03', analysis.load(tmp_path))
-  assert set(drawing.data.panel) == {'(a) policy of 500k steps'}
+  assert set(drawing.data.panel) == {'(a) policy of 500k steps, HalfCheetah-v4'}
   assert not any('Left out' in note for note in drawing.notes)
 
 

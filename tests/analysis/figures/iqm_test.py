@@ -54,7 +54,7 @@ def test_mujoco_is_normalized_by_dense_sac(synthetic_runs, tmp_path):
     }
   )
   rigl = data.loc['SAC', 'RigL']
-  assert rigl.runs == 8 and rigl.tasks == 'Ant:4 Hopper:4'
+  assert rigl.runs == 8 and rigl.tasks == 'Ant-v4:4 Hopper-v4:4'
   assert drawing.notes[0] == '26 runs.'
   # Below are panels of DQN, which has another unit.
   name = 'IQM of scores normalized by dense SAC'
@@ -68,6 +68,24 @@ def test_mujoco_is_normalized_by_dense_sac(synthetic_runs, tmp_path):
   )
   again = figures.draw('graesser22/fig01', results, options).data
   assert again.set_index(['panel', 'method']).iqm['SAC', 'Dense'] == 0.5
+
+
+def test_versions_of_a_task_are_not_averaged(synthetic_runs, tmp_path):
+  for task, score in (('Ant-v4', 10.0), ('Ant-v5', 1000.0), ('Hopper-v4', 5.0)):
+    for method, share in (('Dense', 1.0), ('RigL', 0.5)):
+      _write(
+        *(synthetic_runs, tmp_path / f'{task}{method}', method, 'SAC', task),
+        share * score,
+      )
+  drawing = figures.draw('graesser22/fig01', analysis.load(tmp_path), OPTIONS)
+  data = drawing.data.set_index(['panel', 'method'])
+  assert data.tasks['SAC, -v4', 'RigL'] == 'Ant-v4:1 Hopper-v4:1'
+  assert data.tasks['SAC, -v5', 'RigL'] == 'Ant-v5:1'
+  # Each by the dense SAC of its own version.
+  assert list(data.iqm) == pytest.approx([1.0, 0.5, 1.0, 0.5])
+  assert 'Not pooled: Ant-v4, Ant-v5.' in drawing.notes
+  titles = [axes.get_title() for axes in drawing.figure.axes]
+  assert titles[:3] == ['SAC, -v4', 'SAC, -v5', 'PPO']
 
 
 def test_atari_is_normalized_by_human_play(synthetic_runs, tmp_path):
@@ -123,6 +141,6 @@ def test_tasks_of_figure_15_at_99_percent(synthetic_runs, tmp_path):
       )
   data = figures.draw('graesser22/fig15', analysis.load(tmp_path), OPTIONS).data
   tasks = data.set_index(['panel', 'method']).tasks
-  assert tasks['95 %', 'SET'] == 'Hopper:1 Humanoid:1'
-  assert tasks['99 %', 'SET'] == 'Hopper:1'
-  assert tasks['99 %', 'Dense'] == 'Hopper:1'
+  assert tasks['95 %', 'SET'] == 'Hopper-v4:1 Humanoid-v4:1'
+  assert tasks['99 %', 'SET'] == 'Hopper-v4:1'
+  assert tasks['99 %', 'Dense'] == 'Hopper-v4:1'

@@ -39,25 +39,25 @@ def test_table_1(results):
   drawing = figures.draw('sokar22/table01', results)
   assert drawing.figure is None
   data = drawing.data.set_index(['task', 'method'])
-  td3 = data.loc['HalfCheetah', 'TD3']
+  td3 = data.loc['HalfCheetah-v4', 'TD3']
   assert td3['mean'] == pytest.approx(100.0)
   assert td3['std'] == pytest.approx(10.0)
   assert td3['runs'] == 2
   lines = drawing.markdown.splitlines()
   assert '| task | TD3 | Static-TD3 | DS-TD3 | SAC |' in lines
   assert (
-    '| HalfCheetah | 100.00 ± 10.00 | – | **200.00 ± 10.00** '
+    '| HalfCheetah-v4 | 100.00 ± 10.00 | – | **200.00 ± 10.00** '
     '| 150.00 (1 run) |' in lines
   )
   # Alone it is not the best.
-  assert '| Hopper | 7.00 (1 run) | – | – | – |' in lines
+  assert '| Hopper-v4 | 7.00 (1 run) | – | – | – |' in lines
   assert lines[-1] == 'Cells that do not say otherwise are of 2 runs.'
 
 
 def test_single_runs_say_so(results):
   drawing = figures.draw('sokar22/table05', results)
   lines = drawing.markdown.splitlines()
-  assert lines[-5] == '| HalfCheetah | **999.00** (1 run) | 500.00 (1 run) |'
+  assert lines[-5] == '| HalfCheetah-v4 | **999.00** (1 run) | 500.00 (1 run) |'
 
 
 def test_table_2_is_in_the_papers_unit(results):
@@ -65,7 +65,7 @@ def test_table_2_is_in_the_papers_unit(results):
   runs = results.runs
   own = runs[(runs.method == 'TD3') & (runs.task == 'HalfCheetah-v4')]
   expected = own.learning_curve_area * 10 / 1_000_000
-  found = data[(data.method == 'TD3') & (data.task == 'HalfCheetah')]
+  found = data[(data.method == 'TD3') & (data.task == 'HalfCheetah-v4')]
   assert found['mean'].iloc[0] == pytest.approx(expected.mean())
 
 
@@ -89,8 +89,23 @@ def test_longer_runs_of_other_tables_push_none_out(synthetic_runs, tmp_path):
       more={'SparseSacAgent.target_update_tau': tau},
     )
   drawing = figures.draw('sokar22/table05', analysis.load(tmp_path))
-  assert list(drawing.data.task) == ['Ant']
+  assert list(drawing.data.task) == ['Ant-v4']
   assert not any('Left out' in note for note in drawing.notes)
+
+
+def test_versions_of_a_task_are_rows_of_their_own(synthetic_runs, tmp_path):
+  for seed, task in enumerate(('Ant-v4', 'Ant-v5')):
+    synthetic_runs.write_run(
+      *(tmp_path / task, 'TD3', 'TD3', task, 100.0 * (seed + 1), 0.0, seed),
+      distribution='erdos_renyi_lambda',
+      train_steps=1_000_000,
+      spread=0.0,
+    )
+  drawing = figures.draw('sokar22/table01', analysis.load(tmp_path))
+  lines = drawing.markdown.splitlines()
+  assert '| Ant-v4 | 100.00 (1 run) | – | – | – |' in lines
+  assert '| Ant-v5 | 200.00 (1 run) | – | – | – |' in lines
+  assert drawing.notes[1] == 'Not pooled: Ant-v4, Ant-v5.'
 
 
 def test_no_runs(tmp_path):

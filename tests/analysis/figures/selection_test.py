@@ -27,7 +27,7 @@ def test_agents_networks_and_papers(load):
   )
   chosen = selection.select(runs, 'DQN', 'CNN').runs
   assert list(chosen.task) == ['Pong']
-  assert list(chosen.family) == ['Pong']
+  assert selection.tasks_of(chosen, ['Pong', 'Qbert']) == ('Pong', 'Qbert')
   assert list(selection.select(runs, 'SAC').runs.method) == ['Dense']
   sokar = selection.select(runs, 'SAC', paper='sokar22').runs
   assert list(sokar.method) == ['SAC']
@@ -65,11 +65,11 @@ def test_all_are_as_long_as_the_longest(load):
   )
   chosen = selection.select(runs, 'DQN')
   assert list(chosen.runs.seed) == [2, 1]
-  assert chosen.notes == ['Left out: 1 run shorter than others of CartPole.']
+  assert chosen.notes == ['Left out: 1 run shorter than others of CartPole-v0.']
   chosen = selection.select(runs, 'DQN', by_task=False)
   assert list(chosen.runs.seed) == [1]
   assert chosen.notes == [
-    'Left out: 2 runs shorter than others of Acrobot, CartPole.'
+    'Left out: 2 runs shorter than others of Acrobot-v1, CartPole-v0.'
   ]
   progress = selection.Progress(None)
   progress.add_length(runs, 100)
@@ -120,5 +120,5 @@ def test_dense_sac_is_the_standard_one(load):
     run(8, sweep='fig13', more={'TransitionBuffer.batch_size': 32}),
   )
   dense = selection.dense_sac(runs)
-  found = sorted(zip(dense.family, dense.seed))
-  assert found == [('Ant', 0), ('Ant', 1), ('Hopper', 0)]
+  found = sorted(zip(dense.task, dense.seed))
+  assert found == [('Ant-v4', 0), ('Ant-v4', 1), ('Hopper-v4', 0)]

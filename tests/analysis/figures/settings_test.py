@@ -68,6 +68,19 @@ def test_figure_4(write, tmp_path):
   }
 
 
+def test_one_version_of_a_task_is_drawn_and_the_other_named(write, tmp_path):
+  for task in ('HalfCheetah-v4', 'HalfCheetah-v5'):
+    for sparsity in (0.5, 0.9) if task == 'HalfCheetah-v5' else (0.9,):
+      write(f'{task}{sparsity}', task=task, sparsity=sparsity)
+  drawing = figures.draw('graesser22/fig14', analysis.load(tmp_path), OPTIONS)
+  assert set(drawing.data.task) == {'HalfCheetah-v5'}
+  assert set(drawing.data.runs) == {1}
+  assert (
+    'ERK: SAC, HalfCheetah, all layers: HalfCheetah-v5; not drawn: '
+    'HalfCheetah-v4.'
+  ) in drawing.notes
+
+
 def test_figure_13(write, tmp_path):
   write('own')
   write('static', 'Static', 50.0)

@@ -50,7 +50,7 @@ def test_points(drawing):
   # Two tasks, one dense point and three methods of two sizes.
   assert len(data) == 2 * 7
   assert set(data.runs) == {3} and set(data.seeds) == {'0 1 2'}
-  rigl = data[(data.task == 'Ant') & (data.method == 'RigL')]
+  rigl = data[(data.task == 'Ant-v4') & (data.method == 'RigL')]
   assert list(rigl.sparsity) == [0.9, 0.8]
   assert rigl.parameters.is_monotonic_increasing
   assert list(rigl.return_mean) == [81.0, 81.0]
@@ -83,7 +83,9 @@ def test_dense_line_and_80_percent_line(drawing):
   assert [line.get_ydata()[0] for line in levels] == [101.0]
   data = drawing.data
   marked = data[
-    (data.task == 'Hopper') & (data.method == 'RigL') & (data.sparsity == 0.8)
+    (data.task == 'Hopper-v4')
+    & (data.method == 'RigL')
+    & (data.sparsity == 0.8)
   ].parameters.iloc[0]
   upright = [line for line in axes.lines if list(line.get_ydata()) == [0, 1]]
   assert [line.get_xdata()[0] for line in upright] == [marked]
@@ -147,7 +149,9 @@ def test_runs_of_other_figures_are_left_out(synthetic_runs, tmp_path):
   seeds = dict(zip(drawing.data.row, drawing.data.seeds))
   assert seeds == {'ERK': '0', 'Uniform': '4'}
   assert drawing.notes[0] == '2 runs, 1 begun and not finished.'
-  assert drawing.notes[1] == 'Left out: 1 run shorter than others of CartPole.'
+  assert (
+    drawing.notes[1] == 'Left out: 1 run shorter than others of CartPole-v0.'
+  )
 
 
 def test_a_seed_counts_once(synthetic_runs, tmp_path):
@@ -158,6 +162,47 @@ def test_a_seed_counts_once(synthetic_runs, tmp_path):
   drawing = figures.draw('graesser22/fig08', analysis.load(tmp_path))
   assert list(drawing.data.runs) == [1]
   assert any('in another config' in note for note in drawing.notes)
+
+
+def test_versions_of_a_task_have_panels_of_their_own(synthetic_runs, tmp_path):
+  for seed, task in enumerate(
+    ['Walker2d-v4', 'Walker2d-v4', 'Walker2d-v5', 'Walker2d-v5']
+  ):
+    synthetic_runs.write_run(
+      *(tmp_path / str(seed), 'RigL', 'SAC', task, 100.0 * seed),
+      seed=seed,
+      train_steps=1_000_000,
+      spread=0.0,
+    )
+  drawing = figures.draw('graesser22/fig02_sac', analysis.load(tmp_path))
+  data = drawing.data.set_index('task')
+  assert data.return_mean.to_dict() == {
+    'Walker2d-v4': 50.0,
+    'Walker2d-v5': 250.0,
+  }
+  assert drawing.notes[1] == 'Not pooled: Walker2d-v4, Walker2d-v5.'
+  titles = [axes.get_title() for axes in drawing.figure.axes]
+  assert titles[:4] == [
+    'SAC, HalfCheetah',
+    'SAC, Walker2d-v4',
+    'SAC, Walker2d-v5',
+    'SAC, Humanoid',
+  ]
+
+
+def test_runs_of_a_point_that_differ_are_told(synthetic_runs, tmp_path):
+  for seed, decay in enumerate((1e-6, 1e-4)):
+    synthetic_runs.write_run(
+      *(tmp_path / str(seed), 'RigL'),
+      seed=seed,
+      more={'MLPQNetwork.weight_decay': decay},
+    )
+  drawing = figures.draw('graesser22/fig08', analysis.load(tmp_path))
+  assert list(drawing.data.runs) == [2]
+  assert (
+    'Runs of one point differ beside their seed: MLPQNetwork.weight_decay '
+    '(1e-06, 0.0001).'
+  ) in drawing.notes
 
 
 def test_short_runs_say_so(synthetic_runs, tmp_path):

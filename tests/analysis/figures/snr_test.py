@@ -64,7 +64,7 @@ def test_figure_5(synthetic_runs, tmp_path):
   # The mean over two tasks of the mean over seeds, 0.2 and 0.4.
   assert list(dqn.snr) == pytest.approx([0.3, 0.3])
   assert list(dqn.runs) == [3, 3]
-  assert set(dqn.tasks) == {'Acrobot CartPole'}
+  assert set(dqn.tasks) == {'Acrobot-v1 CartPole-v0'}
   sac = data[data.panel != 'DQN'].groupby('panel').snr.mean()
   assert sac.to_dict() == pytest.approx(
     {'SAC, actor': 0.05, 'SAC, critic': 0.5}

@@ -1,0 +1,123 @@
+"""Tests of what runs of one point may differ in."""
+
+import json
+
+import pytest
+
+from rigl_rl import analysis
+from rigl_rl.analysis import pooling
+
+COLUMNS = ['task', 'method']
+
+
+@pytest.fixture
+def differences(synthetic_runs, tmp_path):
+  """Writes runs, one per dict of bindings, and compares them."""
+
+  def differences(*bindings, ignore=(), methods=('RigL',), **kwargs):
+    for number, more in enumerate(bindings):
+      for method in methods:
+        synthetic_runs.write_run(
+          tmp_path / f'{method}{number}',
+          method,
+          seed=number,
+          more=more,
+          **kwargs,
+        )
+    runs = analysis.load(tmp_path).runs
+    return pooling.differences(runs, COLUMNS, ignore)
+
+  return differences
+
+
+def test_runs_that_differ_in_their_seed_only(differences):
+  assert differences({}, {}, {}, methods=('RigL', 'Dense')) == []
+
+
+@pytest.mark.parametrize(
+  'name,values,text',
+  [
+    ('adam.learning_rate', (1e-3, 3e-4), '(0.001, 0.0003)'),
+    ('Critic.hidden_units', ((64, 64), (256,)), '((64, 64), (256,))'),
+    ('HopperEnv.terminate', (True, None), '(True, unbound)'),
+    ('sparsify.storage', ('masked', 'auto'), "('masked', 'auto')"),
+    ('actor/sparsify.keep_dense', ('a', 'b'), "('a', 'b')"),
+    ('sparsify.distribution', ('@uniform', '@erdos_renyi'), ''),
+    # A macro is compared where it is used.
+    ('SPARSITY', (0.5, 0.9), '(0.5, 0.9)'),
+  ],
+)
+def test_a_setting_that_differs_is_named(differences, name, values, text):
+  (note,) = differences(
+    *({} if value is None else {name: value} for value in values)
+  )
+  named = 'sparsify.sparsity' if name == 'SPARSITY' else name
+  assert f'{named} {text}'.rstrip() in note
+
+
+@pytest.mark.parametrize(
+  'name,values',
+  [
+    ('ActorCriticLoop.checkpoint_period', (1, 5)),
+    ('SparseDQNAgent.summarize_gradient_snr', (True, False)),
+    ('saved_policy.run', ('a/seed0', 'a/seed1')),
+    ('SET.drop_fraction', (0.1, 0.2)),
+    ('NOTHING', (1, 2)),
+  ],
+)
+def test_what_changes_no_result_may_differ(differences, name, values):
+  assert differences(*({name: value} for value in values)) == []
+
+
+def test_a_dense_run_has_no_masks(differences):
+  assert (
+    differences(
+      {'SPARSITY': 0.5, 'UpdateSchedule.interval': 1},
+      {'SPARSITY': 0.9, 'sparsify.keep_dense': ('a',)},
+      methods=('Dense',),
+    )
+    == []
+  )
+
+
+def test_what_a_figure_varies_is_ignored(differences):
+  name = 'DopamineRunner.evaluation_noise'
+  assert differences({name: 1.0}, {name: 2.0}, ignore=[name]) == []
+
+
+def test_long_lists_are_cut(differences):
+  (note,) = differences(*({f'a.b{i}': i, 'a.c': i} for i in range(7)))
+  assert 'a.c (0, 1, 2, 3, 3 more)' in note
+  assert note.count('a.b') == 4 and note.endswith(', 3 more.')
+
+
+def _summary(path, **changes):
+  summary = json.loads((path / 'summary.json').read_text())
+  (path / 'summary.json').write_text(json.dumps({**summary, **changes}))
+
+
+def test_versions_that_differ_are_named(synthetic_runs, tmp_path):
+  for seed, mujoco in enumerate(('3.1', '3.2', None)):
+    path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
+    if mujoco:
+      _summary(path, versions={'mujoco': mujoco, 'numpy': '2.0'})
+  runs = analysis.load(tmp_path).runs
+  assert pooling.differences(runs, COLUMNS) == [
+    'Runs of one point differ beside their seed: mujoco (3.1, 3.2).'
+  ]
+
+
+def test_sizes_that_differ_are_named(synthetic_runs, tmp_path):
+  for seed, outputs in enumerate((2, 3)):
+    path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
+    layers = json.loads((path / 'summary.json').read_text())['layers']
+    layers['layer2']['kernel'][-1] = outputs
+    _summary(path, layers=layers)
+  runs = analysis.load(tmp_path).runs
+  assert pooling.differences(runs, COLUMNS) == [
+    'Runs of one point differ beside their seed: weights (265,216, 265,728).'
+  ]
+
+
+def test_points_are_compared_each_by_itself(differences):
+  assert differences({}, {}, methods=('RigL', 'SET')) == []

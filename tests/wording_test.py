@@ -1,0 +1,13 @@
+"""Tests of how messages write numbers."""
+
+import pytest
+
+from rigl_rl import wording
+
+
+@pytest.mark.parametrize(
+  'number,text',
+  [(0, '0 runs'), (1, '1 run'), (2, '2 runs'), (1200, '1,200 runs')],
+)
+def test_count(number, text):
+  assert wording.count(number, 'run') == text
