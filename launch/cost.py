@@ -113,6 +113,16 @@ def _print_totals(job) -> None:
     f'parameters      {parameters:,} '
     f'({weights:,} active weights, {biases:,} biases)'
   )
+  mismatches = {
+    name: f'{100 * network.size_mismatch:+.2f} %'
+    for name, network in job.networks.items()
+    if network.size_mismatch is not None
+  }
+  if mismatches:
+    print(
+      f'mismatch        {jobs.by_network(mismatches)} of the parameters that '
+      'these dense networks stand for'
+    )
   if 'actor' in job.counts:
     share = job.counts['actor'].parameters / parameters
     dense = job.dense_counts

@@ -7,7 +7,6 @@ from typing import Any, Callable, Mapping, Sequence
 
 import gin
 
-from rigl_rl.networks import widths
 from rigl_rl.sparsity import algorithms, counting, distributions, schedules
 
 Counts = Mapping[str, counting.NetworkCount]
@@ -20,6 +19,8 @@ class NetworkJob:
   Attributes:
     count: its size, at the target sparsity.
     width: factor on the units of its hidden layers.
+    size_mismatch: of a small dense network, from the size it stands for, as a
+      share of that; None of another network.
     dense_layers: names of the layers that no distribution applies to.
     scope: gin scope in which the distribution is called; '' for none.
     distribution: the gin config's, as `sparsify` calls it.
@@ -31,7 +32,8 @@ class NetworkJob:
   """
 
   count: counting.NetworkCount
-  width: widths.Width
+  width: float
+  size_mismatch: float | None
   dense_layers: frozenset[str]
   scope: str
   distribution: Callable[..., Mapping[str, float]]
@@ -129,7 +131,7 @@ class Job:
   def title(self) -> str:
     """The networks' task, widths, method and sparsity in one line."""
     each = self.networks.items()
-    width = by_network({n: widths.format_width(x.width) for n, x in each})
+    width = by_network({n: f'{x.width:g}' for n, x in each})
     method = by_network({n: type(x.algorithm).__name__ for n, x in each})
     sparsity = sparsity_of(self.counts)
     return f'{self.subject}, width {width}: {method}, sparsity {sparsity:.4g}'

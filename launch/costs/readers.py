@@ -193,6 +193,7 @@ def _read_network(
   return jobs.NetworkJob(
     count=counting.count_network(model, layers),
     width=getattr(model, 'width', 1.0),
+    size_mismatch=getattr(model, 'size_mismatch', None),
     dense_layers=frozenset(
       name
       for name, layer in wrappers.named_layers(model).items()

@@ -12,7 +12,7 @@ network it is @value/...),
   ACTOR_SPARSITY = @actor/budget_sparsity()
   CRITIC_SPARSITY = @critic/budget_sparsity()
 
-or, by a dense agent, by width:
+or, by a dense agent, by width, as nearly as whole units allow:
 
   WIDTH = @budget_width
 
@@ -79,7 +79,6 @@ class Budget:
     create_environment: Callable[..., Any] = gin.REQUIRED,
     total: float = gin.REQUIRED,
     actor_share: float | None = None,
-    tolerance: float = 0.01,
   ):
     """Counts the dense agent, and divides the budget.
 
@@ -90,8 +89,6 @@ class Budget:
       total: the budget, as a share of the dense agent's parameters, > 0.
       actor_share: the actor's share of the budget, in (0, 1); None for the
         share that the dense actor has of the dense agent.
-      tolerance: by width, the largest difference allowed, as a share of what a
-        network may have. Units are whole numbers, so that some is left.
 
     Raises:
       UserError: on a value outside its range.
@@ -104,10 +101,8 @@ class Budget:
           f'Budget.actor_share is {actor_share!r}, but must be below 1: '
           'critics need a share as well.'
         )
-    check_number('Budget.tolerance', tolerance, 0)
     self._total = total
     self._actor_share = actor_share
-    self._tolerance = tolerance
     # Outside of the scope in which gin evaluates this: so the agent is bound.
     with gin.config_scope(None):
       self._specs = specs.find_specs(create_environment)
@@ -158,28 +153,25 @@ class Budget:
     return self._dense_total * self._total * share
 
   def width(
-    self, name: str, shapes_at: Callable[[widths.Width], widths.Shapes]
-  ) -> widths.Width:
+    self, name: str, shapes_at: Callable[[float], widths.Shapes]
+  ) -> widths.Match:
     """Chooses the width at which a dense network has what it may have.
 
     Args:
       name: the network's gin scope.
       shapes_at: maps a width to `{path: kernel shape}`.
 
+    Returns:
+      The width, and the mismatch as a share of what the network may have.
+
     Raises:
-      UserError: if no width comes near enough.
+      UserError: if no width comes near it.
     """
-    target = self.parameters(name)
-    width, error = widths.nearest_width(shapes_at, target, self._tolerance)
-    if abs(error) > self._tolerance:
-      raise UserError(
-        f'{self._binding}, which gives a network of the scope {name} '
-        f'{target:,.0f} parameters, but no dense one comes within '
-        f'{100 * self._tolerance:g} % of them: the nearest, of width '
-        f'{widths.format_width(width)}, is {100 * error:+.2f} % off. Allowed '
-        'are other budgets, or a larger Budget.tolerance.'
-      )
-    return width
+    return widths.nearest_width(
+      shapes_at,
+      self.parameters(name),
+      f'{self._binding} (scope {name})',
+    )
 
   def sparsity(self, name: str) -> float:
     """Chooses the sparsity at which a network has what it may have.
@@ -302,14 +294,14 @@ def budget_sparsity() -> float:
 
 @gin.configurable(denylist=['shapes_at'])
 def budget_width(
-  shapes_at: Callable[[widths.Width], widths.Shapes],
-) -> widths.Width:
+  shapes_at: Callable[[float], widths.Shapes],
+) -> widths.Match:
   """A dense network's width by `Budget`: `WIDTH = @budget_width`.
 
   Args:
     shapes_at: maps a width to `{path: kernel shape}`.
 
   Returns:
-    That of the network whose gin scope this is called in.
+    That of the network whose gin scope this is called in, and the mismatch.
   """
   return Budget().width(_current_network(), shapes_at)

@@ -51,6 +51,8 @@ def describe_network(
     'algorithm': type(layers[0].algorithm).__name__,
     'sparsity': network.sparsity,
     'parameters': network.parameters,
+    # Of a small dense network, from the size it stands for.
+    'size_mismatch': getattr(model, 'size_mismatch', None),
     'forward_flops': network.forward_flops,
     'training_flops': counting.training_flops(
       network,

@@ -159,7 +159,7 @@ class RunConfig:
       size_sparsity: the sparsity at which the standard network is as large:
         `sparsity`, or what a small dense network's width is matched to.
       distribution: the function, such as 'erdos_renyi_kernel'.
-      width: as text: '1', '(0.5, 0.25)', 'matched_width'.
+      width: as text: '1', '0.5 0.25' (actor, critic), 'matched_width'.
       seed, train_steps, batch_size: integers.
       weight_decay, drop_fraction: numbers, nan if there is none.
       update_interval: in gradient steps; nan if masks are not updated.

@@ -76,8 +76,9 @@ RESULT_COLUMNS = (
   'training_flops_by_weights',
   'seconds',
 )
-# Of what a run was made with; in the table of runs.
-_ORIGIN_COLUMNS = ('git_revision', 'versions')
+# Text, in the table of runs: how far small dense networks are from the sizes
+# they stand for; what a run was made with.
+_TEXT_COLUMNS = ('size_mismatch', 'git_revision', 'versions')
 # Of columns that would have none if there were no row, or only nan in it.
 _KINDS = {
   **dict.fromkeys(
@@ -133,6 +134,8 @@ class Results:
       * parameters: active weights and biases of all networks that are trained
       * weights: of them without biases, inactive ones too; active_weights
       * actor_share: the actor's of the parameters
+      * size_mismatch: of each small dense network, the signed share of the size
+        that it stands for: 'actor +0.05571, value +0.04911'; '' of others
       * forward_flops: of one example, all networks
       * training_flops: of the whole training, as `launch.cost` counts them
       * training_flops_by_weights: the same as Sokar et al. count
@@ -190,7 +193,7 @@ def load(directory: str) -> Results:
     evaluations=_table(evaluations, [*run_columns, *EVALUATION_COLUMNS]),
     runs=_table(
       runs,
-      [*run_columns, *_CONFIG_COLUMNS, *RESULT_COLUMNS, *_ORIGIN_COLUMNS],
+      [*run_columns, *_CONFIG_COLUMNS, *RESULT_COLUMNS, *_TEXT_COLUMNS],
     ),
     problems=pd.DataFrame(problems, columns=['directory', 'reason']),
   )
@@ -308,7 +311,7 @@ def _read_run(
     for name, value in run_config.as_mapping(sweep.get('bindings')).items()
     # A column of ours keeps its meaning.
     if name not in (*RUN_COLUMNS, *_CONFIG_COLUMNS, *RESULT_COLUMNS)
-    and name not in (*EVALUATION_COLUMNS, *_ORIGIN_COLUMNS)
+    and name not in (*EVALUATION_COLUMNS, *_TEXT_COLUMNS)
   }
   run = {
     **attributes,
@@ -385,6 +388,11 @@ def _result(
     'learning_curve_area_per_step': math.nan,
     'parameters': value('parameters'),
     'actor_share': value('actor_share'),
+    'size_mismatch': ', '.join(
+      f'{name} {network["size_mismatch"]:+.4g}'
+      for name, network in _networks(summary).items()
+      if network.get('size_mismatch') is not None
+    ),
     'seconds': value('seconds'),
     **_costs(summary, run, actor_period),
   }
@@ -398,13 +406,19 @@ def _result(
   return result
 
 
+def _networks(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+  """What a run's summary says of each network, by name."""
+  networks = summary.get('networks')
+  if networks is None:
+    networks = {'online': summary} if 'layers' in summary else {}
+  return networks
+
+
 def _costs(
   summary: Mapping[str, Any], run: Mapping[str, Any], actor_period: int
 ) -> dict[str, float]:
   """Weights and FLOPs by a run's summary; nan where it has none."""
-  networks = summary.get('networks')
-  if networks is None:
-    networks = {'online': summary} if 'layers' in summary else {}
+  networks = _networks(summary)
   if not networks:
     return dict.fromkeys(
       (

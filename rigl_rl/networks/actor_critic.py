@@ -20,7 +20,7 @@ from tf_agents.specs import tensor_spec
 from tf_agents.utils import common
 
 from rigl_rl.errors import UserError
-from rigl_rl.networks import action_distributions, sparse_layers, widths
+from rigl_rl.networks import action_distributions, sparse_layers
 from rigl_rl.networks.sparse_layers import (
   BiasInitializer,
   KernelInitializer,
@@ -76,8 +76,8 @@ class _PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
         action: all vectors.
       num_outputs: units of the last layer.
       seed: int32 seed of all initial weights.
-      width: n hidden units become int(max(1, n · width)); > 0. See
-        `sparse_layers` for its other forms.
+      width: n hidden units become int(max(1, n · width)); > 0. Or a function
+        that chooses it, see `sparse_layers`.
       weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
         biases), which the network's `losses` hold. TF-Agents' PPO agents do not
         read them: give those `l2_coefficient`, λ · factor, as `policy_l2_reg`
@@ -112,8 +112,7 @@ class _PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
       )
     self.activation = activation
     self._num_outputs = num_outputs
-    if callable(self.width):
-      self.width = self.width(self.layer_shapes)
+    self._choose_width(self.layer_shapes)
     self._make_perceptron(
       self.layer_shapes(),
       activation,
@@ -124,7 +123,7 @@ class _PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
     )
 
   def layer_shapes(
-    self, width: widths.Width | None = None
+    self, width: float | None = None
   ) -> dict[str, tuple[int, int]]:
     """Returns the shape of each kernel; nothing has to be built.
 
@@ -152,7 +151,9 @@ class _PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
     """
     name = kwargs.get('name', self.name)
     seed = wrappers.derive_seed(self.seed, f'copy/{name}')
-    return super().copy(**{'width': self.width, 'seed': seed, **kwargs})
+    twin = super().copy(**{'width': self.width, 'seed': seed, **kwargs})
+    twin.size_mismatch = self.size_mismatch
+    return twin
 
   def _outputs(self, *inputs: tf.Tensor) -> tf.Tensor:
     """Maps inputs, with any outer dimensions, to the last layer's outputs."""

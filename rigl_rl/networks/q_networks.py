@@ -13,7 +13,7 @@ from typing import Callable, Sequence
 import gin
 import tensorflow as tf
 
-from rigl_rl.networks import sparse_layers, widths
+from rigl_rl.networks import sparse_layers
 from rigl_rl.networks.sparse_layers import WidthOrRule
 
 
@@ -25,8 +25,7 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
 
   Attributes:
     num_actions: number of outputs; the width never scales it.
-    width: factor on the units of all other layers, or a pair, the second for
-      the last hidden layer; no function any more once built.
+    width: factor on the units of all other layers; a number once built.
     seed: decides all initial weights.
     state_shape: `(*observation, stack)`, without the batch; set once built.
   """
@@ -50,10 +49,7 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
   def build(self, input_shape):
     """Makes the layers for states of shape `input_shape[1:]`."""
     state_shape = self.state_shape = tuple(input_shape)[1:]
-    if callable(self.width):
-      self.width = self.width(
-        lambda width: self.layer_shapes(state_shape, width)
-      )
+    self._choose_width(lambda width: self.layer_shapes(state_shape, width))
     self._make_layers()
     super().build(input_shape)
 
@@ -62,7 +58,7 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
     raise NotImplementedError
 
   def layer_shapes(
-    self, state_shape: Sequence[int], width: widths.Width | None = None
+    self, state_shape: Sequence[int], width: float | None = None
   ) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each kernel without making any layer.
 
@@ -102,8 +98,8 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
     Args:
       num_actions: number of outputs.
       seed: int32 seed of all initial weights.
-      width: n hidden units become int(max(1, n · width)); > 0. See the module
-        for its other forms.
+      width: n hidden units become int(max(1, n · width)); > 0. Or a function
+        that chooses it, see `sparse_layers`.
       weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
         biases), which the model's `losses` hold.
       weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
@@ -175,8 +171,8 @@ class NatureQNetwork(QNetwork):
     Args:
       num_actions: number of outputs.
       seed: int32 seed of all initial weights.
-      width: n units or filters become ⌈n · width⌉; > 0. See the module for its
-        other forms.
+      width: n units or filters become ⌈n · width⌉; > 0. Or a function that
+        chooses it, see `sparse_layers`.
       weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
         biases), which the model's `losses` hold.
       weight_decay_factor: factor of that term; 0.5 as released for Atari.
@@ -267,8 +263,8 @@ class ImpalaQNetwork(QNetwork):
     Args:
       num_actions: number of outputs.
       seed: int32 seed of all initial weights.
-      width: n units or filters become ⌈n · width⌉; > 0. See the module for its
-        other forms.
+      width: n units or filters become ⌈n · width⌉; > 0. Or a function that
+        chooses it, see `sparse_layers`.
       weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
         biases), which the model's `losses` hold.
       weight_decay_factor: factor of that term; 0.5 as released for Atari.

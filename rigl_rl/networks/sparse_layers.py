@@ -1,8 +1,7 @@
 """What all networks share: width, weight decay, and seeded sparse layers.
 
-`WIDTH` scales every layer but the last. It is a number; or a pair of numbers,
-the second for the last hidden layer; or a function that chooses either, such as
-`rigl_rl.networks.widths.matched_width`.
+`WIDTH` is one factor on the units of every layer but the last: a number, or a
+function that chooses it, such as `rigl_rl.networks.widths.matched_width`.
 
 A network seeds each initializer from its own seed and the path of the kernel or
 bias: nothing depends on TensorFlow's global seed, or on the order of
@@ -24,8 +23,7 @@ from rigl_rl.sparsity import wrappers
 # A width, or a function that chooses one: it is given the network's kernel
 # shapes, as a function of the width.
 WidthOrRule = Union[
-  widths.Width,
-  Callable[[Callable[[widths.Width], widths.Shapes]], widths.Width],
+  float, Callable[[Callable[[float], widths.Shapes]], widths.Match]
 ]
 # Makes the initializer of a kernel from an int32 seed.
 KernelInitializer = Callable[[int], tf.keras.initializers.Initializer]
@@ -60,8 +58,10 @@ class SparseLayers:
   """A mixin for Keras models and TF-Agents networks.
 
   Attributes:
-    width: factor on the units of all layers but the last, or a pair, the second
-      for the last hidden layer; may be a function until the layers are made.
+    width: factor on the units of all layers but the last; may be a function
+      until the layers are made.
+    size_mismatch: `widths.Match.mismatch` of a width that a function chose;
+      None of a width that is bound as a number.
     seed: decides all initial weights.
     l2_coefficient: c of the term c · Σ w² over the kernels that `losses` hold.
   """
@@ -86,13 +86,11 @@ class SparseLayers:
     Raises:
       UserError: on a width that is not positive, or a negative weight decay.
     """
-    if not callable(width):
-      pair = widths.as_pair(width)
-      if len(pair) != 2 or not all(is_number(w, above=0) for w in pair):
-        raise UserError(
-          f'WIDTH ({self._gin_name()}.width) is {width!r}, but must be a '
-          'number above 0, a pair of them, or @matched_width.'
-        )
+    if not callable(width) and not is_number(width, above=0):
+      raise UserError(
+        f'WIDTH ({self._gin_name()}.width) is {width!r}, but must be a number '
+        'above 0, or @matched_width.'
+      )
     for binding, value in (
       ('weight_decay', weight_decay),
       ('weight_decay_factor', weight_decay_factor),
@@ -103,6 +101,7 @@ class SparseLayers:
           'number of at least 0.'
         )
     self.width = width
+    self.size_mismatch = None
     self.seed = int(seed)
     self.l2_coefficient = weight_decay * weight_decay_factor
     self._decay_output = decay_output
@@ -112,13 +111,17 @@ class SparseLayers:
     """The name that a binding has to give."""
     return cls.__name__
 
+  def _choose_width(self, shapes_at: Callable[[float], widths.Shapes]) -> None:
+    """Replaces a function that chooses the width by its choice."""
+    if callable(self.width):
+      self.width, self.size_mismatch = self.width(shapes_at)
+
   def _scaled(
-    self, hidden_units: Sequence[int], width: widths.Width | None = None
+    self, hidden_units: Sequence[int], width: float | None = None
   ) -> list[int]:
     """Returns the units of the hidden layers, scaled by the width."""
-    most, last = widths.as_pair(self.width if width is None else width)
-    factors = [most] * (len(hidden_units) - 1) + [last]
-    return [self._scale(n, w) for n, w in zip(hidden_units, factors)]
+    factor = self.width if width is None else width
+    return [self._scale(units, factor) for units in hidden_units]
 
   def _scale(self, units: int, width: float) -> int:
     """Scales one layer's units as the released code does."""
@@ -199,7 +202,7 @@ class PerceptronLayers(SparseLayers):
     return int(max(1, units * width))
 
   def _perceptron_shapes(
-    self, fan_in: int, num_outputs: int, width: widths.Width | None = None
+    self, fan_in: int, num_outputs: int, width: float | None = None
   ) -> dict[str, tuple[int, int]]:
     """Returns the shape of each kernel, first layer first."""
     shapes = {}

@@ -184,6 +184,7 @@ def write_run(
   finished: bool = True,
   actor_share: float | None = None,
   spread: float = 0.05,
+  mismatches: Mapping[str, float] | None = None,
 ) -> pathlib.Path:
   """Writes a run directory.
 
@@ -197,6 +198,7 @@ def write_run(
     finished: whether there is a summary.json.
     actor_share: in summary.json; None for that of the kernels.
     spread: of scores from seed to seed, as a share of `score`.
+    mismatches: by network, `size_mismatch` in summary.json; 'online' of DQN.
     others: see `config`.
 
   Returns:
@@ -255,6 +257,8 @@ def write_run(
     name: _network(kernels, zeros, algorithm, factor)
     for name, kernels in _KERNELS[agent, network].items()
   }
+  for name, described in networks.items():
+    described['size_mismatch'] = (mismatches or {}).get(name)
   summary = {
     'finished': True,
     'task': task,

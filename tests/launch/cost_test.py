@@ -110,6 +110,7 @@ def test_small_dense_network(capsys):
   out = capsys.readouterr().out
   assert 'width 0.317: Dense' in out
   assert '27,542 (27,216 active weights' in out
+  assert '  -0.02 % of the parameters' in _lines(out)['mismatch']
 
 
 def test_builds_no_environment(monkeypatch, capsys):
@@ -258,6 +259,8 @@ def test_a_budget_by_width(capsys):
   out = capsys.readouterr().out
   assert 'width 0.205 (actor), 0.5 (critic_1, critic_2): Dense' in out
   assert 'share   0.0989 of the parameters' in _lines(out)["actor's"]
+  mismatches = '-0.67 % (actor), +0.53 % (critic_1, critic_2)'
+  assert mismatches in _lines(out)['mismatch']
 
 
 def test_td3_as_the_paper_counts_it(capsys):

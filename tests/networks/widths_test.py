@@ -1,15 +1,27 @@
-"""Tests of the width solver."""
+"""Tests of the widths of small dense networks."""
 
 import pytest
 
 from rigl_rl.errors import UserError
 from rigl_rl.networks import q_networks, widths
 
-SPARSITIES = (0.1, 0.25, 0.5, 0.8, 0.9, 0.95, 0.99)
-
 
 def _mlp_parameters(units, num_inputs=4, num_outputs=2):
   return (num_inputs + units + num_outputs) * units + 2 * units + num_outputs
+
+
+def _mlp(num_inputs, hidden, num_outputs):
+  """Shapes of a perceptron of two hidden layers, as a function of the width."""
+
+  def shapes_at(width):
+    units = int(max(1, hidden * width))
+    return {
+      'dense1': (num_inputs, units),
+      'dense2': (units, units),
+      'output': (units, num_outputs),
+    }
+
+  return shapes_at
 
 
 def test_num_parameters():
@@ -35,81 +47,105 @@ def test_solve_width_on_a_smooth_count():
   assert abs(error) < 1e-8
 
 
-@pytest.mark.parametrize('num_actions', [3, 4, 6, 9, 18])
-@pytest.mark.parametrize('sparsity', SPARSITIES)
-@pytest.mark.parametrize(
-  'network,state_shape',
-  [
-    (q_networks.MLPQNetwork, (2, 1)),
-    (q_networks.MLPQNetwork, (6, 1)),
-    (q_networks.NatureQNetwork, (84, 84, 4)),
-    (q_networks.ImpalaQNetwork, (84, 84, 4)),
-  ],
-)
-def test_matches_within_a_percent(network, state_shape, sparsity, num_actions):
-  model = network(num_actions, 0)
-
-  def shapes_at(width):
-    return model.layer_shapes(state_shape, width)
-
-  width = widths.matched_width(shapes_at, sparsity)
-  dense = widths.num_parameters(shapes_at(1.0))
-  biases = sum(shape[-1] for shape in shapes_at(1.0).values())
-  target = (1 - sparsity) * (dense - biases) + biases
-  assert abs(widths.num_parameters(shapes_at(width)) / target - 1) < 0.01
-
-
-def test_sparsity_0_has_width_1():
-  model = q_networks.NatureQNetwork(6, 0)
-  assert (
-    widths.matched_width(lambda w: model.layer_shapes((84, 84, 4), w), 0) == 1.0
-  )
-
-
-def test_says_so_where_no_width_is_near_enough():
-  def shapes_at(width):
-    del width
-    return {'output': (4, 2)}
-
-  with pytest.raises(UserError, match='nearest.* is .*% off'):
-    widths.matched_width(shapes_at, 0.5)
-  assert widths.matched_width(shapes_at, 0.5, tolerance=0.7)
-
-
-def test_sparsity_out_of_range():
-  with pytest.raises(UserError, match=r'matched_width.sparsity is 1.*\[0, 1\)'):
-    widths.matched_width(lambda w: {'output': (4, 2)}, 1)
-
-
-def _mlp_shapes(width):
-  """A perceptron of 393 inputs, two hidden layers of 256, and one output."""
-  most, last = (int(max(1, 256 * w)) for w in widths.as_pair(width))
-  return {'dense1': (393, most), 'dense2': (most, last), 'output': (last, 1)}
-
-
-@pytest.mark.parametrize(
-  'target', [420, 2500, 2650, 5000, 100000, 167169, 400000]
-)
-def test_nearest_width_steps_down_where_the_last_layer_has_to_grow(target):
-  """2650: 7 units make 2766 at least, and 6 with 35 make 2646."""
-  width, error = widths.nearest_width(_mlp_shapes, target, 0.01)
-  count = widths.num_parameters(_mlp_shapes(width))
-  assert error == pytest.approx(count / target - 1)
-  assert abs(error) <= 0.01
-
-
-def test_nearest_width_is_one_number_where_that_will_do():
-  assert widths.nearest_width(_mlp_shapes, 166913, 0.0) == (1.0, 0.0)
-  width, error = widths.nearest_width(_mlp_shapes, 2500, 0.05)
-  assert width == pytest.approx(0.025) and abs(error) <= 0.05
-
-
 def test_solve_width_ends_where_no_width_is_enough():
   width, error = widths.solve_width(lambda width: 10, 20)
   assert width > 0
   assert error == -0.5
 
 
-def test_widths_are_written_short():
-  assert widths.format_width(1.0) == '1'
-  assert widths.format_width((0.25, 1.5)) == '(0.25, 1.5)'
+# PPO's actor on Humanoid: 376 inputs, 17 outputs, 29,248 weights, 145 biases.
+# Units, their parameters u² + 395 u + 17, and those of the sparse network.
+@pytest.mark.parametrize(
+  'sparsity,units,parameters,target',
+  [
+    (0.5, 34, 14603, 14624 + 145),
+    (0.9, 8, 3241, 2925 + 145),
+    (0.95, 4, 1613, 1463 + 145),
+    # One unit per layer is nearer than two, which have 811.
+    (0.99, 1, 413, 293 + 145),
+  ],
+)
+def test_one_factor_for_all_layers(sparsity, units, parameters, target):
+  shapes_at = _mlp(376, 64, 17)
+  width, mismatch = widths.matched_width(shapes_at, sparsity)
+  shapes = shapes_at(width)
+  assert [shape[-1] for shape in shapes.values()] == [units, units, 17]
+  assert widths.num_parameters(shapes) == parameters
+  assert mismatch == pytest.approx(parameters / target - 1, abs=1e-9)
+
+
+def test_mismatch_of_humanoid_at_90_percent():
+  _, mismatch = widths.matched_width(_mlp(376, 64, 17), 0.9)
+  assert round(100 * mismatch, 1) == 5.6
+
+
+def test_nature_cnn_at_95_percent():
+  """7, 14, 14 and 112 units are too few by 3.6 %, the next are too many."""
+  model = q_networks.NatureQNetwork(6, 0)
+
+  def shapes_at(width):
+    return model.layer_shapes((84, 84, 4), width)
+
+  width, mismatch = widths.matched_width(shapes_at, 0.95)
+  shapes = shapes_at(width)
+  assert [s[-1] for s in shapes.values()] == [7, 14, 14, 112, 6]
+  # 5 % of 4,045,824 weights, and 678 biases.
+  count = 1799 + 1582 + 1778 + 1694 * 112 + 112 + 112 * 6 + 6
+  assert widths.num_parameters(shapes) == count
+  assert mismatch == pytest.approx(count / (202292 + 678) - 1, abs=1e-9)
+  assert round(100 * mismatch, 1) == -3.6
+
+
+@pytest.mark.parametrize('sparsity', [0.1, 0.5, 0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize(
+  'network,state_shape,base',
+  [
+    (q_networks.MLPQNetwork, (6, 1), [512]),
+    (q_networks.NatureQNetwork, (84, 84, 4), [32, 64, 512]),
+    (q_networks.ImpalaQNetwork, (84, 84, 4), [32, 64, 512]),
+  ],
+)
+def test_no_width_is_nearer(network, state_shape, base, sparsity):
+  """Against every width at which any layer gains a unit."""
+  model = network(4, 0)
+
+  def count(width):
+    return widths.num_parameters(model.layer_shapes(state_shape, width))
+
+  width, _ = widths.matched_width(
+    lambda width: model.layer_shapes(state_shape, width), sparsity
+  )
+  biases = sum(s[-1] for s in model.layer_shapes(state_shape, 1.0).values())
+  target = (1 - sparsity) * (count(1.0) - biases) + biases
+  steps = {n / units for units in base for n in range(1, units + 1)}
+  nearest = min(
+    abs(count(step * (1 + tiny)) - target)
+    for step in steps
+    for tiny in (-1e-9, 1e-9)
+  )
+  # The sparse network has a whole number of weights.
+  assert abs(count(width) - target) <= nearest + 1
+
+
+def test_sparsity_0_has_width_1():
+  model = q_networks.NatureQNetwork(6, 0)
+  assert widths.matched_width(
+    lambda width: model.layer_shapes((84, 84, 4), width), 0
+  ) == (1.0, 0.0)
+
+
+def test_a_size_that_no_network_has(user_error):
+  """One unit per layer has 413 parameters, twice as many as are asked for."""
+  with user_error(
+    'matched_width.sparsity is 0.9', '200 parameters', '413 (+106 %)', '50 %'
+  ):
+    widths.nearest_width(
+      _mlp(376, 64, 17), 200, 'matched_width.sparsity is 0.9'
+    )
+  with user_error('matched_width.sparsity is 0.8', '10 (+150 %)'):
+    widths.matched_width(lambda width: {'output': (4, 2)}, 0.8)
+
+
+def test_sparsity_out_of_range():
+  with pytest.raises(UserError, match=r'matched_width.sparsity is 1.*\[0, 1\)'):
+    widths.matched_width(lambda w: {'output': (4, 2)}, 1)

@@ -239,10 +239,18 @@ def test_launch_train_reads_all_bindings(all_runs, no_gin_config):
           assert gin.query_parameter(f'%{name}') == value
 
 
-@pytest.mark.parametrize('task', ['HalfCheetah-v4', 'Hopper-v4'])
-@pytest.mark.parametrize('sparsity', [0.5, 0.95, 0.99])
-def test_small_ppo_networks_exist(task, sparsity, all_runs, no_gin_config):
-  """Of 64 units few are left: a width is found within the tolerance."""
+@pytest.mark.parametrize(
+  'task,sparsity,units',
+  [
+    ('HalfCheetah-v4', 0.5, {'actor': 43, 'value': 43}),
+    ('HalfCheetah-v4', 0.99, {'actor': 6, 'value': 7}),
+    ('Hopper-v4', 0.95, {'actor': 13, 'value': 14}),
+    ('Ant-v4', 0.95, {'actor': 6, 'value': 6}),
+    ('Humanoid-v4', 0.9, {'actor': 8, 'value': 8}),
+  ],
+)
+def test_small_ppo_networks(task, sparsity, units, all_runs, no_gin_config):
+  """As many units in both layers; how far off is told."""
   from rigl_rl.training import quiet
 
   with quiet.import_quietly():
@@ -263,8 +271,12 @@ def test_small_ppo_networks_exist(task, sparsity, all_runs, no_gin_config):
       ['gin_configs/graesser22/ppo_mujoco/rigl.gin'],
       [f'ENV_NAME={task!r}', f'SPARSITY={sparsity}'],
     )
-    sparse = readers.read_job(None)
-  for name, count in small.counts.items():
-    expected = sparse.counts[name].parameters
-    # ERK's own count is off by rounding, too.
-    assert count.parameters == pytest.approx(expected, rel=0.04)
+    full = readers.read_job(None)
+  for name, network in small.networks.items():
+    hidden = [layer.kernel_shape[-1] for layer in network.count.layers[:-1]]
+    assert hidden == 2 * [units[name]]
+    dense = full.dense_counts[name]
+    target = (1 - sparsity) * dense.weights + dense.biases
+    assert network.size_mismatch == pytest.approx(
+      network.count.parameters / target - 1, abs=0.003
+    )

@@ -8,7 +8,7 @@ from typing import Any, Sequence
 import pandas as pd
 
 from rigl_rl.analysis import statistics, tables
-from rigl_rl.analysis.figures import base, selection, style
+from rigl_rl.analysis.figures import base, mismatch, selection, style
 
 _LABELS = {'Small dense': 'Dense'}
 
@@ -87,6 +87,7 @@ class ReturnByActorShare:
           'actor_share': float(group.actor_share.mean()),
           'standard_split': bool((group.swept.map(_is_standard)).any()),
           'parameters': float(group.parameters.mean()),
+          'size_mismatch': mismatch.cell(group),
           'return_mean': estimate.value,
           'return_low': estimate.low,
           'return_high': estimate.high,

@@ -12,7 +12,7 @@ from matplotlib import ticker
 
 from rigl_rl import wording
 from rigl_rl.analysis import normalization, statistics, tables
-from rigl_rl.analysis.figures import base, selection, style
+from rigl_rl.analysis.figures import base, mismatch, selection, style
 
 # As the paper orders them, from top to bottom.
 METHODS = ('Dense', 'Small dense', 'Static', 'SET', 'RigL', 'Pruning')
@@ -155,6 +155,7 @@ def _point(
     'runs': estimate.runs,
     'tasks': ' '.join(f'{task}:{len(v)}' for task, v in by_task.items()),
     'num_tasks': len(by_task),
+    'size_mismatch': mismatch.cell(runs),
   }
 
 

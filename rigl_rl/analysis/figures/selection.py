@@ -9,6 +9,7 @@ import pandas as pd
 
 from rigl_rl import wording
 from rigl_rl.analysis import normalization, pooling, run_config
+from rigl_rl.analysis.figures import mismatch
 
 # What the papers' main comparisons vary. A run whose sweep varied more belongs
 # to another figure.
@@ -216,6 +217,7 @@ class Progress:
     self._planned = planned
     self._drawn: set[str] = set()
     self._tasks: set[str] = set()
+    self._drawn_runs: list[pd.DataFrame] = []
     self._unfinished: set[str] = set()
     self._notes: list[str] = []
 
@@ -232,6 +234,7 @@ class Progress:
     """
     self._drawn |= set(drawn.directory)
     self._tasks |= set(drawn.task)
+    self._drawn_runs.append(drawn)
     self._unfinished |= set(chosen.directory[~chosen.finished.astype(bool)])
     self._notes += notes
 
@@ -267,4 +270,5 @@ class Progress:
     versions = _have_versions(self._tasks)
     if versions:
       notes.append(f'Not pooled: {", ".join(versions)}.')
-    return [*notes, *dict.fromkeys(self._notes)]
+    sizes = mismatch.note(pd.concat(self._drawn_runs)) if drawn else []
+    return [*notes, *dict.fromkeys(self._notes), *sizes]

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib import patheffects
 
 from rigl_rl.analysis import statistics, tables
-from rigl_rl.analysis.figures import base, selection, style
+from rigl_rl.analysis.figures import base, mismatch, selection, style
 from rigl_rl.errors import UserError
 
 AXES = {
@@ -148,6 +148,7 @@ def _points(
           'distribution': '' if method in _DENSE else row.distribution,
           **{axis: float(group[axis].mean()) for axis in AXES},
           'biases': float((group.parameters - group.active_weights).mean()),
+          'size_mismatch': mismatch.cell(group),
           'return_mean': estimate.value,
           'return_low': estimate.low,
           'return_high': estimate.high,

@@ -241,6 +241,11 @@ def setting(value: float) -> str:
   return f'{value:,g}'.replace('-', _MINUS)
 
 
+def percent(share: float) -> str:
+  """Writes a signed share in percent: +5.6 %."""
+  return f'{100 * share:+.1f} %'.replace('-', _MINUS)
+
+
 def _written(value: float, digits: int) -> str:
   return f'{value:.{digits}g}'.replace('e+', 'e').replace('-', _MINUS)
 

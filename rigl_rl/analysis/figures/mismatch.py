@@ -1,0 +1,82 @@
+"""How far small dense networks are from the sizes that they stand for.
+
+Units are whole numbers, so that few dense networks are exactly as large as a
+sparse one, or as a budget.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from rigl_rl.analysis.figures import style
+
+# What is above this stands on a figure's face; its CSV has everything.
+_NOTED = 0.01
+
+
+def cell(runs: pd.DataFrame) -> str:
+  """Returns what a figure's CSV says of a point.
+
+  Args:
+    runs: behind the point.
+
+  Returns:
+    By network, shares of the size it stands for: 'actor +0.05571, value
+    +0.04911'; several tasks by name; '' if all widths are bound as numbers.
+  """
+  own = runs[runs.size_mismatch != '']
+  texts = own.drop_duplicates(['task', 'size_mismatch'])
+  if texts.size_mismatch.nunique() == 1:
+    return texts.size_mismatch.iloc[0]
+  return '; '.join(
+    f'{run.task} {run.size_mismatch}' for run in texts.itertuples()
+  )
+
+
+def note(runs: pd.DataFrame) -> list[str]:
+  """Returns what the face of a figure says of its runs: one note, or none.
+
+  It has the smallest and the largest mismatch above 1 %, for each network at
+  each size.
+
+  Args:
+    runs: that are drawn.
+  """
+  found: dict[str, dict[float, list[str]]] = {}
+  order = ['size_sparsity', 'budget', 'agent', 'network', 'task']
+  for run in runs[runs.size_mismatch != ''].sort_values(order).itertuples():
+    for part in run.size_mismatch.split(', '):
+      name, value = part.split()
+      if abs(float(value)) > _NOTED:
+        place = f'{_size(run)}, {_network(run, name)}'
+        tasks = found.setdefault(place, {}).setdefault(float(value), [])
+        tasks += [run.task] * (run.task not in tasks)
+  if not found:
+    return []
+  each = '; '.join(f'{place} {_range(by)}' for place, by in found.items())
+  return [
+    f'Dense networks off the size that they stand for by more than 1 %: {each}.'
+  ]
+
+
+def _size(run) -> str:
+  """The size that a run's networks stand for."""
+  if pd.notna(run.size_sparsity):
+    return f'{100 * run.size_sparsity:g} % sparse'
+  return f'{100 * run.budget:g} % budget'
+
+
+def _network(run, name: str) -> str:
+  if run.agent == 'DQN':
+    return f'DQN ({run.network})'
+  return f'{run.agent} {re.sub("_[0-9]+$", "", name)}'
+
+
+def _range(by_value: dict[float, list[str]]) -> str:
+  """The smallest and the largest mismatch, and whose they are."""
+  return ' to '.join(
+    f'{style.percent(value)} ({", ".join(by_value[value])})'
+    for value in sorted({min(by_value), max(by_value)})
+  )

@@ -1,0 +1,112 @@
+"""Tests of what figures say of networks that are not quite of their size."""
+
+import pandas as pd
+import pytest
+
+from rigl_rl import analysis
+from rigl_rl.analysis import figures
+from rigl_rl.analysis.figures import mismatch
+
+# Of PPO at 90 %, as its networks are.
+_PPO = {
+  'HalfCheetah-v4': {'actor': -0.0420, 'value': -0.0367},
+  'Ant-v4': {'actor': 0.0076, 'value': -0.0119},
+  'Humanoid-v4': {'actor': 0.05571, 'value': 0.04911},
+}
+
+
+@pytest.fixture
+def write(synthetic_runs, tmp_path):
+  def write(task, mismatches=None, method='Small dense', agent='PPO', **kwargs):
+    synthetic_runs.write_run(
+      tmp_path / agent / method / task / str(len(list(tmp_path.rglob('*')))),
+      method,
+      agent,
+      task,
+      train_steps=1_000_000,
+      mismatches=mismatches,
+      **kwargs,
+    )
+
+  return write
+
+
+def _draw(name, directory):
+  return figures.draw(
+    name, analysis.load(directory), figures.Options(resamples=2)
+  )
+
+
+def test_figure_2(write, tmp_path):
+  for task in ('HalfCheetah-v4', 'Humanoid-v4'):
+    write(task, _PPO[task])
+    write(task, _PPO[task], seed=1)
+    write(task, method='RigL')
+  drawing = _draw('graesser22/fig02_ppo', tmp_path)
+  cells = drawing.data.set_index(['task', 'method']).size_mismatch
+  assert cells.to_dict() == {
+    ('HalfCheetah-v4', 'Small dense'): 'actor -0.042, value -0.0367',
+    ('Humanoid-v4', 'Small dense'): 'actor +0.05571, value +0.04911',
+    ('HalfCheetah-v4', 'RigL'): '',
+    ('Humanoid-v4', 'RigL'): '',
+  }
+  note = (
+    'Dense networks off the size that they stand for by more than 1 %: '
+    '90 % sparse, PPO actor −4.2 % (HalfCheetah-v4) to +5.6 % (Humanoid-v4); '
+    '90 % sparse, PPO value −3.7 % (HalfCheetah-v4) to +4.9 % (Humanoid-v4).'
+  )
+  assert drawing.notes[-1] == note
+  face = ' '.join(drawing.figure._suptitle.get_text().split())
+  assert note in face
+
+
+def test_up_to_1_percent_only_the_csv_tells(write, tmp_path):
+  write('CartPole-v0', {'online': 0.01}, agent='DQN')
+  drawing = _draw('graesser22/fig08', tmp_path)
+  assert set(drawing.data.size_mismatch) == {'online +0.01'}
+  assert not any('off the size' in note for note in drawing.notes)
+
+
+def test_figure_3_of_a_budget(write, tmp_path):
+  write(
+    'Walker2d-v4',
+    {'actor': -0.0049, 'critic_1': -0.0297, 'critic_2': -0.0297},
+    method='Dense',
+    agent='SAC',
+    more={
+      'Budget.total': 0.1,
+      'Budget.actor_share': 0.9,
+      'WIDTH': '@budget_width',
+    },
+  )
+  drawing = _draw('graesser22/fig03', tmp_path)
+  (cell,) = drawing.data.size_mismatch
+  assert cell == 'actor -0.0049, critic_1 -0.0297, critic_2 -0.0297'
+  assert drawing.notes[-1] == (
+    'Dense networks off the size that they stand for by more than 1 %: '
+    '10 % budget, SAC critic −3.0 % (Walker2d-v4).'
+  )
+
+
+@pytest.mark.skipif(
+  int(pd.__version__.split('.')[0]) >= 3,
+  reason='arch 7, which rliable imports, knows no pandas 3',
+)
+def test_a_point_of_several_tasks_names_them(write, tmp_path):
+  for task, mismatches in _PPO.items():
+    write(task, method='Dense', agent='SAC')
+    write(task, mismatches)
+  drawing = _draw('graesser22/fig16', tmp_path)
+  cells = drawing.data.set_index('method').size_mismatch
+  assert cells['Small dense'] == (
+    'Ant-v4 actor +0.0076, value -0.0119; HalfCheetah-v4 actor -0.042, value '
+    '-0.0367; Humanoid-v4 actor +0.05571, value +0.04911'
+  )
+  assert '+5.6 % (Humanoid-v4)' in drawing.notes[-1]
+
+
+def test_tasks_of_equal_networks_are_told_together(write, tmp_path):
+  for task in ('HalfCheetah-v4', 'Walker2d-v4'):
+    write(task, _PPO['HalfCheetah-v4'])
+  (note,) = mismatch.note(analysis.load(tmp_path).runs)
+  assert 'PPO actor −4.2 % (HalfCheetah-v4, Walker2d-v4);' in note
