@@ -196,9 +196,19 @@ def _check(
         f'--video is {arguments.video!r}, but films one episode: give one '
         f'--observation_noise, not {len(levels)}.'
       )
-  if arguments.out and ('://' in arguments.out or os.path.isdir(arguments.out)):
+  if not arguments.out:
+    return
+  if '://' in arguments.out or os.path.isdir(arguments.out):
     raise UserError(
       f"--out is {arguments.out!r}, but must be a file of this machine's."
+    )
+  directory = os.path.dirname(os.path.abspath(arguments.out))
+  while not os.path.lexists(directory):
+    directory = os.path.dirname(directory)
+  if not os.path.isdir(directory) or not os.access(directory, os.W_OK):
+    raise UserError(
+      f'--out needs {arguments.out!r}, which cannot be written; it must be in '
+      'a directory that can be written to.'
     )
 
 
@@ -281,11 +291,13 @@ def _evaluate(
   if levels is not None and not run.sees_pixels and not is_one:
     print(f'{directory}\n{run.task} shows no pixels: left out.', flush=True)
     return False
+  if levels is not None:
+    run.check_noise(levels[0])
   print(
-    f'{run.title} on {run.task}, checkpoint of step {run.step:,}: {directory}\n'
-    f'{"noise":>8}{"return":>12}{"std":>10}{"episodes":>10}',
+    f'{run.title} on {run.task}, checkpoint of step {run.step:,}: {directory}',
     flush=True,
   )
+  header = f'{"noise":>8}{"return":>12}{"std":>10}{"episodes":>10}\n'
   for level in [None] if levels is None else levels:
     row = kept.find(run.step, level) if kept and not arguments.out else None
     if row is None:
@@ -309,11 +321,12 @@ def _evaluate(
       if kept is not None:
         kept.add(run.step, row)
     print(
-      f'{"–" if level is None else f"{level:g}":>8}'
+      f'{header}{"–" if level is None else f"{level:g}":>8}'
       f'{row["return_mean"]:12,.2f}{row["return_std"]:10,.2f}'
       f'{row["episodes"]:10,}',
       flush=True,
     )
+    header = ''  # With the first row, so that an error has none above it.
   if arguments.video is not None:
     print(
       f'Video: {arguments.video} ({wording.count(recorder.frames, "picture")})'

@@ -37,8 +37,8 @@ def _train(arguments: argparse.Namespace) -> None:
     from rigl_rl import configs
     from rigl_rl.training import run
 
-    configs.parse(arguments.gin_files, arguments.gin_bindings)
-  run.train(arguments.base_dir)
+    given = configs.parse(arguments.gin_files, arguments.gin_bindings)
+  run.train(arguments.base_dir, given=given)
 
 
 if __name__ == '__main__':

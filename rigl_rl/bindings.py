@@ -16,7 +16,8 @@ def read(
 ) -> dict[str, Any]:
   """Returns a configurable's arguments as gin binds them, or their defaults.
 
-  Bindings are those of the gin scope of this moment.
+  Bindings are those of the gin scope of this moment. What is read is part of
+  gin's operative config, as if it had been called.
 
   Args:
     configurable: a function or class that gin knows.
@@ -45,5 +46,10 @@ def read(
         f'{configurable.__name__}.{name} is not bound, but must be: the gin '
         'files have to describe a whole run.'
       )
+  scope, selector = gin.config._as_scope_and_selector(configurable)
+  with gin.config._OPERATIVE_CONFIG_LOCK:
+    gin.config._OPERATIVE_CONFIG.setdefault(
+      ('/'.join(scope), selector), {}
+    ).update(values)
   # A copy is how gin resolves references.
   return copy.deepcopy(values)

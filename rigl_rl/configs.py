@@ -12,15 +12,20 @@ from typing import Collection, Sequence
 
 import gin
 
-from rigl_rl import config_files, errors
+from rigl_rl import config_files, effects, errors
 
 
-def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
+def parse(
+  gin_files: Sequence[str], gin_bindings: Sequence[str]
+) -> effects.Given:
   """Parses a run's gin config, and refuses what would have no effect.
 
   Args:
     gin_files: as `config_files.config_path` takes them; later ones win.
     gin_bindings: single bindings, which win over the files.
+
+  Returns:
+    What tells, once the run is built, which of them have no effect.
 
   Raises:
     UserError: on a missing file, a syntax error, a binding of something
@@ -43,15 +48,17 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
   # A file's macro may have lost its last reference to another binding. Bound by
   # the user, it would have no effect.
   known = used.union(*map(_references, texts))
-  given = {binding.partition('=')[0].strip() for binding in gin_bindings}
+  given = _names(gin_bindings)
   _check_macros(
     [
       name
-      for name in re.findall(r'^(\w+) = ', config, re.MULTILINE)
+      for name in _bound_macros(config)
       if name in given or name not in known
     ],
     used,
   )
+  scopes = {scope for text in texts for scope in _reference_scopes(text)}
+  return effects.Given(gin_bindings, scopes)
 
 
 def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
@@ -62,7 +69,8 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
     gin_bindings: single bindings, which win over the file.
 
   Raises:
-    UserError: it cannot be read, or binds what there no longer is.
+    UserError: it cannot be read, or binds what there no longer is; or a single
+      binding is of a macro that nothing uses.
   """
   config_files.add_search_path()
   if '' not in sys.path and os.getcwd() not in sys.path:
@@ -73,6 +81,10 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
     gin.parse_config_files_and_bindings([path], list(gin_bindings))
   except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
     raise errors.UserError(f'{path}: {_one_line(error)}') from error
+  config = gin.config_str()
+  given = _names(gin_bindings)
+  bound = [name for name in _bound_macros(config) if name in given]
+  _check_macros(bound, _references(config))
 
 
 def _texts(path: str) -> list[str]:
@@ -83,9 +95,22 @@ def _texts(path: str) -> list[str]:
   return [text] + [inner for name in included for inner in _texts(name)]
 
 
+def _names(gin_bindings: Sequence[str]) -> set[str]:
+  return {binding.partition('=')[0].strip() for binding in gin_bindings}
+
+
+def _bound_macros(config: str) -> list[str]:
+  return re.findall(r'^(\w+) = ', config, re.MULTILINE)
+
+
 def _references(text: str) -> set[str]:
   """Returns the macros that a config refers to."""
   return set(re.findall(r'%(\w+)', text))
+
+
+def _reference_scopes(text: str) -> list[str]:
+  """Returns the scopes of references, such as 'a/b' of '@a/b/name'."""
+  return re.findall(r'^[^#\n]*@([\w./]+)/', text, re.MULTILINE)
 
 
 def _check_syntax(binding: str) -> None:

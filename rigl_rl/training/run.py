@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Callable
 
 import gin
 
-from rigl_rl import seeding, wording
+from rigl_rl import effects, seeding, wording
 from rigl_rl.checks import check_number
 from rigl_rl.training import provenance, scores
 from rigl_rl.training import run_directory as run_directory_lib
 
 
-@gin.configurable(denylist=['base_dir'])
+@gin.configurable(denylist=['base_dir', 'given'])
 def train(
   base_dir: str,
   runner: Callable[..., Any] = gin.REQUIRED,
   seed: int = gin.REQUIRED,
   train_steps: int = gin.REQUIRED,
   task: str = '',
+  given: effects.Given | None = None,
 ) -> dict[str, Any]:
   """Trains as the gin config says, or continues a run that was cut off.
 
@@ -29,6 +31,8 @@ def train(
     seed: the run's SEED; every random stream of the run derives from it.
     train_steps: environment steps of training (agent steps on Atari).
     task: name of the task, above the curve.
+    given: what `configs.parse` returned, to refuse bindings without effect;
+      None for no such check.
 
   Returns:
     The content of summary.json: the final score and the learning curve area in
@@ -53,6 +57,8 @@ def train(
     return summary
 
   built = runner(run_directory, seed=seed, train_steps=train_steps)
+  for note in given.check() if given is not None else ():
+    print(f'note: {note}', file=sys.stderr)
   # Not before all is built: a mistake must not leave a config behind.
   run_directory.prepare(config)
   run_directory.write_operative_config(gin.operative_config_str())

@@ -11,7 +11,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl import bindings, configs
+from rigl_rl import bindings, configs, effects
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.environments import classic_control, mujoco
 from rigl_rl.errors import UserError
@@ -79,12 +79,16 @@ class SavedRun:
     """
     if noise_std is None:
       return self.runner.evaluate(seed, watch)
+    self.check_noise(noise_std)
+    return self.runner.evaluate(seed, watch, noise_std)
+
+  def check_noise(self, noise_std: float) -> None:
+    """Raises UserError if there are no pixels to which to add noise."""
     if not self.sees_pixels:
       raise UserError(
         f'--observation_noise is {noise_std:g}, but must be left out for '
         f'{self.directory!r}, whose task, {self.task}, shows no pixels.'
       )
-    return self.runner.evaluate(seed, watch, noise_std)
 
 
 def steps(directory: str) -> list[int]:
@@ -137,6 +141,7 @@ def load(
       seed=bound['seed'],
       train_steps=bound['train_steps'],
     )
+  effects.Given(gin_bindings, file_scopes=None).check()
   if not hasattr(runner, 'evaluate'):
     raise UserError(
       f'--run is {directory!r}, whose train.runner, {type(runner).__name__}, '

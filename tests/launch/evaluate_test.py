@@ -205,12 +205,19 @@ def test_a_run_that_cannot_be_evaluated_stops_no_other(runs, tmp_path, capsys):
       ['--out needs', 'cannot be written'],
     ),
     (['--run=RUNS/a', '--gin_bindings=x'], ["--gin_bindings='x'"]),
+    (['--run=RUNS/a', '--gin_bindings=SPRSITY=0.5'], ['mean SPARSITY?']),
+    (
+      ['--run=RUNS/a', '--gin_bindings=critic/sparsify.storage="masked"'],
+      ["critic/sparsify.storage = 'masked' has no effect", "scope 'critic'"],
+    ),
   ],
 )
 def test_a_mistake_is_one_line(flags, parts, runs, capsys):
   flags = [flag.replace('RUNS', str(runs)) for flag in flags]
   assert _run(*flags) == 2
-  (line,) = capsys.readouterr().err.splitlines()
+  printed = capsys.readouterr()
+  assert not printed.out
+  (line,) = printed.err.splitlines()
   assert line.startswith('error: ')
   for part in parts:
     assert part in line

@@ -145,6 +145,7 @@ def test_trains_actor_and_critic(
     (_SAC, 'SparseSacAgent.gamma = 2', ['SparseSacAgent.gamma', '[0, 1]']),
     (_SAC, 'TransitionBuffer.capacity = 1', ['TransitionBuffer.capacity']),
     (_SAC, 'Critic.weight_decay = -1', ['Critic.weight_decay', '-1']),
+    (_SAC, 'critics/sparsify.storage = "auto"', ["'critics'", 'Did you mean']),
     (_PPO, 'ENV_NAME = "CartPole-v1"', ['CartPole-v1', 'Hopper-v4']),
     (_PPO, 'CRITIC_SPARSITY = -1', ['SPARSITY', '-1', '[0, 1)']),
     (_PPO, 'PPOLoop.rollout_steps = 30', ['minibatch_size', '8', '30']),
@@ -233,6 +234,14 @@ def test_mistake_in_a_binding(tmp_path, capsys, binding, parts):
   assert _train(tmp_path / 'runs' / '1', binding) == 2
   _assert_one_line(capsys, *parts)
   assert not list(tmp_path.iterdir())
+
+
+def test_note_on_a_binding_without_effect(tmp_path, capsys):
+  assert _train(tmp_path, 'SET.drop_fraction = 0.1') == 0
+  assert capsys.readouterr().err.splitlines() == [
+    'note: SET.drop_fraction = 0.1 has no effect: nothing in this run uses '
+    'SET.drop_fraction.'
+  ]
 
 
 def test_corrected_start_on_the_same_directory(tmp_path, capsys):
@@ -392,7 +401,7 @@ def test_flags(arguments, capsys):
 def test_interrupted(tmp_path, capsys, monkeypatch):
   from rigl_rl.training import run
 
-  def interrupt(base_dir):
+  def interrupt(base_dir, given):
     raise KeyboardInterrupt
 
   monkeypatch.setattr(run, 'train', interrupt)
@@ -403,7 +412,7 @@ def test_interrupted(tmp_path, capsys, monkeypatch):
 def test_bugs_are_not_hidden(tmp_path, monkeypatch):
   from rigl_rl.training import run
 
-  def fail(base_dir):
+  def fail(base_dir, given):
     raise RuntimeError('a bug')
 
   monkeypatch.setattr(run, 'train', fail)

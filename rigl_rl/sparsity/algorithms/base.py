@@ -32,6 +32,8 @@ class SparseAlgorithm:
     random_count: whether the first mask draws each weight on its own, so that
       the number of zeros is random, not exact. `sparsify` sets it where the
       distribution gives `Probabilities`.
+    ignores: arguments of `sparsify` of which it makes no use: a note tells a
+      user who binds one.
     sparsity: the layer's target sparsity, in [0, 1); set by `bind`.
     schedule: the run's `UpdateSchedule`; set by `bind`.
   """
@@ -41,6 +43,7 @@ class SparseAlgorithm:
   needs_dense_gradient = False
   updates_at_window_end = False
   random_count = False
+  ignores: tuple[str, ...] = ()
   sparsity: float | None = None
   schedule: schedules.UpdateSchedule | None = None
 

@@ -12,6 +12,7 @@ class Dense(SparseAlgorithm):
 
   starts_dense = True
   changes_masks = False
+  ignores = ('sparsity', 'distribution', 'initializer')
 
   def initial_mask(self, shape, sparsity, seed):
     del sparsity, seed

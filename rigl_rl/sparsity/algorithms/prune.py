@@ -19,6 +19,7 @@ class Prune(SparseAlgorithm):
 
   starts_dense = True
   updates_at_window_end = True
+  ignores = ('initializer',)
 
   def initial_mask(self, shape, sparsity, seed):
     del sparsity, seed
