@@ -36,6 +36,11 @@ def registered_id(env_name: Any) -> str:
   return str(env_name).rpartition(':')[2]
 
 
+def quoted(env_name: Any) -> str:
+  """Returns a task as a user binds it, a name in quotes that shells keep."""
+  return f'"{env_name}"' if isinstance(env_name, str) else repr(env_name)
+
+
 def family(env_name: Any) -> str:
   """Returns a task's name without module and version: 'Ant-v4' → 'Ant'."""
   return re.sub(r'-v\d+$', '', registered_id(env_name))
@@ -57,12 +62,13 @@ def by_task(task: str, values: Mapping[str, Any], otherwise: Any = None) -> Any:
   """
   value = values.get(family(task), otherwise)
   if value is None:
+    example = next(iter(values.values()), None)
     # Several may be bound, each in a scope of its own.
     name = '/'.join([*gin.current_scope(), 'by_task'])
     raise UserError(
-      f'ENV_NAME ({name}.task) is {task!r}, for which {name}.values has no '
-      f'value: it has {", ".join(values)}. Bind {name}.otherwise, or the '
-      'value itself.'
+      f'ENV_NAME={quoted(task)} ({name}.task) has no value in {name}.values, '
+      f'which has {", ".join(values)}. Bind {name}.otherwise to a value such '
+      f'as {example!r}.'
     )
   return value
 

@@ -30,14 +30,14 @@ def test_value_of_a_task(task, value):
 def test_other_tasks(task, user_error):
   assert tasks.by_task(task, _VALUES, otherwise=7) == 7
   with user_error(
-    'ENV_NAME', repr(task), 'Ant, Hopper, Nothing', 'by_task.otherwise'
+    f'ENV_NAME="{task}"', 'Ant, Hopper, Nothing', 'by_task.otherwise', '10000'
   ):
     tasks.by_task(task, _VALUES)
 
 
 @pytest.mark.parametrize('task', [3, None])
 def test_what_is_no_name(task, user_error):
-  with user_error('ENV_NAME', repr(task)):
+  with user_error(f'ENV_NAME={task!r} '):
     tasks.by_task(task, _VALUES)
 
 

@@ -197,6 +197,10 @@ class OffPolicyAgent:
     """Returns what `explore` needs of the actor, in a train step."""
     raise NotImplementedError
 
+  def _remedy_of_divergence(self) -> str:
+    """What to bind where a loss is not finite."""
+    return 'a lower adam.learning_rate'
+
   def _act_in_numpy(self, observation: np.ndarray) -> tuple[np.ndarray, ...]:
     """Does the same outside of it."""
     raise NotImplementedError
@@ -337,7 +341,7 @@ class OffPolicyAgent:
         raise
       raise UserError(
         f'A loss is not finite after {self._steps_done} gradient steps, but '
-        'must be; try a lower adam.learning_rate.'
+        f'must be; try {self._remedy_of_divergence()}.'
       ) from error
     self._steps_done += 1
     if kind.updates_masks or kind.masks_moved:

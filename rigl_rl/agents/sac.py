@@ -189,6 +189,16 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
 
     return lambda: self.actor_loss(time_step, training=True), critic_loss
 
+  def _remedy_of_divergence(self):
+    remedy = super()._remedy_of_divergence()
+    if self._actor_network.log_std_range == (None, None):
+      # σ overflows first.
+      return (
+        'SquashedGaussianActor.log_std_min=-20.0 and .log_std_max=2.0 if '
+        f'observations run into hundreds, or {remedy}'
+      )
+    return remedy
+
   def _act(self, observation):
     return self._actor_network.mean_and_log_std(observation)
 

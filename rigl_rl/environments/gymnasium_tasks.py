@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import wrappers
 
-from rigl_rl import errors, seeding
+from rigl_rl import errors, seeding, tasks
 
 # What gymnasium.make puts around a task and our environments do themselves.
 _REPLACED_WRAPPERS = (
@@ -96,7 +96,6 @@ class TaskKind:
 
   def error(self, env_name: Any, reason: str) -> errors.UserError:
     """Builds the one-line error for an ENV_NAME that cannot be used."""
-    quoted = f'"{env_name}"' if isinstance(env_name, str) else repr(env_name)
     module, colon, task = str(env_name).rpartition(':')
     hint = ''
     if task not in gymnasium.registry and isinstance(env_name, str):
@@ -107,7 +106,10 @@ class TaskKind:
         hint = f' Did you mean {" or ".join(matches)}?'
       if not module:
         hint += f' A task of your own needs its module: "my_module:{task}".'
-    message = f'ENV_NAME={quoted} {reason}; allowed are {self.allowed}.{hint}'
+    message = (
+      f'ENV_NAME={tasks.quoted(env_name)} {reason}; allowed are '
+      f'{self.allowed}.{hint}'
+    )
     return errors.UserError(' '.join(message.split()))
 
   def _close_matches(self, env_name: str) -> list[str]:

@@ -357,7 +357,7 @@ def create_mujoco_environment(
   if use_contact_forces and num_observed is None:
     raise errors.UserError(
       'create_mujoco_environment.use_contact_forces is True, but must be False'
-      f' with ENV_NAME="{env_name}": it is an option of'
+      f' with ENV_NAME={tasks.quoted(env_name)}: it is an option of'
       f' {" and ".join(spaces.BEFORE_CONTACT_FORCES)} only.'
     )
   actions, observations = env.action_space, env.observation_space

@@ -405,6 +405,20 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
     assert float(ratios[name]) == pytest.approx(found, rel=2e-3)
 
 
+@pytest.mark.parametrize('bound', [None, 2.0])
+def test_not_finite_loss_of_large_observations(bound, user_error):
+  """As Humanoid's real contact forces: σ, if not bounded, overflows."""
+  gin.bind_parameter('SquashedGaussianActor.log_std_max', bound)
+  batch = _batch()
+  batch = batch._replace(observation=1e4 * batch.observation)
+  agent = _agent()
+  if bound is None:
+    with user_error('not finite', 'log_std_max=2.0', 'adam.learning_rate'):
+      agent.train_step(batch, batch.observation[0])
+  else:
+    agent.train_step(batch, batch.observation[0])
+
+
 def test_not_finite_loss_is_one_line():
   agent = _agent(optimizer=lambda: optimizers.adam(1e30))
   with pytest.raises(errors.UserError, match='adam.learning_rate'):

@@ -167,10 +167,15 @@ def test_mistake_in_a_binding_of_actor_and_critic(
   assert not list(tmp_path.iterdir())
 
 
-def test_sac_without_initial_steps_for_its_task(tmp_path, capsys):
-  bindings = ['ENV_NAME = "Pendulum-v1"', 'TRAIN_STEPS = 60']
-  assert _train(tmp_path, *bindings, gin_files=(_SAC,), small=False) == 2
-  _assert_one_line(capsys, 'ENV_NAME', 'Pendulum-v1', 'by_task.otherwise')
+def test_ds_td3_without_a_lambda_for_its_task(tmp_path, capsys):
+  file = 'gin_configs/sokar22/td3/ds_td3.gin'
+  binding = 'ENV_NAME = "Pendulum-v1"'
+  assert _train(tmp_path, binding, gin_files=(file,), small=False) == 2
+  _assert_one_line(
+    capsys,
+    'ENV_NAME="Pendulum-v1"',
+    'lambdas/by_task.otherwise to a value such as (7, 64)',
+  )
 
 
 @pytest.mark.parametrize(
