@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl.sparsity import schedules, wrappers
+from rigl_rl.sparsity import schedules, user_code, wrappers
 
 
 class MaskUpdater(tf.Module):
@@ -40,7 +40,8 @@ class MaskUpdater(tf.Module):
       if layer.sparsity > 0 and layer.algorithm.changes_masks
     ]
     self.algorithms = [
-      layer.algorithm.bind(layer.sparsity, schedule) for layer in self.layers
+      layer.algorithm.bind(layer.sparsity, schedule, layer.name)
+      for layer in self.layers
     ]
     self._at_window_end = any(
       algorithm.updates_at_window_end for algorithm in self.algorithms
@@ -91,6 +92,9 @@ class MaskUpdater(tf.Module):
         gradients(layer),
         step,
         tf.stack([seed, tf.cast(step, tf.int32)]),
+      )
+      user_code.check_mask(
+        algorithm, new_mask, layer, *algorithm.active_range(old_mask, step)
       )
       if self._at_window_end and not algorithm.updates_at_window_end:
         # The step may be the window's last, which only other layers asked for.

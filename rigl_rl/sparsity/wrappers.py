@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
-from rigl_rl.sparsity import algorithms, distributions, initializers
+from rigl_rl.sparsity import algorithms, distributions, initializers, user_code
 from rigl_rl.sparsity import storage as storage_lib
 
 MASKABLE_LAYERS = (
@@ -129,7 +129,9 @@ class SparseWrapper(tf.keras.layers.Layer):
     """
     self.sparsity = float(sparsity)
     self.algorithm = algorithm
-    self.mask.assign(algorithm.initial_mask(self.mask.shape, sparsity, seed))
+    mask = algorithm.initial_mask(self.mask.shape, sparsity, seed)
+    user_code.check_initial_mask(algorithm, mask, self)
+    self.mask.assign(mask)
     kernel = initializer(self.kernel, self.mask, seed)
     self.kernel.assign(kernel * self.mask)
 
@@ -448,6 +450,7 @@ def sparsify(
     sparsities = dict.fromkeys(shapes, 0.0)
   else:
     sparsities = distribution(shapes, sparsity)
+    user_code.check_sparsities(distribution, sparsities, list(shapes))
   if isinstance(sparsities, distributions.Probabilities):
     algorithm = algorithm.with_random_count()
   if algorithm.starts_dense or not any(sparsities.values()):

@@ -9,6 +9,7 @@ import gin
 
 from rigl_rl import effects, seeding, wording
 from rigl_rl.checks import check_number
+from rigl_rl.sparsity import user_code
 from rigl_rl.training import provenance, scores
 from rigl_rl.training import run_directory as run_directory_lib
 
@@ -69,7 +70,8 @@ def train(
   evaluations = run_directory.evaluations
   if resumed and evaluations:
     print(f'Continues at step {evaluations[-1]["step"]:,}.')
-  built.run_experiment()
+  with user_code.errors_in_one_line():
+    built.run_experiment()
 
   evaluations = run_directory.evaluations
   returns = [row['return_mean'] for row in evaluations]

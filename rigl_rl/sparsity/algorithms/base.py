@@ -7,7 +7,7 @@ from typing import Sequence
 
 import tensorflow as tf
 
-from rigl_rl.sparsity import masks, schedules
+from rigl_rl.sparsity import masks, schedules, user_code
 
 
 class SparseAlgorithm:
@@ -36,6 +36,7 @@ class SparseAlgorithm:
       user who binds one.
     sparsity: the layer's target sparsity, in [0, 1); set by `bind`.
     schedule: the run's `UpdateSchedule`; set by `bind`.
+    layer: the layer's name, for messages; set by `bind`.
   """
 
   starts_dense = False
@@ -46,14 +47,19 @@ class SparseAlgorithm:
   ignores: tuple[str, ...] = ()
   sparsity: float | None = None
   schedule: schedules.UpdateSchedule | None = None
+  layer: str = ''
 
   def bind(
-    self, sparsity: float, schedule: schedules.UpdateSchedule
+    self,
+    sparsity: float,
+    schedule: schedules.UpdateSchedule,
+    layer: str = '',
   ) -> SparseAlgorithm:
     """Returns a copy that knows its layer's target and the run's schedule."""
     bound = copy.copy(self)
     bound.sparsity = sparsity
     bound.schedule = schedule
+    bound.layer = layer
     return bound
 
   def with_random_count(self) -> SparseAlgorithm:
@@ -82,6 +88,23 @@ class SparseAlgorithm:
     """Scores inactive weights: the highest are grown."""
     raise NotImplementedError
 
+  def active_range(self, mask, step) -> tuple:
+    """Returns the least and the most active weights that `update` may leave.
+
+    By default their number is kept. An algorithm whose `update` changes it says
+    so here; a mask with another number ends the run.
+
+    Args:
+      mask: the mask in force.
+      step: int64 scalar, the gradient step, counted from 0.
+
+    Returns:
+      Two integer scalars.
+    """
+    del step
+    num_active = tf.math.count_nonzero(mask, dtype=tf.int32)
+    return num_active, num_active
+
   def update(self, weight, mask, grad, step, seed) -> tf.Tensor:
     """Returns the mask that follows `mask` at an update step.
 
@@ -96,9 +119,10 @@ class SparseAlgorithm:
     Returns:
       The new mask.
     """
-    return masks.drop_and_grow(
-      mask,
-      self.drop_score(weight, mask, grad, seed),
-      self.grow_score(weight, mask, grad, seed),
-      self.drop_fraction_at(step),
+    drop_score = self.drop_score(weight, mask, grad, seed)
+    grow_score = self.grow_score(weight, mask, grad, seed)
+    drop_fraction = self.drop_fraction_at(step)
+    user_code.check_scores(
+      self, weight, grad, drop_score, grow_score, drop_fraction
     )
+    return masks.drop_and_grow(mask, drop_score, grow_score, drop_fraction)

@@ -66,6 +66,12 @@ class DS(base.SparseAlgorithm):
     del step
     return tf.constant(self.drop_fraction)
 
+  def active_range(self, mask, step):
+    least, most = super().active_range(mask, step)
+    if self.last_update_only_drops:
+      least = tf.where(self.schedule.is_last_step(step), 0, least)
+    return least, most
+
   def update(self, weight, mask, grad, step, seed):
     del grad
     if not self.drop_fraction:

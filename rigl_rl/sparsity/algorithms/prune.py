@@ -34,11 +34,18 @@ class Prune(SparseAlgorithm):
       self.schedule.end_step,
     )
 
-  def update(self, weight, mask, grad, step, seed):
-    del grad, seed
-    size = weight.shape.num_elements()
+  def _num_active(self, size, step):
     # The rounding of `num_zeros`, on a tensor.
     zeros = tf.floor(self.sparsity_at(step) * (size * (1 + 1e-12)))
+    return size - tf.cast(zeros, tf.int32)
+
+  def active_range(self, mask, step):
+    num_active = self._num_active(mask.shape.num_elements(), step)
+    return num_active, num_active
+
+  def update(self, weight, mask, grad, step, seed):
+    del grad, seed
     # The weight is zero off the mask, so ties alone could revive a pruned one.
     score = tf.where(mask > 0, tf.abs(weight), -1.0)
-    return masks.top_k_mask(score, size - tf.cast(zeros, tf.int32))
+    size = weight.shape.num_elements()
+    return masks.top_k_mask(score, self._num_active(size, step))
