@@ -38,24 +38,33 @@ def cell(runs: pd.DataFrame) -> str:
 def note(runs: pd.DataFrame) -> list[str]:
   """Returns what the face of a figure says of its runs: one note, or none.
 
-  It has the smallest and the largest mismatch above 1 %, for each network at
-  each size.
+  It has, for each network at each size, the largest mismatch above 1 %, and the
+  first task that has it.
 
   Args:
     runs: that are drawn.
   """
-  found: dict[str, dict[float, list[str]]] = {}
+  found: dict[str, dict[str, tuple[float, str]]] = {}
   order = ['size_sparsity', 'budget', 'agent', 'network', 'task']
   for run in runs[runs.size_mismatch != ''].sort_values(order).itertuples():
     for part in run.size_mismatch.split(', '):
       name, value = part.split()
-      if abs(float(value)) > _NOTED:
-        place = f'{_size(run)}, {_network(run, name)}'
-        tasks = found.setdefault(place, {}).setdefault(float(value), [])
-        tasks += [run.task] * (run.task not in tasks)
-  if not found:
+      value = float(value)
+      if abs(value) > _NOTED:
+        largest = found.setdefault(_size(run), {})
+        network = _network(run, name)
+        if abs(value) > abs(largest.get(network, (0.0, ''))[0]):
+          largest[network] = value, run.task
+  each = '; '.join(
+    f'at {size} '
+    + ', '.join(
+      f'{network} up to {style.percent(value)} ({task})'
+      for network, (value, task) in largest.items()
+    )
+    for size, largest in found.items()
+  )
+  if not each:
     return []
-  each = '; '.join(f'{place} {_range(by)}' for place, by in found.items())
   return [
     f'Dense networks off the size that they stand for by more than 1 %: {each}.'
   ]
@@ -64,7 +73,7 @@ def note(runs: pd.DataFrame) -> list[str]:
 def _size(run) -> str:
   """The size that a run's networks stand for."""
   if pd.notna(run.size_sparsity):
-    return f'{100 * run.size_sparsity:g} % sparse'
+    return f'{100 * run.size_sparsity:g} % sparsity'
   return f'{100 * run.budget:g} % budget'
 
 
@@ -72,11 +81,3 @@ def _network(run, name: str) -> str:
   if run.agent == 'DQN':
     return f'DQN ({run.network})'
   return f'{run.agent} {re.sub("_[0-9]+$", "", name)}'
-
-
-def _range(by_value: dict[float, list[str]]) -> str:
-  """The smallest and the largest mismatch, and whose they are."""
-  return ' to '.join(
-    f'{style.percent(value)} ({", ".join(by_value[value])})'
-    for value in sorted({min(by_value), max(by_value)})
-  )
