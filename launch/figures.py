@@ -73,6 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     metavar='N',
     help='of each bootstrap (default: 2000)',
   )
+  parser.add_argument(
+    '--comparable_policies',
+    type=int,
+    default=3,
+    metavar='N',
+    help='figure 6: of each line draw the N policies whose final scores are '
+    'nearest to a level that all lines reach (default: 3); 0 for all policies',
+  )
   command_line.add_thread_arguments(parser)
   arguments = parser.parse_args(argv)
   # What was typed, for the report.
@@ -153,6 +161,11 @@ def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
     resamples = statistics.RESAMPLES
   if resamples < 1:
     raise UserError(f'--resamples is {resamples}, but must be at least 1.')
+  if arguments.comparable_policies < 0:
+    raise UserError(
+      f'--comparable_policies is {arguments.comparable_policies}, but must be '
+      'at least 0.'
+    )
   references = None
   if arguments.references:
     try:
@@ -167,6 +180,7 @@ def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
     x=arguments.x,
     references=references,
     resamples=resamples,
+    comparable_policies=arguments.comparable_policies,
     read_costs=lambda *args: _read_costs(arguments, *args),
     read_training_cost=lambda *args: _read_training_cost(arguments, *args),
     planned={name: _planned(name) for name in names},

@@ -248,6 +248,7 @@ def test_what_is_missing_is_an_error(results, tmp_path, capsys):
     ('--figure=fig99', '--figure'),
     ('--x=weights', '--x'),
     ('--resamples=0', '--resamples'),
+    ('--comparable_policies=-1', '--comparable_policies'),
     ('--references=/none', '--references'),
     ('--results=/none', '--results'),
   ],

@@ -42,6 +42,8 @@ class Options:
     references: scores by which MuJoCo's are normalized, by task, see
       `normalize`; None for those of dense SAC among the results.
     resamples: of each bootstrap.
+    comparable_policies: per line of figure 6, >= 0; see `comparable`. 0 for
+      all, of whatever performance.
     read_costs: maps gin files, bindings and sparsities to what
       `launch.costs.jobs.sparsity_rows` returns; None if costs cannot be read.
     read_training_cost: maps gin files and bindings of an off-policy
@@ -53,6 +55,7 @@ class Options:
   x: str = 'parameters'
   references: Mapping[str, float] | None = None
   resamples: int = statistics.RESAMPLES
+  comparable_policies: int = 3
   read_costs: Callable[..., list[dict[str, Any]]] | None = None
   read_training_cost: Callable[..., dict[str, float]] | None = None
   planned: Mapping[str, int] = dataclasses.field(default_factory=dict)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from rigl_rl import wording
 from rigl_rl.analysis import paths, pooling, statistics, tables
-from rigl_rl.analysis.figures import base, selection, style
+from rigl_rl.analysis.figures import base, comparable, selection, style
 
 # What `launch.evaluate --observation_noise` leaves in a run directory.
 FILE = 'observation_noise.csv'
@@ -37,7 +37,8 @@ class ReturnByNoise:
 
   A run counts at the noises in its observation_noise.csv, of its last
   checkpoint alone; or, if it was trained with
-  `DopamineRunner.evaluation_noise`, at that one by its final score.
+  `DopamineRunner.evaluation_noise`, at that one by its final score. Which runs
+  are drawn, `comparable` says: as many per line as `comparable_policies`.
 
   Attributes:
     games: in order.
@@ -74,14 +75,30 @@ class ReturnByNoise:
       curve=runs.method.replace({'Small dense': 'Dense'}),
     )
     runs = runs[selection.near(runs.density, self.densities)]
-    rows, evaluated = [], []
     finished = runs[runs.finished.astype(bool)]
-    for run in finished.itertuples():
-      found = _read(run)
-      if found:
-        evaluated.append(run.directory)
-      for noise, score in found:
-        rows.append((run.task, run.curve, run.density, noise, run.seed, score))
+    found = {run.directory: _read(run) for run in finished.itertuples()}
+    evaluated = finished[[bool(found[d]) for d in finished.directory]]
+    if not len(evaluated):
+      reason = f'no finished run of DQN (CNN) on {", ".join(self.games)}'
+      if len(finished):
+        reason = f'no {FILE} in {wording.count(len(finished), "finished run")}'
+      raise base.NothingToDraw(
+        f'{reason}: python -m launch.evaluate --observation_noise=0,1,…,30'
+      )
+    count = options.comparable_policies
+    candidates = comparable.candidates(evaluated, count)
+    if not len(candidates):
+      raise base.NothingToDraw(
+        f'the returns without noise of {wording.count(len(evaluated), "run")} '
+        'are not known: python -m launch.figures --comparable_policies=0'
+      )
+    policies, rule = comparable.choose(candidates, count)
+    rows = [
+      (*point, run.seed, score, run.policies)
+      for run in policies.itertuples()
+      for noise, score in found[run.directory]
+      for point in [(run.task, run.curve, run.density, noise)]
+    ]
     columns = [
       'game',
       'method',
@@ -89,33 +106,30 @@ class ReturnByNoise:
       'observation_noise',
       'seed',
       'score',
+      'policies',
     ]
     scores = pd.DataFrame(rows, columns=columns)
-    scores = scores.drop_duplicates(columns[:-1])
-    is_drawn = finished.directory.isin(evaluated)
+    scores = scores.drop_duplicates(columns[:5])
     notes = [
       *chosen.notes,
       *pooling.differences(
-        finished[is_drawn],
-        ['task', 'curve', 'density'],
+        policies,
+        comparable.LINE,
         ignore=('DopamineRunner.evaluation_noise',),
       ),
     ]
-    missing = len(finished) - len(evaluated)
-    if missing and len(scores):
-      verb = 'is' if missing == 1 else 'are'
-      notes.append(
-        f'{wording.count(missing, "run")} {verb} not evaluated under noise.'
-      )
-    progress.add(finished[is_drawn], runs, notes)
+    for missing, what in (
+      (len(finished) - len(evaluated), 'not evaluated under noise'),
+      (
+        len(evaluated) - len(candidates),
+        'evaluated only under noise, and left out',
+      ),
+    ):
+      if missing:
+        verb = 'is' if missing == 1 else 'are'
+        notes.append(f'{wording.count(missing, "run")} {verb} {what}.')
+    progress.add(candidates, runs, notes)
     progress.add_length(runs, self.train_steps)
-    if not len(scores):
-      reason = f'no finished run of DQN (CNN) on {", ".join(self.games)}'
-      if len(finished):
-        reason = f'no {FILE} in {wording.count(len(finished), "finished run")}'
-      raise base.NothingToDraw(
-        f'{reason}: python -m launch.evaluate --observation_noise=0,1,…,30'
-      )
     points = []
     for keys, group in scores.groupby(columns[:4]):
       game, method, density, noise = keys
@@ -135,10 +149,11 @@ class ReturnByNoise:
           'return_high': estimate.high,
           'runs': estimate.runs,
           'seeds': ' '.join(str(seed) for seed in sorted(group.seed)),
+          'policies': group.policies.iloc[0],
         }
       )
     data = pd.DataFrame(points)
-    figure = _figure(self, title, data, progress.notes)
+    figure = _figure(self, title, data, [*progress.notes, rule])
     return base.Drawing(data, progress.notes, figure)
 
 

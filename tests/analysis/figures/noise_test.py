@@ -10,14 +10,20 @@ from rigl_rl.analysis.figures import noise
 @pytest.fixture
 def write(synthetic_runs, tmp_path):
   def write(
-    name, method, sparsity=0.9, returns=None, step=10_000_000, **kwargs
+    name,
+    method,
+    sparsity=0.9,
+    returns=None,
+    step=10_000_000,
+    score=20.0,
+    **kwargs,
   ):
     path = synthetic_runs.write_run(
       tmp_path / name,
       method,
       'DQN',
       'Pong',
-      20.0,
+      score,
       sparsity,
       network='CNN',
       train_steps=10_000_000,
@@ -44,7 +50,9 @@ def test_figure_6(write, tmp_path):
   # Trained with evaluations under noise.
   write('trained', 'SET', 0.5, more={'DopamineRunner.evaluation_noise': 10.0})
   drawing = figures.draw(
-    'graesser22/fig06', analysis.load(tmp_path), figures.Options(resamples=10)
+    'graesser22/fig06',
+    analysis.load(tmp_path),
+    figures.Options(resamples=10, comparable_policies=0),
   )
   found = {
     (row.method, row.density, row.observation_noise): (
@@ -64,6 +72,70 @@ def test_figure_6(write, tmp_path):
   }
   assert drawing.notes[0] == '5 runs.'
   assert '2 runs are not evaluated under noise.' in drawing.notes
+  assert set(drawing.data.policies) == {'all'}
+  assert 'All policies; the paper selects some' in _face(drawing)
+
+
+def _face(drawing):
+  return ' '.join(drawing.figure._suptitle.get_text().split())
+
+
+def test_policies_of_comparable_performance(write, tmp_path):
+  """The 2 best of RigL reach 11, those of the dense network 18."""
+  for method, scores in (
+    ('Dense', (19.0, 17.0, 12.0, 9.0, -20.0)),
+    ('RigL', (3.0, 10.0, 12.0)),
+    ('SET', (11.5,)),
+  ):
+    for seed, score in enumerate(scores):
+      write(
+        f'{method}{seed}',
+        method,
+        returns={0: score, 10: score / 2},
+        score=score,
+        spread=0.0,
+        seed=seed,
+      )
+  write(
+    'trained', 'SET', more={'DopamineRunner.evaluation_noise': 10.0}, seed=9
+  )
+  drawing = figures.draw(
+    'graesser22/fig06',
+    analysis.load(tmp_path),
+    figures.Options(resamples=2, comparable_policies=2),
+  )
+  clean = drawing.data[drawing.data.observation_noise == 0]
+  found = clean.set_index('method')[['return_mean', 'seeds', 'policies']]
+  assert found.to_dict('index') == {
+    'Dense': {
+      'return_mean': 10.5,
+      'seeds': '2 3',
+      'policies': '2 of 5, nearest to 11',
+    },
+    'RigL': {
+      'return_mean': 11.0,
+      'seeds': '1 2',
+      'policies': '2 of 3, nearest to 11',
+    },
+    'SET': {
+      'return_mean': 11.5,
+      'seeds': '0',
+      'policies': '1 of 1, nearest to 11',
+    },
+  }
+  assert (
+    'of each line those 2 whose final scores are nearest to the lowest of the '
+    "lines' means of their 2 best: Pong 11 (lines: 10.5 to 11.5)."
+  ) in _face(drawing)
+  assert drawing.notes[0] == '9 runs.'
+  left_out = '1 run is evaluated only under noise, and left out.'
+  assert left_out in drawing.notes
+
+
+def test_no_policy_can_be_chosen(write, tmp_path):
+  write('trained', 'SET', more={'DopamineRunner.evaluation_noise': 10.0})
+  with pytest.raises(figures.NothingToDraw, match='--comparable_policies=0'):
+    figures.draw('graesser22/fig06', analysis.load(tmp_path))
 
 
 def test_a_game_without_evaluations_says_so(write, tmp_path):
