@@ -7,6 +7,7 @@ message.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from typing import Iterator
@@ -23,8 +24,10 @@ _CHECKSUM_BYTES = 4
 def read_scalars(run: str, prefix: str) -> pd.DataFrame:
   """Returns the scalars of a run.
 
-  A run that was killed and continued has a file for each process, and steps in
-  two of them; the later file counts.
+  A run that was killed and continued has a file for each process. What an
+  earlier process wrote of steps from the next one's start on does not count, as
+  in TensorBoard; that start is where the later file says, or, in files of
+  earlier versions, its first step.
 
   Args:
     run: the run directory.
@@ -39,26 +42,37 @@ def read_scalars(run: str, prefix: str) -> pd.DataFrame:
   # Their names begin with the time at which they were begun.
   for path in files:
     if '.tfevents.' in os.path.basename(path):
-      for name, step, value in _scalars(paths.read(path), prefix):
-        rows[name, step] = value
+      start, found = _read(paths.read(path), prefix)
+      rows = {key: value for key, value in rows.items() if key[1] < start}
+      rows.update(found)
   return pd.DataFrame(
     [(name, step, rows[name, step]) for name, step in sorted(rows)],
     columns=['name', 'step', 'value'],
   )
 
 
-def _scalars(data: bytes, prefix: str) -> Iterator[tuple[str, int, float]]:
+def _read(
+  data: bytes, prefix: str
+) -> tuple[float, dict[tuple[str, int], float]]:
+  """Returns the first step of a process, and its {(name, step): value}."""
   from tensorboard.compat.proto import event_pb2
 
   wanted = prefix.encode('utf-8')
-  for record in _records(data):
-    # Most records have other names: not worth parsing.
-    if wanted not in record:
+  start, found = None, {}
+  for number, record in enumerate(_records(data)):
+    # Most records have other names: not worth parsing. The first two say of
+    # which version the file is, and where the process started.
+    if number > 1 and wanted not in record:
       continue
     event = event_pb2.Event.FromString(record)
+    if event.session_log.status == event_pb2.SessionLog.START:
+      start = event.step
     for value in event.summary.value:
       if value.tag.startswith(prefix):
-        yield value.tag, event.step, _number(value)
+        found[value.tag, event.step] = _number(value)
+  if start is None:
+    start = min((step for _, step in found), default=math.inf)
+  return start, found
 
 
 def _records(data: bytes) -> Iterator[bytes]:

@@ -93,7 +93,7 @@ class MaskUpdater(tf.Module):
         step,
         tf.stack([seed, tf.cast(step, tf.int32)]),
       )
-      user_code.check_mask(
+      new_mask = user_code.check_mask(
         algorithm, new_mask, layer, *algorithm.active_range(old_mask, step)
       )
       if self._at_window_end and not algorithm.updates_at_window_end:

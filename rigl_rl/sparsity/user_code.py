@@ -88,7 +88,7 @@ def check_initial_mask(algorithm: Any, mask: Any, layer: Any) -> None:
 
 def check_mask(
   algorithm: Any, mask: Any, layer: Any, least: Any, most: Any
-) -> None:
+) -> tf.Tensor:
   """Has an error raised unless an update's mask is one, of a right count.
 
   Args:
@@ -97,22 +97,29 @@ def check_mask(
     layer: the SparseWrapper.
     least: integer scalar, the least number of ones that is allowed.
     most: the greatest.
+
+  Returns:
+    The mask; what uses it waits for the checks.
   """
   name = f'{name_of(type(algorithm))}.update'
   _check_tensor(name, mask, layer)
   ones = tf.equal(mask, 1)
-  _require(
+  is_binary = _require(
     tf.reduce_all(ones | tf.equal(mask, 0)),
     f'{name} returned a mask of layer {layer.name} that is not of zeros and '
     'ones.',
   )
   count = tf.math.count_nonzero(ones, dtype=tf.int32)
-  _require(
+  is_in_range = _require(
     (count >= least) & (count <= most),
     f'{name} returned a mask of {{}} ones for layer {layer.name}, but must '
     'return {} to {}: see SparseAlgorithm.active_range.',
     *(count, least, most),
   )
+  if tf.executing_eagerly():
+    return mask
+  with tf.control_dependencies([is_binary, is_in_range]):
+    return tf.identity(mask)
 
 
 def check_scores(
@@ -188,10 +195,14 @@ def _check_tensor(name: str, mask: Any, layer: Any) -> None:
     )
 
 
-def _require(condition: tf.Tensor, message: str, *values: Any) -> None:
-  """Has an error of this message raised unless a condition holds."""
+def _require(condition: tf.Tensor, message: str, *values: Any) -> Any:
+  """Has an error of this message raised unless a condition holds.
+
+  Returns:
+    The operation that does so; None if it is done.
+  """
   text = tf.strings.format(_BEGIN + message + _END, values)
-  tf.debugging.Assert(condition, [text])
+  return tf.debugging.Assert(condition, [text])
 
 
 @contextlib.contextmanager

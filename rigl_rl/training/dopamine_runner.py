@@ -16,7 +16,7 @@ from rigl_rl.agents import dqn
 from rigl_rl.checks import check_number
 from rigl_rl.environments import classic_control, noise
 from rigl_rl.errors import UserError
-from rigl_rl.training import checkpointing, evaluation, progress
+from rigl_rl.training import checkpointing, evaluation, event_writer, progress
 from rigl_rl.training import run_directory as run_directory_lib
 
 # One to fall back to, should the newest be torn.
@@ -157,6 +157,8 @@ class DopamineRunner(run_experiment.Runner):
     if (iteration + 1) % self._checkpoint_period and not last:
       return
     self._agent.check_loss()
+    # A run that goes on from here writes later ones only.
+    self._summary_writer.flush()
     replay_directory = self._run_directory.path('replay')
     tf.io.gfile.makedirs(replay_directory)
     agent_state = self._agent.bundle_and_checkpoint(replay_directory, iteration)
@@ -177,8 +179,8 @@ class DopamineRunner(run_experiment.Runner):
     """Trains to the end, or on from where the last checkpoint was."""
     self._progress = progress.Progress(self._train_steps, self._steps_done)
     # Not before: a run that is refused leaves no file behind.
-    self._summary_writer = tf.summary.create_file_writer(
-      self._run_directory.events
+    self._summary_writer = event_writer.create(
+      self._run_directory.events, self._steps_done
     )
     self._agent.summary_writer = self._summary_writer
     try:

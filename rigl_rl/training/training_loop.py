@@ -11,7 +11,7 @@ from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
 from rigl_rl.checks import check_number
-from rigl_rl.training import checkpointing, evaluation, progress
+from rigl_rl.training import checkpointing, evaluation, event_writer, progress
 from rigl_rl.training import run_directory as run_directory_lib
 
 # One to fall back to, should the newest be torn.
@@ -114,7 +114,9 @@ class TrainingLoop:
     """Trains to the end, or on from where the last checkpoint was."""
     self._progress = progress.Progress(self._period_ends[-1], self.steps_done)
     # Not before: a run that is refused leaves no file behind.
-    self._writer = tf.summary.create_file_writer(self._run_directory.events)
+    self._writer = event_writer.create(
+      self._run_directory.events, self.steps_done
+    )
     try:
       for period in range(self._periods_done, len(self._period_ends)):
         self._run_period(period)
@@ -187,6 +189,7 @@ class TrainingLoop:
     return evaluation.evaluate_policy(self.agent.greedy_policy(), environments)
 
   def _save_checkpoint(self) -> None:
+    self._writer.flush()  # A run that goes on from here writes later ones only.
     state = self._get_state()
     self._checkpointer.save(
       self.steps_done,

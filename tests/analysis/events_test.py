@@ -19,7 +19,8 @@ def test_of_a_continued_run_the_later_file_counts(synthetic_runs, tmp_path):
   first = [(1, {'a': 1.0}), (2, {'a': 2.0}), (3, {'a': 3.0})]
   synthetic_runs.write_events(tmp_path, first, time=100)
   synthetic_runs.write_events(tmp_path, [(2, {'a': 20.0})], time=200)
-  assert list(events.read_scalars(tmp_path, 'a').value) == [1.0, 20.0, 3.0]
+  # The step 3 is not yet reached again.
+  assert list(events.read_scalars(tmp_path, 'a').value) == [1.0, 20.0]
 
 
 def test_a_torn_end_is_not_read(synthetic_runs, tmp_path):

@@ -1,0 +1,33 @@
+"""TensorBoard's events of a run, which may be killed and started again."""
+
+from __future__ import annotations
+
+import time
+
+import tensorflow as tf
+from tensorboard.compat.proto import event_pb2
+
+
+def create(directory: str, steps_done: int) -> tf.summary.SummaryWriter:
+  """Makes a writer that goes on where a checkpoint was.
+
+  Its file begins with a record of a start (SessionLog.START), by which
+  TensorBoard and `rigl_rl.analysis.events` forget all events of later steps: an
+  earlier process wrote them after its last checkpoint. TensorFlow 1 calls that
+  `purge_step`.
+
+  Args:
+    directory: of the event files.
+    steps_done: steps of training at the checkpoint; 0 at the beginning.
+  """
+  writer = tf.summary.create_file_writer(directory)
+  start = event_pb2.Event(
+    wall_time=time.time(),
+    step=steps_done + 1,
+    session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START),
+  )
+  tf.raw_ops.ImportEvent(
+    writer=writer._resource, event=start.SerializeToString()
+  )
+  writer.flush()
+  return writer
