@@ -12,7 +12,7 @@ from typing import Collection, Sequence
 
 import gin
 
-from rigl_rl import config_files, effects, errors
+from rigl_rl import config_files, effects, errors, tasks
 
 
 def parse(
@@ -115,9 +115,9 @@ def _reference_scopes(text: str) -> list[str]:
 
 def _check_syntax(binding: str) -> None:
   """Raises UserError unless the text is one binding, such as 'A.b = 1'."""
-  name, equals, _ = binding.partition('=')
+  name, equals, value = (part.strip() for part in binding.partition('='))
   try:
-    if not name.strip() or not equals:
+    if not name or not equals:
       raise SyntaxError
     list(
       gin.config_parser.ConfigParser(
@@ -128,7 +128,15 @@ def _check_syntax(binding: str) -> None:
     raise errors.UserError(
       f'--gin_bindings={binding!r} cannot be parsed: it must read '
       "'name = value', the value a Python literal, @reference or %macro."
+      f'{_in_quotes(name, value)}'
     ) from error
+
+
+def _in_quotes(name: str, value: str) -> str:
+  """Suggests quotes around a task's bare name."""
+  if name in tasks.TASK_MACROS and re.fullmatch(r'[\w.:/-]+', value):
+    return f' Did you mean {name}={tasks.quoted(value)}?'
+  return ''
 
 
 def _one_line(error: Exception) -> str:

@@ -10,6 +10,9 @@ import gin
 
 from rigl_rl.errors import UserError
 
+# The macros that name a run's task.
+TASK_MACROS = ('ENV_NAME', 'GAME')
+
 # The fifteen games of Graesser et al. (2022): the three of their figures 2 and
 # 6 first.
 GRAESSER22_GAMES = (

@@ -19,9 +19,8 @@ import pandas as pd
 
 from rigl_rl import sweeps, wording
 from rigl_rl.analysis import normalization, pooling, tables
+from rigl_rl.tasks import TASK_MACROS
 
-# What a run is trained on is no setting of it.
-_TASKS = ('ENV_NAME', 'GAME')
 # What is said of a setting, behind its method and its values.
 COLUMNS = (
   'score',
@@ -166,7 +165,8 @@ def _parameters(runs: Sequence[sweeps.Run]) -> list[str]:
   seen: dict[tuple[str, str], dict[str, None]] = {}
   for run in runs:
     for name, value in run.values.items():
-      if name not in (*_TASKS, 'SPARSITY'):
+      # What a run is trained on is no setting of it.
+      if name not in (*TASK_MACROS, 'SPARSITY'):
         seen.setdefault((run.label, name), {})[repr(value)] = None
   varied = dict.fromkeys(
     name for (_, name), values in seen.items() if len(values) > 1
@@ -184,7 +184,7 @@ def _parameters(runs: Sequence[sweeps.Run]) -> list[str]:
 
 
 def _task(run: sweeps.Run) -> str:
-  for name in _TASKS:
+  for name in TASK_MACROS:
     if name in run.values:
       return str(run.values[name])
   return ''

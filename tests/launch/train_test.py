@@ -232,6 +232,8 @@ def test_diverging_actor_and_critic_lose_nothing(
     ),
     ('SPARSITY = ', ['SPARSITY', 'cannot be parsed']),
     ('SPARSITY', ['SPARSITY', 'cannot be parsed']),
+    ('ENV_NAME=Acrobot-v1', ['Did you mean ENV_NAME="Acrobot-v1"?']),
+    ('ENV_NAME = my:a/B-v0', ['Did you mean ENV_NAME="my:a/B-v0"?']),
     ('train.task = @nothing', ['nothing']),
   ],
 )
