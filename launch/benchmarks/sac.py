@@ -1,10 +1,10 @@
 """Training speed of SAC: ours, dense and sparse, and peers'.
 
 All train on the same task with the same networks, batch and schedule, as the
-gin files of Graesser et al. (2022) have them, but for two points in which ours
-does as the peers: no weight decay, and one sample of actions for the actor's
-and the temperature's loss. From the end of the initial collection on, and
-without evaluations.
+gin files of Graesser et al. (2022) have them, but for three points in which
+ours does as the peers: no weight decay, bounds of log σ, and one sample of
+actions for the actor's and the temperature's loss. From the end of the initial
+collection on, and without evaluations.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
       # As the peers.
       'SquashedGaussianActor.weight_decay = 0.0',
       'Critic.weight_decay = 0.0',
+      'SquashedGaussianActor.log_std_min = -20.0',
+      'SquashedGaussianActor.log_std_max = 2.0',
       'SparseSacAgent.resample_for_alpha = False',
     ],
   )
