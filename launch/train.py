@@ -14,6 +14,7 @@ import sys
 from typing import Sequence
 
 from launch import command_line
+from rigl_rl import config_check
 from rigl_rl.training import quiet
 
 
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+  # Before TensorFlow takes its seconds to load.
+  config_check.check(arguments.gin_files, arguments.gin_bindings)
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
     from rigl_rl import configs

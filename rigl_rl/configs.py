@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import re
 import sys
-import tokenize
 from typing import Collection, Sequence
 
 import gin
 
-from rigl_rl import config_files, effects, errors, tasks
+from rigl_rl import config_check, config_files, effects, errors, wording
 
 
 def parse(
@@ -36,8 +34,7 @@ def parse(
   if '' not in sys.path and os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
   files = [config_files.config_path(name) for name in gin_files]
-  for binding in gin_bindings:
-    _check_syntax(binding)
+  config_check.check(files, gin_bindings)
   try:
     gin.parse_config_files_and_bindings(files, list(gin_bindings))
     texts = [text for name in files for text in _texts(name)]
@@ -75,8 +72,7 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
   config_files.add_search_path()
   if '' not in sys.path and os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
-  for binding in gin_bindings:
-    _check_syntax(binding)
+  config_check.check([path], gin_bindings)
   try:
     gin.parse_config_files_and_bindings([path], list(gin_bindings))
   except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
@@ -113,32 +109,6 @@ def _reference_scopes(text: str) -> list[str]:
   return re.findall(r'^[^#\n]*@([\w./]+)/', text, re.MULTILINE)
 
 
-def _check_syntax(binding: str) -> None:
-  """Raises UserError unless the text is one binding, such as 'A.b = 1'."""
-  name, equals, value = (part.strip() for part in binding.partition('='))
-  try:
-    if not name or not equals:
-      raise SyntaxError
-    list(
-      gin.config_parser.ConfigParser(
-        binding, gin.config.ParserDelegate(skip_unknown=True)
-      )
-    )
-  except (SyntaxError, ValueError, tokenize.TokenError) as error:
-    raise errors.UserError(
-      f'--gin_bindings={binding!r} cannot be parsed: it must read '
-      "'name = value', the value a Python literal, @reference or %macro."
-      f'{_in_quotes(name, value)}'
-    ) from error
-
-
-def _in_quotes(name: str, value: str) -> str:
-  """Suggests quotes around a task's bare name."""
-  if name in tasks.TASK_MACROS and re.fullmatch(r'[\w.:/-]+', value):
-    return f' Did you mean {name}={tasks.quoted(value)}?'
-  return ''
-
-
 def _one_line(error: Exception) -> str:
   """Says in one line what gin says in several."""
   lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -150,7 +120,7 @@ def _one_line(error: Exception) -> str:
   unknown = re.search(r"No configurable matching '([^']+)'", message)
   if unknown:
     name = unknown.group(1).split('/')[-1]
-    message += _did_you_mean(name, _configurables())
+    message += wording.did_you_mean(name, _configurables())
   parameter = re.search(
     r"'([^']+)' doesn't have a parameter named '([^']+)'", message
   )
@@ -158,7 +128,7 @@ def _one_line(error: Exception) -> str:
     configurable, name = parameter.groups()
     known = _parameters(configurable)
     message += f' Its parameters are {", ".join(known)}.'
-    message += _did_you_mean(name, known)
+    message += wording.did_you_mean(name, known)
   return message
 
 
@@ -180,10 +150,5 @@ def _check_macros(bound: Collection[str], used: Collection[str]) -> None:
     if name not in used:
       raise errors.UserError(
         f'{name} is bound, but nothing uses it; macros in use are '
-        f'{", ".join(sorted(used))}.{_did_you_mean(name, used)}'
+        f'{", ".join(sorted(used))}.{wording.did_you_mean(name, used)}'
       )
-
-
-def _did_you_mean(name: str, known: Collection[str]) -> str:
-  matches = difflib.get_close_matches(name, known, 3, 0.7)
-  return f' Did you mean {" or ".join(matches)}?' if matches else ''

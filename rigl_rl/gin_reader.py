@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import tokenize
 from typing import Any, Iterator, NamedTuple, Sequence
 
+import gin
 from gin import config_parser
 
 from rigl_rl import config_files, tasks
@@ -115,8 +117,18 @@ def _parse(text: str, source: str) -> Iterator[Any]:
   for statement in statements:
     if isinstance(statement, config_parser.IncludeStatement):
       yield from _statements(config_files.config_path(statement.filename))
-    elif isinstance(statement, config_parser.BindingStatement):
+    elif isinstance(
+      statement, (config_parser.BindingStatement, config_parser.ImportStatement)
+    ):
       yield statement
+
+
+def _in_quotes(binding: str) -> str:
+  """Suggests quotes around a task's bare name."""
+  name, _, value = (part.strip() for part in binding.partition('='))
+  if name in tasks.TASK_MACROS and re.fullmatch(r'[\w.:/-]+', value):
+    return f' Did you mean {name}={tasks.quoted(value)}?'
+  return ''
 
 
 def forget_files() -> None:
@@ -128,6 +140,9 @@ class Config:
   """The bindings of some gin files; later ones win.
 
   Imports play no part: no name has to exist.
+
+  Attributes:
+    imports: the modules that the files import.
   """
 
   def __init__(
@@ -142,7 +157,10 @@ class Config:
     Raises:
       UserError: a file is missing, or something is no gin.
     """
+    self.imports: list[str] = []
     self._bindings: dict[_Key, Any] = {}
+    # As they are written, by the keys of the bindings.
+    self._selectors: dict[_Key, str] = {}
     for name in gin_files:
       self._add(_statements(config_files.config_path(name)))
     self.add(gin_bindings)
@@ -150,30 +168,71 @@ class Config:
   def add(self, gin_bindings: Sequence[str]) -> None:
     """Adds bindings, which win over those before."""
     for binding in gin_bindings:
-      statements = list(_parse(binding, f'--gin_bindings={binding}'))
-      if not statements:
+      try:
+        statements = list(_parse(binding, '--gin_bindings'))
+        if not statements or not binding.partition('=')[1]:
+          raise UserError('nothing is bound')
+      except UserError as error:
         raise UserError(
-          f"--gin_bindings={binding!r} binds nothing; it must read 'name = "
-          "value'."
-        )
+          f'--gin_bindings={binding!r} cannot be parsed: it must read '
+          "'name = value', the value a Python literal, @reference or %macro."
+          f'{_in_quotes(binding)}'
+        ) from error
       self._add(statements)
 
   def copy(self) -> Config:
     """Returns one that can be added to, apart from this one."""
     other = Config(())
+    other.imports = list(self.imports)
     other._bindings = dict(self._bindings)
+    other._selectors = dict(self._selectors)
     return other
 
   def _add(self, statements) -> None:
     for statement in statements:
+      if isinstance(statement, config_parser.ImportStatement):
+        self.imports.append(statement.module)
+        continue
       key = _key(statement.scope, statement.selector, statement.arg_name)
       # The last place counts in `parameters`, too.
       self._bindings.pop(key, None)
       self._bindings[key] = statement.value
+      self._selectors[key] = statement.selector
 
   def names(self) -> list[_Key]:
     """Returns the keys of all bindings."""
     return list(self._bindings)
+
+  def bound(self, key: _Key) -> Any:
+    """Returns the value of a binding as it is written."""
+    return self._bindings[key]
+
+  def selector(self, key: _Key) -> str:
+    """Returns the configurable of a binding, with modules where written."""
+    return self._selectors[key]
+
+  def macros(self) -> dict[str, Any]:
+    """Returns the values of all macros, as they are written, by name."""
+    return {
+      key.name: value
+      for key, value in self._bindings.items()
+      if not (key.parameter or key.scope)
+    }
+
+  def source(self, key: _Key) -> str:
+    """Returns what a user would change: a macro, or the binding itself.
+
+    Such as 'SPARSITY (sparsify.sparsity)', where the parameter is bound to
+    %SPARSITY, perhaps by way of other macros.
+    """
+    scope = f'{key.scope}/' if key.scope else ''
+    name = f'{scope}{self._selectors[key]}.{key.parameter}'
+    macros = self.macros()
+    value, via = self._bindings[key], []
+    while isinstance(value, Macro) and value.name in macros.keys() - via:
+      via.append(value.name)
+      value = macros[value.name]
+    return f'{via[-1]} ({name})' if via else name
 
   def value(self, name: str, otherwise: Any = None) -> Any:
     """Returns what is bound, macros resolved.
@@ -227,7 +286,9 @@ class Config:
     if isinstance(value, Reference):
       if value.called and value.name.rpartition('.')[2] == 'by_task':
         arguments = self.arguments('by_task', value.scope)
-        return tasks.by_task(**self._resolve(arguments, within))
+        # An error names the scope.
+        with gin.config_scope(value.scope):
+          return tasks.by_task(**self._resolve(arguments, within))
       return value
     if isinstance(value, dict):
       return {

@@ -31,12 +31,13 @@ import dataclasses
 import fnmatch
 import inspect
 import math
-from typing import Any, Callable
+from typing import Annotated, Any, Callable
 
 import gin
 
 from rigl_rl import bindings
 from rigl_rl.checks import check_number
+from rigl_rl.domains import Positive, Range
 from rigl_rl.environments import specs
 from rigl_rl.errors import UserError
 from rigl_rl.networks import widths
@@ -77,8 +78,8 @@ class Budget:
     self,
     agent: Callable[..., Any] = gin.REQUIRED,
     create_environment: Callable[..., Any] = gin.REQUIRED,
-    total: float = gin.REQUIRED,
-    actor_share: float | None = None,
+    total: Positive = gin.REQUIRED,
+    actor_share: Annotated[float, Range('(0, 1)')] | None = None,
   ):
     """Counts the dense agent, and divides the budget.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from concurrent import futures
-from typing import Any, Callable, Sequence
+from typing import Annotated, Any, Callable, Sequence
 
 import gin
 import numpy as np
@@ -22,6 +22,14 @@ from rigl_rl.agents import (
 )
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
+from rigl_rl.domains import (
+  BatchSize,
+  Capacity,
+  Count,
+  CountOrZero,
+  Probability,
+  Range,
+)
 from rigl_rl.errors import UserError
 from rigl_rl.networks import numpy_mlp, q_networks
 from rigl_rl.replay import circular_buffer
@@ -35,7 +43,7 @@ def build_network(
   observation_shape: Sequence[int],
   seed: int,
   network: Callable[..., q_networks.QNetwork] = q_networks.NatureQNetwork,
-  stack_size: int = 4,
+  stack_size: Annotated[int, Range('[1, 100]')] = 4,
 ) -> tuple[q_networks.QNetwork, list[wrappers.SparseWrapper]]:
   """Builds a Q-network and draws its masks, as gin binds `sparsify`.
 
@@ -93,19 +101,19 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       [], tf.keras.optimizers.legacy.Optimizer
     ] = optimizers.adam,
     loss: Callable[..., tf.Tensor] = losses.huber_loss,
-    gamma: float = 0.99,
-    update_horizon: int = 1,
-    batch_size: int = 32,
-    replay_capacity: int = 1000000,
-    min_replay_history: int = 20000,
-    update_period: int = 4,
-    target_update_period: int = 8000,
-    epsilon_fn: Callable = dqn_agent.linearly_decaying_epsilon,
-    epsilon_train: float = 0.01,
-    epsilon_eval: float = 0.001,
-    epsilon_decay_period: int = 25000,
+    gamma: Probability = 0.99,
+    update_horizon: Annotated[int, Range('[1, 10000]')] = 1,
+    batch_size: BatchSize = 32,
+    replay_capacity: Capacity = 1000000,
+    min_replay_history: CountOrZero = 20000,
+    update_period: Count = 4,
+    target_update_period: Count = 8000,
+    epsilon_fn: Callable[..., float] = dqn_agent.linearly_decaying_epsilon,
+    epsilon_train: Probability = 0.01,
+    epsilon_eval: Probability = 0.001,
+    epsilon_decay_period: Count = 25000,
     summary_writer: tf.summary.SummaryWriter | None = None,
-    summary_writing_frequency: int = 1000,
+    summary_writing_frequency: Count = 1000,
     summarize_gradient_snr: bool = False,
     overlap_training: bool = False,
   ):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
+from rigl_rl.domains import Positive
+
 
 @gin.configurable(denylist=['targets', 'predictions'])
 def squared_loss(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
@@ -22,7 +24,7 @@ def squared_loss(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
 
 @gin.configurable(denylist=['targets', 'predictions'])
 def huber_loss(
-  targets: tf.Tensor, predictions: tf.Tensor, delta: float = 1.0
+  targets: tf.Tensor, predictions: tf.Tensor, delta: Positive = 1.0
 ) -> tf.Tensor:
   """Huber's loss, as released for Atari: e² / 2 up to δ, then δ (|e| − δ / 2).
 

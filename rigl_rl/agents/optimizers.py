@@ -8,6 +8,7 @@ import gin
 import tensorflow as tf
 
 from rigl_rl.checks import check_number
+from rigl_rl.domains import NonNegative, Positive
 from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 
@@ -177,7 +178,9 @@ def _groups(grads_and_vars):
 
 @gin.configurable
 def adam(
-  learning_rate: float = 1e-3, epsilon: float = 1e-8, weight_decay: float = 0.0
+  learning_rate: Positive = 1e-3,
+  epsilon: Positive = 1e-8,
+  weight_decay: NonNegative = 0.0,
 ) -> tf.keras.optimizers.legacy.Optimizer:
   """Returns Adam (Kingma & Ba, 2015).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, NamedTuple
+from typing import Annotated, Any, Callable, NamedTuple
 
 import gin
 import numpy as np
@@ -18,6 +18,7 @@ from rigl_rl import seeding
 from rigl_rl.agents import optimizers, sparse_networks
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
+from rigl_rl.domains import BatchSize, NonNegative, Positive, Probability, Range
 from rigl_rl.errors import UserError
 from rigl_rl.networks import actor_critic, numpy_mlp
 from rigl_rl.sparsity import compression, diagnostics, wrappers
@@ -111,21 +112,23 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     seed: int,
     rollout_steps: int,
     num_rollouts: int,
-    actor: Callable[..., Any] = actor_critic.GaussianActor,
-    value: Callable[..., Any] = actor_critic.ValueNetwork,
+    actor: Callable[
+      ..., actor_critic.GaussianActor
+    ] = actor_critic.GaussianActor,
+    value: Callable[..., actor_critic.ValueNetwork] = actor_critic.ValueNetwork,
     optimizer: Callable[
       [], tf.keras.optimizers.legacy.Optimizer
     ] = optimizers.adam,
     decay_learning_rate: bool = True,
-    minibatch_size: int = 64,
-    num_epochs: int = 10,
-    gamma: float = 0.99,
-    lambda_: float = 0.95,
-    clip_ratio: float = 0.2,
-    entropy_coefficient: float = 0.0,
-    value_coefficient: float = 0.5,
-    gradient_clipping: float | None = 0.5,
-    value_clipping: float | None = None,
+    minibatch_size: BatchSize = 64,
+    num_epochs: Annotated[int, Range('[1, 10000]')] = 10,
+    gamma: Probability = 0.99,
+    lambda_: Probability = 0.95,
+    clip_ratio: Annotated[float, Range('(0, 1]')] = 0.2,
+    entropy_coefficient: NonNegative = 0.0,
+    value_coefficient: NonNegative = 0.5,
+    gradient_clipping: Positive | None = 0.5,
+    value_clipping: Positive | None = None,
     normalize_observations: bool = True,
     normalize_rewards: bool = True,
     bootstrap_time_limits: bool = True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Annotated, Callable
 
 import gin
 import numpy as np
@@ -13,6 +13,7 @@ from tf_agents.utils import common
 
 from rigl_rl.agents import off_policy, optimizers, targets
 from rigl_rl.checks import check_number
+from rigl_rl.domains import Count, Positive, Probability, Range
 from rigl_rl.networks import actor_critic, numpy_mlp
 
 # A train step samples actions for the critics', the actor's and the
@@ -40,21 +41,23 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     action_spec,
     seed: int,
     gradient_steps: int,
-    actor: Callable[..., Any] = actor_critic.SquashedGaussianActor,
-    critic: Callable[..., Any] = actor_critic.Critic,
+    actor: Callable[
+      ..., actor_critic.SquashedGaussianActor
+    ] = actor_critic.SquashedGaussianActor,
+    critic: Callable[..., actor_critic.Critic] = actor_critic.Critic,
     optimizer: Callable[
       [], tf.keras.optimizers.legacy.Optimizer
     ] = optimizers.adam,
-    gamma: float = 0.99,
-    reward_scale_factor: float = 0.1,
-    target_update_tau: float = 0.005,
-    target_update_period: int = 1,
+    gamma: Probability = 0.99,
+    reward_scale_factor: Positive = 0.1,
+    target_update_tau: Annotated[float, Range('(0, 1]')] = 0.005,
+    target_update_period: Count = 1,
     target_sparsity: Callable[..., None] = targets.copy_masks,
-    initial_alpha: float = 1.0,
+    initial_alpha: Positive = 1.0,
     learn_alpha: bool = True,
     resample_for_alpha: bool = True,
     target_entropy: float | None = None,
-    gradient_clipping: float | None = None,
+    gradient_clipping: Positive | None = None,
     summarize_gradient_snr: bool = False,
   ):
     """Builds the networks and the optimizers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Annotated, Callable
 
 import gin
 import numpy as np
@@ -14,6 +14,7 @@ from tf_agents.utils import common
 
 from rigl_rl.agents import off_policy, optimizers, targets
 from rigl_rl.checks import check_number
+from rigl_rl.domains import Count, NonNegative, Positive, Probability, Range
 from rigl_rl.networks import actor_critic, numpy_mlp
 
 
@@ -42,22 +43,24 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     action_spec,
     seed: int,
     gradient_steps: int,
-    actor: Callable[..., Any] = actor_critic.DeterministicActor,
-    critic: Callable[..., Any] = actor_critic.Critic,
+    actor: Callable[
+      ..., actor_critic.DeterministicActor
+    ] = actor_critic.DeterministicActor,
+    critic: Callable[..., actor_critic.Critic] = actor_critic.Critic,
     optimizer: Callable[
       [], tf.keras.optimizers.legacy.Optimizer
     ] = optimizers.adam,
-    gamma: float = 0.99,
-    reward_scale_factor: float = 1.0,
-    exploration_noise: float = 0.1,
-    target_noise: float = 0.2,
-    target_noise_clip: float = 0.5,
+    gamma: Probability = 0.99,
+    reward_scale_factor: Positive = 1.0,
+    exploration_noise: NonNegative = 0.1,
+    target_noise: NonNegative = 0.2,
+    target_noise_clip: NonNegative = 0.5,
     clip_target_actions: bool = True,
-    actor_update_period: int = 2,
-    target_update_tau: float = 0.005,
-    target_update_period: int = 2,
+    actor_update_period: Count = 2,
+    target_update_tau: Annotated[float, Range('(0, 1]')] = 0.005,
+    target_update_period: Count = 2,
     target_sparsity: Callable[..., None] = targets.copy_masks,
-    gradient_clipping: float | None = None,
+    gradient_clipping: Positive | None = None,
     summarize_gradient_snr: bool = False,
   ):
     """Builds the networks and the optimizers.

@@ -10,13 +10,14 @@ import contextlib
 import difflib
 import os
 import warnings
-from typing import Any, Dict, List, Tuple
+from typing import Annotated, Any, Dict, List, Tuple, Union
 
 import gin
 import gymnasium
 import numpy as np
 
 from rigl_rl import errors, tasks
+from rigl_rl.domains import Range
 
 
 @contextlib.contextmanager
@@ -199,7 +200,9 @@ class AtariEnvironment(atari_lib.AtariPreprocessing):
 def create_atari_environment(
   game: str,
   seed: int,
-  sticky_actions: float = STICKY_ACTION_PROBABILITY,
+  sticky_actions: Union[
+    Annotated[float, Range('[0, 1)')], bool
+  ] = STICKY_ACTION_PROBABILITY,
   full_action_set: bool = False,
 ) -> AtariEnvironment:
   """Builds an Atari game as Dopamine plays it.

@@ -28,6 +28,7 @@ from tf_agents.specs import array_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import checks, errors, tasks
+from rigl_rl.domains import Count
 from rigl_rl.environments import gymnasium_tasks, spaces
 
 # The five tasks of both papers.
@@ -83,7 +84,7 @@ class MujocoEnvironment(py_environment.PyEnvironment):
     num_observed: int | None = None,
     padding: int = 0,
     clip_actions: bool = False,
-    max_episode_steps: int | None = None,
+    max_episode_steps: Count | None = None,
   ):
     """Wraps a task.
 
@@ -298,7 +299,7 @@ def create_mujoco_environment(
   use_contact_forces: bool = False,
   ant_padding: bool = True,
   clip_actions: bool = False,
-  max_episode_steps: int | None = None,
+  max_episode_steps: Count | None = None,
   render: bool = False,
 ) -> MujocoEnvironment:
   """Builds a MuJoCo task, or another one with continuous actions.

@@ -11,6 +11,7 @@ import gin
 import numpy as np
 
 from rigl_rl import errors
+from rigl_rl.domains import NonNegative
 
 
 @gin.configurable(denylist=['environment', 'seed'])
@@ -29,7 +30,11 @@ class ObservationNoise:
   """
 
   def __init__(
-    self, environment: Any, seed: int, sigma: float = 0.0, wrap: bool = False
+    self,
+    environment: Any,
+    seed: int,
+    sigma: NonNegative = 0.0,
+    wrap: bool = False,
   ):
     """Wraps an environment.
 

@@ -11,7 +11,7 @@ structure and draws other weights, so that no two critics are twins.
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from typing import Any, Literal, Sequence
 
 import gin
 import tensorflow as tf
@@ -19,6 +19,7 @@ from tf_agents.networks import network
 from tf_agents.specs import tensor_spec
 from tf_agents.utils import common
 
+from rigl_rl.domains import HiddenUnits, NonNegative, Positive
 from rigl_rl.errors import UserError
 from rigl_rl.networks import action_distributions, sparse_layers
 from rigl_rl.networks.sparse_layers import (
@@ -217,10 +218,10 @@ class SquashedGaussianActor(Actor):
     output_tensor_spec,
     seed: int,
     width: WidthOrRule = 1.0,
-    weight_decay: float = 0.0,
-    weight_decay_factor: float = 1.0,
-    hidden_units: Sequence[int] = (256, 256),
-    activation: str = 'relu',
+    weight_decay: NonNegative = 0.0,
+    weight_decay_factor: NonNegative = 1.0,
+    hidden_units: HiddenUnits = (256, 256),
+    activation: Literal['relu', 'tanh'] = 'relu',
     kernel_initializer: KernelInitializer = sparse_layers.glorot_uniform,
     output_initializer: KernelInitializer = sparse_layers.glorot_uniform,
     bias_initializer: BiasInitializer = sparse_layers.zero_biases,
@@ -296,15 +297,15 @@ class GaussianActor(Actor):
     output_tensor_spec,
     seed: int,
     width: WidthOrRule = 1.0,
-    weight_decay: float = 0.0,
-    weight_decay_factor: float = 1.0,
-    hidden_units: Sequence[int] = (64, 64),
-    activation: str = 'tanh',
+    weight_decay: NonNegative = 0.0,
+    weight_decay_factor: NonNegative = 1.0,
+    hidden_units: HiddenUnits = (64, 64),
+    activation: Literal['relu', 'tanh'] = 'tanh',
     kernel_initializer: KernelInitializer = sparse_layers.orthogonal,
     output_initializer: KernelInitializer = sparse_layers.variance_scaling,
     bias_initializer: BiasInitializer = sparse_layers.zero_biases,
     squash_mean: bool = True,
-    initial_std: float = 0.35,
+    initial_std: Positive = 0.35,
     name: str = 'GaussianActor',
   ):
     """Initializes the network.
@@ -373,10 +374,10 @@ class DeterministicActor(Actor):
     output_tensor_spec,
     seed: int,
     width: WidthOrRule = 1.0,
-    weight_decay: float = 0.0,
-    weight_decay_factor: float = 1.0,
-    hidden_units: Sequence[int] = (256, 256),
-    activation: str = 'relu',
+    weight_decay: NonNegative = 0.0,
+    weight_decay_factor: NonNegative = 1.0,
+    hidden_units: HiddenUnits = (256, 256),
+    activation: Literal['relu', 'tanh'] = 'relu',
     kernel_initializer: KernelInitializer = sparse_layers.fan_in_uniform,
     output_initializer: KernelInitializer = sparse_layers.fan_in_uniform,
     bias_initializer: BiasInitializer = sparse_layers.fan_in_uniform_biases,
@@ -425,10 +426,10 @@ class Critic(_PerceptronNetwork):
     input_tensor_spec,
     seed: int,
     width: WidthOrRule = 1.0,
-    weight_decay: float = 0.0,
-    weight_decay_factor: float = 1.0,
-    hidden_units: Sequence[int] = (256, 256),
-    activation: str = 'relu',
+    weight_decay: NonNegative = 0.0,
+    weight_decay_factor: NonNegative = 1.0,
+    hidden_units: HiddenUnits = (256, 256),
+    activation: Literal['relu', 'tanh'] = 'relu',
     kernel_initializer: KernelInitializer = sparse_layers.glorot_uniform,
     output_initializer: KernelInitializer = sparse_layers.glorot_uniform,
     bias_initializer: BiasInitializer = sparse_layers.zero_biases,
@@ -460,10 +461,10 @@ class ValueNetwork(_PerceptronNetwork):
     input_tensor_spec,
     seed: int,
     width: WidthOrRule = 1.0,
-    weight_decay: float = 0.0,
-    weight_decay_factor: float = 1.0,
-    hidden_units: Sequence[int] = (64, 64),
-    activation: str = 'relu',
+    weight_decay: NonNegative = 0.0,
+    weight_decay_factor: NonNegative = 1.0,
+    hidden_units: HiddenUnits = (64, 64),
+    activation: Literal['relu', 'tanh'] = 'relu',
     kernel_initializer: KernelInitializer = sparse_layers.orthogonal,
     output_initializer: KernelInitializer = sparse_layers.small_uniform,
     bias_initializer: BiasInitializer = sparse_layers.zero_biases,

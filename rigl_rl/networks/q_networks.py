@@ -13,6 +13,7 @@ from typing import Callable, Sequence
 import gin
 import tensorflow as tf
 
+from rigl_rl.domains import HiddenUnits, NonNegative, Units
 from rigl_rl.networks import sparse_layers
 from rigl_rl.networks.sparse_layers import WidthOrRule
 
@@ -87,10 +88,10 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
     num_actions: int,
     seed: int,
     width: WidthOrRule = 1.0,
-    weight_decay: float = 0.0,
-    weight_decay_factor: float = 1.0,
+    weight_decay: NonNegative = 0.0,
+    weight_decay_factor: NonNegative = 1.0,
     decay_output: bool = False,
-    hidden_units: Sequence[int] = (512, 512),
+    hidden_units: HiddenUnits = (512, 512),
     name: str | None = None,
   ):
     """Initializes the network.
@@ -160,10 +161,10 @@ class NatureQNetwork(QNetwork):
     num_actions: int,
     seed: int,
     width: WidthOrRule = 1.0,
-    weight_decay: float = 0.0,
-    weight_decay_factor: float = 0.5,
+    weight_decay: NonNegative = 0.0,
+    weight_decay_factor: NonNegative = 0.5,
     decay_output: bool = True,
-    dense_units: int = 512,
+    dense_units: Units = 512,
     name: str | None = None,
   ):
     """Initializes the network.
@@ -252,10 +253,10 @@ class ImpalaQNetwork(QNetwork):
     num_actions: int,
     seed: int,
     width: WidthOrRule = 1.0,
-    weight_decay: float = 0.0,
-    weight_decay_factor: float = 0.5,
+    weight_decay: NonNegative = 0.0,
+    weight_decay_factor: NonNegative = 0.5,
     decay_output: bool = True,
-    dense_units: int = 512,
+    dense_units: Units = 512,
     name: str | None = None,
   ):
     """Initializes the network.

@@ -11,11 +11,12 @@ construction.
 from __future__ import annotations
 
 import math
-from typing import Callable, Mapping, Sequence, Union
+from typing import Callable, Literal, Mapping, Sequence, Union
 
 import gin
 import tensorflow as tf
 
+from rigl_rl.domains import NonNegative, Positive
 from rigl_rl.errors import UserError
 from rigl_rl.networks import widths
 from rigl_rl.sparsity import wrappers
@@ -23,7 +24,7 @@ from rigl_rl.sparsity import wrappers
 # A width, or a function that chooses one: it is given the network's kernel
 # shapes, as a function of the width.
 WidthOrRule = Union[
-  float, Callable[[Callable[[float], widths.Shapes]], widths.Match]
+  Positive, Callable[[Callable[[float], widths.Shapes]], widths.Match]
 ]
 # Makes the initializer of a kernel from an int32 seed.
 KernelInitializer = Callable[[int], tf.keras.initializers.Initializer]
@@ -269,9 +270,11 @@ def orthogonal(
 @gin.configurable(denylist=['seed'])
 def variance_scaling(
   seed: int,
-  scale: float = 0.1,
-  mode: str = 'fan_in',
-  distribution: str = 'truncated_normal',
+  scale: Positive = 0.1,
+  mode: Literal['fan_in', 'fan_out', 'fan_avg'] = 'fan_in',
+  distribution: Literal[
+    'truncated_normal', 'untruncated_normal', 'uniform'
+  ] = 'truncated_normal',
 ) -> tf.keras.initializers.Initializer:
   """Draws with a variance of `scale` / fan; 0.1 as PPO's means have it.
 
@@ -300,7 +303,7 @@ def variance_scaling(
 
 @gin.configurable(denylist=['seed'])
 def small_uniform(
-  seed: int, limit: float = 0.03
+  seed: int, limit: NonNegative = 0.03
 ) -> tf.keras.initializers.Initializer:
   """Draws from U(-limit, limit)."""
   return tf.keras.initializers.RandomUniform(-limit, limit, seed=seed)

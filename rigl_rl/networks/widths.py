@@ -7,6 +7,7 @@ from typing import Callable, Mapping, NamedTuple, Sequence
 
 import gin
 
+from rigl_rl.domains import Sparsity
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import distributions
 
@@ -42,7 +43,7 @@ def num_parameters(shapes: Shapes) -> int:
 
 @gin.configurable(denylist=['shapes_at'])
 def matched_width(
-  shapes_at: Callable[[float], Shapes], sparsity: float = 0.9
+  shapes_at: Callable[[float], Shapes], sparsity: Sparsity = 0.9
 ) -> Match:
   """Chooses the width at which a dense network is as large as a sparse one.
 

@@ -20,6 +20,7 @@ import numpy as np
 from dopamine.replay_memory import circular_replay_buffer
 
 from rigl_rl import errors
+from rigl_rl.domains import BatchSize, Capacity, Count
 from rigl_rl.replay import manifests as manifests_lib
 from rigl_rl.replay import segments
 
@@ -63,11 +64,11 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     self,
     observation_shape: Tuple[int, ...],
     stack_size: int,
-    replay_capacity: int,
-    batch_size: int,
+    replay_capacity: Capacity,
+    batch_size: BatchSize,
     update_horizon: int = 1,
     gamma: float = 0.99,
-    max_sample_attempts: int = 1000,
+    max_sample_attempts: Count = 1000,
     extra_storage_types: Optional[
       Sequence[circular_replay_buffer.ReplayElement]
     ] = None,

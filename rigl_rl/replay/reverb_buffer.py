@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl import checks, seeding
+from rigl_rl.domains import BatchSize, Capacity
 from rigl_rl.errors import UserError
 from rigl_rl.replay import manifests as manifests_lib
 from rigl_rl.replay import transition_buffer
@@ -55,8 +56,8 @@ class ReverbBuffer:
     observation_shape: Sequence[int],
     action_shape: Sequence[int],
     seed: int,
-    capacity: int = 1000000,
-    batch_size: int = 256,
+    capacity: Capacity = 1000000,
+    batch_size: BatchSize = 256,
   ):
     """Starts a server.
 

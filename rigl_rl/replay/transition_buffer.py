@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import gin
 import numpy as np
 
 from rigl_rl import checks, seeding
+from rigl_rl.domains import BatchSize, Range
 from rigl_rl.replay import manifests as manifests_lib
 from rigl_rl.replay import segments
 
@@ -52,8 +53,8 @@ class TransitionBuffer:
     observation_shape: Sequence[int],
     action_shape: Sequence[int],
     seed: int,
-    capacity: int = 1000000,
-    batch_size: int = 256,
+    capacity: Annotated[int, Range('[2, 1000000000]')] = 1000000,
+    batch_size: BatchSize = 256,
   ):
     """Allocates the buffer (memory is taken up as it fills).
 

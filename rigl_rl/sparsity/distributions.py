@@ -13,6 +13,7 @@ from typing import Mapping, Sequence
 import gin
 
 from rigl_rl.checks import check_number
+from rigl_rl.domains import NonNegative, Sparsity
 from rigl_rl.errors import UserError
 
 Shapes = Mapping[str, Sequence[int]]
@@ -71,7 +72,7 @@ def _check(
 def uniform(
   shapes: Shapes,
   sparsity: float,
-  custom: Mapping[str, float] | None = None,
+  custom: Mapping[str, Sparsity] | None = None,
 ) -> dict[str, float]:
   """Gives every layer, first and last included, the same sparsity.
 
@@ -94,8 +95,8 @@ def uniform(
 def erdos_renyi(
   shapes: Shapes,
   sparsity: float,
-  power: float = 1.0,
-  custom: Mapping[str, float] | None = None,
+  power: NonNegative = 1.0,
+  custom: Mapping[str, Sparsity] | None = None,
 ) -> dict[str, float]:
   """Erdős–Rényi (Mocanu et al., 2018): density ∝ (n_in + n_out) / n_in n_out.
 
@@ -115,8 +116,8 @@ def erdos_renyi(
 def erdos_renyi_kernel(
   shapes: Shapes,
   sparsity: float,
-  power: float = 1.0,
-  custom: Mapping[str, float] | None = None,
+  power: NonNegative = 1.0,
+  custom: Mapping[str, Sparsity] | None = None,
 ) -> dict[str, float]:
   """Erdős–Rényi–Kernel (ERK; Evci et al., 2020): density ∝ Σ dims / Π dims.
 
@@ -187,7 +188,7 @@ def _erdos_renyi(distribution, shapes, sparsity, power, custom, scaled_dims):
 def erdos_renyi_lambda(
   shapes: Shapes,
   sparsity: float | None = None,
-  lambdas: Sequence[float] = (),
+  lambdas: Sequence[NonNegative] = (),
 ) -> Probabilities:
   """Erdős–Rényi by λ per layer (Sokar et al., 2022, equation 1).
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl.checks import check_number
+from rigl_rl.domains import Count, CountOrZero, Probability
 from rigl_rl.errors import UserError
 
 
@@ -87,11 +88,11 @@ class UpdateSchedule:
   def __init__(
     self,
     total_steps: int,
-    begin: float = 0.0,
-    end: float = 0.8,
-    interval: int = 1000,
-    offset: int = 0,
-    steps_before: int | None = None,
+    begin: Probability = 0.0,
+    end: Probability = 0.8,
+    interval: Count = 1000,
+    offset: CountOrZero = 0,
+    steps_before: CountOrZero | None = None,
     period: int = 1,
   ):
     """Initializes the schedule.

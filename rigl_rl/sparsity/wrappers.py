@@ -5,12 +5,13 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import zlib
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterator, Literal, Mapping, Sequence
 
 import gin
 import numpy as np
 import tensorflow as tf
 
+from rigl_rl.domains import Sparsity
 from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 from rigl_rl.sparsity import algorithms, distributions, initializers, user_code
@@ -51,11 +52,11 @@ class SparseWrapper(tf.keras.layers.Layer):
   def __init__(
     self,
     layer: tf.keras.layers.Layer,
-    sparsity: float | None = None,
+    sparsity: Sparsity | None = None,
     algorithm: algorithms.SparseAlgorithm | None = None,
     name: str | None = None,
     seed: int = 0,
-    initializer: Callable = initializers.layer_default,
+    initializer: Callable[..., tf.Tensor] = initializers.layer_default,
   ):
     """Wraps `layer`, which may be built already.
 
@@ -116,7 +117,7 @@ class SparseWrapper(tf.keras.layers.Layer):
     sparsity: float,
     algorithm: algorithms.SparseAlgorithm,
     seed: int,
-    initializer: Callable = initializers.layer_default,
+    initializer: Callable[..., tf.Tensor] = initializers.layer_default,
   ) -> None:
     """Draws the first mask, and sets the kernel to start from.
 
@@ -377,12 +378,14 @@ def _walk(
 @gin.configurable(denylist=['model', 'seed'])
 def sparsify(
   model: tf.keras.layers.Layer,
-  distribution: Callable = distributions.erdos_renyi_kernel,
-  sparsity: float | None = 0.9,
+  distribution: Callable[
+    ..., Mapping[str, float]
+  ] = distributions.erdos_renyi_kernel,
+  sparsity: Sparsity | None = 0.9,
   algorithm: algorithms.SparseAlgorithm | None = None,
-  keep_dense: Sequence[str] = (),
-  initializer: Callable = initializers.sparsity_aware,
-  storage: str = 'auto',
+  keep_dense: Sequence[str] | str = (),
+  initializer: Callable[..., tf.Tensor] = initializers.sparsity_aware,
+  storage: Literal['masked', 'sparse', 'auto'] = 'auto',
   seed: int = 0,
 ) -> list[SparseWrapper]:
   """Draws masks for a built network, and sets the weights to start from.

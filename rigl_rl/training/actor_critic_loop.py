@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Callable
 
 import gin
 import tensorflow as tf
@@ -14,11 +14,16 @@ from tf_agents.trajectories import time_step as ts
 from rigl_rl import bindings, seeding
 from rigl_rl.agents import sac
 from rigl_rl.checks import check_number
+from rigl_rl.domains import Count, Episodes
 from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
 from rigl_rl.replay import transition_buffer
 from rigl_rl.training import checkpointing, saved_policy, training_loop
 from rigl_rl.training import run_directory as run_directory_lib
+
+if TYPE_CHECKING:
+  from rigl_rl.agents import off_policy
+  from rigl_rl.replay import reverb_buffer
 
 
 @gin.configurable(denylist=['run_directory', 'seed', 'train_steps'])
@@ -34,14 +39,18 @@ class ActorCriticLoop(training_loop.TrainingLoop):
     run_directory: run_directory_lib.RunDirectory,
     seed: int,
     train_steps: int,
-    create_agent: Callable[..., Any] = sac.SparseSacAgent,
-    create_environment: Callable[..., Any] = mujoco.create_mujoco_environment,
-    create_replay: Callable[..., Any] = transition_buffer.TransitionBuffer,
-    initial_collect_steps: int = 10000,
+    create_agent: Callable[..., off_policy.OffPolicyAgent] = sac.SparseSacAgent,
+    create_environment: Callable[
+      ..., mujoco.MujocoEnvironment
+    ] = mujoco.create_mujoco_environment,
+    create_replay: Callable[
+      ..., transition_buffer.TransitionBuffer | reverb_buffer.ReverbBuffer
+    ] = transition_buffer.TransitionBuffer,
+    initial_collect_steps: Count = 10000,
     initial_policy: Callable[..., saved_policy.SavedPolicy] | None = None,
-    evaluation_period: int = 10000,
-    evaluation_episodes: int = 30,
-    checkpoint_period: int = 1,
+    evaluation_period: Count = 10000,
+    evaluation_episodes: Episodes = 30,
+    checkpoint_period: Count = 1,
   ):
     """Builds everything, and resumes from a checkpoint if there is one.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import time
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import gin
 import numpy as np
@@ -14,10 +14,14 @@ from dopamine.discrete_domains import iteration_statistics, run_experiment
 from rigl_rl import seeding
 from rigl_rl.agents import dqn
 from rigl_rl.checks import check_number
+from rigl_rl.domains import Count, Episodes, NonNegative
 from rigl_rl.environments import classic_control, noise
 from rigl_rl.errors import UserError
 from rigl_rl.training import checkpointing, evaluation, event_writer, progress
 from rigl_rl.training import run_directory as run_directory_lib
+
+if TYPE_CHECKING:
+  from rigl_rl.environments import atari
 
 # One to fall back to, should the newest be torn.
 _CHECKPOINTS_KEPT = 2
@@ -40,15 +44,15 @@ class DopamineRunner(run_experiment.Runner):
     seed: int,
     train_steps: int,
     create_environment: Callable[
-      ..., Any
+      ..., atari.AtariEnvironment | classic_control.ClassicControlEnvironment
     ] = classic_control.create_classic_control_environment,
-    evaluation_period: int = 2000,
-    evaluation_episodes: int | None = None,
-    evaluation_steps: int | None = None,
-    evaluation_noise: float = 0.0,
-    max_steps_per_episode: int = 27000,
+    evaluation_period: Count = 2000,
+    evaluation_episodes: Episodes | None = None,
+    evaluation_steps: Count | None = None,
+    evaluation_noise: NonNegative = 0.0,
+    max_steps_per_episode: Count = 27000,
     clip_rewards: bool = True,
-    checkpoint_period: int = 1,
+    checkpoint_period: Count = 1,
   ):
     """Builds everything, and resumes from a checkpoint if there is one.
 

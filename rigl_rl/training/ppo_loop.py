@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from typing import Annotated, Callable
 
 import gin
 import numpy as np
@@ -13,6 +13,7 @@ from tf_agents.trajectories import time_step as ts
 from rigl_rl import seeding
 from rigl_rl.agents import ppo
 from rigl_rl.checks import check_number
+from rigl_rl.domains import Count, Episodes, Range
 from rigl_rl.environments import mujoco
 from rigl_rl.training import run_directory as run_directory_lib
 from rigl_rl.training import training_loop
@@ -30,12 +31,14 @@ class PPOLoop(training_loop.TrainingLoop):
     run_directory: run_directory_lib.RunDirectory,
     seed: int,
     train_steps: int,
-    create_agent: Callable[..., Any] = ppo.SparsePPOAgent,
-    create_environment: Callable[..., Any] = mujoco.create_mujoco_environment,
-    rollout_steps: int = 2048,
-    evaluation_period: int = 1,
-    evaluation_episodes: int = 20,
-    checkpoint_period: int = 1,
+    create_agent: Callable[..., ppo.SparsePPOAgent] = ppo.SparsePPOAgent,
+    create_environment: Callable[
+      ..., mujoco.MujocoEnvironment
+    ] = mujoco.create_mujoco_environment,
+    rollout_steps: Annotated[int, Range('[1, 1000000]')] = 2048,
+    evaluation_period: Count = 1,
+    evaluation_episodes: Episodes = 20,
+    checkpoint_period: Count = 1,
   ):
     """Builds everything, and resumes from a checkpoint if there is one.
 

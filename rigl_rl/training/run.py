@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import gin
 
 from rigl_rl import effects, seeding, wording
 from rigl_rl.checks import check_number
+from rigl_rl.domains import Count, Seed
 from rigl_rl.sparsity import user_code
 from rigl_rl.training import provenance, scores
 from rigl_rl.training import run_directory as run_directory_lib
+
+if TYPE_CHECKING:
+  from rigl_rl.training import dopamine_runner, training_loop
 
 
 @gin.configurable(denylist=['base_dir', 'given'])
 def train(
   base_dir: str,
-  runner: Callable[..., Any] = gin.REQUIRED,
-  seed: int = gin.REQUIRED,
-  train_steps: int = gin.REQUIRED,
+  runner: Callable[
+    ..., training_loop.TrainingLoop | dopamine_runner.DopamineRunner
+  ] = gin.REQUIRED,
+  seed: Seed = gin.REQUIRED,
+  train_steps: Count = gin.REQUIRED,
   task: str = '',
   given: effects.Given | None = None,
 ) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from rigl_rl import seeding, tasks
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
+from rigl_rl.domains import NonNegative
 from rigl_rl.errors import UserError
 from rigl_rl.training import checkpointing
 from rigl_rl.training import run_directory as run_directory_lib
@@ -79,7 +80,7 @@ def saved_policy(
   seed: int,
   state: dict[str, Any] | None = None,
   run: str | None = None,
-  noise: float = 0.0,
+  noise: NonNegative = 0.0,
 ) -> SavedPolicy:
   """Makes a policy from a run's newest checkpoint that is whole.
 

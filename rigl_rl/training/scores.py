@@ -6,12 +6,13 @@ import fractions
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import gin
 import numpy as np
 
 from rigl_rl import bindings
+from rigl_rl.domains import Count, Range
 from rigl_rl.errors import UserError
 
 
@@ -38,7 +39,10 @@ def _check_last(last: Any) -> None:
 
 
 @gin.configurable(denylist=['returns'])
-def final_score(returns: Sequence[float], last: float | int = 0.1) -> float:
+def final_score(
+  returns: Sequence[float],
+  last: Annotated[float, Range('(0, 1]')] | Count = 0.1,
+) -> float:
   """Mean return of the last evaluations.
 
   By default the score of Graesser et al. (2022), section 3: the last 10 % of

@@ -139,7 +139,7 @@ def test_trains_actor_and_critic(
   [
     (_SAC, 'TRAIN_STEPS = 30', ['TRAIN_STEPS is 30', 'initial_collect_steps']),
     (_SAC, 'ENV_NAME = "Hoper-v4"', ['Hoper-v4', 'Hopper-v4']),
-    (_SAC, 'ENV_NAME = 3', ['3', 'Hopper-v4']),
+    (_SAC, 'ENV_NAME = 3', ['ENV_NAME', 'is 3', 'a text in quotes']),
     (_SAC, 'ACTOR_SPARSITY = 1.0', ['SPARSITY', '1.0', '[0, 1)']),
     (_SAC, 'CRITIC_WIDTH = 0', ['WIDTH', 'Critic.width', '0']),
     (_SAC, 'SparseSacAgent.gamma = 2', ['SparseSacAgent.gamma', '[0, 1]']),

@@ -303,7 +303,7 @@ def test_loss_that_is_not_finite_keeps_what_is_written(tmp_path):
     ('DopamineRunner.evaluation_steps = 9', 'exactly one'),
     ('DopamineRunner.max_steps_per_episode = 0', 'max_steps_per_episode is 0'),
     ('DopamineRunner.checkpoint_period = 1.5', 'checkpoint_period is 1.5'),
-    ('DopamineRunner.evaluation_noise = -1.0', 'ObservationNoise.sigma'),
+    ('DopamineRunner.evaluation_noise = -1.0', 'evaluation_noise is -1.0'),
   ],
 )
 def test_value_outside_its_range(tmp_path, binding, message):

@@ -6,6 +6,7 @@ import gin
 import tensorflow as tf
 
 from rigl_rl.checks import check_number
+from rigl_rl.domains import Probability
 from rigl_rl.sparsity import masks
 from rigl_rl.sparsity.algorithms import base
 
@@ -39,7 +40,7 @@ class DS(base.SparseAlgorithm):
 
   def __init__(
     self,
-    drop_fraction: float = 0.05,
+    drop_fraction: Probability = 0.05,
     drop_each_sign: bool = False,
     last_update_only_drops: bool = False,
   ):

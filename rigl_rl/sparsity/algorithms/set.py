@@ -6,6 +6,7 @@ import gin
 import tensorflow as tf
 
 from rigl_rl.checks import check_number
+from rigl_rl.domains import NonNegative, Probability
 from rigl_rl.sparsity import masks, schedules
 from rigl_rl.sparsity.algorithms import base
 
@@ -18,7 +19,9 @@ class SET(base.SparseAlgorithm):
   ones at random. The share that moves decays by a cosine over the window.
   """
 
-  def __init__(self, drop_fraction: float = 0.3, drop_noise: float = 0.0):
+  def __init__(
+    self, drop_fraction: Probability = 0.3, drop_noise: NonNegative = 0.0
+  ):
     """Initializes the algorithm.
 
     Args:

@@ -1,0 +1,318 @@
+"""The parameters that gin can bind, read from source without running it.
+
+TensorFlow takes seconds to load, and a mistake in a gin file should be found
+before. So signatures come from syntax trees: those of this package, and of the
+modules that a gin file imports.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import importlib.machinery
+import os
+import re
+from typing import Any, Iterator, Mapping
+
+from rigl_rl import domains
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_Function = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+  """One parameter of a configurable.
+
+  Attributes:
+    domain: the values that it may take.
+    default: the source of its default, or None if it has none.
+  """
+
+  domain: domains.Domain
+  default: str | None
+
+  def refusal(self, source: str, value: Any) -> str:
+    """Says that a value lies outside of the domain, and what lies inside.
+
+    Args:
+      source: the binding, or the macro that it takes its value from.
+      value: what is bound.
+    """
+    text = f'{source} is {value!r}'
+    hint = ''
+    if isinstance(value, domains.Promise):
+      promised = value.domain
+      if not isinstance(promised, domains.Function):
+        text += f', which is {promised}'
+      elif promised.makes.meets(self.domain):
+        hint = f' Did you mean {value!r}()?'
+      elif not isinstance(promised.makes, domains.Anything):
+        text += f', which makes {promised.makes}'
+    default = (self.default or '').rpartition('.')[2]
+    if isinstance(self.domain, domains.Function) and default.islower():
+      hint = hint or f' The default is @{default}.'
+    return f'{text}, but must be {self.domain}.{hint}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Configurable:
+  """A function or class that gin can bind parameters of.
+
+  Attributes:
+    module: where it is defined.
+    name: by which gin knows it, without modules.
+    parameters: those that can be bound.
+    runtime: names of those that only callers may give.
+    takes_more: whether it may have parameters that are not known.
+    makes: what a call returns.
+  """
+
+  module: str
+  name: str
+  parameters: Mapping[str, Parameter]
+  runtime: frozenset[str]
+  takes_more: bool
+  makes: domains.Domain
+
+  def is_called(self, selector: str) -> bool:
+    """Whether a name with more or fewer modules, as gin has it, is its own."""
+    return f'.{self.module}.{self.name}'.endswith(f'.{selector}')
+
+
+class _Module:
+  """The source of a module."""
+
+  def __init__(self, name: str, path: str, text: str):
+    self.name = name
+    self.path = path
+    self.text = text
+    # Of this package all bases and types are known.
+    self.is_ours = name.partition('.')[0] == 'rigl_rl'
+
+  @functools.cached_property
+  def nodes(self) -> dict[str, ast.stmt]:
+    """Definitions and assignments at the top level, by name."""
+    found: dict[str, ast.stmt] = {}
+    for node in ast.parse(self.text).body:
+      if isinstance(node, (*_Function, ast.ClassDef)):
+        found[node.name] = node
+      elif isinstance(node, ast.Assign):
+        found.update((ast.unparse(target), node) for target in node.targets)
+    return found
+
+
+class Library:
+  """What the modules of this package declare, and others that are added."""
+
+  def __init__(self):
+    self._modules: dict[str, _Module] = {}
+    # Modules by the names of classes and type aliases at their top level.
+    self._homes: dict[str, list[_Module]] = {}
+    self._configurables: dict[str, list[Configurable]] = {}
+    for directory, _, files in os.walk(_PACKAGE):
+      parts = os.path.relpath(directory, os.path.dirname(_PACKAGE))
+      for file in files:
+        if file.endswith('.py'):
+          name = '.'.join([*parts.split(os.sep), file[: -len('.py')]])
+          self._read(name, os.path.join(directory, file))
+    for module in list(self._modules.values()):
+      self._declare(module)
+
+  def add(self, name: str) -> None:
+    """Reads a module, if its source is on the path; it is not imported."""
+    if name in self._modules:
+      return
+    path = None
+    spec = None
+    parts = name.split('.')
+    for end in range(1, len(parts) + 1):
+      try:
+        spec = importlib.machinery.PathFinder.find_spec(
+          '.'.join(parts[:end]), path
+        )
+      except (ImportError, OSError, ValueError):
+        return
+      if spec is None:
+        return
+      path = spec.submodule_search_locations
+    if spec.origin and spec.origin.endswith('.py'):
+      module = self._read(name, spec.origin)
+      if module is not None:
+        self._declare(module)
+
+  def find(self, selector: str) -> list[Configurable]:
+    """Returns the configurables of a name; several if gin would ask for more.
+
+    Args:
+      selector: name with as many of the modules as tell it from others.
+    """
+    candidates = self._configurables.get(selector.rpartition('.')[2], ())
+    return [found for found in candidates if found.is_called(selector)]
+
+  def all(self) -> Iterator[Configurable]:
+    """Returns all configurables that are known."""
+    for candidates in self._configurables.values():
+      yield from candidates
+
+  def _read(self, name: str, path: str) -> _Module | None:
+    try:
+      with open(path, encoding='utf-8') as file:
+        text = file.read()
+    except (OSError, UnicodeDecodeError):
+      return None
+    module = self._modules[name] = _Module(name, path, text)
+    for match in re.findall(
+      r'^class (\w+)|^([A-Z]\w*[a-z]\w*) = ', text, re.MULTILINE
+    ):
+      self._homes.setdefault(''.join(match), []).append(module)
+    return module
+
+  def _declare(self, module: _Module) -> None:
+    if 'configurable' not in module.text:
+      return
+    try:
+      nodes = module.nodes
+    except (SyntaxError, ValueError):  # Importing it will say so.
+      return
+    for node in nodes.values():
+      for decorator in getattr(node, 'decorator_list', ()):
+        found = self._configurable(node, decorator, module)
+        if found is not None:
+          self._configurables.setdefault(found.name, []).append(found)
+
+  def _configurable(
+    self, node: ast.stmt, decorator: ast.expr, module: _Module
+  ) -> Configurable | None:
+    """Returns what a decorator makes of a definition, if it is gin's."""
+    options: dict[str, ast.expr] = {}
+    if isinstance(decorator, ast.Call):
+      options = dict(zip(('name_or_fn', 'module'), decorator.args))
+      options.update((k.arg, k.value) for k in decorator.keywords if k.arg)
+      decorator = decorator.func
+    if ast.unparse(decorator).rpartition('.')[2] != 'configurable':
+      return None
+    try:
+      values = {name: ast.literal_eval(v) for name, v in options.items()}
+    except ValueError:  # Computed.
+      return None
+    name = values.get('name_or_fn') or node.name
+    makes = self._made_by(node, module)
+    constructor, home = self._constructor(node, module)
+    parameters: dict[str, Parameter] = {}
+    if constructor is not None:
+      parameters = dict(
+        self._parameters(constructor, home, isinstance(node, ast.ClassDef))
+      )
+    hidden = set(values.get('denylist') or ())
+    if values.get('allowlist'):
+      hidden |= parameters.keys() - set(values['allowlist'])
+    takes_more = home is None or (
+      constructor is not None and constructor.args.kwarg is not None
+    )
+    *modules, name = name.split('.')
+    return Configurable(
+      module=values.get('module') or '.'.join([module.name, *modules]),
+      name=name,
+      parameters={k: v for k, v in parameters.items() if k not in hidden},
+      runtime=frozenset(hidden),
+      takes_more=takes_more,
+      makes=makes,
+    )
+
+  def _made_by(self, node: ast.stmt, module: _Module) -> domains.Domain:
+    if isinstance(node, ast.ClassDef):
+      return self._instance(node, module)
+    if node.returns is None:
+      return domains.Anything()
+    return self.read(node.returns, module)
+
+  def _constructor(self, node, module):
+    """Returns what is called, None if nothing; and its module, if known."""
+    if not isinstance(node, ast.ClassDef):
+      return node, module
+    for item in node.body:
+      if isinstance(item, _Function) and item.name in ('__init__', '__new__'):
+        return item, module
+    for base in node.bases:
+      found = self._definition(ast.unparse(base), module)
+      if found is None:
+        return None, None
+      constructor, home = self._constructor(*found)
+      if constructor is not None or home is None:
+        return constructor, home
+    # A decorator such as `dataclass` may add one.
+    return None, module if len(node.decorator_list) <= 1 else None
+
+  def _parameters(self, function, module: _Module, is_method: bool):
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    missing = len(positional) - len(arguments.defaults)
+    defaults = [*[None] * missing, *arguments.defaults, *arguments.kw_defaults]
+    every = list(zip([*positional, *arguments.kwonlyargs], defaults))
+    for argument, default in every[is_method:]:
+      domain = self.read(argument.annotation, module)
+      if not module.is_ours and isinstance(default, ast.Constant):
+        # `size: int = None` is common, and so is a default of another type.
+        if not domain.holds(default.value):
+          domain = domains.Anything()
+      yield (
+        argument.arg,
+        Parameter(domain, None if default is None else ast.unparse(default)),
+      )
+
+  def _definition(self, dotted: str, module: _Module):
+    """Returns the class or alias of a name as a module sees it, and its home.
+
+    Names are compared without modules: the module's own first, then the only
+    one that is known.
+    """
+    last = dotted.rpartition('.')[2]
+    homes = self._homes.get(last, [])
+    if module in homes:
+      homes = [module]
+    for home in homes:
+      node = home.nodes.get(last)
+      if isinstance(node, (ast.ClassDef, ast.Assign)):
+        return node, home
+    return None
+
+  def read(
+    self, annotation: ast.expr | None, module: _Module
+  ) -> domains.Domain:
+    """Returns the domain of an annotation in a module."""
+
+    def look_up(dotted: str) -> domains.Domain | None:
+      found = self._definition(dotted, module)
+      if found is None:
+        if not module.is_ours:
+          return None
+        # TensorFlow's, say: none of this package's derives from it unknown.
+        last = dotted.rpartition('.')[2]
+        return domains.Instance(last, frozenset([last]))
+      node, home = found
+      if isinstance(node, ast.ClassDef):
+        return self._instance(node, home)
+      return self.read(node.value, home)
+
+    return domains.read(annotation, look_up)
+
+  def _instance(self, node: ast.ClassDef, module: _Module) -> domains.Instance:
+    ancestors = {node.name}
+    is_complete = module.is_ours
+    for base in node.bases:
+      dotted = ast.unparse(base)
+      ancestors.add(dotted.rpartition('.')[2])
+      found = self._definition(dotted, module)
+      if found is not None and isinstance(found[0], ast.ClassDef):
+        inner = self._instance(*found)
+        ancestors |= inner.ancestors
+        is_complete &= inner.complete
+    return domains.Instance(node.name, frozenset(ancestors), is_complete)
+
+
+@functools.lru_cache(maxsize=None)
+def of_package() -> Library:
+  """Returns the library of this package, read once."""
+  return Library()

@@ -1,0 +1,432 @@
+"""What values a parameter may take, read from its annotation.
+
+An annotation is the only place where a parameter's type and range are written:
+
+  gamma: Probability = 0.99
+  interval: Annotated[int, Range('[1, inf)')] = 1000
+  actor: Callable[..., Actor] = GaussianActor
+
+`read` makes a `Domain` of an annotation's syntax tree. So it needs none of the
+modules that the annotation names, and no Python that can evaluate it.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections.abc
+import dataclasses
+import math
+import numbers
+import re
+import sys
+from typing import Annotated, Any, Callable, Sequence
+
+# Of TensorFlow's and NumPy's int64.
+_LARGEST_WHOLE = 2**63 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+  """Bounds of a number, as mathematics writes them: `Range('[0, 1)')`."""
+
+  text: str
+
+  def __post_init__(self):
+    match = re.fullmatch(r'([\[(])([^,]+), ([^,]+)([\])])', self.text)
+    if not match:
+      raise ValueError(f'{self.text!r} is no range such as "[0, 1)"')
+    for name, value in (
+      ('low_text', match[2]),
+      ('high_text', match[3]),
+      ('low', float(match[2])),
+      ('high', float(match[3])),
+      ('excludes_low', match[1] == '('),
+      ('excludes_high', match[4] == ')'),
+    ):
+      object.__setattr__(self, name, value)
+
+  def __contains__(self, value: float) -> bool:
+    above = self.low < value if self.excludes_low else self.low <= value
+    below = value < self.high if self.excludes_high else value <= self.high
+    return above and below
+
+  def __str__(self) -> str:
+    if self.high == math.inf:
+      if self.low == -math.inf:
+        return ''
+      word = 'above' if self.excludes_low else 'of at least'
+      return f' {word} {self.low_text}'
+    if self.low == -math.inf:
+      word = 'below' if self.excludes_high else 'of at most'
+      return f' {word} {self.high_text}'
+    return f' in {self.text}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+  """The fewest items that a sequence or mapping may have."""
+
+  least: int
+
+
+# Names for what many parameters are.
+Probability = Annotated[float, Range('[0, 1]')]
+Sparsity = Annotated[float, Range('[0, 1)')]
+Positive = Annotated[float, Range('(0, inf)')]
+NonNegative = Annotated[float, Range('[0, inf)')]
+# Of steps or examples.
+Count = Annotated[int, Range('[1, inf)')]
+CountOrZero = Annotated[int, Range('[0, inf)')]
+BatchSize = Annotated[int, Range('[1, 1000000]')]
+# Of a replay buffer, in transitions.
+Capacity = Annotated[int, Range('[1, 1000000000]')]
+# Of an evaluation; each has an environment of its own, side by side.
+Episodes = Annotated[int, Range('[1, 10000]')]
+Units = Annotated[int, Range('[1, 100000]')]
+HiddenUnits = Annotated[Sequence[Units], Length(1)]
+Seed = Annotated[int, Range('[0, inf)')]
+
+
+class Domain:
+  """The values that a parameter may take; `str` says which they are."""
+
+  def holds(self, value: Any) -> bool:
+    """Whether a value lies in the domain."""
+    if isinstance(value, Promise):
+      return value.domain.meets(self)
+    return self._holds(value)
+
+  def _holds(self, value: Any) -> bool:
+    raise NotImplementedError
+
+  def meets(self, other: Domain) -> bool:
+    """Whether a value of this domain may lie in the other as well."""
+    if isinstance(other, (Anything, Either)):
+      return other.meets(self)
+    return type(self) is type(other)
+
+
+@dataclasses.dataclass(frozen=True)
+class Promise:
+  """A value that is not known yet, only its domain.
+
+  Attributes:
+    domain: what is known.
+    text: how it is written, for messages.
+  """
+
+  domain: Domain
+  text: str
+
+  def __repr__(self) -> str:
+    return self.text
+
+
+@dataclasses.dataclass(frozen=True)
+class Anything(Domain):
+  """All values.
+
+  Attributes:
+    unread: an annotation that names something unknown, or None.
+  """
+
+  unread: str | None = None
+
+  def _holds(self, value):
+    return True
+
+  def meets(self, other):
+    return True
+
+  def __str__(self):
+    return 'any value'
+
+
+@dataclasses.dataclass(frozen=True)
+class Number(Domain):
+  """Finite numbers; a bool is none."""
+
+  whole: bool
+  range: Range = Range('(-inf, inf)')
+
+  def _holds(self, value):
+    kind = numbers.Integral if self.whole else numbers.Real
+    if not isinstance(value, kind) or isinstance(value, bool):
+      return False
+    largest = _LARGEST_WHOLE if self.whole else sys.float_info.max
+    return abs(value) <= largest and value in self.range
+
+  def __str__(self):
+    return f'{"a whole number" if self.whole else "a number"}{self.range}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Domain):
+  """Some literals, or all of one type."""
+
+  type: type
+  values: tuple[Any, ...] = ()
+
+  def _holds(self, value):
+    if not isinstance(value, self.type):
+      return False
+    return value in self.values if self.values else True
+
+  def meets(self, other):
+    if isinstance(other, Options):
+      return self.type is other.type
+    return super().meets(other)
+
+  def __str__(self):
+    if self.values:
+      return _either(map(repr, self.values))
+    return {
+      bool: 'True or False',
+      str: 'a text in quotes',
+      type(None): 'None',
+    }[self.type]
+
+
+@dataclasses.dataclass(frozen=True)
+class Items(Domain):
+  """Sequences.
+
+  Attributes:
+    item: of each item.
+    least: fewest items.
+    fixed: of the items one by one, if their number is fixed.
+  """
+
+  item: Domain
+  least: int = 0
+  fixed: tuple[Domain, ...] | None = None
+
+  def _holds(self, value):
+    if isinstance(value, (str, bytes)) or not (
+      isinstance(value, collections.abc.Sequence) or hasattr(value, 'tolist')
+    ):
+      return False
+    if self.fixed is not None:
+      return len(value) == len(self.fixed) and all(
+        domain.holds(item) for domain, item in zip(self.fixed, value)
+      )
+    return len(value) >= self.least and all(map(self.item.holds, value))
+
+  def __str__(self):
+    if self.fixed is not None:
+      return f'a tuple of {", ".join(map(str, self.fixed))}'
+    some = f'at least {self.least} item{"s" * (self.least > 1)}'
+    text = f'a tuple of {some}' if self.least else 'a tuple'
+    return f'{text}, each {self.item}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Table(Domain):
+  """Mappings."""
+
+  keys: Domain
+  values: Domain
+  least: int = 0
+
+  def _holds(self, value):
+    return (
+      isinstance(value, collections.abc.Mapping)
+      and len(value) >= self.least
+      and all(map(self.keys.holds, value.keys()))
+      and all(map(self.values.holds, value.values()))
+    )
+
+  def __str__(self):
+    return f'a dict, each key {self.keys}, each value {self.values}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Function(Domain):
+  """Functions and classes: in gin, references that are not called."""
+
+  makes: Domain = Anything()
+
+  def _holds(self, value):
+    return callable(value)
+
+  def meets(self, other):
+    if isinstance(other, Function):
+      return self.makes.meets(other.makes)
+    return super().meets(other)
+
+  def __str__(self):
+    if isinstance(self.makes, Anything) or self.makes == Options(type(None)):
+      return 'a function'
+    return f'a function that makes {self.makes}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance(Domain):
+  """Objects of a class.
+
+  Attributes:
+    name: of the class, without modules.
+    ancestors: names of it and of its bases, as far as they are known.
+    complete: whether no other base can be one of this package's classes.
+  """
+
+  name: str
+  ancestors: frozenset[str]
+  complete: bool = True
+
+  def _holds(self, value):
+    if value is None or isinstance(value, _LITERALS) or isinstance(value, type):
+      return False
+    bases = type(value).__mro__
+    if not bases[0].__module__.startswith('rigl_rl.'):
+      return True
+    return self.name in {base.__name__ for base in bases}
+
+  def meets(self, other):
+    if not isinstance(other, Instance):
+      # A class may derive from `dict`, say.
+      bases = [_SIMPLE[name] for name in self.ancestors if name in _SIMPLE]
+      return super().meets(other) or any(base.meets(other) for base in bases)
+    return (
+      self.name in other.ancestors
+      or other.name in self.ancestors
+      or not (self.complete and other.complete)
+    )
+
+  def __str__(self):
+    article = 'an' if self.name[0] in 'AEIOU' else 'a'
+    return f'{article} {self.name}'
+
+
+_LITERALS = (numbers.Number, str, bytes, list, tuple, set, dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Either(Domain):
+  """The values of some domains."""
+
+  members: tuple[Domain, ...]
+
+  def _holds(self, value):
+    return any(member.holds(value) for member in self.members)
+
+  def meets(self, other):
+    return any(member.meets(other) for member in self.members)
+
+  def __str__(self):
+    return _either(map(str, self.members))
+
+
+def _either(texts) -> str:
+  *most, last = dict.fromkeys(texts)
+  if not most:
+    return last
+  comma = ',' if any(' ' in text for text in (*most, last)) else ''
+  return f'{", ".join(most)}{comma} or {last}'
+
+
+_SIMPLE = {
+  'float': Number(whole=False),
+  'int': Number(whole=True),
+  'bool': Options(bool),
+  'str': Options(str),
+  'None': Options(type(None)),
+  'Any': Anything(),
+  'object': Anything(),
+  'Callable': Function(),
+  'Sequence': Items(Anything()),
+  'Mapping': Table(Anything(), Anything()),
+}
+# Other names of the same.
+_SIMPLE.update(
+  {name: _SIMPLE['Sequence'] for name in ('list', 'List', 'tuple', 'Tuple')}
+)
+_SIMPLE.update({name: _SIMPLE['Mapping'] for name in ('dict', 'Dict')})
+
+
+def read(
+  annotation: ast.expr | None, look_up: Callable[[str], Domain | None]
+) -> Domain:
+  """Returns the domain that an annotation declares.
+
+  Args:
+    annotation: its syntax tree; None declares nothing.
+    look_up: finds the domain of a dotted name that is not Python's own; None if
+      there is none.
+
+  Returns:
+    The domain; `Anything` of what is not understood.
+  """
+  if annotation is None:
+    return Anything(unread='')
+  if isinstance(annotation, ast.Constant):
+    if annotation.value is None:
+      return _SIMPLE['None']
+    if isinstance(annotation.value, str):
+      return read(ast.parse(annotation.value, mode='eval').body, look_up)
+  if isinstance(annotation, (ast.Name, ast.Attribute)):
+    dotted = ast.unparse(annotation)
+    last = dotted.rpartition('.')[2]
+    found = _SIMPLE.get(last) or look_up(dotted)
+    return found or Anything(unread=dotted)
+  if isinstance(annotation, ast.BinOp):
+    return _join(
+      read(side, look_up) for side in (annotation.left, annotation.right)
+    )
+  if isinstance(annotation, ast.Subscript):
+    return _read_subscript(annotation, look_up)
+  return Anything(unread=ast.unparse(annotation))
+
+
+def _read_subscript(annotation: ast.Subscript, look_up) -> Domain:
+  head = ast.unparse(annotation.value).rpartition('.')[2]
+  inner = annotation.slice
+  parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+  if head == 'Literal':
+    values = [ast.literal_eval(part) for part in parts]
+    return _join(
+      Options(kind, tuple(v for v in values if type(v) is kind))
+      for kind in dict.fromkeys(map(type, values))
+    )
+  if head == 'Callable':
+    return Function(read(parts[-1], look_up))
+  if head == 'Annotated':
+    return _narrow(read(parts[0], look_up), parts[1:])
+  if head == 'Optional':
+    return _join([read(parts[0], look_up), _SIMPLE['None']])
+  if head == 'Union':
+    return _join(read(part, look_up) for part in parts)
+  outer = _SIMPLE.get(head)
+  if isinstance(outer, Items):
+    is_fixed = head in ('tuple', 'Tuple') and not (
+      isinstance(parts[-1], ast.Constant) and parts[-1].value is ...
+    )
+    if is_fixed:
+      fixed = tuple(read(part, look_up) for part in parts)
+      return Items(_join(fixed), fixed=fixed)
+    return Items(read(parts[0], look_up))
+  if isinstance(outer, Table):
+    return Table(*(read(part, look_up) for part in parts))
+  return Anything(unread=ast.unparse(annotation))
+
+
+def _narrow(domain: Domain, metadata: Sequence[ast.expr]) -> Domain:
+  """Applies what `Annotated` adds to a type."""
+  for item in metadata:
+    if not isinstance(item, ast.Call):
+      continue
+    name = ast.unparse(item.func).rpartition('.')[2]
+    arguments = [ast.literal_eval(argument) for argument in item.args]
+    if name == 'Range' and isinstance(domain, Number):
+      domain = dataclasses.replace(domain, range=Range(*arguments))
+    elif name == 'Length' and isinstance(domain, (Items, Table)):
+      domain = dataclasses.replace(domain, least=Length(*arguments).least)
+  return domain
+
+
+def _join(domains) -> Domain:
+  members: list[Domain] = []
+  for domain in domains:
+    inner = domain.members if isinstance(domain, Either) else (domain,)
+    members += [member for member in inner if member not in members]
+  return members[0] if len(members) == 1 else Either(tuple(members))
