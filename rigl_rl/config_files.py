@@ -11,7 +11,7 @@ import gin_configs
 from rigl_rl import errors
 
 # The directory that holds `gin_configs`: a checkout, or site-packages.
-_PACKAGE_PARENT = os.path.dirname(
+PACKAGE_PARENT = os.path.dirname(
   os.path.dirname(os.path.abspath(gin_configs.__file__))
 )
 
@@ -67,7 +67,7 @@ def _resolve(path: str) -> str | None:
     return path if found else None
   if os.path.isfile(path):
     return path
-  installed = os.path.join(_PACKAGE_PARENT, path)
+  installed = os.path.join(PACKAGE_PARENT, path)
   if path.startswith('gin_configs/') and os.path.isfile(installed):
     return installed
   return None

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import re
 import sys
-from typing import Collection, Sequence
+from typing import Collection, Iterator, Sequence
 
 import gin
 
 from rigl_rl import config_check, config_files, effects, errors, wording
+
+# How a run's operative_config.gin says where its own modules were found.
+_ORIGIN = '# Modules were imported from the current directory, '
+# In a checkout, or where a script runs.
+_NOT_A_USERS = ('rigl_rl', 'launch', 'gin_configs', '__main__', 'conftest')
 
 
 def parse(
@@ -58,6 +64,51 @@ def parse(
   return effects.Given(gin_bindings, scopes)
 
 
+def origin() -> str:
+  """Returns a comment that says where a run's own modules were found.
+
+  It names the current directory if a module that was imported lies there, named
+  by a config's `import` or by a task; else it is ''.
+  """
+  here = os.path.realpath(os.getcwd())
+  for name, module in list(sys.modules.items()):
+    file = getattr(module, '__file__', None)
+    if not file or '.' in name or name in _NOT_A_USERS:
+      continue
+    if os.path.basename(file) == '__init__.py':
+      file = os.path.dirname(file)
+    if os.path.realpath(os.path.dirname(file)) == here:
+      return f'{_ORIGIN}{here!r}\n'
+  return ''
+
+
+@contextlib.contextmanager
+def search_path(operative_config: str) -> Iterator[None]:
+  """Takes the current directory off Python's path, unless a run needs it.
+
+  That is so if the run's own command found modules there. A directory that
+  PYTHONPATH or the package itself is in stays on the path.
+
+  Args:
+    operative_config: the run's operative_config.gin, which begins with what
+      `origin` returned; '' if there is none.
+  """
+  here = os.path.realpath(os.getcwd())
+  before = list(sys.path)
+  if operative_config.startswith(f'{_ORIGIN}{here!r}\n'):
+    sys.path.insert(0, here)
+  else:
+    asked = os.environ.get('PYTHONPATH', '').split(os.pathsep)
+    trusted = {os.path.realpath(path) for path in asked if path}
+    trusted.add(os.path.realpath(config_files.PACKAGE_PARENT))
+    if here not in trusted:
+      sys.path[:] = [p for p in sys.path if os.path.realpath(p or '.') != here]
+  try:
+    yield
+  finally:
+    sys.path[:] = before
+
+
 def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
   """Parses a run's config.gin, all of which was checked when the run began.
 
@@ -70,11 +121,14 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
       binding is of a macro that nothing uses.
   """
   config_files.add_search_path()
-  if '' not in sys.path and os.getcwd() not in sys.path:
-    sys.path.insert(0, os.getcwd())
   config_check.check([path], gin_bindings)
   try:
     gin.parse_config_files_and_bindings([path], list(gin_bindings))
+  except ModuleNotFoundError as error:
+    raise errors.UserError(
+      f'{path}: {_one_line(error)}; if the module is yours, name its directory '
+      'in PYTHONPATH.'
+    ) from error
   except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
     raise errors.UserError(f'{path}: {_one_line(error)}') from error
   config = gin.config_str()

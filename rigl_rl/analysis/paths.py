@@ -137,7 +137,10 @@ def _write_here(path, data):
   os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
   temporary = f'{path}.tmp-{os.getpid()}'
   try:
-    with open(temporary, 'wb') as file:
+    # A link of this name may be there, and lead out of the directory.
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(temporary)
+    with open(temporary, 'xb') as file:
       file.write(data)
       file.flush()
       os.fsync(file.fileno())  # A power cut leaves the old file or the new one.

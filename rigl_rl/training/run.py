@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import gin
 
-from rigl_rl import effects, seeding, wording
+from rigl_rl import configs, effects, seeding, wording
 from rigl_rl.checks import check_number
 from rigl_rl.domains import Count, Seed
 from rigl_rl.sparsity import user_code
@@ -68,7 +68,9 @@ def train(
     print(f'note: {note}', file=sys.stderr)
   # Not before all is built: a mistake must not leave a config behind.
   run_directory.prepare(config)
-  run_directory.write_operative_config(gin.operative_config_str())
+  run_directory.write_operative_config(
+    configs.origin() + gin.operative_config_str()
+  )
   print(
     f'{built.title} on {task}, {wording.count(train_steps, "step")}, '
     f'seed {seed}: {base_dir}'

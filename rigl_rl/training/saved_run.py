@@ -19,12 +19,14 @@ from rigl_rl.training import (
   actor_critic_loop,
   checkpointing,
   dopamine_runner,
+  files,
   ppo_loop,
   run,
 )
 from rigl_rl.training import run_directory as run_directory_lib
 
 CONFIG = 'config.gin'
+OPERATIVE_CONFIG = 'operative_config.gin'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +134,13 @@ def load(
     )
   step, state = _load_state(directory, run_directory.checkpoints, checkpoint)
   gin.clear_config()
-  configs.parse_saved(path, [*_overrides(episodes, render), *gin_bindings])
-  bound = bindings.read(run.train, ('runner', 'seed', 'train_steps', 'task'))
-  with tempfile.TemporaryDirectory() as scratch:
+  operative = run_directory.path(OPERATIVE_CONFIG)
+  text = ''
+  if tf.io.gfile.exists(operative):
+    text = files.read_file(operative).decode('utf-8', 'replace')
+  with tempfile.TemporaryDirectory() as scratch, configs.search_path(text):
+    configs.parse_saved(path, [*_overrides(episodes, render), *gin_bindings])
+    bound = bindings.read(run.train, ('runner', 'seed', 'train_steps', 'task'))
     runner = bound['runner'](
       # What it writes, if only events, must not reach the run.
       run_directory_lib.RunDirectory(os.path.join(scratch, 'run')),
