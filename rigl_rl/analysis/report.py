@@ -21,7 +21,8 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 1100px;
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2.2em; }
 img { max-width: 100%; }
 table { border-collapse: collapse; font-size: 13px; }
-th, td { padding: .2em .7em; border-bottom: 1px solid #ddd; text-align: right; }
+th, td { padding: .2em .7em; border-bottom: 1px solid #ddd; text-align: right;
+  white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 .data { overflow-x: auto; max-height: 32em; overflow-y: auto; }
 .missing { color: #8a3b12; }
