@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from typing import Callable
 
-from rigl_rl.errors import UserError
+from rigl_rl import errors
+from rigl_rl.errors import UserCodeError, UserError
 from rigl_rl.training import quiet
+
+_PACKAGE = os.path.dirname(os.path.abspath(errors.__file__)) + os.sep
 
 
 def make_parser(prog: str, doc: str) -> argparse.ArgumentParser:
@@ -80,12 +84,34 @@ def run(command: Callable[[], None]) -> int:
   except BrokenPipeError:  # `... | head` has seen enough.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
-  except KeyboardInterrupt:
-    print('\ninterrupted', file=sys.stderr)
+  except KeyboardInterrupt as interrupt:
+    print(f'\nInterrupted{interrupt}.', file=sys.stderr)
     return 130
   return 0
 
 
 def _fail(error: Exception) -> int:
   print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
+  if isinstance(error, UserCodeError):
+    for line in _own_traceback(error.original):
+      print(line, end='', file=sys.stderr)
   return 2
+
+
+def _own_traceback(error: Exception) -> list[str]:
+  """Returns a traceback without the frames of what calls a user's code."""
+  frames = traceback.extract_tb(error.__traceback__)
+  callers = [
+    number
+    for number, frame in enumerate(frames, 1)
+    if frame.filename.startswith(_PACKAGE)
+    or f'{os.sep}site-packages{os.sep}gymnasium{os.sep}' in frame.filename
+  ]
+  own = (
+    frames[callers[-1] :] if callers and callers[-1] < len(frames) else frames
+  )
+  return [
+    'Traceback (most recent call last):\n',
+    *traceback.format_list(own),
+    *traceback.format_exception_only(type(error), error),
+  ]

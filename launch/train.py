@@ -41,7 +41,12 @@ def _train(arguments: argparse.Namespace) -> None:
     from rigl_rl.training import run
 
     given = configs.parse(arguments.gin_files, arguments.gin_bindings)
-  run.train(arguments.base_dir, given=given)
+  try:
+    run.train(arguments.base_dir, given=given)
+  except KeyboardInterrupt as interrupt:
+    step = run.newest_step(arguments.base_dir)
+    how = 'starts again' if step is None else f'continues from step {step:,}'
+    raise KeyboardInterrupt(f'; the same command {how}') from interrupt
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from typing import IO
 
@@ -49,9 +50,31 @@ def config_path(relative: str) -> str:
   if path is None:
     raise errors.UserError(
       f'--gin_files={relative!r}: no such file, neither from the current '
-      'directory nor among the installed gin_configs/'
+      'directory nor among the installed gin_configs/.'
+      f'{_near(relative)}'
     )
   return path
+
+
+def _near(path: str) -> str:
+  """Suggests shipped files, and files beside it, of a name like a path's."""
+  known = [
+    os.path.relpath(os.path.join(directory, name), PACKAGE_PARENT)
+    for directory, _, names in os.walk(
+      os.path.join(PACKAGE_PARENT, 'gin_configs')
+    )
+    for name in names
+    if name.endswith('.gin')
+  ]
+  directory = os.path.dirname(path)
+  if not _is_url(path) and os.path.isdir(directory or '.'):
+    beside = (
+      os.path.join(directory, name) for name in os.listdir(directory or '.')
+    )
+    known += [name for name in beside if name.endswith('.gin')]
+  ends = [name for name in known if name.endswith(f'/{path.lstrip("./")}')]
+  matches = ends or difflib.get_close_matches(path, known, 1, 0.8)
+  return f' Did you mean {matches[0]}?' if matches else ''
 
 
 def _resolve(path: str) -> str | None:

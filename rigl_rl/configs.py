@@ -167,13 +167,20 @@ def _one_line(error: Exception) -> str:
   """Says in one line what gin says in several."""
   lines = [line.strip() for line in str(error).splitlines() if line.strip()]
   message = lines[0] if lines else type(error).__name__
+  if isinstance(error, KeyError):
+    message = message.strip('"')
+  unbound = re.match(r"No bindings specified for '(.+)/gin\.macro'", message)
+  if unbound:
+    return _unbound_macro(unbound.group(1))
   for line in lines[1:]:
     # gin quotes the offending binding below the place where it stands.
     if ' = ' in line or line.startswith(('In file', 'import ', 'include ')):
       message += f' | {line}'
-  unknown = re.search(r"No configurable matching '([^']+)'", message)
+  unknown = re.search(
+    r"No configurable matching (?:reference )?'([^']+)'", message
+  )
   if unknown:
-    name = unknown.group(1).split('/')[-1]
+    name = unknown.group(1).strip('@()').split('/')[-1]
     message += wording.did_you_mean(name, _configurables())
   parameter = re.search(
     r"'([^']+)' doesn't have a parameter named '([^']+)'", message
@@ -184,6 +191,23 @@ def _one_line(error: Exception) -> str:
     message += f' Its parameters are {", ".join(known)}.'
     message += wording.did_you_mean(name, known)
   return message
+
+
+def _unbound_macro(name: str) -> str:
+  """Says which binding refers to a macro that is not bound."""
+  known = [
+    scope for scope, selector in gin.config._CONFIG if selector == 'gin.macro'
+  ]
+  users = (
+    str(effects.Key(scope, selector, parameter))
+    for (scope, selector), values in gin.config._CONFIG.items()
+    for parameter, value in values.items()
+    if name in effects.macros(value)
+  )
+  return (
+    f'{next(users, "A binding")} is bound to %{name}, but {name} is not bound.'
+    f'{wording.did_you_mean(name, known)}'
+  )
 
 
 def _parameters(configurable: str) -> list[str]:

@@ -20,7 +20,7 @@ from rigl_rl.errors import UserError
 _MACRO = 'gin.macro'
 
 
-class _Key(NamedTuple):
+class Key(NamedTuple):
   """What is bound; the name of a macro is its scope, as in gin."""
 
   scope: str
@@ -43,13 +43,13 @@ class _Key(NamedTuple):
     return f'{scope}{self.name}.{self.parameter}'
 
 
-def _parse_key(binding: str) -> _Key:
+def _parse_key(binding: str) -> Key:
   """Returns the key of a binding such as 'critic/RigL.drop_fraction = 0.1'."""
   name = binding.partition('=')[0].strip()
   scope, selector, parameter = config_parser.parse_binding_key(name)
   if not parameter:
-    return _Key(f'{scope}/{selector}' if scope else selector, _MACRO, 'value')
-  return _Key(*gin_config.ParsedBindingKey.parse(name).scope_selector_arg)
+    return Key(f'{scope}/{selector}' if scope else selector, _MACRO, 'value')
+  return Key(*gin_config.ParsedBindingKey.parse(name).scope_selector_arg)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +99,8 @@ class _Use:
   """What gin has bound, and used so far."""
 
   def __init__(self):
-    self.bound: dict[_Key, Any] = {
-      _Key(scope, selector, parameter): value
+    self.bound: dict[Key, Any] = {
+      Key(scope, selector, parameter): value
       for (scope, selector), values in gin_config._CONFIG.items()
       for parameter, value in values.items()
     }
@@ -108,13 +108,13 @@ class _Use:
     # that gin supplied.
     self._used: dict[str, dict[str, set[str]]] = {}
     # Of these, the ones that another one's value ignores, and that value.
-    self._ignored: dict[_Key, Any] = {}
+    self._ignored: dict[Key, Any] = {}
     with gin_config._OPERATIVE_CONFIG_LOCK:
       for (scope, selector), values in gin_config._OPERATIVE_CONFIG.items():
         self._used.setdefault(selector, {})[scope] = set(values)
         for value in values.values():
           for parameter in _ignored_by(value):
-            self._ignored[_Key(scope, selector, parameter)] = value
+            self._ignored[Key(scope, selector, parameter)] = value
     self._entered = {
       scope
       for selector, scopes in self._used.items()
@@ -126,11 +126,11 @@ class _Use:
       for key, value in self.bound.items()
     }
 
-  def show(self, key: _Key) -> str:
+  def show(self, key: Key) -> str:
     """Writes a binding as it can be given to --gin_bindings."""
     return f'{key} = {self.bound[key]!r}'
 
-  def check_scope(self, key: _Key, other_scopes: Collection[str] = ()) -> None:
+  def check_scope(self, key: Key, other_scopes: Collection[str] = ()) -> None:
     """Refuses a scope that is not entered, or not for this configurable.
 
     Args:
@@ -169,7 +169,7 @@ class _Use:
       f'{self.show(key)} has no effect: {problem}; {where}.{hint}'
     )
 
-  def check_wins(self, key: _Key, given: Collection[_Key]) -> None:
+  def check_wins(self, key: Key, given: Collection[Key]) -> None:
     """Refuses a binding that the files replace wherever it could be used."""
     winners = self._winners(key)
     if key not in winners and set(winners) - set(given):
@@ -178,7 +178,7 @@ class _Use:
         f'{"that" if len(winners) == 1 else "those"} instead.'
       )
 
-  def _takers(self, key: _Key) -> list[str]:
+  def _takers(self, key: Key) -> list[str]:
     """Returns the scopes in which a binding's parameter was supplied."""
     return [
       scope
@@ -188,17 +188,17 @@ class _Use:
       and key.parameter in parameters
     ]
 
-  def _winners(self, key: _Key) -> list[_Key]:
+  def _winners(self, key: Key) -> list[Key]:
     """Returns the bindings that decided a parameter, of the scopes within."""
     found = (self._winner(key, scope) for scope in self._takers(key))
     return list(dict.fromkeys(found))
 
-  def _outdone(self, key: _Key) -> str:
+  def _outdone(self, key: Key) -> str:
     winners = self._winners(key)
     verb = 'wins' if len(winners) == 1 else 'win'
     return f'{_join(map(str, winners))} {verb} over it'
 
-  def _winner(self, key: _Key, scope: str) -> _Key:
+  def _winner(self, key: Key, scope: str) -> Key:
     """Returns the binding that decides a parameter in a call within a scope."""
     parts = scope.split('/') if scope else []
     candidates = (
@@ -207,7 +207,7 @@ class _Use:
     )
     return next(k for k in candidates if k in self.bound)
 
-  def why_idle(self, key: _Key) -> str:
+  def why_idle(self, key: Key) -> str:
     """Says why a binding has no effect on this run; '' if it has one."""
     if key.is_macro:
       reasons = [
@@ -224,6 +224,15 @@ class _Use:
       return self._outdone(key)
     values = [self._ignored.get(key._replace(scope=scope)) for scope in takers]
     return f'{values[0]} ignores {key}' if all(values) else ''
+
+
+def macros(value: Any) -> list[str]:
+  """Returns the macros that a value refers to."""
+  return [
+    '/'.join(reference.scopes)
+    for reference in gin_config.iterate_references(value)
+    if reference.configurable.selector == _MACRO
+  ]
 
 
 def _ignored_by(value: Any) -> Iterable[str]:

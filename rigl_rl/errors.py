@@ -1,4 +1,4 @@
-"""The one exception a user's mistake raises."""
+"""The exceptions that a user's mistake raises."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,19 @@ class UserError(ValueError):
   Its message is one line that names the binding or flag, its value, and what
   is allowed. Launch scripts print that line alone and exit with code 2.
   """
+
+
+class UserCodeError(UserError):
+  """An exception of a user's own code, such as of an environment.
+
+  Launch scripts print that code's own traceback below the message.
+
+  Attributes:
+    original: the exception.
+  """
+
+  def __init__(self, message: str, original: Exception):
+    reason = ' '.join(str(original).split())
+    kind = type(original).__name__
+    super().__init__(f'{message} raised {kind}{": " * bool(reason)}{reason}')
+    self.original = original

@@ -123,12 +123,26 @@ def _parse(text: str, source: str) -> Iterator[Any]:
       yield statement
 
 
-def _in_quotes(binding: str) -> str:
-  """Suggests quotes around a task's bare name."""
+def _meant(binding: str) -> str:
+  """Suggests what a binding that cannot be parsed was to be."""
   name, _, value = (part.strip() for part in binding.partition('='))
-  if name in tasks.TASK_MACROS and re.fullmatch(r'[\w.:/-]+', value):
-    return f' Did you mean {name}={tasks.quoted(value)}?'
-  return ''
+  if not name or not value:
+    return ''
+  if re.fullmatch(r'\d+,\d+', value):
+    values = [value.replace(',', '.')]
+  elif re.fullmatch(r'\d+(\.\d+)?\s*%', value):
+    values = [f'{float(value[:-1]) / 100:g}']
+  elif value in ('true', 'false', 'none'):
+    values = [value.capitalize()]
+  elif re.fullmatch(r'[A-Za-z_][\w.]*\(\)', value):
+    values = [f'@{value}']
+  elif name not in tasks.TASK_MACROS and re.fullmatch(r'[A-Za-z_]\w*', value):
+    values = [f'@{value}', tasks.quoted(value)]
+  elif re.fullmatch(r'[A-Za-z_][\w.:/-]*', value):
+    values = [tasks.quoted(value)]
+  else:
+    return ''
+  return f' Did you mean {" or ".join(f"{name}={v}" for v in values)}?'
 
 
 def forget_files() -> None:
@@ -176,7 +190,7 @@ class Config:
         raise UserError(
           f'--gin_bindings={binding!r} cannot be parsed: it must read '
           "'name = value', the value a Python literal, @reference or %macro."
-          f'{_in_quotes(binding)}'
+          f'{_meant(binding)}'
         ) from error
       self._add(statements)
 

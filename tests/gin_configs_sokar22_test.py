@@ -475,7 +475,7 @@ def test_run_without_any_training(name, tmp_path, user_error):
   """One that is shorter than the random steps before it."""
   _parse(_column(name), bindings=['TRAIN_STEPS = 3000'])
   steps = _SUITES[_COLUMNS[name].suite].initial_steps
-  with user_error('TRAIN_STEPS is 3000', f'initial_collect_steps, {steps}.'):
+  with user_error('TRAIN_STEPS is 3,000', f'must exceed the {steps:,} steps'):
     gin.get_configurable('ActorCriticLoop')(
       run_directory.RunDirectory(str(tmp_path)), seed=0, train_steps=3000
     )

@@ -196,6 +196,13 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self._schedule = gradient_steps.GradientSteps(
       min_replay_history, update_period, update_horizon
     )
+    least = self._schedule.least_train_steps
+    if train_steps < least:
+      raise UserError(
+        f'TRAIN_STEPS is {train_steps:,}, but must be at least {least:,}: '
+        f'{min_replay_history:,} steps come before training '
+        '(SparseDQNAgent.min_replay_history).'
+      )
     self._total_gradient_steps = self._schedule.count(train_steps)
     self.optimizer = sparse_optimizer.make_sparse_optimizer(
       optimizer(),
@@ -480,9 +487,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     loss = float(self._loss_value)
     if not np.isfinite(loss):
       rate = float(tf.convert_to_tensor(self.optimizer.inner.learning_rate))
-      raise UserError(
-        f'The loss is {loss} after {self.training_steps} agent steps, but '
-        f'must be finite; try a lower adam.learning_rate than {rate:g}.'
+      raise losses.not_finite(
+        f'{self.training_steps:,} agent steps',
+        self._replay.stored('observation', 'reward'),
+        f'a lower adam.learning_rate than {rate:g}',
       )
 
   def _write_summaries(self) -> None:

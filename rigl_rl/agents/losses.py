@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, Mapping
+
 import gin
+import numpy as np
 import tensorflow as tf
 
 from rigl_rl.domains import Positive
+from rigl_rl.errors import UserError
 
 
 @gin.configurable(denylist=['targets', 'predictions'])
@@ -39,3 +43,28 @@ def huber_loss(
   error = tf.abs(targets - predictions)
   quadratic = tf.minimum(error, delta)
   return 0.5 * quadratic**2 + delta * (error - quadratic)
+
+
+def not_finite(when: str, data: Mapping[str, Any], remedy: str) -> UserError:
+  """Builds the error for a loss that is not finite, naming what is to blame.
+
+  Args:
+    when: how far training is, such as '100 gradient steps'.
+    data: what the loss was computed from, arrays by name. `observation`,
+      `next_observation` and `reward` are the environment's.
+    remedy: what to try where the environment is not to blame.
+  """
+  for name in ('observation', 'next_observation', 'reward'):
+    values = np.asarray(data.get(name, ()))
+    if values.dtype.kind != 'f':  # Pixels are always finite.
+      continue
+    bad = values[~np.isfinite(values)]
+    if bad.size:
+      what = 'a reward' if name == 'reward' else 'an observation'
+      return UserError(
+        f'The environment gave {what} of {bad[0]:g}, but all must be finite: '
+        f'a loss is not finite after {when}.'
+      )
+  return UserError(
+    f'A loss is not finite after {when}, but must be; try {remedy}.'
+  )

@@ -10,11 +10,11 @@ import tensorflow as tf
 from tf_agents.trajectories import policy_step, trajectory
 from tf_agents.trajectories import time_step as ts
 
-from rigl_rl import seeding
+from rigl_rl import seeding, wording
+from rigl_rl.agents import losses as losses_lib
 from rigl_rl.agents import sparse_networks, targets, traced
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
-from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 from rigl_rl.replay import transition_buffer
 from rigl_rl.sparsity import compression, diagnostics, wrappers
@@ -339,9 +339,12 @@ class OffPolicyAgent:
     except tf.errors.InvalidArgumentError as error:
       if 'inf or nan' not in str(error):
         raise
-      raise UserError(
-        f'A loss is not finite after {self._steps_done} gradient steps, but '
-        f'must be; try {self._remedy_of_divergence()}.'
+      raise losses_lib.not_finite(
+        wording.count(self._steps_done, 'gradient step'),
+        batch._replace(
+          observation=np.concatenate([batch.observation, arrays[-1]])
+        )._asdict(),
+        self._remedy_of_divergence(),
       ) from error
     self._steps_done += 1
     if kind.updates_masks or kind.masks_moved:

@@ -15,7 +15,7 @@ from tf_agents.trajectories import trajectory
 from tf_agents.utils import common
 
 from rigl_rl import seeding
-from rigl_rl.agents import optimizers, sparse_networks
+from rigl_rl.agents import losses, optimizers, sparse_networks
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
 from rigl_rl.domains import BatchSize, NonNegative, Positive, Probability, Range
@@ -336,9 +336,10 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     self._rollouts_done += 1
     loss = float(self._losses.loss)
     if not np.isfinite(loss):
-      raise UserError(
-        f'The loss is {loss} after {int(self.train_step_counter)} gradient '
-        'steps, but must be finite; try a lower adam.learning_rate.'
+      raise losses.not_finite(
+        f'{int(self.train_step_counter):,} gradient steps',
+        rollout._asdict(),
+        'a lower adam.learning_rate',
       )
     self._last_minibatch = tf.nest.map_structure(
       lambda field: tf.constant(field[order[-1]]), steps

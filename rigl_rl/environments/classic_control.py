@@ -59,11 +59,14 @@ class ClassicControlEnvironment:
     Returns:
       The first observation, float32 of shape (n,).
     """
-    if self._started:
-      observation, _ = self._env.reset()
-    else:
-      observation, _ = self._env.reset(seed=self._seed)
-      self._started = True
+    try:
+      if self._started:
+        observation, _ = self._env.reset()
+      else:
+        observation, _ = self._env.reset(seed=self._seed)
+        self._started = True
+    except Exception as error:
+      raise gymnasium_tasks.failure(self._env_name, 'reset', error) from error
     self._elapsed_steps = 0
     self._in_episode = True
     self.game_over = False
@@ -87,7 +90,10 @@ class ClassicControlEnvironment:
     """
     if not self._in_episode:
       raise RuntimeError('step() was called between episodes: call reset().')
-    observation, reward, terminated, truncated, info = self._env.step(action)
+    try:
+      observation, reward, terminated, truncated, info = self._env.step(action)
+    except Exception as error:
+      raise gymnasium_tasks.failure(self._env_name, 'step', error) from error
     self._elapsed_steps += 1
     if (
       terminated or truncated or self._elapsed_steps >= self._max_episode_steps

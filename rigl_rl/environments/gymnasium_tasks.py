@@ -68,6 +68,10 @@ class TaskKind:
         env = gymnasium.make(task, disable_env_checker=True, **kwargs)
     except (gymnasium.error.Error, ImportError) as e:
       raise self.error(env_name, _why_not_made(module, task, e)) from e
+    except Exception as e:
+      if 'render_mode' in kwargs and isinstance(e, TypeError):
+        raise  # `make_to_show` handles it.
+      raise failure(env_name, 'make', e) from e
     # Without a version, gymnasium takes the latest one.
     if env.spec.id != task:
       env.close()
@@ -142,6 +146,14 @@ def _why_not_made(module: str, task: str, error: Exception) -> str:
   if module:
     return f'is not registered by the module {module}'
   return 'is not a gymnasium task'
+
+
+def failure(
+  env_name: Any, method: str, error: Exception
+) -> errors.UserCodeError:
+  """Builds the error for an environment whose own code raises."""
+  message = f'The environment ENV_NAME={tasks.quoted(env_name)}, in {method}(),'
+  return errors.UserCodeError(message, error)
 
 
 def unwrap(env: gymnasium.Env) -> tuple[gymnasium.Env, int | None]:

@@ -153,7 +153,10 @@ class MujocoEnvironment(py_environment.PyEnvironment):
 
   def _reset(self) -> ts.TimeStep:
     """Starts an episode."""
-    observation, _ = self._env.reset(seed=self._seed)
+    try:
+      observation, _ = self._env.reset(seed=self._seed)
+    except Exception as error:
+      raise gymnasium_tasks.failure(self._env_name, 'reset', error) from error
     self._seed = None
     self._started = True
     self._in_episode = True
@@ -176,7 +179,10 @@ class MujocoEnvironment(py_environment.PyEnvironment):
     if self._clip_actions:
       # Both in one: half the time of np.clip.
       action = np.minimum(np.maximum(action, self._low), self._high)
-    observation, reward, terminated, truncated, _ = self._env.step(action)
+    try:
+      observation, reward, terminated, truncated, _ = self._env.step(action)
+    except Exception as error:
+      raise gymnasium_tasks.failure(self._env_name, 'step', error) from error
     self._elapsed_steps += 1
     step_type, discount = _MID, _ONE
     if (
@@ -366,9 +372,13 @@ def create_mujoco_environment(
     not isinstance(actions, gymnasium.spaces.Box)
     or len(actions.shape) != 1
     or not np.issubdtype(actions.dtype, np.floating)
-    or not actions.is_bounded()
   ):
     raise _KIND.error(env_name, f'has actions {actions}')
+  if not actions.is_bounded():
+    raise _KIND.error(
+      env_name,
+      f'has an infinite range of actions, {actions}; it must be finite',
+    )
   if (
     not isinstance(observations, gymnasium.spaces.Box)
     or len(observations.shape) != 1

@@ -248,7 +248,9 @@ def _build(
 ) -> pathlib.Path:
   """Compiles the kernels into the cache; returns their path."""
   print(
-    'Compiles the kernels (once, about 20 s)...', file=sys.stderr, flush=True
+    'Compiling kernels (once per installation; minutes on a busy machine)…',
+    file=sys.stderr,
+    flush=True,
   )
   # In the cache itself: a rename cannot cross file systems.
   with tempfile.TemporaryDirectory(prefix='build-', dir=directory) as temporary:

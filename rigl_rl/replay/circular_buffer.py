@@ -184,6 +184,11 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
   def invalid_range(self, value: np.ndarray) -> None:
     del value  # It follows from the cursor. Dopamine's constructor assigns it.
 
+  def stored(self, *names: str) -> dict[str, np.ndarray]:
+    """Returns what is stored of some elements, by name; not to be changed."""
+    size = min(self.add_count, self._replay_capacity)
+    return {name: self._store[name][:size] for name in names}
+
   def add(
     self,
     observation: np.ndarray,

@@ -82,8 +82,9 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       check_number(f'ActorCriticLoop.{name}', value, low, whole=True)
     if train_steps <= initial_collect_steps:
       raise UserError(
-        f'TRAIN_STEPS is {train_steps}, but must be above '
-        f'ActorCriticLoop.initial_collect_steps, {initial_collect_steps}.'
+        f'TRAIN_STEPS is {train_steps:,}, but must exceed the '
+        f'{initial_collect_steps:,} steps before training '
+        '(ActorCriticLoop.initial_collect_steps).'
       )
     if initial_policy is not None and not callable(initial_policy):
       raise UserError(

@@ -11,7 +11,7 @@ from rigl_rl import configs, effects, seeding, wording
 from rigl_rl.checks import check_number
 from rigl_rl.domains import Count, Seed
 from rigl_rl.sparsity import user_code
-from rigl_rl.training import provenance, scores
+from rigl_rl.training import checkpointing, provenance, scores
 from rigl_rl.training import run_directory as run_directory_lib
 
 if TYPE_CHECKING:
@@ -104,3 +104,10 @@ def train(
   print(f'Curve:   {curve}')
   print(f'Summary: {run_directory.path("summary.json")}')
   return summary
+
+
+def newest_step(base_dir: str) -> int | None:
+  """Returns the step of a run's newest checkpoint; None if there is none."""
+  run_directory = run_directory_lib.RunDirectory(base_dir)
+  reader = checkpointing.CheckpointReader(run_directory.checkpoints)
+  return max(reader.steps(), default=None)

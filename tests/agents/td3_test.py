@@ -780,7 +780,7 @@ def test_summaries(tmp_path):
 
 def test_not_finite_loss_is_one_line(user_error):
   agent = _agent(optimizer=lambda: optimizers.adam(1e30))
-  with user_error('not finite', 'gradient steps', 'adam.learning_rate'):
+  with user_error('not finite', '1 gradient step', 'adam.learning_rate'):
     _train(agent, 10)
 
 

@@ -405,7 +405,7 @@ def test_unknown_state_cuts_the_episode(custom_task):
 @pytest.mark.parametrize(
   'custom_task, named',
   [
-    (_Unbounded, 'has actions Box(-inf, inf'),
+    (_Unbounded, 'has an infinite range of actions, Box(-inf'),
     (_Whole, 'has actions Box(0, 3'),
     (_Image, 'has observations Box(0, 255'),
   ],

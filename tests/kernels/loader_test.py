@@ -10,7 +10,9 @@ import pytest
 from rigl_rl.kernels import build, loader, ownership
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMPILES = 'Compiles the kernels (once, about 20 s)...'
+COMPILES = (
+  'Compiling kernels (once per installation; minutes on a busy machine)…'
+)
 PROGRAM = """
 from rigl_rl.training import quiet
 quiet.silence()

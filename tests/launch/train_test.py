@@ -235,6 +235,19 @@ def test_diverging_actor_and_critic_lose_nothing(
     ('ENV_NAME=Acrobot-v1', ['Did you mean ENV_NAME="Acrobot-v1"?']),
     ('ENV_NAME = my:a/B-v0', ['Did you mean ENV_NAME="my:a/B-v0"?']),
     ('train.task = @nothing', ['nothing']),
+    ('SPARSITY = 0,9', ['Did you mean SPARSITY=0.9?']),
+    ('SPARSITY = 90%', ['Did you mean SPARSITY=0.9?']),
+    ('ENV_NAME = Acrobot-v1', ['Did you mean ENV_NAME="Acrobot-v1"?']),
+    (
+      'sparsify.distribution = uniform',
+      ['Did you mean sparsify.distribution=@uniform or '],
+    ),
+    ('LR = %NOPE', ['LR is bound to %NOPE, but NOPE is not bound.']),
+    (
+      'adam.learning_rate = %SPARSTIY',
+      ['adam.learning_rate', '%SPARSTIY', 'Did you mean SPARSITY?'],
+    ),
+    ('sparsify.algorithm = @RigLL()', ['RigLL', 'Did you mean RigL?']),
   ],
 )
 def test_mistake_in_a_binding(tmp_path, capsys, binding, parts):
@@ -361,6 +374,122 @@ def test_missing_gin_file(tmp_path, capsys):
   assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.parametrize(
+  'name',
+  [
+    'gin_configs/graesser22/dqn_classic/rigel.gin',
+    'gin_configs/graesser22/dqn_clasic/rigl.gin',
+    'graesser22/dqn_classic/rigl.gin',
+    './dqn_classic/rigl.gin',
+  ],
+)
+def test_name_like_a_shipped_gin_file(tmp_path, capsys, name):
+  assert _train(tmp_path / 'run', gin_files=(name,)) == 2
+  _assert_one_line(capsys, f'Did you mean {_RIGL}?')
+
+
+def test_name_like_a_file_of_the_user(tmp_path, capsys):
+  (tmp_path / 'my_config.gin').write_text('')
+  assert _train(tmp_path / 'run', gin_files=(tmp_path / 'my_confg.gin',)) == 2
+  _assert_one_line(capsys, f'Did you mean {tmp_path / "my_config.gin"}?')
+
+
+_ENVIRONMENT = """
+import gymnasium
+import numpy as np
+
+
+class Bad(gymnasium.Env):
+  observation_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
+
+  def __init__(self, kind, actions):
+    self.kind, self.steps, self.action_space = kind, 0, actions
+    if kind == 'make':
+      fail()
+
+  def reset(self, seed=None, options=None):
+    super().reset(seed=seed)
+    return np.zeros(3, np.float32), {}
+
+  def step(self, action):
+    self.steps += 1
+    late = self.steps > 20
+    if self.kind == 'step' and late:
+      fail()
+    reward = np.nan if self.kind == 'reward' and late else 0.5
+    value = np.nan if self.kind == 'observation' and late else 0.5
+    observation = np.full(3, value, np.float32)
+    return observation, reward, False, self.steps % 10 == 0, {}
+
+
+def fail():
+  raise ZeroDivisionError('mine')
+
+
+for kind in ('make', 'step', 'reward', 'observation', 'range'):
+  high = np.inf if kind == 'range' else 1.0
+  for name, actions in (
+    ('Discrete', gymnasium.spaces.Discrete(2)),
+    ('Box', gymnasium.spaces.Box(-high, high, (2,), np.float32)),
+  ):
+    gymnasium.register(
+      f'{name}-{kind}-v0', Bad, kwargs={'kind': kind, 'actions': actions}
+    )
+"""
+
+
+@pytest.fixture
+def train_on(tmp_path, monkeypatch, capsys):
+  """Trains on an environment of a user's that fails; returns stderr."""
+  (tmp_path / 'environments_that_fail.py').write_text(_ENVIRONMENT)
+  monkeypatch.syspath_prepend(str(tmp_path))
+
+  def run(gin_file, kind):
+    space = 'Discrete' if gin_file == _RIGL else 'Box'
+    name = f'environments_that_fail:{space}-{kind}-v0'
+    small = {_RIGL: _SMALL, _SAC: _SMALL_SAC, _PPO: _SMALL_PPO}[gin_file]
+    bindings = [*small, f'ENV_NAME = "{name}"']
+    base_dir = tmp_path / 'run'
+    assert _train(base_dir, *bindings, gin_files=(gin_file,), small=False) == 2
+    return name, capsys.readouterr().err
+
+  return run
+
+
+@pytest.mark.parametrize('gin_file', [_RIGL, _SAC, _PPO])
+@pytest.mark.parametrize('kind', ['make', 'step'])
+def test_environment_that_raises(train_on, gin_file, kind):
+  name, printed = train_on(gin_file, kind)
+  first, *traceback = printed.splitlines()
+  assert first == (
+    f'error: The environment ENV_NAME="{name}", in {kind}(), raised '
+    'ZeroDivisionError: mine'
+  )
+  assert traceback[0] == 'Traceback (most recent call last):'
+  assert traceback[-1] == 'ZeroDivisionError: mine'
+  files = [line for line in traceback if line.startswith('  File ')]
+  assert len(files) == 2
+  assert all('environments_that_fail.py' in line for line in files)
+
+
+@pytest.mark.parametrize('gin_file', [_RIGL, _SAC, _PPO])
+@pytest.mark.parametrize('kind', ['reward', 'observation'])
+def test_environment_that_is_not_finite(train_on, gin_file, kind):
+  _, printed = train_on(gin_file, kind)
+  article = 'an' if kind == 'observation' else 'a'
+  assert printed.startswith(
+    f'error: The environment gave {article} {kind} of nan, but all must be '
+    'finite'
+  )
+  assert printed.count('\n') == 1
+
+
+@pytest.mark.parametrize('gin_file', [_SAC, _PPO])
+def test_actions_without_bounds(train_on, gin_file):
+  _, printed = train_on(gin_file, 'range')
+  assert 'infinite range of actions' in printed and printed.count('\n') == 1
+
+
 @pytest.mark.parametrize('text', ['SPARSITY = = 1\n', 'SPARSITY 1\n', '(\n'])
 def test_syntax_error_in_a_file(tmp_path, capsys, text):
   path = tmp_path / 'mine.gin'
@@ -413,7 +542,14 @@ def test_interrupted(tmp_path, capsys, monkeypatch):
 
   monkeypatch.setattr(run, 'train', interrupt)
   assert _train(tmp_path) == 130
-  assert capsys.readouterr().err == '\ninterrupted\n'
+  assert capsys.readouterr().err == (
+    '\nInterrupted; the same command starts again.\n'
+  )
+  (tmp_path / 'checkpoints' / 'ckpt-6041').mkdir(parents=True)
+  assert _train(tmp_path) == 130
+  assert capsys.readouterr().err == (
+    '\nInterrupted; the same command continues from step 6,041.\n'
+  )
 
 
 def test_bugs_are_not_hidden(tmp_path, monkeypatch):

@@ -644,7 +644,8 @@ def test_mistake_of_the_initial_policy(tmp_path, user_error):
 def test_training_that_ends_before_it_begins(tmp_path, train_steps, user_error):
   with user_error(
     f'TRAIN_STEPS is {train_steps}',
-    'ActorCriticLoop.initial_collect_steps, 10',
+    'must exceed the 10 steps before training',
+    'ActorCriticLoop.initial_collect_steps',
   ):
     _make_loop(tmp_path, train_steps=train_steps)
   assert not list(tmp_path.iterdir())
@@ -653,7 +654,7 @@ def test_training_that_ends_before_it_begins(tmp_path, train_steps, user_error):
 def test_initial_steps_of_another_task(tmp_path, user_error):
   gin.clear_config()
   configs.parse([_RIGL], ['ENV_NAME = "Pendulum-v1"'])
-  with user_error('TRAIN_STEPS is 30', 'initial_collect_steps, 10000'):
+  with user_error('TRAIN_STEPS is 30', 'the 10,000 steps before'):
     actor_critic_loop.ActorCriticLoop(
       run_directory.RunDirectory(str(tmp_path)), seed=0, train_steps=30
     )
