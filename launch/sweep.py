@@ -23,7 +23,7 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from launch import command_line
 from launch.executors import jobs, local, loop
-from rigl_rl import sweeps, wording
+from rigl_rl import config_check, sweeps, wording
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import costs
 
@@ -160,6 +160,7 @@ def _sweep(
     raise UserError(
       f'--filter is {" and ".join(arguments.filter)!r}, which no run fulfills.'
     )
+  _check_bindings(runs)
   base_dir = _base_dir(arguments)
   if arguments.dry_run:
     _print_plan(_make_jobs(runs, base_dir, train, ()), base_dir, speeds)
@@ -171,6 +172,17 @@ def _sweep(
     all_jobs = _make_jobs(runs, base_dir, train, executor.threads_per_run)
     command = shlex.join(['python', '-m', 'launch.sweep', *argv])
     return _train(all_jobs, executor, speeds, command)
+
+
+def _check_bindings(runs: Sequence[sweeps.Run]) -> None:
+  """Refuses what the runs would refuse, before a process is started."""
+  seen = set()
+  for run in runs:
+    bindings = run.gin_bindings()
+    kind = tuple(b for b in bindings if not b.startswith('SEED='))
+    if (run.gin_files, kind) not in seen:
+      seen.add((run.gin_files, kind))
+      config_check.check(run.gin_files, bindings)
 
 
 def _parse_seeds(text: str | None) -> tuple[int, ...] | None:

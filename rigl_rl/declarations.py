@@ -42,7 +42,13 @@ class Parameter:
     """
     text = f'{source} is {value!r}'
     hint = ''
-    if isinstance(value, domains.Promise):
+    if isinstance(value, (int, float)) and 10 <= value <= 100:
+      share = value / 100  # As a percentage.
+      if not isinstance(value, bool) and self.domain.holds(share):
+        hint = f' Did you mean {share:g}?'
+    elif isinstance(value, str) and isinstance(self.domain, domains.Function):
+      hint = f' Did you mean @{value}?' if value.isidentifier() else ''
+    elif isinstance(value, domains.Promise):
       promised = value.domain
       if not isinstance(promised, domains.Function):
         text += f', which is {promised}'

@@ -706,3 +706,22 @@ def test_the_printed_command_trains_the_same_run(undisturbed, tmp_path):
   subprocess.run(again, shell=True, check=True, cwd=_ROOT, capture_output=True)
   evaluations = tmp_path / 'again' / name / 'evaluations.csv'
   assert evaluations.read_text() == result[0]
+
+
+@pytest.mark.parametrize(
+  'binding,part',
+  [
+    ('RigL.drop_fraction=30', 'Did you mean 0.3?'),
+    ('RigL.drop_fracton=0.5', 'drop_fraction'),
+    ('adam.learning_rate=%NOPE', 'NOPE is not bound'),
+  ],
+)
+def test_binding_that_runs_refuse_is_refused_at_once(
+  binding, part, tmp_path, capsys
+):
+  flags = ['--sweep=graesser22/fig10', f'--base_dir={tmp_path / "runs"}']
+  code = command.main([*flags, f'--gin_bindings={binding}'])
+  assert code == 2
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith('error: ') and part in line
+  assert not list(tmp_path.iterdir())

@@ -235,6 +235,8 @@ def test_diverging_actor_and_critic_lose_nothing(
     ('ENV_NAME=Acrobot-v1', ['Did you mean ENV_NAME="Acrobot-v1"?']),
     ('ENV_NAME = my:a/B-v0', ['Did you mean ENV_NAME="my:a/B-v0"?']),
     ('train.task = @nothing', ['nothing']),
+    ('SPARSITY = 90', ['90', '[0, 1)', 'Did you mean 0.9?']),
+    ('sparsify.distribution = "uniform"', ['Did you mean @uniform?']),
     ('SPARSITY = 0,9', ['Did you mean SPARSITY=0.9?']),
     ('SPARSITY = 90%', ['Did you mean SPARSITY=0.9?']),
     ('ENV_NAME = Acrobot-v1', ['Did you mean ENV_NAME="Acrobot-v1"?']),
