@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from typing import Callable
+from typing import Callable, Iterator
 
 from rigl_rl import errors
 from rigl_rl.errors import UserCodeError, UserError
@@ -71,6 +74,28 @@ def start_tensorflow(arguments: argparse.Namespace) -> None:
 
 def run(command: Callable[[], None]) -> int:
   """Runs a command; a user's mistake becomes one line and exit code 2."""
+  quiet.open_streams()
+  with _interrupts():
+    try:
+      code = _run(command)
+      # Not at the end of the process, where an error is a traceback.
+      sys.stdout.flush()
+      return code
+    except BrokenPipeError:  # `... | head` has seen enough.
+      _discard_output()
+      return 1
+    except KeyboardInterrupt as interrupt:
+      print(f'\nInterrupted{interrupt}.', file=sys.stderr)
+      return 130
+    except OSError as error:
+      if error.filename is not None:
+        raise
+      _discard_output()
+      print(f'error: stdout: {error.strerror or error}', file=sys.stderr)
+      return 2
+
+
+def _run(command: Callable[[], None]) -> int:
   try:
     command()
   except UserError as error:
@@ -81,13 +106,38 @@ def run(command: Callable[[], None]) -> int:
     if not str(error).startswith('Required bindings'):
       raise
     return _fail(error)
-  except BrokenPipeError:  # `... | head` has seen enough.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
-  except KeyboardInterrupt as interrupt:
-    print(f'\nInterrupted{interrupt}.', file=sys.stderr)
-    return 130
   return 0
+
+
+def _discard_output() -> None:
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+  """Lets the second Ctrl-C end the process at once, as a kill does.
+
+  The first one raises KeyboardInterrupt. Cleaning up after it, and the end of
+  the interpreter, would turn the second one into a traceback.
+  """
+  before = signal.getsignal(signal.SIGINT)
+  is_main = threading.current_thread() is threading.main_thread()
+  if not is_main or before is not signal.default_int_handler:
+    yield
+    return
+
+  def interrupt(number, frame):
+    del number, frame
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    raise KeyboardInterrupt
+
+  signal.signal(signal.SIGINT, interrupt)
+  try:
+    yield
+  finally:
+    # After a first Ctrl-C a second one may still come.
+    if signal.getsignal(signal.SIGINT) is interrupt:
+      signal.signal(signal.SIGINT, before)
 
 
 def _fail(error: Exception) -> int:

@@ -29,6 +29,7 @@ import sys
 from typing import Any, Sequence
 
 from launch import command_line
+from rigl_rl import files
 from rigl_rl.errors import UserError
 from rigl_rl.training import quiet
 
@@ -199,20 +200,16 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _write_csv(path: str, rows: list[dict[str, Any]]) -> None:
-  import tensorflow as tf
-
-  from rigl_rl.training import files
-
   text = io.StringIO()
   writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
   writer.writeheader()
   writer.writerows(rows)
   try:
-    files.write_file(path, text.getvalue())
-  except (OSError, tf.errors.OpError) as error:
+    files.write(path, text.getvalue())
+  except OSError as error:
     raise UserError(
       f'--csv is {path!r}, but must be a file that can be written: '
-      f'{str(error).splitlines()[0]}'
+      f'{error.strerror}'
     ) from error
 
 

@@ -336,13 +336,13 @@ def _evaluate(
 
 def _may_see_pixels(directory: str) -> bool:
   """Whether a run is of DQN, without building it."""
-  from rigl_rl.analysis import paths, run_config
+  from rigl_rl import readers
+  from rigl_rl.analysis import run_config
 
-  text = paths.read(os.path.join(directory, 'config.gin')).decode('utf-8')
-  try:
+  path = os.path.join(directory, 'config.gin')
+  text = readers.read_text(path)
+  with readers.contents_of(path):
     return run_config.RunConfig(text).attributes()['agent'] in ('DQN', '')
-  except (SyntaxError, ValueError):
-    return True  # Building it tells what is wrong.
 
 
 def _play(

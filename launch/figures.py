@@ -149,7 +149,8 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
 
 def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
   """What a user may choose, checked before anything is read."""
-  from rigl_rl.analysis import figures, normalization, paths, statistics
+  from rigl_rl import files
+  from rigl_rl.analysis import figures, normalization, statistics
   from rigl_rl.analysis.figures import size
 
   if arguments.x not in size.AXES:
@@ -169,7 +170,7 @@ def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
   references = None
   if arguments.references:
     try:
-      text = paths.read(arguments.references).decode('utf-8')
+      text = files.read(arguments.references).decode('utf-8')
     except (OSError, UnicodeDecodeError) as error:
       raise UserError(
         f'--references is {arguments.references!r}, but must be a CSV file '

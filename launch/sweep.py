@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import shlex
 import signal
-import socket
 import sys
 from typing import Any, Iterator, Mapping, Sequence
 
 from launch import command_line
 from launch.executors import jobs, local, loop
-from rigl_rl import config_check, sweeps, wording
+from rigl_rl import config_check, locks, sweeps, wording
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import costs
 
@@ -221,31 +219,23 @@ def _alone(base_dir: str) -> Iterator[None]:
 
   The lock goes with the process, however it ends.
   """
-  path = os.path.join(base_dir, _LOCK)
   try:
     os.makedirs(base_dir, exist_ok=True)
-    file = open(path, 'a+', encoding='utf-8')
+    descriptor = locks.acquire(os.path.join(base_dir, _LOCK))
+  except locks.Locked as holder:
+    raise UserError(
+      f'--base_dir is {base_dir!r}, where another sweep is at work '
+      f'({holder}); wait for it, or give another --base_dir.'
+    ) from None
   except OSError as error:
     raise UserError(
       f'--base_dir is {base_dir!r}, which cannot be written to '
       f'({error.strerror}); it must be a writable directory.'
     ) from error
-  with file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      file.seek(0)
-      holder = file.read().strip() or 'an unknown process'
-      raise UserError(
-        f'--base_dir is {base_dir!r}, where another sweep is at work '
-        f'({holder}); wait for it, or give another --base_dir.'
-      ) from None
-    except OSError:
-      pass  # A file system without locks; runs have locks of their own.
-    file.truncate(0)
-    file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
-    file.flush()
+  try:
     yield
+  finally:
+    os.close(descriptor)
 
 
 def _make_jobs(

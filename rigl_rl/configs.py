@@ -129,7 +129,7 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
       f'{path}: {_one_line(error)}; if the module is yours, name its directory '
       'in PYTHONPATH.'
     ) from error
-  except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
+  except Exception as error:  # What the file holds may lead to any.
     raise errors.UserError(f'{path}: {_one_line(error)}') from error
   config = gin.config_str()
   given = _names(gin_bindings)

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import fcntl
 import os
 import signal
 import sys
-import time
+
+from rigl_rl import locks
 
 _PR_SET_PDEATHSIG = 1
 # For the process before to die in; on a cluster it may take a while.
@@ -41,8 +41,10 @@ def main(argv: list[str] | None = None) -> int:
       os.sched_setaffinity(0, map(int, arguments.cpus.split(',')))
     except OSError:
       pass  # It works on any core.
-  if not _lock(arguments.lock):
-    print(f'error: another process trains here: {arguments.lock} is locked')
+  try:
+    locks.hand_over(locks.acquire(arguments.lock, _PATIENCE))
+  except locks.Locked as holder:
+    print(f'error: another process trains here ({holder}): {arguments.lock}')
     return 2
   sys.stdout.flush()
   os.execvp(arguments.command[0], arguments.command)
@@ -55,23 +57,6 @@ def _die_with(parent: int) -> None:
     pass  # Not Linux: the lock has to do.
   if os.getppid() != parent:  # It died before.
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _lock(path: str, patience: float = _PATIENCE) -> bool:
-  """Locks a file until this process ends, as whatever program."""
-  descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-  os.set_inheritable(descriptor, True)
-  deadline = time.monotonic() + patience
-  while True:
-    try:
-      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      return True
-    except BlockingIOError:
-      if time.monotonic() > deadline:
-        return False
-      time.sleep(0.1)
-    except OSError:
-      return True  # A file system without locks.
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ import shlex
 import signal
 from typing import Any, Sequence
 
+from rigl_rl import files, locks, readers
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import Run
 
@@ -16,7 +17,6 @@ _DESCRIPTION = 'sweep.json'
 _SUMMARY = 'summary.json'
 _EVALUATIONS = 'evaluations.csv'
 _LOG = 'train.log'
-_LOCK = 'train.lock'
 # A reason is shown up to so many characters.
 _MAX_REASON = 300
 
@@ -58,7 +58,7 @@ class Job:
       '-m',
       'launch.executors.child',
       f'--parent={parent}',
-      f'--lock={self.path(_LOCK)}',
+      f'--lock={self.path(locks.RUN)}',
       f'--cpus={",".join(map(str, cpus))}',
       '--',
       *self.command,
@@ -70,17 +70,18 @@ class Job:
     path = self.path(_DESCRIPTION)
     if not os.path.exists(path):
       text = json.dumps(self.run.description(), indent=2, ensure_ascii=False)
-      temporary = f'{path}.tmp-{os.getpid()}'
-      with open(temporary, 'w', encoding='utf-8') as file:
-        file.write(text + '\n')
-      os.replace(temporary, path)
+      files.write(path, text + '\n')
     with open(self.log, 'a', encoding='utf-8') as file:
       file.write(f'$ {shlex.join(self.command)}\n')
 
   def summary(self) -> dict[str, Any] | None:
     """Returns summary.json of a finished run, else None."""
-    summary = _read_json(self.path(_SUMMARY))
-    return summary if (summary or {}).get('finished') is True else None
+    path = self.path(_SUMMARY)
+    try:
+      summary = readers.read_json(path) if os.path.exists(path) else {}
+    except readers.FileError:
+      return None  # The run says so, and writes another.
+    return summary if summary.get('finished') is True else None
 
   @property
   def is_started(self) -> bool:
@@ -93,7 +94,7 @@ class Job:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - 200))
         last = file.read().splitlines()[-1]
-      return min(int(last.split(b',')[0]), self.run.train_steps)
+      return max(0, min(int(last.split(b',')[0]), self.run.train_steps))
     except (OSError, ValueError, IndexError):
       return 0
 
@@ -101,11 +102,12 @@ class Job:
     """Refuses a directory that holds the same run otherwise configured.
 
     Raises:
-      UserError: it does.
+      UserError: it does, or what it holds cannot be read.
     """
-    existing = _read_json(self.path(_DESCRIPTION))
-    if existing is None:
+    path = self.path(_DESCRIPTION)
+    if not os.path.exists(path):
       return
+    existing = readers.read_json(path)
     # As JSON has it, where tuples are lists.
     wanted = json.loads(json.dumps(self.run.description()))
     for name, value in wanted.items():
@@ -146,15 +148,6 @@ class Job:
     if not lines or lines[-1].startswith('$ '):
       return ''
     return lines[-1][:_MAX_REASON]
-
-
-def _read_json(path: str) -> dict[str, Any] | None:
-  try:
-    with open(path, encoding='utf-8') as file:
-      value = json.load(file)
-  except (OSError, ValueError):
-    return None
-  return value if isinstance(value, dict) else None
 
 
 def _difference(existing: Any, wanted: Any) -> str:

@@ -542,15 +542,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       A nested dict.
     """
     del iteration_number
-    self._drop_gradients()
-    return {
-      'online': variables_lib.read(self.online.variables),
-      'target': variables_lib.read(self.target.variables),
-      'optimizer': variables_lib.read(self.optimizer.variables()),
-      'training_steps': self.training_steps,
-      'exploration': seeding.generator_state(self._rng),
-      'replay': self._replay.save(checkpoint_dir),
-    }
+    return {**self.get_state(), 'replay': self._replay.save(checkpoint_dir)}
 
   def unbundle(
     self,
@@ -567,15 +559,29 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       ValueError: if a segment of the replay buffer is missing or torn.
     """
     del iteration_number
-    self._drop_gradients()
+    self.set_state(bundle_dictionary)
+    # Last: it empties the buffer if it fails.
     self._replay.load(checkpoint_dir, bundle_dictionary['replay'])
-    variables_lib.assign(self.online.variables, bundle_dictionary['online'])
-    variables_lib.assign(self.target.variables, bundle_dictionary['target'])
-    variables_lib.assign(
-      self.optimizer.variables(), bundle_dictionary['optimizer']
-    )
+    return True
+
+  def get_state(self) -> dict[str, Any]:
+    """Returns all that training goes on from but the replay buffer."""
+    self._drop_gradients()
+    return {
+      'online': variables_lib.read(self.online.variables),
+      'target': variables_lib.read(self.target.variables),
+      'optimizer': variables_lib.read(self.optimizer.variables()),
+      'training_steps': self.training_steps,
+      'exploration': seeding.generator_state(self._rng),
+    }
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Goes on from what `get_state` returned."""
+    self._drop_gradients()
+    variables_lib.assign(self.online.variables, state['online'])
+    variables_lib.assign(self.target.variables, state['target'])
+    variables_lib.assign(self.optimizer.variables(), state['optimizer'])
     self._compressor.note_new_masks()
     self._gradient_steps = self.optimizer.steps_taken
-    self.training_steps = bundle_dictionary['training_steps']
-    seeding.restore_generator(self._rng, bundle_dictionary['exploration'])
-    return True
+    self.training_steps = state['training_steps']
+    seeding.restore_generator(self._rng, state['exploration'])

@@ -15,6 +15,7 @@ from typing import Iterator
 import numpy as np
 import pandas as pd
 
+from rigl_rl import readers
 from rigl_rl.analysis import paths
 
 _HEADER = struct.Struct('<QI')  # Length of the message, its checksum.
@@ -36,13 +37,18 @@ def read_scalars(run: str, prefix: str) -> pd.DataFrame:
   Returns:
     name, step, value; in order of names and steps. What follows a torn record,
     which a killed process leaves, is not read.
+
+  Raises:
+    FileError: a file of events cannot be used.
   """
   rows = {}
   files = paths.list_files(os.path.join(run, 'events'))
   # Their names begin with the time at which they were begun.
   for path in files:
     if '.tfevents.' in os.path.basename(path):
-      start, found = _read(paths.read(path), prefix)
+      data = readers.read_bytes(path)
+      with readers.contents_of(path):
+        start, found = _read(data, prefix)
       rows = {key: value for key, value in rows.items() if key[1] < start}
       rows.update(found)
   return pd.DataFrame(

@@ -7,7 +7,8 @@ from typing import Iterable, Iterator, Sequence
 
 import pandas as pd
 
-from rigl_rl.analysis import paths, run_config
+from rigl_rl import readers
+from rigl_rl.analysis import run_config
 
 # A note names at most so many settings, and so many values of each.
 _MAX_NAMES = 5
@@ -64,7 +65,7 @@ def _differing(
     ]
     yield from _compared(settings, ignore)
   made_with = [
-    dict(part.rsplit(' ', 1) for part in text.split(', '))
+    dict(part.rpartition(' ')[::2] for part in text.split(', '))
     for text in dict.fromkeys(point.versions)
     if text
   ]
@@ -75,7 +76,7 @@ def _differing(
 
 
 def _settings(directory: str) -> dict[str, str]:
-  text = paths.read(os.path.join(directory, 'config.gin')).decode('utf-8')
+  text = readers.read_text(os.path.join(directory, 'config.gin'))
   return run_config.RunConfig(text).settings()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import json
@@ -13,6 +12,7 @@ from typing import Any, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from rigl_rl import readers
 from rigl_rl.analysis import paths, run_config
 from rigl_rl.training import scores
 
@@ -104,7 +104,13 @@ _KINDS = {
   ),
   **dict.fromkeys(('steps', 'step', 'episodes'), int),
 }
-EVALUATION_COLUMNS = ('step', 'return_mean', 'return_std', 'episodes')
+_EVALUATION_KINDS = {
+  'step': int,
+  'return_mean': float,
+  'return_std': float,
+  'episodes': int,
+}
+EVALUATION_COLUMNS = tuple(_EVALUATION_KINDS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,9 +183,8 @@ def load(directory: str) -> Results:
       continue
     try:
       run, bindings, rows = _read_run(path, names)
-    except (OSError, SyntaxError, ValueError, LookupError, TypeError) as error:
-      reason = ' '.join(str(error).split()) or type(error).__name__
-      problems.append({'directory': path, 'reason': reason})
+    except readers.FileError as error:
+      problems.append({'directory': path, 'reason': str(error)})
       continue
     swept.update(dict.fromkeys(bindings))
     runs.append({**run, **bindings})
@@ -286,70 +291,69 @@ def _to_parquet(table: pd.DataFrame) -> bytes | None:
 def _read_run(
   path: str, names: set[str]
 ) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-  """Reads a run directory: its row, its swept bindings, its evaluations."""
+  """Reads a run directory: its row, its swept bindings, its evaluations.
 
-  def read_json(name):
-    if name not in names:
-      return {}
-    value = json.loads(paths.read(os.path.join(path, name)))
-    if not isinstance(value, dict):
-      raise ValueError(f'{name} holds no object')
-    return value
-
-  text = paths.read(os.path.join(path, _CONFIG)).decode('utf-8')
-  config = run_config.RunConfig(text)
-  attributes = config.attributes()
+  Raises:
+    FileError: one of its files cannot be used.
+  """
+  text = readers.read_text(os.path.join(path, _CONFIG))
+  with readers.contents_of(os.path.join(path, _CONFIG)):
+    config = run_config.RunConfig(text)
+    attributes = config.attributes()
   actor_period = attributes.pop('actor_period')
-  sweep = read_json(_SWEEP)
-  summary = read_json(_SUMMARY)
   rows = []
   if _EVALUATIONS in names:
-    rows = _read_evaluations(paths.read(os.path.join(path, _EVALUATIONS)))
-
-  bindings = {
-    name: _plain(value)
-    for name, value in run_config.as_mapping(sweep.get('bindings')).items()
-    # A column of ours keeps its meaning.
-    if name not in (*RUN_COLUMNS, *_CONFIG_COLUMNS, *RESULT_COLUMNS)
-    and name not in (*EVALUATION_COLUMNS, *_TEXT_COLUMNS)
-  }
+    file = os.path.join(path, _EVALUATIONS)
+    rows = readers.read_table(file, _EVALUATION_KINDS)
   run = {
     **attributes,
-    'sweep': str(sweep.get('sweep', '')),
-    'label': str(sweep.get('label') or attributes['method']),
-    'scale': float(sweep.get('scale', 1.0)),
     'directory': path,
-    'swept': ','.join(bindings),
     'fingerprint': config.fingerprint(),
     'setting': config.setting(),
   }
+
+  file = os.path.join(path, _SWEEP)
+  sweep = readers.read_json(file) if _SWEEP in names else {}
+  with readers.contents_of(file):
+    bindings = _bindings(sweep)
+    run.update(
+      sweep=str(sweep.get('sweep', '')),
+      label=str(sweep.get('label') or run['method']),
+      scale=float(sweep.get('scale', 1.0)),
+      swept=','.join(bindings),
+    )
   # A method that is not ours is called what the sweep calls it.
   if run['algorithm'] not in run_config.ALGORITHMS and sweep.get('label'):
     run['method'] = run['label']
-  run.update(_result(summary, rows, run, actor_period))
-  versions = run_config.as_mapping(summary.get('versions'))
-  run['git_revision'] = str(summary.get('git_revision') or '')
-  run['versions'] = ', '.join(
-    f'{package} {version}' for package, version in versions.items() if version
-  )
-  if math.isnan(run['sparsity']) and run['weights']:
-    run['sparsity'] = 1 - run['active_weights'] / run['weights']
-    if math.isnan(run['size_sparsity']) and run['width'] == '1':
-      run['size_sparsity'] = run['sparsity']
+
+  file = os.path.join(path, _SUMMARY)
+  summary = readers.read_json(file) if _SUMMARY in names else {}
+  with readers.contents_of(file):
+    run.update(_result(summary, rows, run, actor_period))
+    versions = run_config.as_mapping(summary.get('versions'))
+    run['git_revision'] = str(summary.get('git_revision') or '')
+    run['versions'] = ', '.join(
+      f'{package} {version}' for package, version in versions.items() if version
+    )
+    if math.isnan(run['sparsity']) and run['weights']:
+      run['sparsity'] = 1 - run['active_weights'] / run['weights']
+      if math.isnan(run['size_sparsity']) and run['width'] == '1':
+        run['size_sparsity'] = run['sparsity']
+    for name, kind in _KINDS.items():
+      if kind is float and name in run:
+        run[name] = float(run[name])
   return run, bindings, rows
 
 
-def _read_evaluations(data: bytes) -> list[dict[str, Any]]:
-  reader = csv.DictReader(io.StringIO(data.decode('utf-8')))
-  return [
-    {
-      'step': int(row['step']),
-      'return_mean': float(row['return_mean']),
-      'return_std': float(row['return_std']),
-      'episodes': int(row['episodes']),
-    }
-    for row in reader
-  ]
+def _bindings(sweep: Mapping[str, Any]) -> dict[str, Any]:
+  """What a sweep varied, as columns; a column of ours keeps its meaning."""
+  own = {*RUN_COLUMNS, *_CONFIG_COLUMNS, *RESULT_COLUMNS}
+  own |= {*EVALUATION_COLUMNS, *_TEXT_COLUMNS}
+  return {
+    name: _plain(value)
+    for name, value in run_config.as_mapping(sweep.get('bindings')).items()
+    if name not in own
+  }
 
 
 def _plain(value: Any) -> Any:

@@ -20,12 +20,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent import futures
 from typing import Iterator, Sequence
 
 import tensorflow as tf
 
+from rigl_rl import locks
 from rigl_rl.kernels import ownership
 
 # How the names end of those files that TensorFlow's headers are included in;
@@ -63,6 +63,8 @@ _FLAGS = (
 _NATIVE_FLAGS = {'x86_64': ('-march=native',), 'aarch64': ('-mcpu=native',)}
 # How long to wait for another run that compiles, in seconds.
 _PATIENCE = 180
+# How directories begin that the compiler writes to.
+_BUILD = 'build-'
 
 
 class BuildError(Exception):
@@ -90,10 +92,12 @@ def library(anew: bool = False) -> pathlib.Path:
     key = _key(compiler)
     directory = _private(cache_directory())
     path = None if anew else _find(directory, key)
-    if path is None:
-      with _lock(directory / 'lock'):
-        # Another run may have compiled it meanwhile.
-        path = None if anew else _find(directory, key)
+    # Of a process that was killed, unless it is still at work.
+    if path is None or any(directory.glob(f'{_BUILD}*')):
+      with _lock(directory / 'lock', _PATIENCE if path is None else 0):
+        if path is None and not anew:
+          # Another run may have compiled it meanwhile.
+          path = _find(directory, key)
         if path is None:
           path = _build(compiler, directory, key)
   except OSError as error:
@@ -130,7 +134,11 @@ def _private(directory: pathlib.Path) -> pathlib.Path:
 
 def _compiler() -> list[str]:
   """Returns the command of a C++ compiler."""
-  chosen = shlex.split(os.environ.get('CXX', ''))
+  text = os.environ.get('CXX', '')
+  try:
+    chosen = shlex.split(text)
+  except ValueError as error:
+    raise BuildError(f'CXX is {text!r}: {error}') from error
   names = chosen[:1] or ['g++', 'c++', 'clang++']
   for name in names:
     if shutil.which(name):
@@ -170,9 +178,17 @@ def _processor() -> str:
 
 def _key(compiler: Sequence[str]) -> str:
   """Returns a digest of all that the object depends on."""
-  version = subprocess.run(
-    [*compiler, '--version'], capture_output=True, text=True
-  )
+  try:
+    version = subprocess.run(
+      [*compiler, '--version'],
+      stdin=subprocess.DEVNULL,
+      capture_output=True,
+      text=True,
+      errors='replace',
+      timeout=_PATIENCE,
+    )
+  except subprocess.TimeoutExpired as error:
+    raise BuildError(f'{shlex.join(compiler)} --version hangs') from error
   if version.returncode:
     raise BuildError(f'{shlex.join(compiler)} --version fails')
   digest = hashlib.sha256()
@@ -220,27 +236,23 @@ def _find(directory: pathlib.Path, key: str) -> pathlib.Path | None:
 
 
 @contextlib.contextmanager
-def _lock(path: pathlib.Path) -> Iterator[None]:
+def _lock(path: pathlib.Path, patience: float) -> Iterator[None]:
   """Lets one process at a time compile, where the system can.
 
-  That only spares work: none is worse off for another that compiles, too.
+  That only spares work: none is worse off for another that compiles, too. Who
+  holds the lock removes what killed processes have left.
   """
   try:
-    import fcntl
-  except ImportError:
+    descriptor = locks.acquire(str(path), patience)
+  except locks.Locked:
     yield
     return
-  with open(path, 'w') as file:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        break
-      except BlockingIOError:
-        time.sleep(0.1)
-      except OSError:  # A file system without locks.
-        break
+  try:
+    for left in path.parent.glob(f'{_BUILD}*'):
+      shutil.rmtree(left, ignore_errors=True)
     yield
+  finally:
+    os.close(descriptor)
 
 
 def _build(
@@ -253,7 +265,7 @@ def _build(
     flush=True,
   )
   # In the cache itself: a rename cannot cross file systems.
-  with tempfile.TemporaryDirectory(prefix='build-', dir=directory) as temporary:
+  with tempfile.TemporaryDirectory(prefix=_BUILD, dir=directory) as temporary:
 
     def compile_file(source):
       made = os.path.join(temporary, source.stem + '.o')
@@ -271,6 +283,8 @@ def _build(
       + tf.sysconfig.get_link_flags(),
       temporary,
     )
+    if not made.exists():
+      raise BuildError(f'{compiler[0]} makes no library')
     made.chmod(0o700)  # Whatever the umask lets others do.
     path = directory / f'{key}-{_digest(made)}.so'
     os.replace(made, path)

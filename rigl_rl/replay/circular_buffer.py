@@ -517,7 +517,7 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
 
     A checkpoint is the returned manifest, which the caller has to keep; it
     names the files (see `segments`). Files that no manifest names any more are
-    removed by `delete_unused`.
+    removed by `manifests.delete_unused`.
 
     Args:
       directory: an existing directory, through tf.io.gfile.
@@ -565,20 +565,6 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
         manifest['next_is_episode_start']
       )
       self._rng.bit_generator.state = manifest['rng']
-
-  def delete_unused(
-    self, directory: str, manifests: Iterable[Dict[str, Any]]
-  ) -> None:
-    """Removes the files of `save` that no checkpoint needs any more.
-
-    Args:
-      directory: where `save` wrote.
-      manifests: those of all checkpoints that are kept.
-    """
-    self._segments.delete_unused(
-      directory,
-      [segment for manifest in manifests for segment in manifest['segments']],
-    )
 
   def _signature(self) -> Dict[str, Any]:
     """Describes what has to be equal for a load to make sense."""

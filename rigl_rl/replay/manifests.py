@@ -8,8 +8,29 @@ a load to make sense.
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from rigl_rl import files
+
+# Of `Segments` and of Reverb, with what a write adds that was cut off.
+_FILE = re.compile(
+  r'(replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz|reverb-\d{12}-\d+)(\.tmp.*)?'
+)
+
+
+def delete_unused(directory: str, is_needed: Callable[[str], bool]) -> None:
+  """Removes replay files that no checkpoint needs any more.
+
+  Args:
+    directory: where buffers save; other files in it are left alone.
+    is_needed: tells from its name whether a file is.
+  """
+  for name in files.list_names(directory):
+    if _FILE.fullmatch(name) and not is_needed(name):
+      files.remove(os.path.join(directory, name))
 
 
 def check(
@@ -52,7 +73,7 @@ def loading(clear: Callable[[], None]) -> Iterator[None]:
   clear()
   try:
     yield
-  except (KeyError, TypeError, AttributeError) as e:
+  except (LookupError, TypeError, AttributeError, ArithmeticError) as e:
     clear()
     raise ValueError(f'The manifest of the replay is damaged: {e!r}') from e
   except BaseException:

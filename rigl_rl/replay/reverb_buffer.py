@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gin
@@ -24,7 +24,7 @@ from rigl_rl.replay import transition_buffer
 _MANIFEST_FORMAT = 1
 _TABLE = 'transitions'
 # reverb-<transitions added>-<digits of the time>.
-_CHECKPOINT_PATTERN = re.compile(r'reverb-\d{12}-\d+/?$')
+_CHECKPOINT_PATTERN = re.compile(r'reverb-\d{12}-\d+')
 
 
 @gin.configurable(denylist=['observation_shape', 'action_shape', 'seed'])
@@ -270,7 +270,7 @@ class ReverbBuffer:
 
     A checkpoint is the returned manifest, which the caller has to keep; it
     names the new directory. Those that no manifest names any more are removed
-    by `delete_unused`.
+    by `manifests.delete_unused`.
 
     Args:
       directory: an existing directory, through tf.io.gfile.
@@ -312,7 +312,10 @@ class ReverbBuffer:
     with manifests_lib.loading(self._clear):
       manifests_lib.check(manifest, _MANIFEST_FORMAT, self._signature())
       num_added = int(manifest['num_added'])
-      checkpoint = os.path.join(directory, manifest['checkpoint'])
+      name = manifest['checkpoint']
+      if not _CHECKPOINT_PATTERN.fullmatch(name):
+        raise ValueError(f'The replay has no checkpoint {name!r}.')
+      checkpoint = os.path.join(directory, name)
       # Reverb starts empty, without a word, if it finds no checkpoint.
       for file, size in manifest['sizes'].items():
         path = os.path.join(checkpoint, file)
@@ -335,21 +338,6 @@ class ReverbBuffer:
           f' transitions of {min(num_added, self._capacity)}.'
         )
       self._num_added = num_added
-
-  def delete_unused(
-    self, directory: str, manifests: Iterable[Mapping[str, Any]]
-  ) -> None:
-    """Removes what `save` wrote and no checkpoint needs any more.
-
-    Args:
-      directory: where `save` wrote.
-      manifests: those of all checkpoints that are kept.
-    """
-    needed = {manifest['checkpoint'] for manifest in manifests}
-    for name in tf.io.gfile.listdir(directory):
-      # Remote file systems list directories with a slash.
-      if _CHECKPOINT_PATTERN.match(name) and name.rstrip('/') not in needed:
-        tf.io.gfile.rmtree(os.path.join(directory, name))
 
   def _signature(self) -> dict[str, Any]:
     """Describes what has to be equal for a load to make sense."""

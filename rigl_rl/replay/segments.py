@@ -9,15 +9,17 @@ holds a checksum of its contents; a list of such files is a checkpoint.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+
+from rigl_rl import files, readers
 
 # Rows per file. 20,000 Atari frames are 141 MB, which bounds the memory that
 # saving and loading take.
@@ -26,7 +28,7 @@ SEGMENT_SIZE = 20_000
 # replay-<first row>-<end, exclusive>-<crc32>.npz. With the checksum of the
 # contents in its name, a file is never overwritten by another one's.
 _NAME = 'replay-{start:012d}-{stop:012d}-{crc32:08x}.npz'
-_PATTERN = re.compile(r'replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz(\.tmp)?$')
+_PATTERN = re.compile(r'replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz')
 
 
 class Segments:
@@ -72,7 +74,13 @@ class Segments:
     if directory != self._directory:
       self._directory = directory
       self._saved = []
-    segments = [s for s in self._saved if s['stop'] > start]
+    # Those of a checkpoint that could not be written are gone.
+    segments = list(
+      itertools.takewhile(
+        lambda s: files.exists(os.path.join(directory, s['file'])),
+        [s for s in self._saved if s['stop'] > start],
+      )
+    )
     if segments:
       start = segments[-1]['stop']
     while start < stop:
@@ -111,9 +119,11 @@ class Segments:
       if segment['start'] > start or segment['stop'] <= segment['start']:
         raise ValueError(f'The replay lacks the rows from {start} on.')
       start = segment['stop']
+      if not _PATTERN.fullmatch(segment['file']):
+        raise ValueError(f'The replay has no segment {segment["file"]!r}.')
       path = os.path.join(directory, segment['file'])
       # All files first, before the work of reading any.
-      if not tf.io.gfile.exists(path):
+      if not files.exists(path):
         raise ValueError(f'The replay segment {path} is missing.')
     if start != stop:
       raise ValueError(f'The replay lacks the rows from {start} on.')
@@ -122,25 +132,6 @@ class Segments:
       self._read(directory, segment)
     self._directory = directory
     self._saved = segments
-
-  def delete_unused(
-    self, directory: str, segments: Iterable[Mapping[str, Any]]
-  ) -> None:
-    """Removes the files of `save` that are not needed any more.
-
-    Args:
-      directory: where `save` wrote; of this ring alone.
-      segments: the entries of all checkpoints that are kept.
-    """
-    needed = {segment['file'] for segment in segments}
-    for name in tf.io.gfile.listdir(directory):
-      if _PATTERN.match(name) and name not in needed:
-        tf.io.gfile.remove(os.path.join(directory, name))
-    if directory == self._directory and any(
-      segment['file'] not in needed for segment in self._saved
-    ):
-      # The last save was not kept: the next one cannot build on its files.
-      self.forget()
 
   def _slots(self, start: int, stop: int) -> slice:
     """The slots of rows that do not wrap around."""
@@ -166,31 +157,26 @@ class Segments:
     contents = buffer.getvalue()
     crc32 = zlib.crc32(contents)
     name = _NAME.format(start=start, stop=stop, crc32=crc32)
-    path = os.path.join(directory, name)
-    with tf.io.gfile.GFile(f'{path}.tmp', 'wb') as f:
-      f.write(contents)
-    tf.io.gfile.rename(f'{path}.tmp', path, overwrite=True)
+    # Not flushed to the disk: should that tear it, its checksum tells.
+    files.write(os.path.join(directory, name), contents, flush=False)
     return {'file': name, 'start': start, 'stop': stop, 'crc32': crc32}
 
   def _read(self, directory: str, segment: Mapping[str, Any]) -> None:
     """Reads a file's rows into their slots; ValueError if it is damaged."""
     path = os.path.join(directory, segment['file'])
-    try:
-      with tf.io.gfile.GFile(path, 'rb') as f:
-        contents = f.read()
-    except tf.errors.OpError as e:
-      raise ValueError(f'The replay segment {path} cannot be read: {e}') from e
+    contents = readers.read_bytes(path)
     if zlib.crc32(contents) != segment['crc32']:
-      raise ValueError(
+      raise readers.FileError(
         f'The replay segment {path} is damaged: its checksum is wrong.'
       )
+    arrays = readers.read_arrays(io.BytesIO(contents), path)
     slots = self._slots(segment['start'], segment['stop'])
-    with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
+    with readers.contents_of(path):
       for name, column in self._columns.items():
         rows, target = arrays[name], column[slots]
         if rows.shape != target.shape or rows.dtype != target.dtype:
           raise ValueError(
-            f'The replay segment {path} holds {name} of shape {rows.shape} and'
-            f' {rows.dtype}, not {target.shape} and {target.dtype}.'
+            f'it holds {name} of shape {rows.shape} and {rows.dtype}, not '
+            f'{target.shape} and {target.dtype}'
           )
         target[...] = rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import gin
@@ -250,7 +250,7 @@ class TransitionBuffer:
 
     A checkpoint is the returned manifest, which the caller has to keep; it
     names the files (see `segments`). Files that no manifest names any more are
-    removed by `delete_unused`.
+    removed by `manifests.delete_unused`.
 
     Args:
       directory: an existing directory, through tf.io.gfile.
@@ -301,20 +301,6 @@ class TransitionBuffer:
         self._observations[self._cursor] = open_row
         self._next_observation = self._observations[self._cursor].tobytes()
       seeding.restore_generator(self._rng, manifest['rng'])
-
-  def delete_unused(
-    self, directory: str, manifests: Iterable[Mapping[str, Any]]
-  ) -> None:
-    """Removes the files of `save` that no checkpoint needs any more.
-
-    Args:
-      directory: where `save` wrote.
-      manifests: those of all checkpoints that are kept.
-    """
-    self._segments.delete_unused(
-      directory,
-      [segment for manifest in manifests for segment in manifest['segments']],
-    )
 
   def close(self) -> None:
     """Does nothing: there is nothing to release but memory."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 from typing import TYPE_CHECKING, Callable
 
 import gin
-import tensorflow as tf
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
@@ -92,11 +90,6 @@ class ActorCriticLoop(training_loop.TrainingLoop):
         '@saved_policy or None.'
       )
     self._initial_collect_steps = initial_collect_steps
-    self._replay_directory = run_directory.path('replay')
-    # Those of the checkpoints that are kept.
-    self._replay_manifests = collections.deque(
-      maxlen=training_loop.CHECKPOINTS_KEPT
-    )
     environment = create_environment(
       seed=seeding.stream_seed(seed, 'environment')
     )
@@ -106,7 +99,7 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       seed=seed,
       gradient_steps=train_steps - initial_collect_steps,
     )
-    self._replay = create_replay(
+    replay = create_replay(
       environment.observation_spec().shape,
       environment.action_spec().shape,
       seed=seeding.stream_seed(seed, 'replay'),
@@ -131,11 +124,8 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       create_environment,
       evaluation_episodes,
       checkpoint_period,
+      replay,
     )
-    is_missing = initial_policy is not None and self._initial_policy is None
-    if is_missing and not self.steps_done:
-      # There are checkpoints, but none is whole.
-      self._initial_policy = self._make_initial_policy()
 
   def train(self, end_step):
     agent, environment, replay = self.agent, self.environment, self._replay
@@ -174,7 +164,6 @@ class ActorCriticLoop(training_loop.TrainingLoop):
     return returns
 
   def _get_state(self):
-    tf.io.gfile.makedirs(self._replay_directory)
     initial_policy = None
     is_collecting = self.steps_done < self._initial_collect_steps
     if self._initial_policy is not None and is_collecting:
@@ -183,26 +172,20 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       'observation': self._observation,
       'episode_return': self._episode_return,
       'initial_policy': initial_policy,
-      'replay': self._replay.save(self._replay_directory),
     }
 
   def _set_state(self, state):
-    self._replay.load(self._replay_directory, state['replay'])
     self._observation = state['observation']
     self._episode_return = state['episode_return']
-    self._replay_manifests.append(state['replay'])
     # Runs that began before there was such a policy have none.
     initial_policy = state.get('initial_policy')
+    self._initial_policy = None
     if initial_policy is not None:
       self._initial_policy = self._make_initial_policy(state=initial_policy)
 
   def _lose_episode(self):
     self._observation = None
     self._episode_return = 0.0
-
-  def _after_checkpoint(self, state):
-    self._replay_manifests.append(state['replay'])
-    self._replay.delete_unused(self._replay_directory, self._replay_manifests)
 
 
 @gin.configurable

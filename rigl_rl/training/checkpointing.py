@@ -8,6 +8,7 @@ it is taken.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -18,13 +19,12 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-import tensorflow as tf
 
+from rigl_rl import files, readers
 from rigl_rl.errors import UserError
-from rigl_rl.training import files
 
 _LOGGER = logging.getLogger(__name__)
 _FORMAT = 1
@@ -39,10 +39,6 @@ _ARRAY = '$array'
 _SCALAR = '$scalar'
 _TUPLE = '$tuple'
 _FLOAT = '$float'
-
-
-class _Unusable(ValueError):
-  """A checkpoint that cannot be read; its message says why."""
 
 
 def _checked_dtype(array: np.ndarray, where: str) -> np.ndarray:
@@ -145,7 +141,7 @@ class _HashingWriter:
 
 def _write_arrays(path: str, arrays: list[np.ndarray]) -> str:
   """Writes an npz file that np.load reads; returns its SHA-256."""
-  with tf.io.gfile.GFile(path, 'wb') as file:
+  with files.create(path) as file:
     writer = _HashingWriter(file)
     with zipfile.ZipFile(writer, 'w', zipfile.ZIP_STORED) as archive:
       for i, array in enumerate(arrays):
@@ -153,27 +149,27 @@ def _write_arrays(path: str, arrays: list[np.ndarray]) -> str:
         info = zipfile.ZipInfo(f'{i}.npy', date_time=(1980, 1, 1, 0, 0, 0))
         with archive.open(info, 'w', force_zip64=True) as member:
           np.lib.format.write_array(member, array, allow_pickle=False)
-  files.fsync(path)
   return writer.hexdigest()
 
 
 def _read_arrays(path: str, expected: str) -> list[np.ndarray]:
   """Reads what `_write_arrays` wrote, if its SHA-256 is `expected`."""
-  # zipfile looks for a comment before the file's beginning and relies on
-  # OSError there, which GFile does not raise: so no GFile.
-  with (
-    open(path, 'rb')
-    if files.is_local(path)
-    else io.BytesIO(files.read_file(path))
-  ) as file:
+  with readers.contents_of(path), _open(path) as file:
     digest = hashlib.sha256()
     while block := file.read(1 << 22):
       digest.update(block)
     if digest.hexdigest() != expected:
-      raise _Unusable(f'{_ARRAYS_FILE} is torn or altered')
+      raise ValueError('it is torn or altered')
     file.seek(0)
-    with np.load(file, allow_pickle=False) as archive:
-      return [archive[str(i)] for i in range(len(archive.files))]
+    arrays = readers.read_arrays(file, path)
+    return [arrays[str(i)] for i in range(len(arrays))]
+
+
+def _open(path: str) -> IO[bytes]:
+  # A large file is not read whole, where that can be avoided.
+  if files.is_url(path):
+    return io.BytesIO(readers.read_bytes(path))
+  return open(path, 'rb')
 
 
 class Checkpointer:
@@ -184,6 +180,11 @@ class Checkpointer:
   arrays or NumPy scalars; lists and tuples may nest. All of it comes back
   equal to the bit, with types and shapes. Equal states give equal files.
   """
+
+  _advice = (
+    ' Nothing was changed. To start afresh, give another --base_dir, or move '
+    'this directory away.'
+  )
 
   def __init__(self, directory: str, keep: int = 2):
     """Creates the checkpointer; the directory itself is made when saving.
@@ -207,16 +208,11 @@ class Checkpointer:
   def _path(self, step: int) -> str:
     return os.path.join(self._directory, f'ckpt-{step}')
 
-  def _names(self) -> list[str]:
-    if not tf.io.gfile.isdir(self._directory):
-      return []
-    # Some file systems list a directory with a slash behind its name.
-    names = tf.io.gfile.listdir(self._directory)
-    return sorted(name.rstrip('/') for name in names)
-
   def steps(self) -> list[int]:
     """Returns the steps of all checkpoints, sound or not, ascending."""
-    matches = (_NAME.fullmatch(name) for name in self._names())
+    matches = (
+      _NAME.fullmatch(name) for name in files.list_names(self._directory)
+    )
     return sorted(int(match[1]) for match in matches if match)
 
   def save(self, step: int, state: dict[str, Any]) -> None:
@@ -244,14 +240,23 @@ class Checkpointer:
     arrays: list[np.ndarray] = []
     tree = _encode(state, '', arrays)
 
+    try:
+      self._write(step, tree, arrays)
+    except BaseException:
+      with contextlib.suppress(OSError):
+        self.clean()
+      raise
+    self._rejected.discard(step)
+    self._delete_old()
+
+  def _write(self, step: int, tree: Any, arrays: list[np.ndarray]) -> None:
     path = self._path(step)
     temporary = files.temporary_name(path)
-    if tf.io.gfile.exists(temporary):
-      tf.io.gfile.rmtree(temporary)
-    tf.io.gfile.makedirs(temporary)
+    files.remove(temporary)
+    files.make_directory(temporary)
     arrays_digest = _write_arrays(os.path.join(temporary, _ARRAYS_FILE), arrays)
     # Last, so that a tree is never there before its arrays.
-    files.write_file(
+    files.write(
       os.path.join(temporary, _STATE_FILE),
       json.dumps(
         {
@@ -265,108 +270,135 @@ class Checkpointer:
       ),
     )
     replaced = path + _REPLACED
-    if tf.io.gfile.exists(path):
+    if files.exists(path):
       # A directory cannot be renamed onto another: the old one steps aside.
-      # `_clean` puts it back if the process dies between the two lines.
-      tf.io.gfile.rename(path, replaced)
-    tf.io.gfile.rename(temporary, path)
-    files.fsync(self._directory)
-    if tf.io.gfile.exists(replaced):
-      tf.io.gfile.rmtree(replaced)
-    self._rejected.discard(step)
-    self._delete_old()
+      # `clean` puts it back if the process dies between the two lines.
+      files.rename(path, replaced)
+    files.rename(temporary, path)
+    files.flush_directory(self._directory)
+    files.remove(replaced)
 
   def _delete_old(self) -> None:
     sound = [step for step in self.steps() if step not in self._rejected]
     keep = set(sound[-self._keep :])
     for step in self.steps():
       if step not in keep:
-        tf.io.gfile.rmtree(self._path(step))
+        files.remove(self._path(step))
         self._rejected.discard(step)
 
-  def _clean(self) -> None:
-    """Removes what a killed process left half-done."""
-    for name in self._names():
+  def clean(self) -> None:
+    """Removes what a save left half-done that was killed or failed."""
+    for name in files.list_names(self._directory):
       path = os.path.join(self._directory, name)
       if name.endswith(_REPLACED) and _NAME.match(name):
         original = path[: -len(_REPLACED)]
-        if tf.io.gfile.exists(original):
-          tf.io.gfile.rmtree(path)
+        if files.exists(original):
+          files.remove(path)
         else:
-          tf.io.gfile.rename(path, original)
+          files.rename(path, original)
       elif files.TEMPORARY in name and _NAME.match(name):
-        tf.io.gfile.rmtree(path)
+        files.remove(path)
 
-  def _load(self, step: int) -> dict[str, Any]:
-    path = self._path(step)
-    try:
-      content = json.loads(files.read_file(os.path.join(path, _STATE_FILE)))
+  def _read_tree(self, step: int) -> tuple[Any, str]:
+    """Returns tree and digest of the arrays, if they are what `save` wrote."""
+    path = os.path.join(self._path(step), _STATE_FILE)
+    content = readers.read_json(path)
+    with readers.contents_of(path):
       if content['format'] != _FORMAT:
-        raise _Unusable(
-          f'{_STATE_FILE} has format {content["format"]!r}, not {_FORMAT}'
-        )
-      tree = content['state']
-      sound = _digest(tree) == content['state_sha256']
-      saved_step = content['step']
-      arrays_digest = content['arrays_sha256']
-    except _Unusable:
-      raise
-    except (ValueError, LookupError, TypeError) as error:
-      # No JSON, or JSON of another shape.
-      raise _Unusable(f'{_STATE_FILE} is torn or altered') from error
-    if not sound:
-      raise _Unusable(f'{_STATE_FILE} is torn or altered')
-    if saved_step != step:
-      raise _Unusable(f'{_STATE_FILE} is of step {saved_step}')
-    # Both digests fit, so what follows reads exactly what `save` wrote.
-    arrays = _read_arrays(os.path.join(path, _ARRAYS_FILE), arrays_digest)
-    return _decode(tree, arrays)
+        raise ValueError(f'it has format {content["format"]!r}, not {_FORMAT}')
+      if _digest(content['state']) != content['state_sha256']:
+        raise ValueError('it is torn or altered')
+      if content['step'] != step:
+        raise ValueError(f'it is of step {content["step"]}')
+      return content['state'], content['arrays_sha256']
 
   def load(self, step: int) -> dict[str, Any]:
     """Loads the checkpoint of a step.
 
     Raises:
-      ValueError: it is torn or altered; OSError or tf.errors.OpError: it cannot
-        be read, or there is none.
+      FileError: it cannot be used, or there is none.
     """
-    return self._load(step)
+    tree, arrays_digest = self._read_tree(step)
+    # Both digests fit, so what follows reads exactly what `save` wrote.
+    path = self._path(step)
+    with readers.contents_of(path):
+      arrays = _read_arrays(os.path.join(path, _ARRAYS_FILE), arrays_digest)
+      return _decode(tree, arrays)
 
   def load_latest(
-    self, accept: Callable[[dict[str, Any]], None] | None = None
+    self,
+    accept: Callable[[dict[str, Any]], None] | None = None,
+    undo: Callable[[], None] | None = None,
   ) -> tuple[int, dict[str, Any]] | None:
     """Loads the newest checkpoint that is sound.
 
     Each one that is passed over is named in a warning of one line.
 
     Args:
-      accept: called with a loaded state; if it raises ValueError, the next
-        older checkpoint is tried. For what a state refers to outside itself,
-        for example a replay segment that may be torn.
+      accept: called with a loaded state; if it raises an error, the next older
+        checkpoint is tried. For what a state refers to outside itself, for
+        example a replay segment that may be torn.
+      undo: called after `accept` has raised an error, to put back what it
+        changed.
 
     Returns:
-      The step and the state, or None if there is no sound checkpoint.
+      The step and the state, or None if there is no checkpoint.
+
+    Raises:
+      UserError: there are checkpoints, but none is sound.
     """
-    self._clean()
+    self.clean()
+    reasons = []
     for step in reversed(self.steps()):
+      path = self._path(step)
       try:
-        state = self._load(step)
+        state = self.load(step)
         if accept is not None:
-          accept(state)
-      except (ValueError, OSError, tf.errors.OpError) as error:
-        self._rejected.add(step)
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        _LOGGER.warning(
-          'Checkpoint %s is passed over: %s', self._path(step), reason
-        )
+          self._try(accept, undo, state, path)
+      except readers.FileError as error:
+        reasons.append((step, str(error)))
         continue
+      for other, text in reasons:
+        self._rejected.add(other)
+        _LOGGER.warning(
+          'Checkpoint %s is passed over: %s', self._path(other), text
+        )
       return step, state
-    return None
+    if not reasons:
+      return None
+    shown = '; '.join(
+      text.replace(self._directory + os.sep, '') for _, text in reasons
+    )
+    raise UserError(
+      f'{self._directory} holds checkpoints, but none can be used: {shown}.'
+      f'{self._advice}'
+    )
+
+  def _try(self, accept, undo, state, path):
+    with readers.contents_of(path):
+      try:
+        accept(state)
+      except Exception:
+        if undo is not None:
+          undo()
+        raise
+
+  def names(self) -> Callable[[str], bool]:
+    """Returns what tells whether a checkpoint names a file.
+
+    Raises:
+      FileError: a checkpoint cannot be read, and so may name any.
+    """
+    texts = [json.dumps(self._read_tree(step)[0]) for step in self.steps()]
+    return lambda name: any(f'"{name}"' in text for text in texts)
 
 
 class CheckpointReader(Checkpointer):
   """A Checkpointer that changes nothing: the run may still go on."""
 
-  def _clean(self):
+  _advice = ''
+
+  def clean(self):
     pass
 
   def save(self, step, state):

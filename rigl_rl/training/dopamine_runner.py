@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import collections
+import operator
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
 import gin
 import numpy as np
-import tensorflow as tf
 from dopamine.discrete_domains import iteration_statistics, run_experiment
 
-from rigl_rl import seeding
+from rigl_rl import files, seeding
 from rigl_rl.agents import dqn
 from rigl_rl.checks import check_number
 from rigl_rl.domains import Count, Episodes, NonNegative
@@ -139,22 +138,38 @@ class DopamineRunner(run_experiment.Runner):
       self._run_directory.checkpoints, keep=_CHECKPOINTS_KEPT
     )
     self._start_iteration = 0
-    # Those of the checkpoints that are kept.
-    self._replay_manifests = collections.deque(maxlen=_CHECKPOINTS_KEPT)
-    self._checkpointer.load_latest(accept=self._resume)
+    fresh = None
+    if self._checkpointer.steps():
+      fresh = self._get_state(self._agent.get_state(), iteration=-1)
+    self._checkpointer.load_latest(
+      accept=self._resume, undo=lambda: self._set_state(fresh)
+    )
     # Built now, so that a mistake is told before time is spent.
     self._evaluation_environment(seed=0, episode=0).close()
 
-  def _resume(self, state: dict[str, Any]) -> None:
-    """Goes on from a checkpoint; ValueError if it cannot be used."""
-    self._agent.unbundle(
-      self._run_directory.path('replay'), state['iteration'], state['agent']
-    )
+  def _get_state(self, agent: dict[str, Any], iteration: int) -> dict[str, Any]:
+    """Returns all that the run goes on from after an iteration."""
+    return {
+      'agent': agent,
+      'environment': self._environment.get_state(),
+      'run_directory': self._run_directory.get_state(),
+      'steps_done': self._steps_done,
+      'iteration': iteration,
+    }
+
+  def _set_state(self, state: dict[str, Any]) -> None:
+    self._agent.set_state(state['agent'])
     self._environment.set_state(state['environment'])
     self._run_directory.set_state(state['run_directory'])
-    self._replay_manifests.append(state['agent']['replay'])
-    self._steps_done = state['steps_done']
-    self._start_iteration = state['iteration'] + 1
+    self._steps_done = operator.index(state['steps_done'])
+    self._start_iteration = operator.index(state['iteration']) + 1
+
+  def _resume(self, state: dict[str, Any]) -> None:
+    """Goes on from a checkpoint; raises an error if it cannot be used."""
+    self._set_state(state)
+    self._agent.unbundle(
+      self._run_directory.replay, state['iteration'], state['agent']
+    )
 
   def _checkpoint_experiment(self, iteration):
     last = iteration + 1 == self._num_iterations
@@ -163,21 +178,15 @@ class DopamineRunner(run_experiment.Runner):
     self._agent.check_loss()
     # A run that goes on from here writes later ones only.
     self._summary_writer.flush()
-    replay_directory = self._run_directory.path('replay')
-    tf.io.gfile.makedirs(replay_directory)
-    agent_state = self._agent.bundle_and_checkpoint(replay_directory, iteration)
-    self._checkpointer.save(
-      self._steps_done,
-      {
-        'agent': agent_state,
-        'environment': self._environment.get_state(),
-        'run_directory': self._run_directory.get_state(),
-        'steps_done': self._steps_done,
-        'iteration': iteration,
-      },
-    )
-    self._replay_manifests.append(agent_state['replay'])
-    self._agent.replay.delete_unused(replay_directory, self._replay_manifests)
+    replay_directory = self._run_directory.replay
+    files.make_directory(replay_directory)
+    try:
+      agent = self._agent.bundle_and_checkpoint(replay_directory, iteration)
+      self._checkpointer.save(
+        self._steps_done, self._get_state(agent, iteration)
+      )
+    finally:
+      self._run_directory.clean_replay()
 
   def run_experiment(self) -> None:
     """Trains to the end, or on from where the last checkpoint was."""

@@ -104,6 +104,21 @@ def silence() -> None:
     pass
 
 
+def open_streams() -> None:
+  """Opens what a parent closed of stdin, stdout and stderr, on /dev/null.
+
+  Else the next file that is opened, a checkpoint perhaps, would be stdout.
+  """
+  for descriptor, name in enumerate(('stdin', 'stdout', 'stderr')):
+    try:
+      os.fstat(descriptor)
+    except OSError:
+      # The lowest that is free, which is this one.
+      os.open(os.devnull, os.O_RDWR)
+    if getattr(sys, name) is None:
+      setattr(sys, name, open(os.devnull, 'w' if descriptor else 'r'))
+
+
 @contextlib.contextmanager
 def import_quietly() -> Iterator[None]:
   """Hides everything that imports print, unless one of them fails.

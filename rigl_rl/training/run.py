@@ -6,10 +6,12 @@ import sys
 from typing import TYPE_CHECKING, Any, Callable
 
 import gin
+import tensorflow as tf
 
-from rigl_rl import configs, effects, seeding, wording
+from rigl_rl import configs, effects, files, seeding, wording
 from rigl_rl.checks import check_number
 from rigl_rl.domains import Count, Seed
+from rigl_rl.errors import UserError
 from rigl_rl.sparsity import user_code
 from rigl_rl.training import checkpointing, provenance, scores
 from rigl_rl.training import run_directory as run_directory_lib
@@ -53,14 +55,43 @@ def train(
   check_number('TRAIN_STEPS', train_steps, 1, whole=True)
   scored = scores.describe_final_score()
   run_directory = run_directory_lib.RunDirectory(base_dir)
+  with run_directory.lock():
+    try:
+      return _train(
+        run_directory, runner, seed, train_steps, task, scored, given
+      )
+    except files.WriteError as error:
+      reason = f'{error.filename}: {error.strerror}'
+    except tf.errors.OpError as error:
+      # Of TensorBoard's files, which TensorFlow writes.
+      if run_directory.events not in str(error):
+        raise
+      reason = error.message.splitlines()[0].split('}} ')[-1]
+    raise UserError(
+      f'--base_dir is {base_dir!r}, which cannot be written to ({reason}); '
+      'once it can, the same command goes on from the last checkpoint.'
+    )
+
+
+def _train(
+  run_directory: run_directory_lib.RunDirectory,
+  runner: Callable[..., Any],
+  seed: int,
+  train_steps: int,
+  task: str,
+  scored: str,
+  given: effects.Given | None,
+) -> dict[str, Any]:
+  """Trains in a directory that is locked; returns the summary."""
+  base_dir = run_directory.path()
   config = gin.config_str()
   resumed = run_directory.check(config)
   if run_directory.finished:
     summary = run_directory.read_summary()
-    print(
-      f'{base_dir} is finished: final score {summary["final_score"]:.1f}. '
-      'Nothing to do.'
-    )
+    # It is null where it was not finite.
+    score = summary.get('final_score')
+    shown = f'{score:.1f}' if isinstance(score, (int, float)) else 'unknown'
+    print(f'{base_dir} is finished: final score {shown}. Nothing to do.')
     return summary
 
   built = runner(run_directory, seed=seed, train_steps=train_steps)

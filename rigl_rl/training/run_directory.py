@@ -7,7 +7,9 @@
     summary.json           final score and what led to it
     curve.png              the learning curve
     checkpoints/           see `checkpointing`
+    replay/                transitions that checkpoints name
     events/                TensorBoard
+    train.lock             locked while a process trains here
 
 Every file is written whole and renamed. None is a pickle.
 
@@ -19,20 +21,23 @@ a file of its own, and evaluations.csv holds only what the seed decides.
 
 from __future__ import annotations
 
-import csv
-import io
+import contextlib
 import json
+import logging
 import math
 import numbers
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from rigl_rl import files, locks, readers
 from rigl_rl.errors import UserError
-from rigl_rl.training import config_comparison, curve, files
+from rigl_rl.replay import manifests
+from rigl_rl.training import checkpointing, config_comparison, curve
+
+_LOGGER = logging.getLogger(__name__)
 
 _CONFIG = 'config.gin'
 _OPERATIVE_CONFIG = 'operative_config.gin'
@@ -41,6 +46,7 @@ _TIMING = 'timing.csv'
 _SUMMARY = 'summary.json'
 _CURVE = 'curve.png'
 _CHECKPOINTS = 'checkpoints'
+_REPLAY = 'replay'
 _EVENTS = 'events'
 
 _EVALUATION_COLUMNS = {
@@ -74,16 +80,6 @@ def _format_table(rows: Sequence[Mapping], columns: Mapping[str, type]) -> str:
   return '\n'.join(lines) + '\n'
 
 
-def _read_table(path: str, columns: Mapping[str, type]) -> list[dict]:
-  """Rows of a table that `_format_table` wrote; none if there is no file."""
-  if not tf.io.gfile.exists(path):
-    return []
-  reader = csv.DictReader(io.StringIO(files.read_file(path).decode('utf-8')))
-  return [
-    {name: kind(row[name]) for name, kind in columns.items()} for row in reader
-  ]
-
-
 def read_evaluations(base_dir: str) -> list[dict[str, Any]]:
   """Reads evaluations.csv of a run.
 
@@ -93,9 +89,14 @@ def read_evaluations(base_dir: str) -> list[dict[str, Any]]:
   Returns:
     One dict per evaluation, in order of steps, with the keys step,
     return_mean, return_std, episodes. Empty if there is no such file.
+
+  Raises:
+    FileError: the file cannot be used.
   """
   path = os.path.join(os.fspath(base_dir), _EVALUATIONS)
-  return _read_table(path, _EVALUATION_COLUMNS)
+  if not files.exists(path):
+    return []
+  return readers.read_table(path, _EVALUATION_COLUMNS)
 
 
 def _jsonable(value: Any) -> Any:
@@ -126,7 +127,11 @@ class RunDirectory:
     if not base_dir:
       raise UserError(f'--base_dir is {base_dir!r}; it must name a directory')
     # No shell expands the tilde in --base_dir=~/runs.
-    self._base_dir = os.path.expanduser(os.fspath(base_dir))
+    base_dir = os.path.expanduser(os.fspath(base_dir))
+    if not files.is_url(base_dir) and os.pardir in base_dir.split(os.sep):
+      # A directory to go up from need not be there.
+      base_dir = os.path.realpath(base_dir)
+    self._base_dir = base_dir
     self._evaluations: list[dict[str, Any]] = []
     self._timing: list[dict[str, Any]] = []
 
@@ -140,12 +145,51 @@ class RunDirectory:
     return self.path(_CHECKPOINTS)
 
   @property
+  def replay(self) -> str:
+    """Path for the files of a replay buffer."""
+    return self.path(_REPLAY)
+
+  @property
   def events(self) -> str:
     """Path for TensorBoard events."""
     return self.path(_EVENTS)
 
+  @contextlib.contextmanager
+  def lock(self) -> Iterator[None]:
+    """Keeps other processes from training here; local directories only.
+
+    If no run has begun in the end, nothing of this is left.
+
+    Raises:
+      UserError: another process trains here.
+    """
+    if files.is_url(self._base_dir):
+      yield
+      return
+    path = self.path(locks.RUN)
+    with contextlib.ExitStack() as stack:
+      try:
+        stack.enter_context(files.made_for_now(self._base_dir))
+        stack.callback(os.close, locks.acquire(path))
+        stack.callback(self._remove_lock)
+      except locks.Locked as error:
+        raise UserError(
+          f'--base_dir is {self._base_dir!r}, where another process trains '
+          f'({error}); wait for it, or give another --base_dir'
+        ) from None
+      except OSError:
+        pass  # `check` tells why nothing can be written.
+      yield
+
+  def _remove_lock(self) -> None:
+    if not files.exists(self.path(_CONFIG)):
+      with contextlib.suppress(OSError):
+        files.remove(self.path(locks.RUN))
+
   def check(self, config: str, ignore: Collection[str] = ()) -> bool:
-    """Tells whether a run of `config` may be here; changes nothing.
+    """Tells whether a run of `config` may be here.
+
+    Changes nothing but what a killed process has left half-done.
 
     Args:
       config: the complete gin config as parsed: `gin.config_str()`.
@@ -160,41 +204,66 @@ class RunDirectory:
       UserError: the directory cannot be written to, or holds something else
         than a run of this config.
     """
-    self._check_writable()
+    if not self._is_there():
+      self._check_writable()
+      return False
     existing = self._existing_config()
     if existing is not None:
-      try:
+      self._compare(config, existing, ignore)
+    for name in (_CHECKPOINTS, _REPLAY, _EVENTS):
+      path = self.path(name)
+      if files.exists(path) and not files.is_directory(path):
+        raise UserError(f'{path} is a file, but must be a directory')
+    # First, since on a full disk this makes room.
+    self._clean()
+    self._check_writable()
+    return existing is not None
+
+  def _is_there(self) -> bool:
+    try:
+      return files.is_directory(self._base_dir)
+    except OSError:
+      return False  # Nowhere that can be written to.
+
+  def _compare(
+    self, config: str, existing: str, ignore: Collection[str]
+  ) -> None:
+    """Raises UserError if the existing config is another one."""
+    # The config of this start was parsed by gin before.
+    config_comparison.parse_bindings(config)
+    try:
+      with readers.contents_of(self.path(_CONFIG)):
         differences = config_comparison.differing_bindings(
           config, existing, ignore
         )
-      except (SyntaxError, ValueError) as error:
-        # The config of this start was parsed by gin before.
-        config_comparison.parse_bindings(config)
-        raise UserError(
-          f'--base_dir is {self._base_dir!r}, whose {_CONFIG} cannot be '
-          'read; give another --base_dir'
-        ) from error
-      if differences:
-        shown = '; '.join(differences[:_MAX_DIFFERENCES])
-        more = len(differences) - _MAX_DIFFERENCES
-        if more > 0:
-          shown += f'; … and {more} more'
-        raise UserError(
-          f'--base_dir is {self._base_dir!r}, which holds a run of another '
-          f'config: {shown}; give another --base_dir'
-        )
-    return existing is not None
+    except readers.FileError as error:
+      raise UserError(
+        f'--base_dir is {self._base_dir!r}, whose {_CONFIG} cannot be '
+        'read; give another --base_dir'
+      ) from error
+    if differences:
+      shown = '; '.join(differences[:_MAX_DIFFERENCES])
+      more = len(differences) - _MAX_DIFFERENCES
+      if more > 0:
+        shown += f'; … and {more} more'
+      raise UserError(
+        f'--base_dir is {self._base_dir!r}, which holds a run of another '
+        f'config: {shown}; give another --base_dir'
+      )
 
   def prepare(self, config: str, ignore: Collection[str] = ()) -> bool:
     """Makes the directory ready for a run of `config`, before training.
 
+    Evaluations after the checkpoint that was loaded vanish from the files.
+
     Takes and returns what `check` does, and raises the same errors.
     """
     resumed = self.check(config, ignore)
-    tf.io.gfile.makedirs(self._base_dir)
-    self._clean()
+    files.make_directory(self._base_dir)
     if not resumed:
-      files.write_file(self.path(_CONFIG), config)
+      files.write(self.path(_CONFIG), config)
+    elif self._evaluations:
+      self._write_evaluations()
     return resumed
 
   def _check_writable(self) -> None:
@@ -203,26 +272,28 @@ class RunDirectory:
     probe = files.temporary_name(self.path('probe'))
     try:
       with files.made_for_now(self._base_dir):
-        with tf.io.gfile.GFile(probe, 'w') as file:
-          file.write('probe')
-        tf.io.gfile.remove(probe)
-    except (OSError, ValueError, tf.errors.OpError) as error:
-      message = getattr(error, 'message', None) or str(error)
-      reason = ' '.join(message.split('; ')[-1].split())
+        try:
+          with files.create(probe) as file:
+            file.write(b'probe')
+        finally:
+          files.remove(probe)
+    except (OSError, ValueError) as error:
       raise UserError(
         f'--base_dir is {self._base_dir!r}, which cannot be written to '
-        f'({reason}); it must be a writable directory'
+        f'({readers.reason(error)}); it must be a writable directory'
       ) from error
 
   def _existing_config(self) -> str | None:
     """The config of the run in the directory, or None if there is no run."""
-    if tf.io.gfile.exists(self.path(_CONFIG)):
-      # A broken one is reported by the comparison.
-      return files.read_file(self.path(_CONFIG)).decode('utf-8', 'replace')
+    path = self.path(_CONFIG)
+    with readers.contents_of(path):
+      if files.exists(path):
+        # A broken one is reported by the comparison.
+        return readers.read_bytes(path).decode('utf-8', 'replace')
     # The config is written before anything else, so it was taken away: what
     # the run was can no longer be told, and must not be overwritten.
     for name in (_CHECKPOINTS, _EVALUATIONS, _SUMMARY):
-      if tf.io.gfile.exists(self.path(name)):
+      if files.exists(self.path(name)):
         raise UserError(
           f'--base_dir is {self._base_dir!r}, which holds {name} but no '
           f'{_CONFIG}; give another --base_dir'
@@ -230,7 +301,7 @@ class RunDirectory:
     return None
 
   def _clean(self) -> None:
-    """Removes unfinished files of a killed process, and only those."""
+    """Removes what killed processes and failed saves have left, only that."""
     own = (
       _CONFIG,
       _OPERATIVE_CONFIG,
@@ -240,9 +311,18 @@ class RunDirectory:
       _CURVE,
       'probe',
     )
-    for name in tf.io.gfile.listdir(self._base_dir):
+    for name in files.list_names(self._base_dir):
       if name.startswith(tuple(file + files.TEMPORARY for file in own)):
-        tf.io.gfile.remove(self.path(name))
+        files.remove(self.path(name))
+    checkpointing.Checkpointer(self.checkpoints).clean()
+    self.clean_replay()
+
+  def clean_replay(self) -> None:
+    """Removes files of a replay buffer that no checkpoint names."""
+    names = checkpointing.Checkpointer(self.checkpoints).names
+    # Of a checkpoint that cannot be read, nobody knows what it names.
+    with contextlib.suppress(readers.FileError):
+      manifests.delete_unused(self.replay, names())
 
   def write_operative_config(self, text: str) -> None:
     """Writes operative_config.gin.
@@ -250,7 +330,7 @@ class RunDirectory:
     Args:
       text: `gin.operative_config_str()`, taken once all is built.
     """
-    files.write_file(self.path(_OPERATIVE_CONFIG), text)
+    files.write(self.path(_OPERATIVE_CONFIG), text)
 
   @property
   def evaluations(self) -> list[dict[str, Any]]:
@@ -277,7 +357,7 @@ class RunDirectory:
     self._write_evaluations()
 
   def _write_evaluations(self) -> None:
-    files.write_file(
+    files.write(
       self.path(_EVALUATIONS),
       _format_table(self._evaluations, _EVALUATION_COLUMNS),
     )
@@ -303,7 +383,7 @@ class RunDirectory:
         _TIMING_COLUMNS,
       )
     )
-    files.write_file(
+    files.write(
       self.path(_TIMING), _format_table(self._timing, _TIMING_COLUMNS)
     )
 
@@ -322,18 +402,22 @@ class RunDirectory:
   def set_state(self, state: Mapping[str, Any]) -> None:
     """Goes back to a checkpoint: later rows vanish from both tables.
 
+    The files are changed by what is written next.
+
     Args:
       state: what `get_state` returned.
     """
     self._evaluations = [
       _parse_row(row, _EVALUATION_COLUMNS) for row in state['evaluations']
     ]
-    self._write_evaluations()
     last = self._evaluations[-1]['step'] if self._evaluations else -1
+    timing = []
     try:
-      timing = _read_table(self.path(_TIMING), _TIMING_COLUMNS)
-    except (ValueError, TypeError, LookupError):
-      timing = []  # Not worth a run: someone edited it.
+      if files.exists(self.path(_TIMING)):
+        timing = readers.read_table(self.path(_TIMING), _TIMING_COLUMNS)
+    except readers.FileError as error:
+      # Not worth a run: someone edited it.
+      _LOGGER.warning('%s; its rows are dropped', error)
     self._timing = [row for row in timing if row['step'] <= last]
 
   def write_summary(self, summary: Mapping[str, Any]) -> None:
@@ -350,18 +434,22 @@ class RunDirectory:
       allow_nan=False,
       ensure_ascii=False,
     )
-    files.write_file(self.path(_SUMMARY), text + '\n')
+    files.write(self.path(_SUMMARY), text + '\n')
 
   def read_summary(self) -> dict[str, Any] | None:
-    """Returns the content of summary.json, or None if there is none."""
+    """Returns the content of summary.json, or None if there is none.
+
+    One that cannot be used, which a warning names, counts as none: what is left
+    of the run writes another.
+    """
     path = self.path(_SUMMARY)
-    if not tf.io.gfile.exists(path):
+    if not files.exists(path):
       return None
     try:
-      summary = json.loads(files.read_file(path))
-    except ValueError:
+      return readers.read_json(path)
+    except readers.FileError as error:
+      _LOGGER.warning('%s; it is written again', error)
       return None
-    return summary if isinstance(summary, dict) else None
 
   @property
   def finished(self) -> bool:
@@ -388,5 +476,5 @@ class RunDirectory:
     if not history:
       raise ValueError('there is no evaluation to draw')
     path = self.path(_CURVE)
-    files.write_file(path, curve.draw_curve(history, title))
+    files.write(path, curve.draw_curve(history, title))
     return path

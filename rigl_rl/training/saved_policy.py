@@ -13,7 +13,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl import seeding, tasks
+from rigl_rl import readers, seeding, tasks
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
 from rigl_rl.domains import NonNegative
@@ -133,25 +133,27 @@ def _read_weights(run: Any, agent: Any, environment: Any) -> list[np.ndarray]:
   directory = run_directory_lib.RunDirectory(run)
   if not tf.io.gfile.isdir(directory.path()):
     raise error('but there is no such directory', a_run)
-  loaded = checkpointing.CheckpointReader(directory.checkpoints).load_latest()
+  path = directory.checkpoints
+  loaded = checkpointing.CheckpointReader(path).load_latest()
   if loaded is None:
     raise error('which holds no whole checkpoint', a_run)
   state = loaded[1]
-
-  # DQN's checkpoints have no networks by name.
-  networks = state.get('agent', {}).get('networks', {}).get('networks', {})
+  with readers.contents_of(path):
+    # DQN's checkpoints have no networks by name.
+    networks = state['agent'].get('networks', {}).get('networks', {})
+    task = state['environment'].get('env_name')
+    shapes = [array.shape for array in networks.get('actor', ())]
   if set(networks) != set(agent.networks):
     raise error(
       f'which trains {_listed(networks)}',
       f'it must be a run of an agent that trains {_listed(agent.networks)}',
     )
-  task = state['environment'].get('env_name')
   own_task = environment.get_state().get('env_name')
   if tasks.family(task) != tasks.family(own_task):
     raise error(f'a run on {task}', f'it must be a run on {own_task}')
   weights = networks['actor']
   own = _copy_actor(agent).variables  # As a checkpoint has them, masked.
-  if [array.shape for array in weights] != [tuple(v.shape) for v in own]:
+  if shapes != [tuple(v.shape) for v in own]:
     raise error(
       f'whose actor has kernels of {_kernels(weights)}',
       f'it must be a run of the same agent, with kernels of {_kernels(own)}',

@@ -11,7 +11,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl import bindings, configs, effects
+from rigl_rl import bindings, configs, effects, files, readers
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.environments import classic_control, mujoco
 from rigl_rl.errors import UserError
@@ -19,7 +19,6 @@ from rigl_rl.training import (
   actor_critic_loop,
   checkpointing,
   dopamine_runner,
-  files,
   ppo_loop,
   run,
 )
@@ -127,7 +126,7 @@ def load(
   """
   run_directory = run_directory_lib.RunDirectory(directory)
   path = run_directory.path(CONFIG)
-  if not tf.io.gfile.exists(path):
+  if not files.exists(path):
     raise UserError(
       f'--run is {directory!r}, but must be the directory of a run, or hold '
       f'some: there is no {CONFIG}.'
@@ -136,10 +135,16 @@ def load(
   gin.clear_config()
   operative = run_directory.path(OPERATIVE_CONFIG)
   text = ''
-  if tf.io.gfile.exists(operative):
-    text = files.read_file(operative).decode('utf-8', 'replace')
-  with tempfile.TemporaryDirectory() as scratch, configs.search_path(text):
-    configs.parse_saved(path, [*_overrides(episodes, render), *gin_bindings])
+  if files.exists(operative):
+    text = readers.read_bytes(operative).decode('utf-8', 'replace')
+  readers.read_text(path)
+  given = [*_overrides(episodes, render), *gin_bindings]
+  with (
+    readers.contents_of(path),
+    tempfile.TemporaryDirectory() as scratch,
+    configs.search_path(text),
+  ):
+    configs.parse_saved(path, given)
     bound = bindings.read(run.train, ('runner', 'seed', 'train_steps', 'task'))
     runner = bound['runner'](
       # What it writes, if only events, must not reach the run.
@@ -155,11 +160,10 @@ def load(
     )
   try:
     _restore(runner, state)
-  except (ValueError, LookupError, TypeError) as error:
-    reason = ' '.join(str(error).split()) or type(error).__name__
+  except Exception as error:  # Whatever the content leads to.
     raise UserError(
       f'--run is {directory!r}, whose checkpoint of step {step} does not fit '
-      f'its {CONFIG}: {reason}'
+      f'its {CONFIG}: {readers.reason(error)}'
     ) from error
   return SavedRun(directory, step, str(bound.get('task', '')), runner)
 
@@ -185,11 +189,9 @@ def _load_state(
     )
   try:
     return checkpoint, reader.load(checkpoint)
-  except (ValueError, OSError, tf.errors.OpError) as error:
-    reason = ' '.join(str(error).split()) or type(error).__name__
+  except readers.FileError as error:
     raise UserError(
-      f'--checkpoint is {checkpoint}, which cannot be read in {directory!r} '
-      f'({reason}); it must be a whole one.'
+      f'--checkpoint is {checkpoint}, which must be a whole one: {error}'
     ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from typing import Any, Callable, Sequence
 
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tf_agents.trajectories import time_step as ts
 
-from rigl_rl import seeding
+from rigl_rl import files, seeding
 from rigl_rl.checks import check_number
 from rigl_rl.training import checkpointing, evaluation, event_writer, progress
 from rigl_rl.training import run_directory as run_directory_lib
@@ -42,6 +43,7 @@ class TrainingLoop:
     create_environment: Callable[..., Any],
     evaluation_episodes: int,
     checkpoint_period: int,
+    replay: Any = None,
   ):
     """Resumes from a checkpoint if there is one.
 
@@ -55,9 +57,12 @@ class TrainingLoop:
       create_environment: makes an environment from a seed.
       evaluation_episodes: episodes of an evaluation, played side by side.
       checkpoint_period: evaluations between checkpoints.
+      replay: buffer whose transitions lie in files beside the checkpoints; None
+        if there is none.
 
     Raises:
-      UserError: on a value outside its range.
+      UserError: on a value outside its range, or if none of the checkpoints
+        can be used.
     """
     name = type(self).__name__
     check_number(
@@ -70,6 +75,7 @@ class TrainingLoop:
     self._seed = seed
     self._period_ends = period_ends
     self._checkpoint_period = checkpoint_period
+    self._replay = replay
     # Kept: an evaluation begins with a seed, so that they hold no state.
     self._evaluation_environments = [
       create_environment(seed=0) for _ in range(evaluation_episodes)
@@ -81,7 +87,10 @@ class TrainingLoop:
     self._checkpointer = checkpointing.Checkpointer(
       run_directory.checkpoints, keep=CHECKPOINTS_KEPT
     )
-    self._checkpointer.load_latest(accept=self._resume)
+    fresh = self._get_whole_state() if self._checkpointer.steps() else None
+    self._checkpointer.load_latest(
+      accept=self._resume, undo=lambda: self._set_whole_state(fresh)
+    )
 
   def train(self, end_step: int) -> list[float]:
     """Trains until `end_step` environment steps are done.
@@ -94,11 +103,11 @@ class TrainingLoop:
     raise NotImplementedError
 
   def _get_state(self) -> dict[str, Any]:
-    """Returns the state beside agent, environment and history."""
+    """Returns the state beside agent, environment, history and replay."""
     return {}
 
   def _set_state(self, state: dict[str, Any]) -> None:
-    """Goes on from what `_get_state` returned; ValueError if it cannot."""
+    """Goes on from what `_get_state` returned; an error if it cannot."""
 
   def _lose_episode(self) -> None:
     """Called where the environment cannot go on within its episode.
@@ -106,9 +115,6 @@ class TrainingLoop:
     The next step has to begin another one. gymnasium's own tasks never come
     here.
     """
-
-  def _after_checkpoint(self, state: dict[str, Any]) -> None:
-    """Called when a checkpoint of `_get_state`'s state has been written."""
 
   def run_experiment(self) -> None:
     """Trains to the end, or on from where the last checkpoint was."""
@@ -188,33 +194,48 @@ class TrainingLoop:
       environment.seed(seeding.stream_seed(seed, 'evaluation', *names, episode))
     return evaluation.evaluate_policy(self.agent.greedy_policy(), environments)
 
-  def _save_checkpoint(self) -> None:
-    self._writer.flush()  # A run that goes on from here writes later ones only.
-    state = self._get_state()
-    self._checkpointer.save(
-      self.steps_done,
-      {
-        'agent': self.agent.get_state(),
-        'environment': self.environment.get_state(),
-        'run_directory': self._run_directory.get_state(),
-        'loop': state,
-        'steps_done': self.steps_done,
-        'periods_done': self._periods_done,
-      },
-    )
-    self._after_checkpoint(state)
+  def _get_whole_state(self) -> dict[str, Any]:
+    """Returns all that the run goes on from but the replay buffer."""
+    return {
+      'agent': self.agent.get_state(),
+      'environment': self.environment.get_state(),
+      'run_directory': self._run_directory.get_state(),
+      'loop': self._get_state(),
+      'steps_done': self.steps_done,
+      'periods_done': self._periods_done,
+    }
 
-  def _resume(self, state: dict[str, Any]) -> None:
-    """Goes on from a checkpoint; ValueError if it cannot be used."""
-    self._set_state(state['loop'])
+  def _set_whole_state(self, state: dict[str, Any]) -> None:
     self.agent.set_state(state['agent'])
     self.environment.set_state(state['environment'])
+    self._run_directory.set_state(state['run_directory'])
+    self._set_state(state['loop'])
+    self.steps_done = operator.index(state['steps_done'])
+    self._periods_done = operator.index(state['periods_done'])
+
+  def _save_checkpoint(self) -> None:
+    self._writer.flush()  # A run that goes on from here writes later ones only.
+    state = self._get_whole_state()
+    if self._replay is None:
+      self._checkpointer.save(self.steps_done, state)
+      return
+    directory = self._run_directory.replay
+    files.make_directory(directory)
+    try:
+      state['loop']['replay'] = self._replay.save(directory)
+      self._checkpointer.save(self.steps_done, state)
+    finally:
+      self._run_directory.clean_replay()
+
+  def _resume(self, state: dict[str, Any]) -> None:
+    """Goes on from a checkpoint; raises an error if it cannot be used."""
+    self._set_whole_state(state)
     # A checkpoint is never taken at the end of an episode.
     if self.environment.current_time_step().step_type == ts.StepType.LAST:
       self._lose_episode()
-    self._run_directory.set_state(state['run_directory'])
-    self.steps_done = state['steps_done']
-    self._periods_done = state['periods_done']
+    # Last: it empties the buffer if it fails.
+    if self._replay is not None:
+      self._replay.load(self._run_directory.replay, state['loop']['replay'])
 
   @property
   def title(self) -> str:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from rigl_rl import files
 from rigl_rl.analysis import paths
 
 
@@ -12,7 +13,7 @@ def test_what_is_written_is_read(scheme, tmp_path):
   path = f'{scheme}{tmp_path}/a'
   for data in (b'old', b'new'):
     paths.write(path, data)
-    assert paths.read(path) == data
+    assert files.read(path) == data
   assert os.listdir(tmp_path) == ['a']
 
 
@@ -24,7 +25,7 @@ def test_directories_are_made(tmp_path):
 def test_in_the_current_directory(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   paths.write('a', b'1')
-  assert paths.read('a') == b'1'
+  assert files.read('a') == b'1'
 
 
 @pytest.mark.parametrize('scheme', ['', 'file://'])

@@ -19,7 +19,8 @@ import time
 import pytest
 
 from launch import sweep as command
-from launch.executors import child, jobs, local, view
+from launch.executors import jobs, local, view
+from rigl_rl import locks
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -403,9 +404,10 @@ def test_a_directory_in_which_something_trains(tmp_path):
     cwd=_ROOT,
   )
   assert first.stdout.readline() == b'1\n'
-  assert not child._lock(str(lock), patience=0.1)
+  with pytest.raises(locks.Locked, match=f'process {first.pid} on '):
+    locks.acquire(str(lock), patience=0.1)
   first.communicate(b'\n')
-  assert child._lock(str(lock), patience=5)
+  os.close(locks.acquire(str(lock), patience=5))
 
 
 def test_other_settings_are_refused(project, capsys):

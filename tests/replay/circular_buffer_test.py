@@ -571,22 +571,6 @@ def test_the_checkpoint_before_a_damaged_one_loads(tmp_path):
   assert restored._store['action'][:3].tolist() == [1, 2, 3]
 
 
-def test_delete_unused(tmp_path):
-  directory = str(tmp_path)
-  buffer = _scalars(capacity=10)
-  manifests = []
-  for _ in range(6):
-    _add(buffer, 1, 2, 3, 4)
-    manifests.append(_json(buffer.save(directory)))
-  buffer.delete_unused(directory, manifests[-2:])
-  needed = {s['file'] for m in manifests[-2:] for s in m['segments']}
-  assert set(os.listdir(directory)) == needed
-  for manifest in manifests[-2:]:
-    _scalars(capacity=10).load(directory, manifest)
-  with pytest.raises(ValueError, match='missing'):
-    _scalars(capacity=10).load(directory, manifests[0])
-
-
 @pytest.mark.parametrize(
   'kwargs, named',
   [

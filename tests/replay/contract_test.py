@@ -1,6 +1,7 @@
 """What holds for every replay buffer of single transitions."""
 
 import copy
+import json
 import os
 
 import gin
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from rigl_rl import errors
-from rigl_rl.replay import reverb_buffer, transition_buffer
+from rigl_rl.replay import manifests, reverb_buffer, transition_buffer
 
 _OBSERVATION_SHAPE, _ACTION_SHAPE = (3,), (2,)
 
@@ -206,19 +207,20 @@ def test_a_checkpoint_restores_the_transitions(make, tmp_path, added):
 def test_delete_unused(make, tmp_path):
   (tmp_path / 'ckpt.json').write_text('{}')
   buffer = make(capacity=6, batch_size=5)
-  manifests = []
+  saved = []
   for moment in range(4):
     for i in range(3 * moment, 3 * moment + 3):
       buffer.add(*_transition(i))
-    manifests.append(buffer.save(str(tmp_path)))
+    saved.append(buffer.save(str(tmp_path)))
   before = set(os.listdir(tmp_path))
-  buffer.delete_unused(str(tmp_path), manifests[-2:])
+  named = json.dumps(saved[-2:], default=str)
+  manifests.delete_unused(str(tmp_path), lambda name: f'"{name}"' in named)
   after = set(os.listdir(tmp_path))
   assert 'ckpt.json' in after and after < before
-  for manifest in manifests[-2:]:
+  for manifest in saved[-2:]:
     make(capacity=6, batch_size=5).load(str(tmp_path), manifest)
   with pytest.raises(ValueError, match='missing'):
-    make(capacity=6, batch_size=5).load(str(tmp_path), manifests[0])
+    make(capacity=6, batch_size=5).load(str(tmp_path), saved[0])
 
 
 def _remove(path):

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from rigl_rl.replay import segments
+from rigl_rl.replay import manifests, segments
 
 
 class _Ring:
@@ -53,6 +53,11 @@ def _files(directory):
     entry.name: (entry.stat().st_mtime_ns, entry.stat().st_ino)
     for entry in os.scandir(directory)
   }
+
+
+def _delete_unused(directory, kept):
+  needed = {segment['file'] for segment in kept}
+  manifests.delete_unused(str(directory), needed.__contains__)
 
 
 def _ranges(saved):
@@ -236,15 +241,16 @@ def test_an_abandoned_future_is_not_mixed_in(tmp_path):
 
 def test_delete_unused(tmp_path):
   (tmp_path / 'ckpt.json').write_text('{}')
-  leftover = 'replay-000000000000-000000000002-00000000.npz.tmp'
-  (tmp_path / leftover).write_text('')
+  for ending in ('', '.tmp', '.tmp-123'):
+    name = f'replay-000000000000-000000000002-00000000.npz{ending}'
+    (tmp_path / name).write_text('')
   ring = _Ring(10)
   checkpoints = []
   for _ in range(6):
     ring.add(1, 2, 3, 4)
     checkpoints.append((ring.save(tmp_path), ring.count))
   kept = [segment for saved, _ in checkpoints[-2:] for segment in saved]
-  ring.segments.delete_unused(str(tmp_path), kept)
+  _delete_unused(tmp_path, kept)
   assert set(_files(tmp_path)) == {s['file'] for s in kept} | {'ckpt.json'}
   for saved, count in checkpoints[-2:]:
     _Ring(10).load(tmp_path, saved, count)
@@ -259,7 +265,7 @@ def test_delete_unused_of_the_last_save(tmp_path):
   kept = ring.save(tmp_path)
   ring.add(3, 4)
   ring.save(tmp_path)
-  ring.segments.delete_unused(str(tmp_path), kept)
+  _delete_unused(tmp_path, kept)
   ring.add(5)
   saved = ring.save(tmp_path)
   restored = _Ring()

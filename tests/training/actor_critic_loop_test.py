@@ -352,18 +352,6 @@ def test_resumed_after_the_initial_collection(tmp_path, initial_steps):
   _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
 
 
-def test_initial_policy_where_no_checkpoint_is_whole(tmp_path):
-  _run(tmp_path / 'whole', initial_policy=_Policy)
-  _interrupt(_make_loop(tmp_path / 'torn', initial_policy=_Policy), 2)
-  for path in (tmp_path / 'torn').glob('checkpoints/*/state.json'):
-    path.write_text('{')
-  policies = _Policies()
-  loop = _make_loop(tmp_path / 'torn', initial_policy=policies)
-  assert loop.steps_done == 0 and len(policies.made) == 1
-  loop.run_experiment()
-  _assert_same_run(tmp_path / 'whole', tmp_path / 'torn')
-
-
 def test_older_checkpoint_without_an_initial_policy(tmp_path):
   """Written before there was any."""
   loop = _interrupt(_make_loop(tmp_path), 2)
@@ -521,7 +509,7 @@ def _needed(checkpointer, *steps):
   return {
     segment['file']
     for step in steps
-    for segment in checkpointer._load(step)['loop']['replay']['segments']
+    for segment in checkpointer.load(step)['loop']['replay']['segments']
   }
 
 
@@ -554,10 +542,7 @@ def test_damaged_newest_checkpoint(tmp_path, damaged):
   if damaged == 'replay':
     checkpointer = checkpointing.Checkpointer(str(newest.parent))
     older, newer = (
-      [
-        s['file']
-        for s in checkpointer._load(step)['loop']['replay']['segments']
-      ]
+      [s['file'] for s in checkpointer.load(step)['loop']['replay']['segments']]
       for step in (40, 44)
     )
     (name,) = set(newer) - set(older)

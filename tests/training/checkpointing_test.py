@@ -1,5 +1,6 @@
 """Checkpoints come back equal to the bit, or not at all."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -15,7 +16,7 @@ import time
 import numpy as np
 import pytest
 
-from rigl_rl import seeding
+from rigl_rl import files, seeding
 from rigl_rl.errors import UserError
 from rigl_rl.training import checkpointing
 
@@ -257,9 +258,9 @@ def test_every_single_altered_byte_of_the_tree_is_noticed(directory):
     changed = bytearray(original)
     changed[i] ^= 1
     path.write_bytes(bytes(changed))
-    loaded = checkpointer.load_latest()
     # The names of format and digests may be spoiled, never the content.
-    assert loaded is None
+    with pytest.raises(UserError, match='ckpt-1/.* cannot be used'):
+      checkpointer.load_latest()
   path.write_bytes(original)
   assert checkpointer.load_latest() is not None
 
@@ -281,15 +282,15 @@ def test_renamed_checkpoint_is_not_taken_for_another_step(directory):
   assert checkpointer.load_latest() == (1, {'a': 1})
 
 
-def test_unknown_format_is_passed_over(directory, caplog):
+def test_unknown_format_is_refused(directory):
   checkpointer = checkpointing.Checkpointer(directory)
   checkpointer.save(1, {'a': 1})
   path = pathlib.Path(directory) / 'ckpt-1' / 'state.json'
   content = json.loads(path.read_text())
   content['format'] = 2
   path.write_text(json.dumps(content))
-  assert checkpointer.load_latest() is None
-  assert 'has format 2, not 1' in caplog.text
+  with pytest.raises(UserError, match='has format 2, not 1'):
+    checkpointer.load_latest()
 
 
 def test_a_pickle_is_never_loaded(directory, tmp_path):
@@ -312,7 +313,8 @@ def test_a_pickle_is_never_loaded(directory, tmp_path):
     (path / 'arrays.npz').read_bytes()
   ).hexdigest()
   (path / 'state.json').write_text(json.dumps(content))
-  assert checkpointer.load_latest() is None
+  with pytest.raises(UserError, match='holds Python objects'):
+    checkpointer.load_latest()
   assert not proof.exists()
   # It would have run, had anybody let it.
   with np.load(path / 'arrays.npz', allow_pickle=True) as archive:
@@ -331,17 +333,135 @@ def test_refused_state_falls_back(directory, caplog):
 
   assert checkpointer.load_latest(accept) == (1, {'segment': 1})
   assert [record.getMessage() for record in caplog.records] == [
-    f'Checkpoint {directory}/ckpt-{step} is passed over: replay segment '
-    f'{step} is torn'
+    f'Checkpoint {directory}/ckpt-{step} is passed over: '
+    f'{directory}/ckpt-{step} cannot be used: replay segment {step} is torn'
     for step in (3, 2)
   ]
 
 
-def test_a_mistake_in_accept_is_not_hidden(directory):
+def test_whatever_a_state_leads_to_is_one_line(directory, user_error):
   checkpointer = checkpointing.Checkpointer(directory)
   checkpointer.save(1, {})
-  with pytest.raises(KeyError):
+  with user_error("ckpt-1 cannot be used: it lacks 'nothing'"):
     checkpointer.load_latest(lambda state: state['nothing'])
+
+
+def test_where_none_is_sound_nothing_is_lost(directory, user_error):
+  checkpointer = checkpointing.Checkpointer(directory)
+  for step in (1, 2):
+    checkpointer.save(step, {'a': np.zeros(step)})
+  root = pathlib.Path(directory)
+  truncate(root / 'ckpt-1' / 'arrays.npz')
+  remove(root / 'ckpt-2' / 'state.json')
+  before = {path: path.stat().st_mtime_ns for path in root.rglob('*')}
+  for maker in (checkpointing.Checkpointer, checkpointing.CheckpointReader):
+    with user_error(
+      f'{directory} holds checkpoints, but none can be used: '
+      'ckpt-2/state.json cannot be used: No such file or directory; '
+      'ckpt-1/arrays.npz cannot be used: it is torn or altered.'
+    ):
+      maker(directory).load_latest()
+  with user_error('give another --base_dir, or move this directory away'):
+    checkpointer.load_latest()
+  assert before == {path: path.stat().st_mtime_ns for path in root.rglob('*')}
+
+
+def test_a_state_that_is_refused_is_undone(directory, caplog):
+  checkpointer = checkpointing.Checkpointer(directory)
+  for step in (1, 2):
+    checkpointer.save(step, {'step': step})
+  held, log = [], []
+
+  def accept(state):
+    log.append(list(held))
+    held.append(state['step'])
+    if state['step'] == 2:
+      raise TypeError('half-way')
+
+  assert checkpointer.load_latest(accept, held.clear)[0] == 1
+  assert log == [[], []] and held == [1]
+  assert 'half-way' in caplog.text
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_checkpoint(directory):
+  checkpointer = checkpointing.Checkpointer(directory)
+  for step in (1, 2):
+    checkpointer.save(step, {})
+
+  def accept(state):
+    raise files.WriteError(errno.ENOSPC, 'No space left on device', 'x')
+
+  with pytest.raises(files.WriteError):
+    checkpointer.load_latest(accept)
+
+
+@pytest.mark.parametrize('kind', ['old', 'temporary', 'replaced', 'inside'])
+def test_links_are_removed_but_never_followed(directory, tmp_path, kind):
+  outside = tmp_path / 'outside'
+  (outside / 'below').mkdir(parents=True)
+  for path in (outside / 'a', outside / 'below' / 'b'):
+    path.write_text('mine')
+  checkpointer = checkpointing.Checkpointer(directory)
+  checkpointer.save(5, {'a': 1})
+  root = pathlib.Path(directory)
+  name = {
+    'old': 'ckpt-1',
+    'temporary': 'ckpt-6.tmp-1',
+    'replaced': 'ckpt-5.replaced',
+    'inside': 'ckpt-5/link',
+  }[kind]
+  (root / name).symlink_to(outside, target_is_directory=True)
+  checkpointer.clean()
+  for step in (6, 7):
+    checkpointer.save(step, {'a': 1})
+  assert sorted(os.listdir(root)) == ['ckpt-6', 'ckpt-7']
+  assert (outside / 'a').read_text() == 'mine'
+  assert (outside / 'below' / 'b').read_text() == 'mine'
+
+
+def test_a_failed_save_leaves_nothing(directory, monkeypatch):
+  """The n-th operation that writes fails, for each n."""
+  checkpointer = checkpointing.Checkpointer(directory)
+  checkpointer.save(1, {'a': np.zeros(3)})
+  root = pathlib.Path(directory)
+
+  def contents():
+    return {p: p.read_bytes() for p in root.rglob('*') if p.is_file()}
+
+  before = contents()
+  # Those that are called with a path or a descriptor, and what a file writes.
+  left = [0]
+
+  def failing(function):
+    def call(*arguments, **keywords):
+      left[0] -= 1
+      if left[0] == 0:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+      return function(*arguments, **keywords)
+
+    return call
+
+  for n in range(1, 100):
+    left[0] = n
+    with monkeypatch.context() as patch:
+      for name in ('makedirs', 'replace', 'fsync'):
+        patch.setattr(os, name, failing(getattr(os, name)))
+      patch.setattr(
+        checkpointing._HashingWriter,
+        'write',
+        failing(checkpointing._HashingWriter.write),
+      )
+      try:
+        # In place of another, which has to step aside.
+        checkpointer.save(1, {'a': np.ones(3)})
+      except files.WriteError as error:
+        assert error.strerror == 'No space left on device'
+        assert contents() == before
+        continue
+    break
+  assert n > 10
+  assert checkpointer.load_latest()[1]['a'].tolist() == [1, 1, 1]
+  assert os.listdir(directory) == ['ckpt-1']
 
 
 def test_passed_over_checkpoints_go_with_the_next_save(directory):

@@ -123,7 +123,7 @@ def test_replay_segments_of_old_checkpoints_are_deleted(tmp_path):
   assert len(steps) == 2
   needed = set()
   for step in steps:
-    manifest = checkpointer._load(step)['agent']['replay']
+    manifest = checkpointer.load(step)['agent']['replay']
     needed.update(segment['file'] for segment in manifest['segments'])
   there = {path.name for path in (tmp_path / 'replay').iterdir()}
   assert there == needed

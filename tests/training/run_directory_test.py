@@ -1,5 +1,6 @@
 """What a run directory holds, and when a second start is refused."""
 
+import errno
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import stat
 import numpy as np
 import pytest
 
+from rigl_rl import files
 from rigl_rl.errors import UserError
 from rigl_rl.training import checkpointing, curve, run_directory
 
@@ -157,15 +159,18 @@ def test_no_base_dir_is_refused(base_dir):
   )
 
 
-@pytest.mark.parametrize('name', ['file', 'file/below'])
-def test_file_as_base_dir_is_refused(tmp_path, name):
+@pytest.mark.parametrize(
+  'name, reason',
+  [('file', 'not a directory'), ('file/below', 'Not a directory')],
+)
+def test_file_as_base_dir_is_refused(tmp_path, name, reason):
   (tmp_path / 'file').write_text('content')
   base_dir = str(tmp_path / name)
   with pytest.raises(UserError) as error:
     run_directory.RunDirectory(base_dir).prepare(CONFIG)
   assert str(error.value) == (
     f'--base_dir is {base_dir!r}, which cannot be written to '
-    f'({tmp_path}/file is not a directory); it must be a writable directory'
+    f'({reason}); it must be a writable directory'
   )
   assert (tmp_path / 'file').read_text() == 'content'
 
@@ -317,8 +322,10 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
   run.append_timing(3, 30.0, 100.0)
 
   again = run_directory.RunDirectory(str(tmp_path / 'killed'))
-  assert again.prepare(CONFIG)
   again.set_state(checkpointer.load_latest()[1])
+  # Loading writes nothing: that could fail for want of room.
+  assert len(run_directory.read_evaluations(again.path())) == 3
+  assert again.prepare(CONFIG)
   # Cut back at once, not only at the next evaluation.
   assert len(run_directory.read_evaluations(again.path())) == 2
   assert again.elapsed_seconds == 20.0
@@ -369,7 +376,7 @@ def test_killed_while_rewriting_leaves_the_old_file(run, monkeypatch):
   def die(*unused, **unused_too):
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(run_directory.files.tf.io.gfile, 'rename', die)
+  monkeypatch.setattr(os, 'replace', die)
   with pytest.raises(KeyboardInterrupt):
     run.append_evaluation(row(2))
   assert pathlib.Path(run.path('evaluations.csv')).read_bytes() == before
@@ -443,3 +450,107 @@ def test_curve_is_that_of_the_history_given_or_of_the_run(run):
   run.write_curve([row(1), row(2)], title='title')
   drawn = pathlib.Path(run.path('curve.png')).read_bytes()
   assert drawn == curve.draw_curve([row(1), row(2)], title='title')
+
+
+# The lock
+
+
+def test_a_second_process_is_refused_and_touches_nothing(run, user_error):
+  base_dir = pathlib.Path(run.path())
+  (base_dir / 'config.gin.tmp-7').write_text('half')
+  with run.lock():
+    before = {path: path.stat().st_mtime_ns for path in base_dir.iterdir()}
+    with user_error(
+      f'--base_dir is {run.path()!r}, where another process trains (process '
+      f'{os.getpid()} on ',
+      'give another --base_dir',
+    ):
+      with run_directory.RunDirectory(run.path()).lock():
+        raise AssertionError
+    assert before == {
+      path: path.stat().st_mtime_ns for path in base_dir.iterdir()
+    }
+  # Of a run that goes on some day, the file stays.
+  assert (base_dir / 'train.lock').exists()
+  with run.lock():
+    pass
+
+
+def test_a_run_that_did_not_begin_leaves_no_lock(tmp_path):
+  run = run_directory.RunDirectory(str(tmp_path / 'a' / 'b'))
+  with pytest.raises(UserError):
+    with run.lock():
+      run.check('A = 1')
+      raise UserError('refused')
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_remote_directory_has_no_lock(tmp_path):
+  run = run_directory.RunDirectory(f'file://{tmp_path}/run')
+  with run.lock():
+    run.prepare(CONFIG)
+  assert os.listdir(tmp_path / 'run') == ['config.gin']
+
+
+def test_a_directory_to_go_up_from_need_not_be_there(tmp_path):
+  base_dir = f'{tmp_path}/none/../run'
+  run = run_directory.RunDirectory(base_dir)
+  with run.lock():
+    run.prepare(CONFIG)
+  assert sorted(os.listdir(tmp_path)) == ['run']
+
+
+@pytest.mark.parametrize('name', ['checkpoints', 'replay', 'events'])
+def test_a_file_in_place_of_a_directory(run, name, user_error):
+  pathlib.Path(run.path(name)).write_text('mine')
+  with user_error(f'{run.path(name)} is a file, but must be a directory'):
+    run.check(CONFIG)
+
+
+def test_links_are_not_followed(run, tmp_path):
+  outside = tmp_path / 'outside'
+  outside.mkdir()
+  (outside / 'a').write_text('mine')
+  for name in ('probe', 'config.gin', 'curve.png'):
+    pathlib.Path(run.path(f'{name}.tmp-{os.getpid()}')).symlink_to(outside)
+  (tmp_path / 'b').write_text('mine')
+  pathlib.Path(run.path(f'summary.json.tmp-{os.getpid()}')).symlink_to(
+    tmp_path / 'b'
+  )
+  run.write_summary({})
+  run.check(CONFIG)
+  assert sorted(os.listdir(run.path())) == ['config.gin', 'summary.json']
+  assert (outside / 'a').read_text() == (tmp_path / 'b').read_text() == 'mine'
+
+
+def test_there_is_room_before_the_probe(run, monkeypatch):
+  """A full disk on which a killed save has left its part."""
+  left = pathlib.Path(run.path('checkpoints', 'ckpt-9.tmp-7'))
+  left.mkdir(parents=True)
+  segment = 'replay-000000000000-000000000002-00000000.npz'
+  replay = pathlib.Path(run.path('replay'))
+  replay.mkdir()
+  for name in (segment, f'{segment}.tmp-7', 'mine'):
+    (replay / name).write_text('')
+  create = files.create
+
+  def full(path, flush=True):
+    if left.exists() or (replay / segment).exists():
+      raise files.WriteError(errno.ENOSPC, 'No space left on device', path)
+    return create(path, flush)
+
+  monkeypatch.setattr(files, 'create', full)
+  assert run.check(CONFIG)
+  assert os.listdir(replay) == ['mine']
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_probe(
+  run, monkeypatch, user_error
+):
+  def fsync(descriptor):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(os, 'fsync', fsync)
+  with user_error('cannot be written to (No space left on device)'):
+    run.check(CONFIG)
+  assert os.listdir(run.path()) == ['config.gin']

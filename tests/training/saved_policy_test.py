@@ -254,7 +254,10 @@ def test_run_without_a_whole_checkpoint(tmp_path, torn, user_error):
   if torn:
     _save(tmp_path, agent, environment)
     (tmp_path / 'checkpoints' / 'ckpt-20' / 'state.json').write_text('{')
-  with user_error(f'saved_policy.run is {run!r}', 'no whole checkpoint'):
+  texts = (f'saved_policy.run is {run!r}', 'no whole checkpoint')
+  if torn:
+    texts = (f'{run}/checkpoints', 'ckpt-20/state.json cannot be used')
+  with user_error(*texts):
     saved_policy(agent, environment, seed=0, run=run)
 
 

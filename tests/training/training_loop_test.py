@@ -1,11 +1,17 @@
 """Tests of TrainingLoop, with an agent that only counts, on Pendulum."""
 
+import errno
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tf_agents.trajectories import time_step as ts
 
+from rigl_rl import files
 from rigl_rl.environments import mujoco
+from rigl_rl.errors import UserError
+from rigl_rl.replay import segments
 from rigl_rl.training import checkpointing, run_directory, training_loop
 
 _ENDS = [3, 6, 9, 12, 14]
@@ -36,6 +42,14 @@ class _Agent:
     self.count = state['count']
 
 
+_SPOILED = {
+  'agent': {'agent': None},
+  'environment': {'environment': {'env_name': 'Pendulum-v1', 'seed': 1}},
+  'loop': {'loop': {}},
+  'periods': {'periods_done': 'two'},
+}
+
+
 class _CountingLoop(training_loop.TrainingLoop):
   """Steps at random; its own state is the number of episodes that ended."""
 
@@ -49,6 +63,7 @@ class _CountingLoop(training_loop.TrainingLoop):
     wrap=lambda environment: environment,
     evaluation_episodes=2,
     checkpoint_period=1,
+    replay=None,
   ):
     self.episodes = 0
     self.lost_episodes = 0
@@ -63,6 +78,7 @@ class _CountingLoop(training_loop.TrainingLoop):
       _create_environment,
       evaluation_episodes,
       checkpoint_period,
+      replay,
     )
 
   def train(self, end_step):
@@ -89,8 +105,9 @@ class _CountingLoop(training_loop.TrainingLoop):
   def _lose_episode(self):
     self.lost_episodes += 1
 
-  def _after_checkpoint(self, state):
-    self.saved.append((self.steps_done, state))
+  def _save_checkpoint(self):
+    super()._save_checkpoint()
+    self.saved.append((self.steps_done, self._get_state()))
 
 
 def _create_environment(seed):
@@ -224,7 +241,7 @@ def _damage(base_dir, step):
   path.write_bytes(path.read_bytes()[:-20])
 
 
-def test_damaged_checkpoint(tmp_path, caplog):
+def test_damaged_checkpoint(tmp_path, caplog, user_error):
   _run(tmp_path / 'whole')
   _run(tmp_path / 'torn')
   _damage(tmp_path / 'torn', 14)
@@ -236,13 +253,12 @@ def test_damaged_checkpoint(tmp_path, caplog):
   assert _evaluations(tmp_path / 'torn') == _evaluations(tmp_path / 'whole')
   assert _checkpoints(tmp_path / 'torn').steps() == [12, 14]
 
-  # Both: from the start.
+  # Both: they may still be repaired.
   for step in (12, 14):
     _damage(tmp_path / 'torn', step)
-  loop = _CountingLoop(tmp_path / 'torn')
-  assert loop.steps_done == loop.agent.count == loop.episodes == 0
-  loop.run_experiment()
-  assert _evaluations(tmp_path / 'torn') == _evaluations(tmp_path / 'whole')
+  with user_error('none can be used', 'ckpt-12/', 'ckpt-14/', '--base_dir'):
+    _CountingLoop(tmp_path / 'torn')
+  assert _checkpoints(tmp_path / 'torn').steps() == [12, 14]
 
 
 def test_state_that_is_refused(tmp_path):
@@ -259,6 +275,28 @@ def test_state_that_is_refused(tmp_path):
   refused = []
   loop = Fussy(tmp_path)
   assert refused and loop.steps_done == loop.agent.count == 12
+
+
+@pytest.mark.parametrize('part', ['agent', 'environment', 'loop', 'periods'])
+def test_nothing_stays_of_a_checkpoint_that_is_refused(tmp_path, part):
+  """It fails at one of its parts, when others have been set."""
+  _run(tmp_path)
+  checkpointer = _checkpoints(tmp_path)
+  fresh = _CountingLoop(tmp_path / 'fresh')._get_whole_state()
+  checkpointer.save(99, {**checkpointer.load_latest()[1], **_SPOILED[part]})
+  shutil.rmtree(tmp_path / 'checkpoints' / 'ckpt-14')
+  seen = []
+
+  class Watched(_CountingLoop):
+    def _set_whole_state(self, state):
+      super()._set_whole_state(state)
+      seen.append(state)
+
+  with pytest.raises(UserError, match='ckpt-99 cannot be used'):
+    Watched(tmp_path)
+  # What it was before was put back, and complete.
+  (undone,) = seen
+  tf.nest.map_structure(np.testing.assert_array_equal, undone, fresh)
 
 
 def test_error_in_training_loses_nothing(tmp_path):
@@ -304,3 +342,52 @@ def test_bad_bindings(tmp_path, arguments, words, user_error):
   with user_error('_CountingLoop.', *words):
     _CountingLoop(tmp_path, **arguments)
   assert not list(tmp_path.iterdir())  # Told before anything is written.
+
+
+class _Replay:
+  """Counts in files of its own."""
+
+  def __init__(self):
+    self.counts = np.zeros(50)
+    self.segments = segments.Segments({'count': self.counts})
+    self.added = 0
+
+  def save(self, directory):
+    self.counts[self.added] = self.added
+    self.added += 1
+    saved = self.segments.save(directory, 0, self.added)
+    return {'added': self.added, 'segments': saved}
+
+  def load(self, directory, manifest):
+    self.segments.load(directory, manifest['segments'], 0, manifest['added'])
+    self.added = manifest['added']
+
+
+def test_a_full_disk_at_any_moment(tmp_path, monkeypatch):
+  """The n-th write fails: nothing of it stays, and the run goes on."""
+  _run(tmp_path / 'whole', replay=_Replay())
+  create, left = files.create, [0]
+
+  def failing(path, flush=True):
+    left[0] -= 1
+    if left[0] == 0:
+      raise files.WriteError(errno.ENOSPC, 'No space left on device', path)
+    return create(path, flush)
+
+  monkeypatch.setattr(files, 'create', failing)
+  for n in range(1, 100):
+    directory = tmp_path / str(n)
+    left[0] = n
+    try:
+      _run(directory, replay=_Replay())
+    except files.WriteError:
+      names = {path.name for path in directory.rglob('*')}
+      assert not [name for name in names if '.tmp' in name]
+      states = [path.read_text() for path in directory.glob('*/*/state.json')]
+      for path in directory.glob('replay/*'):
+        assert any(path.name in state for state in states)
+      _run(directory, replay=_Replay())
+      assert _evaluations(directory) == _evaluations(tmp_path / 'whole')
+      continue
+    break
+  assert n > 20

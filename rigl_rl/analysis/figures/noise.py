@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 from typing import Any, Sequence
 
 import pandas as pd
 
-from rigl_rl import wording
-from rigl_rl.analysis import paths, pooling, statistics, tables
+from rigl_rl import files, readers, wording
+from rigl_rl.analysis import pooling, statistics, tables
 from rigl_rl.analysis.figures import base, comparable, selection, style
 
 # What `launch.evaluate --observation_noise` leaves in a run directory.
@@ -160,13 +158,20 @@ class ReturnByNoise:
 def read_rows(path: str) -> list[dict[str, str]]:
   """Returns the rows of an observation_noise.csv; none if there is no file.
 
-  Args:
-    path: of the file; of a row that is torn nothing is returned.
+  Raises:
+    FileError: the file cannot be used.
   """
-  if path not in paths.list_files(os.path.dirname(path)):
+  if not files.exists(path):
     return []
-  reader = csv.DictReader(io.StringIO(paths.read(path).decode('utf-8')))
-  return [row for row in reader if None not in row.values()]
+  rows = readers.read_table(
+    path, dict.fromkeys(COLUMNS[:4], str), optional=COLUMNS[4:]
+  )
+  with readers.contents_of(path):
+    for row in rows:
+      for name in COLUMNS[:3]:
+        float(row[name])
+      int(row['episodes'])
+  return rows
 
 
 def _read(run: Any) -> list[tuple[float, float]]:

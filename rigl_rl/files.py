@@ -1,0 +1,219 @@
+"""Files that are either whole or not there, and are removed without harm.
+
+Paths are local, or URLs that tf.io.gfile knows; TensorFlow, which takes seconds
+to import, is imported for URLs only. Whatever fails raises OSError. On a local
+file system, what was written is flushed to the disk before it gets its final
+name: a power cut leaves the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from typing import IO, Any, Iterator
+
+# What carries this in its name was never finished.
+TEMPORARY = '.tmp-'
+
+
+class WriteError(OSError):
+  """Something cannot be written: a full disk, a read-only one."""
+
+
+def is_url(path: str) -> bool:
+  """Whether `path` is one that TensorFlow has to open."""
+  return '://' in path
+
+
+@contextlib.contextmanager
+def _gfile(path: str) -> Iterator[Any]:
+  """tf.io.gfile, whose errors become OSErrors about `path`."""
+  import tensorflow as tf
+
+  try:
+    yield tf.io.gfile
+  except tf.errors.OpError as error:
+    # 'path; reason', most often.
+    reason = ' '.join((error.message or str(error)).split('; ')[-1].split())
+    is_missing = isinstance(error, tf.errors.NotFoundError)
+    number = errno.ENOENT if is_missing else errno.EIO
+    raise OSError(number, reason, path) from error
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[None]:
+  """Turns an OSError into a WriteError that names the path."""
+  try:
+    yield
+  except WriteError:
+    raise
+  except OSError as error:
+    raise WriteError(
+      error.errno or errno.EIO, error.strerror or str(error), path
+    ) from error
+
+
+def exists(path: str) -> bool:
+  """Whether there is anything, be it a link that leads nowhere."""
+  if is_url(path):
+    with _gfile(path) as gfile:
+      return gfile.exists(path)
+  return os.path.lexists(path)
+
+
+def is_directory(path: str) -> bool:
+  if is_url(path):
+    with _gfile(path) as gfile:
+      return gfile.isdir(path)
+  return os.path.isdir(path)
+
+
+def list_names(directory: str) -> list[str]:
+  """Returns the names of what lies in a directory, sorted.
+
+  None if there is no such directory.
+  """
+  if not is_directory(directory):
+    return []
+  if not is_url(directory):
+    return sorted(os.listdir(directory))
+  with _gfile(directory) as gfile:
+    # Some file systems list a directory with a slash behind its name.
+    return sorted(name.rstrip('/') for name in gfile.listdir(directory))
+
+
+def read(path: str) -> bytes:
+  """Returns the content of a file."""
+  if is_url(path):
+    with _gfile(path) as gfile, gfile.GFile(path, 'rb') as file:
+      return file.read()
+  with open(path, 'rb') as file:
+    return file.read()
+
+
+def make_directory(path: str) -> None:
+  """Makes a directory and those above it, unless they are there."""
+  with _writing(path):
+    if is_url(path):
+      with _gfile(path) as gfile:
+        gfile.makedirs(path)
+    elif os.path.lexists(path) and not os.path.isdir(path):
+      raise NotADirectoryError(errno.ENOTDIR, 'not a directory', path)
+    else:
+      os.makedirs(path, exist_ok=True)
+
+
+@contextlib.contextmanager
+def made_for_now(path: str) -> Iterator[None]:
+  """Makes a directory, and removes what had to be made and is empty after."""
+  missing = []
+  if not is_url(path):  # Elsewhere a directory is no more than a name.
+    ancestor = os.path.abspath(path)
+    while not os.path.lexists(ancestor):
+      missing.append(ancestor)
+      ancestor = os.path.dirname(ancestor)
+  try:
+    make_directory(path)
+    yield
+  finally:
+    with contextlib.suppress(OSError):  # Someone else has use for it.
+      for directory in missing:
+        os.rmdir(directory)
+
+
+def remove(path: str) -> None:
+  """Removes a file, a link, or a directory with all that is in it.
+
+  Links are not followed: what they lead to stays. Nothing happens if there is
+  nothing.
+  """
+  with _writing(path):
+    if is_url(path):
+      with _gfile(path) as gfile:
+        if gfile.isdir(path):
+          gfile.rmtree(path)
+        elif gfile.exists(path):
+          gfile.remove(path)
+    elif os.path.isdir(path) and not os.path.islink(path):
+      shutil.rmtree(path)
+    elif os.path.lexists(path):
+      os.remove(path)
+
+
+def rename(source: str, target: str) -> None:
+  """Renames a file, replacing another; or a directory."""
+  with _writing(target):
+    if is_url(target):
+      with _gfile(target) as gfile:
+        gfile.rename(source, target, overwrite=True)
+    else:
+      os.replace(source, target)
+
+
+@contextlib.contextmanager
+def create(path: str, flush: bool = True) -> Iterator[IO[bytes]]:
+  """Opens a new file to write to; it must not be there yet.
+
+  Args:
+    path: the file.
+    flush: whether a local one is on the disk at the end.
+  """
+  with _writing(path):
+    if is_url(path):
+      with _gfile(path) as gfile, gfile.GFile(path, 'wb') as file:
+        yield file
+      return
+    # Not by a link that somebody put there.
+    with open(path, 'xb') as file:
+      yield file
+      file.flush()
+      if flush:
+        os.fsync(file.fileno())
+
+
+def flush_directory(path: str) -> None:
+  """Brings the names in a local directory to the disk."""
+  if is_url(path):
+    return
+  descriptor = os.open(path or '.', os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  except OSError:
+    pass  # Some network file systems refuse it.
+  finally:
+    os.close(descriptor)
+
+
+def temporary_name(path: str) -> str:
+  """A name beside `path` which nobody reads."""
+  return f'{path}{TEMPORARY}{os.getpid()}'
+
+
+def write(path: str, content: str | bytes, flush: bool = True) -> None:
+  """Writes `path` whole: to a temporary name first, then renamed.
+
+  If that fails, nothing is left but what was there before.
+
+  Args:
+    path: the file; an existing one is replaced.
+    content: text (written as UTF-8) or bytes.
+    flush: whether a local file is on the disk before it gets its name.
+
+  Raises:
+    WriteError: it cannot be written.
+  """
+  data = content.encode('utf-8') if isinstance(content, str) else content
+  temporary = temporary_name(path)
+  remove(temporary)
+  try:
+    with create(temporary, flush) as file:
+      file.write(data)
+    rename(temporary, path)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      remove(temporary)
+    raise
+  if flush:
+    flush_directory(os.path.dirname(path))

@@ -1,0 +1,175 @@
+"""Reads the files of run directories: text, JSON, CSV, arrays.
+
+Anybody may have altered them, torn them, or put something else in their place.
+Whatever a file holds, reading it ends in its content or in a FileError, whose
+one line names the file. What goes on to interpret the content does so within
+`contents_of`, so that a missing key ends in the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+import stat
+import zipfile
+from typing import IO, Any, Collection, Iterator, Mapping
+
+import numpy as np
+
+from rigl_rl import files
+from rigl_rl.errors import UserError
+
+# A reason is shown up to so many characters.
+_MAX_REASON = 200
+# Deflate makes nothing more than this many times smaller.
+_MAX_DEFLATION = 1032
+_INT64 = range(-(2**63), 2**63)
+
+
+class FileError(UserError):
+  """A file that cannot be used; its one line names the file and says why."""
+
+
+def reason(error: BaseException) -> str:
+  """Says in a few words what an error is about."""
+  if isinstance(error, RecursionError):
+    return 'it is nested too deeply'
+  if isinstance(error, MemoryError):
+    return 'it asks for more memory than there is'
+  if isinstance(error, KeyError):
+    return f'it lacks {error}'
+  text = str(error)
+  if isinstance(error, OSError) and error.strerror:
+    text = error.strerror
+  # gin appends where it was called from.
+  text = ' '.join(text.partition('\n  In call to')[0].split())
+  if len(text) > _MAX_REASON:
+    text = text[: _MAX_REASON - 1] + '…'
+  return text or type(error).__name__
+
+
+@contextlib.contextmanager
+def contents_of(path: str) -> Iterator[None]:
+  """Surrounds what depends on a file's content.
+
+  Args:
+    path: of the file, or of a directory of several that belong together.
+
+  Raises:
+    FileError: in place of whatever is raised within, unless that is one, or a
+      WriteError, of which the content is not to blame.
+  """
+  try:
+    yield
+  except (FileError, files.WriteError):
+    raise
+  # The content may lead to any error, of any library.
+  except Exception as error:
+    raise FileError(f'{path} cannot be used: {reason(error)}') from error
+
+
+def read_bytes(path: str) -> bytes:
+  """Returns the content of a file."""
+  with contents_of(path):
+    # A pipe would never end.
+    if not files.is_url(path) and not stat.S_ISREG(os.stat(path).st_mode):
+      raise ValueError('it is not a file')
+    return files.read(path)
+
+
+def read_text(path: str) -> str:
+  """Returns the content of a file in UTF-8."""
+  with contents_of(path):
+    return read_bytes(path).decode('utf-8')
+
+
+def read_json(path: str) -> dict[str, Any]:
+  """Returns the object that a JSON file holds."""
+  with contents_of(path):
+    value = json.loads(read_bytes(path))
+    if not isinstance(value, dict):
+      raise ValueError('it holds no JSON object')
+    return value
+
+
+def read_table(
+  path: str, columns: Mapping[str, type], optional: Collection[str] = ()
+) -> list[dict[str, Any]]:
+  """Returns the rows of a CSV file.
+
+  Args:
+    path: of the file, whose first line names its columns.
+    columns: int, float or str by name, of those to read; there may be others.
+      Integers are of 64 bits.
+    optional: names of further columns, read as text if they are there.
+  """
+  with contents_of(path):
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=''))
+    names = reader.fieldnames or ()
+    for name in columns:
+      if name not in names:
+        raise ValueError(f'it has no column {name}')
+    columns = {**columns, **{name: str for name in optional if name in names}}
+    return [
+      {
+        name: _parse_cell(row[name], kind, f'{name} in line {reader.line_num}')
+        for name, kind in columns.items()
+      }
+      for row in reader
+    ]
+
+
+def _parse_cell(text: str | None, kind: type, where: str) -> Any:
+  try:
+    if text is None:
+      raise ValueError
+    value = kind(text)
+    if kind is int and value not in _INT64:
+      raise ValueError
+    return value
+  except ValueError:
+    shown = 'missing' if text is None else repr(text[:20])
+    raise ValueError(f'{where} is {shown}, not a {kind.__name__}') from None
+
+
+def read_arrays(file: IO[bytes], path: str) -> dict[str, np.ndarray]:
+  """Returns the arrays of an npz file by name; none of them is a pickle.
+
+  Args:
+    file: the open file, which can be searched.
+    path: of the file, for messages.
+  """
+  with contents_of(path), zipfile.ZipFile(file) as archive:
+    arrays = {}
+    for member in archive.infolist():
+      _check_array(archive, member)
+      with archive.open(member) as opened:
+        name = member.filename
+        arrays[name[:-4] if name.endswith('.npy') else name] = (
+          np.lib.format.read_array(opened, allow_pickle=False)
+        )
+    return arrays
+
+
+def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+  """Compares what an array asks for with what there is of it, in bytes."""
+  with archive.open(member) as opened:
+    version = np.lib.format.read_magic(opened)
+    read_header = {
+      (1, 0): np.lib.format.read_array_header_1_0,
+      (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, _, dtype = read_header(opened)
+    wanted = opened.tell() + math.prod(shape) * dtype.itemsize
+  if dtype.hasobject:
+    raise ValueError(f'{member.filename} holds Python objects')
+  possible = _MAX_DEFLATION * (member.compress_size + 1)
+  if wanted != member.file_size or wanted > possible:
+    raise ValueError(
+      f'{member.filename} asks for {wanted:,} bytes, but holds '
+      f'{min(member.file_size, possible):,}'
+    )
