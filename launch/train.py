@@ -14,7 +14,7 @@ import sys
 from typing import Sequence
 
 from launch import command_line
-from rigl_rl import config_check
+from rigl_rl import config_check, memory
 from rigl_rl.training import quiet
 
 
@@ -42,7 +42,8 @@ def _train(arguments: argparse.Namespace) -> None:
 
     given = configs.parse(arguments.gin_files, arguments.gin_bindings)
   try:
-    run.train(arguments.base_dir, given=given)
+    with memory.blame_sizes(arguments.gin_files, arguments.gin_bindings):
+      run.train(arguments.base_dir, given=given)
   except KeyboardInterrupt as interrupt:
     step = run.newest_step(arguments.base_dir)
     how = 'starts again' if step is None else f'continues from step {step:,}'

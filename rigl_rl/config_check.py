@@ -6,7 +6,7 @@ within a fraction of a second.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 from rigl_rl import declarations, domains, gin_reader, wording
 from rigl_rl.errors import UserError
@@ -26,11 +26,26 @@ def check(gin_files: Sequence[str], gin_bindings: Sequence[str] = ()) -> None:
     UserError: on a missing file, a syntax error, an unknown parameter, a value
       of another type or out of range, or a macro that has no value.
   """
-  check_config(gin_reader.Config(gin_files, gin_bindings))
+  for source, value, parameter in _bound(gin_files, gin_bindings):
+    if not parameter.domain.holds(value):
+      raise UserError(parameter.refusal(source, value))
 
 
-def check_config(config: gin_reader.Config) -> None:
-  """Does what `check` does, with a config that was read before."""
+def values(
+  gin_files: Sequence[str], gin_bindings: Sequence[str] = ()
+) -> Iterator[tuple[str, Any, domains.Domain]]:
+  """Yields source, value and domain of the parameters that are bound.
+
+  For arguments and errors see `check`.
+  """
+  for source, value, parameter in _bound(gin_files, gin_bindings):
+    yield source, value, parameter.domain
+
+
+def _bound(
+  gin_files: Sequence[str], gin_bindings: Sequence[str]
+) -> Iterator[tuple[str, Any, declarations.Parameter]]:
+  config = gin_reader.Config(gin_files, gin_bindings)
   library = declarations.of_package()
   for module in config.imports:
     library.add(module)
@@ -43,10 +58,8 @@ def check_config(config: gin_reader.Config) -> None:
       continue
     source = config.source(key)
     if _is_bindable(found[0], key.parameter, source):
-      parameter = found[0].parameters[key.parameter]
       value = reader.value(config.bound(key), source)
-      if not parameter.domain.holds(value):
-        raise UserError(parameter.refusal(source, value))
+      yield source, value, found[0].parameters[key.parameter]
 
 
 def _is_bindable(

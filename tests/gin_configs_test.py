@@ -167,8 +167,9 @@ class _Space:
 def _build(task):
   """Builds the agent of the parsed config, with a small replay buffer."""
   capacity = gin.query_parameter('SparseDQNAgent.replay_capacity')
+  least = gin.query_parameter('SparseDQNAgent.min_replay_history')
   with gin.unlock_config():
-    gin.bind_parameter('SparseDQNAgent.replay_capacity', 50)
+    gin.bind_parameter('SparseDQNAgent.replay_capacity', least)
   found = spaces.find_spaces(task)
   dtype = np.uint8 if len(found.observation_shape) == 3 else np.float32
   agent = dqn.SparseDQNAgent(

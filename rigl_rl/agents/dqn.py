@@ -169,6 +169,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       ('summary_writing_frequency', summary_writing_frequency, 1),
     ):
       check_number(f'SparseDQNAgent.{name}', value, low, whole=True)
+    if replay_capacity < min_replay_history:
+      raise UserError(
+        f'SparseDQNAgent.replay_capacity is {replay_capacity}, but must be at '
+        f'least SparseDQNAgent.min_replay_history, {min_replay_history}.'
+      )
     self.num_actions = int(num_actions)
     self.observation_shape = tuple(observation_space.shape)
     self.observation_dtype = tf.as_dtype(observation_space.dtype)

@@ -344,6 +344,12 @@ def test_trains_as_soon_as_there_is_a_transition(stack_size, horizon):
   assert agent.optimizer.steps_taken == 19 - horizon
 
 
+def test_a_replay_buffer_below_its_history(user_error):
+  with user_error('replay_capacity is 20', 'min_replay_history, 21'):
+    _make_agent(replay_capacity=20, min_replay_history=21)
+  _make_agent(replay_capacity=20, min_replay_history=20)
+
+
 @pytest.mark.parametrize('overlap', [False, True])
 def test_nothing_to_sample(overlap, user_error):
   agent = _make_agent(update_horizon=4, overlap_training=overlap)

@@ -595,7 +595,7 @@ def test_episode_that_cannot_go_on(tmp_path):
     ('ActorCriticLoop.initial_collect_steps = None', ('is None', 'whole')),
     ('ActorCriticLoop.evaluation_period = 0', ('is 0', 'at least 1')),
     ('ActorCriticLoop.evaluation_period = "x"', ("is 'x'", 'whole number')),
-    ('ActorCriticLoop.evaluation_episodes = 0', ('is 0', 'at least 1')),
+    ('ActorCriticLoop.evaluation_episodes = 0', ('is 0', '[1, 10000]')),
     ('ActorCriticLoop.checkpoint_period = 0', ('is 0', 'at least 1')),
   ],
 )
@@ -603,6 +603,11 @@ def test_value_outside_its_range(tmp_path, binding, words, user_error):
   with user_error(binding.partition(' ')[0], *words):
     _make_loop(tmp_path, binding)
   assert not list(tmp_path.iterdir())
+
+
+def test_a_replay_buffer_below_its_batch(tmp_path, user_error):
+  with user_error('.capacity is 3, but must be at least', '.batch_size, 4'):
+    _make_loop(tmp_path, 'TransitionBuffer.capacity = 3')
 
 
 @pytest.mark.parametrize('value', ['runs/td3', 3, True])

@@ -356,11 +356,11 @@ def test_episode_that_cannot_go_on(tmp_path):
 @pytest.mark.parametrize(
   'binding, words',
   [
-    ('PPOLoop.rollout_steps = 0', ('is 0', 'at least 1')),
+    ('PPOLoop.rollout_steps = 0', ('is 0', '[1, 1000000]')),
     ('PPOLoop.rollout_steps = 2048.0', ('is 2048.0', 'whole number')),
     ('PPOLoop.evaluation_period = 0', ('is 0', 'at least 1')),
     ('PPOLoop.evaluation_period = "x"', ("is 'x'", 'whole number')),
-    ('PPOLoop.evaluation_episodes = 0', ('is 0', 'at least 1')),
+    ('PPOLoop.evaluation_episodes = 0', ('is 0', '[1, 10000]')),
     ('PPOLoop.checkpoint_period = None', ('is None', 'whole number')),
   ],
 )

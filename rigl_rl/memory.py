@@ -1,0 +1,60 @@
+"""Says which bindings ask for more memory than there is."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Iterator, Sequence
+
+from rigl_rl import config_check, domains
+from rigl_rl.errors import UserError
+
+# Bindings that a message names.
+_MOST_NAMED = 3
+
+
+@contextlib.contextmanager
+def blame_sizes(
+  gin_files: Sequence[str], gin_bindings: Sequence[str]
+) -> Iterator[None]:
+  """Turns a lack of memory into a UserError that names the largest sizes.
+
+  Args:
+    gin_files: of the run.
+    gin_bindings: of the run.
+  """
+  try:
+    yield
+  except Exception as error:
+    # By name, as TensorFlow need not be loaded to catch its error.
+    names = {base.__name__ for base in type(error).__mro__}
+    if not names & {'MemoryError', 'ResourceExhaustedError'}:
+      raise
+    sizes = _largest(gin_files, gin_bindings)
+    raise UserError(
+      f'There is not enough memory: {str(error).splitlines()[0]}. The largest '
+      f'sizes bound are {", ".join(sizes) or "none"}.'
+    ) from error
+
+
+def _largest(
+  gin_files: Sequence[str], gin_bindings: Sequence[str]
+) -> list[str]:
+  """Returns the largest sizes: whole numbers that are declared with a limit."""
+  found = []
+  for source, value, domain in config_check.values(gin_files, gin_bindings):
+    items = value if isinstance(value, (list, tuple)) else [value]
+    if isinstance(domain, domains.Items):
+      domain = domain.item
+    members = getattr(domain, 'members', (domain,))
+    is_size = any(
+      isinstance(member, domains.Number)
+      and member.whole
+      and member.range.high < math.inf
+      for member in members
+    )
+    numbers = [item for item in items if isinstance(item, int)]
+    if is_size and numbers:
+      found.append((max(numbers), f'{source} = {value!r}'))
+  found.sort(key=lambda pair: pair[0], reverse=True)
+  return [text for _, text in found[:_MOST_NAMED]]
