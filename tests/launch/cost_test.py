@@ -435,7 +435,7 @@ def test_task_that_the_papers_do_not_have(capsys):
     ([f'--gin_files={SAC}/rigl.gin', *_bind('ACTOR_SPARSITY=2')], 'SPARSITY'),
     (
       [f'--gin_files={PPO}/rigl.gin', *_bind('train.runner=@sparsify')],
-      'PPOLoop',
+      'TrainingLoop',
     ),
     (
       [
