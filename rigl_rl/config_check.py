@@ -12,7 +12,11 @@ from rigl_rl import declarations, domains, gin_reader, wording
 from rigl_rl.errors import UserError
 
 
-def check(gin_files: Sequence[str], gin_bindings: Sequence[str] = ()) -> None:
+def check(
+  gin_files: Sequence[str],
+  gin_bindings: Sequence[str] = (),
+  is_saved: bool = False,
+) -> gin_reader.Config:
   """Raises UserError on a binding that its parameter does not allow.
 
   Names of configurables that are not known here are left to gin, which knows
@@ -21,14 +25,23 @@ def check(gin_files: Sequence[str], gin_bindings: Sequence[str] = ()) -> None:
   Args:
     gin_files: as `config_files.config_path` takes them; later ones win.
     gin_bindings: single bindings, which win over the files.
+    is_saved: whether the files were checked before, as a run's config.gin was;
+      it may hold macros that lost their use to a binding.
+
+  Returns:
+    The config, as it was read.
 
   Raises:
     UserError: on a missing file, a syntax error, an unknown parameter, a value
-      of another type or out of range, or a macro that has no value.
+      of another type or out of range, a macro that has no value, or one that
+      nothing uses.
   """
-  for source, value, parameter in _bound(gin_files, gin_bindings):
+  config = gin_reader.Config(gin_files, gin_bindings)
+  _check_macros(config, gin_bindings, is_saved)
+  for source, value, parameter in _bound(config):
     if not parameter.domain.holds(value):
       raise UserError(parameter.refusal(source, value))
+  return config
 
 
 def values(
@@ -38,14 +51,32 @@ def values(
 
   For arguments and errors see `check`.
   """
-  for source, value, parameter in _bound(gin_files, gin_bindings):
+  config = gin_reader.Config(gin_files, gin_bindings)
+  for source, value, parameter in _bound(config):
     yield source, value, parameter.domain
 
 
+def _check_macros(
+  config: gin_reader.Config, gin_bindings: Sequence[str], is_saved: bool
+) -> None:
+  """Refuses a macro that nothing refers to: most likely a misspelling."""
+  used = config.used_macros()
+  given = {binding.partition('=')[0].strip() for binding in gin_bindings}
+  # A file's macro may have lost its last reference to another binding. Bound by
+  # the user, it would have no effect.
+  known = config.used_macros(replaced=True)
+  for name in config.macros():
+    is_idle = name in given or not (is_saved or name in known)
+    if is_idle and name not in used:
+      raise UserError(
+        f'{name} is bound, but nothing uses it; macros in use are '
+        f'{", ".join(sorted(used))}.{wording.did_you_mean(name, used)}'
+      )
+
+
 def _bound(
-  gin_files: Sequence[str], gin_bindings: Sequence[str]
+  config: gin_reader.Config,
 ) -> Iterator[tuple[str, Any, declarations.Parameter]]:
-  config = gin_reader.Config(gin_files, gin_bindings)
   library = declarations.of_package()
   for module in config.imports:
     library.add(module)

@@ -7,7 +7,7 @@ import inspect
 import os
 import re
 import sys
-from typing import Collection, Iterator, Sequence
+from typing import Iterator, Sequence
 
 import gin
 
@@ -40,28 +40,12 @@ def parse(
   if '' not in sys.path and os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
   files = [config_files.config_path(name) for name in gin_files]
-  config_check.check(files, gin_bindings)
+  config = config_check.check(files, gin_bindings)
   try:
     gin.parse_config_files_and_bindings(files, list(gin_bindings))
-    texts = [text for name in files for text in _texts(name)]
   except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
     raise errors.UserError(_one_line(error)) from error
-  config = gin.config_str()
-  used = _references(config)
-  # A file's macro may have lost its last reference to another binding. Bound by
-  # the user, it would have no effect.
-  known = used.union(*map(_references, texts))
-  given = _names(gin_bindings)
-  _check_macros(
-    [
-      name
-      for name in _bound_macros(config)
-      if name in given or name not in known
-    ],
-    used,
-  )
-  scopes = {scope for text in texts for scope in _reference_scopes(text)}
-  return effects.Given(gin_bindings, scopes)
+  return effects.Given(gin_bindings, config.reference_scopes())
 
 
 def origin() -> str:
@@ -121,7 +105,7 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
       binding is of a macro that nothing uses.
   """
   config_files.add_search_path()
-  config_check.check([path], gin_bindings)
+  config_check.check([path], gin_bindings, is_saved=True)
   try:
     gin.parse_config_files_and_bindings([path], list(gin_bindings))
   except ModuleNotFoundError as error:
@@ -131,36 +115,6 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
     ) from error
   except Exception as error:  # What the file holds may lead to any.
     raise errors.UserError(f'{path}: {_one_line(error)}') from error
-  config = gin.config_str()
-  given = _names(gin_bindings)
-  bound = [name for name in _bound_macros(config) if name in given]
-  _check_macros(bound, _references(config))
-
-
-def _texts(path: str) -> list[str]:
-  """Returns the contents of a gin file and of all that it includes."""
-  with config_files.open_file(path) as file:
-    text = file.read()
-  included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
-  return [text] + [inner for name in included for inner in _texts(name)]
-
-
-def _names(gin_bindings: Sequence[str]) -> set[str]:
-  return {binding.partition('=')[0].strip() for binding in gin_bindings}
-
-
-def _bound_macros(config: str) -> list[str]:
-  return re.findall(r'^(\w+) = ', config, re.MULTILINE)
-
-
-def _references(text: str) -> set[str]:
-  """Returns the macros that a config refers to."""
-  return set(re.findall(r'%(\w+)', text))
-
-
-def _reference_scopes(text: str) -> list[str]:
-  """Returns the scopes of references, such as 'a/b' of '@a/b/name'."""
-  return re.findall(r'^[^#\n]*@([\w./]+)/', text, re.MULTILINE)
 
 
 def _one_line(error: Exception) -> str:
@@ -220,13 +174,3 @@ def _configurables() -> list[str]:
   """Names of everything that can be bound, without modules."""
   selectors = (selector for selector, _ in gin.config._REGISTRY.items())
   return sorted({selector.rsplit('.')[-1] for selector in selectors})
-
-
-def _check_macros(bound: Collection[str], used: Collection[str]) -> None:
-  """Refuses a macro that nothing refers to: most likely a misspelling."""
-  for name in bound:
-    if name not in used:
-      raise errors.UserError(
-        f'{name} is bound, but nothing uses it; macros in use are '
-        f'{", ".join(sorted(used))}.{wording.did_you_mean(name, used)}'
-      )

@@ -175,6 +175,8 @@ class Config:
     self._bindings: dict[_Key, Any] = {}
     # As they are written, by the keys of the bindings.
     self._selectors: dict[_Key, str] = {}
+    # All values, those too that a later binding replaces.
+    self._written: list[Any] = []
     for name in gin_files:
       self._add(_statements(config_files.config_path(name)))
     self.add(gin_bindings)
@@ -200,6 +202,7 @@ class Config:
     other.imports = list(self.imports)
     other._bindings = dict(self._bindings)
     other._selectors = dict(self._selectors)
+    other._written = list(self._written)
     return other
 
   def _add(self, statements) -> None:
@@ -212,6 +215,7 @@ class Config:
       self._bindings.pop(key, None)
       self._bindings[key] = statement.value
       self._selectors[key] = statement.selector
+      self._written.append(statement.value)
 
   def names(self) -> list[_Key]:
     """Returns the keys of all bindings."""
@@ -232,6 +236,21 @@ class Config:
       for key, value in self._bindings.items()
       if not (key.parameter or key.scope)
     }
+
+  def used_macros(self, replaced: bool = False) -> set[str]:
+    """Returns the names of the macros that bindings refer to.
+
+    Args:
+      replaced: whether bindings count that a later one replaces.
+    """
+    values = self._written if replaced else self._bindings.values()
+    found = (part for value in values for part in _parts(value))
+    return {part.name for part in found if isinstance(part, Macro)}
+
+  def reference_scopes(self) -> set[str]:
+    """Returns the scopes of all references, also of replaced ones."""
+    found = (part for value in self._written for part in _parts(value))
+    return {p.scope for p in found if isinstance(p, Reference) and p.scope}
 
   def source(self, key: _Key) -> str:
     """Returns what a user would change: a macro, or the binding itself.
@@ -312,6 +331,17 @@ class Config:
     if isinstance(value, (list, tuple)):
       return type(value)(self._resolve(item, within) for item in value)
     return value
+
+
+def _parts(value: Any) -> Iterator[Reference | Macro]:
+  """Returns the references and macros in a value."""
+  if isinstance(value, (Reference, Macro)):
+    yield value
+  elif isinstance(value, dict):
+    yield from _parts([*value.keys(), *value.values()])
+  elif isinstance(value, (list, tuple)):
+    for item in value:
+      yield from _parts(item)
 
 
 def _scopes(scope: str) -> list[str]:

@@ -104,11 +104,11 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       environment.action_spec().shape,
       seed=seeding.stream_seed(seed, 'replay'),
     )
-    if self._replay.capacity < self._replay.batch_size:
-      name = type(self._replay).__name__
+    if replay.capacity < replay.batch_size:
+      name = type(replay).__name__
       raise UserError(
-        f'{name}.capacity is {self._replay.capacity}, but must be at least '
-        f'{name}.batch_size, {self._replay.batch_size}.'
+        f'{name}.capacity is {replay.capacity}, but must be at least '
+        f'{name}.batch_size, {replay.batch_size}.'
       )
     self._observation = None
     self._episode_return = 0.0
