@@ -14,7 +14,7 @@ from tf_agents.trajectories import time_step as ts
 from tf_agents.trajectories import trajectory
 from tf_agents.utils import common
 
-from rigl_rl import seeding
+from rigl_rl import seeding, wording
 from rigl_rl.agents import losses, optimizers, sparse_networks
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
@@ -337,7 +337,7 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     loss = float(self._losses.loss)
     if not np.isfinite(loss):
       raise losses.not_finite(
-        f'{int(self.train_step_counter):,} gradient steps',
+        wording.count(int(self.train_step_counter), 'gradient step'),
         rollout._asdict(),
         'a lower adam.learning_rate',
       )

@@ -286,7 +286,7 @@ def test_loss_that_is_not_finite_keeps_what_is_written(tmp_path):
     return returns
 
   runner._evaluate = explode
-  with pytest.raises(errors.UserError, match='loss is nan'):
+  with pytest.raises(errors.UserError, match='loss is not finite'):
     runner.run_experiment()
   assert len(run_directory.read_evaluations(str(tmp_path))) == 1
   # Weights that are lost are not saved.
