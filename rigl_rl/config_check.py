@@ -165,5 +165,9 @@ class _Values:
     if reference.name.rpartition('.')[2] == 'by_task':
       given = self._config.arguments('by_task', reference.scope)
       if {'task', 'values'} <= given.keys():
-        return self.value(self._config.resolve(reference), source, within)
+        try:
+          return self.value(self._config.resolve(reference), source, within)
+        except UserError:
+          # No value for this task: a mistake only where the run asks for it.
+          return domains.Promise(makes, str(reference))
     return domains.Promise(makes, str(reference))
