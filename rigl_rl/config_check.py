@@ -159,9 +159,9 @@ class _Values:
 
   def _reference(self, reference, source, within):
     found = self._library.find(reference.name)
-    makes = found[0].makes if len(found) == 1 else domains.Anything()
+    function = found[0].function if len(found) == 1 else domains.Function()
     if not reference.called:
-      return domains.Promise(domains.Function(makes), str(reference))
+      return domains.Promise(function, str(reference))
     if reference.name.rpartition('.')[2] == 'by_task':
       given = self._config.arguments('by_task', reference.scope)
       if {'task', 'values'} <= given.keys():
@@ -169,5 +169,5 @@ class _Values:
           return self.value(self._config.resolve(reference), source, within)
         except UserError:
           # No value for this task: a mistake only where the run asks for it.
-          return domains.Promise(makes, str(reference))
-    return domains.Promise(makes, str(reference))
+          return domains.Promise(function.makes, str(reference))
+    return domains.Promise(function.makes, str(reference))

@@ -42,7 +42,10 @@ class Parameter:
     """
     text = f'{source} is {value!r}'
     hint = ''
-    if isinstance(value, (int, float)) and 10 <= value <= 100:
+    is_number = isinstance(value, (int, float))
+    if is_number and abs(value) > domains.largest(value):
+      hint = f' The largest number is {domains.largest(value):g}.'
+    elif is_number and 10 <= value <= 100:
       share = value / 100  # As a percentage.
       if not isinstance(value, bool) and self.domain.holds(share):
         hint = f' Did you mean {share:g}?'
@@ -52,6 +55,8 @@ class Parameter:
       promised = value.domain
       if not isinstance(promised, domains.Function):
         text += f', which is {promised}'
+      elif dataclasses.replace(promised, takes=None).meets(self.domain):
+        text += ', which takes other arguments'
       elif promised.makes.meets(self.domain):
         hint = f' Did you mean {value!r}()?'
       elif not isinstance(promised.makes, domains.Anything):
@@ -72,7 +77,7 @@ class Configurable:
     parameters: those that can be bound.
     runtime: names of those that only callers may give.
     takes_more: whether it may have parameters that are not known.
-    makes: what a call returns.
+    function: itself, as what a reference stands for.
   """
 
   module: str
@@ -80,7 +85,7 @@ class Configurable:
   parameters: Mapping[str, Parameter]
   runtime: frozenset[str]
   takes_more: bool
-  makes: domains.Domain
+  function: domains.Function
 
   def is_called(self, selector: str) -> bool:
     """Whether a name with more or fewer modules, as gin has it, is its own."""
@@ -204,7 +209,6 @@ class Library:
     except ValueError:  # Computed.
       return None
     name = values.get('name_or_fn') or node.name
-    makes = self._made_by(node, module)
     constructor, home = self._constructor(node, module)
     parameters: dict[str, Parameter] = {}
     if constructor is not None:
@@ -218,13 +222,23 @@ class Library:
       constructor is not None and constructor.args.kwarg is not None
     )
     *modules, name = name.split('.')
+    takes = None
+    if constructor is not None and constructor.args.vararg is None:
+      # What can be bound need not be given. A user's annotations may be loose.
+      takes = tuple(
+        (
+          parameter.domain if module.is_ours else domains.Anything(),
+          parameter.default is None and name in hidden,
+        )
+        for name, parameter in parameters.items()
+      )
     return Configurable(
       module=values.get('module') or '.'.join([module.name, *modules]),
       name=name,
       parameters={k: v for k, v in parameters.items() if k not in hidden},
       runtime=frozenset(hidden),
       takes_more=takes_more,
-      makes=makes,
+      function=domains.Function(self._made_by(node, module), takes=takes),
     )
 
   def _made_by(self, node: ast.stmt, module: _Module) -> domains.Domain:

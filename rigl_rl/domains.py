@@ -18,11 +18,12 @@ import dataclasses
 import math
 import numbers
 import re
-import sys
 from typing import Annotated, Any, Callable, Sequence
 
 # Of TensorFlow's and NumPy's int64.
 _LARGEST_WHOLE = 2**63 - 1
+# Of float32, with which networks compute.
+_LARGEST = 3.4028234e38
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,8 @@ Capacity = Annotated[int, Range('[1, 1000000000]')]
 # Of an evaluation; each has an environment of its own, side by side.
 Episodes = Annotated[int, Range('[1, 10000]')]
 Units = Annotated[int, Range('[1, 100000]')]
+# Factor on units.
+Width = Annotated[float, Range('(0, 100]')]
 HiddenUnits = Annotated[Sequence[Units], Length(1)]
 Seed = Annotated[int, Range('[0, inf)')]
 
@@ -153,11 +156,15 @@ class Number(Domain):
     kind = numbers.Integral if self.whole else numbers.Real
     if not isinstance(value, kind) or isinstance(value, bool):
       return False
-    largest = _LARGEST_WHOLE if self.whole else sys.float_info.max
-    return abs(value) <= largest and value in self.range
+    return abs(value) <= largest(value) and value in self.range
 
   def __str__(self):
     return f'{"a whole number" if self.whole else "a number"}{self.range}'
+
+
+def largest(value: numbers.Real) -> float:
+  """Returns the magnitude up to which numbers of a type are accepted."""
+  return _LARGEST_WHOLE if isinstance(value, numbers.Integral) else _LARGEST
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,17 +249,36 @@ class Table(Domain):
 
 @dataclasses.dataclass(frozen=True)
 class Function(Domain):
-  """Functions and classes: in gin, references that are not called."""
+  """Functions and classes: in gin, references that are not called.
+
+  Attributes:
+    makes: what a call returns.
+    given: what it is called with, argument by argument; None if not declared.
+    takes: of a function that is known, each argument, and whether a call has to
+      give it; None of others.
+  """
 
   makes: Domain = Anything()
+  given: tuple[Domain, ...] | None = None
+  takes: tuple[tuple[Domain, bool], ...] | None = None
 
   def _holds(self, value):
     return callable(value)
 
   def meets(self, other):
     if isinstance(other, Function):
-      return self.makes.meets(other.makes)
+      return self.makes.meets(other.makes) and self._can_take(other.given)
     return super().meets(other)
+
+  def _can_take(self, given: tuple[Domain, ...] | None) -> bool:
+    if self.takes is None or given is None:
+      return True
+    rest = self.takes[len(given) :]
+    return (
+      len(given) <= len(self.takes)
+      and not any(is_required for _, is_required in rest)
+      and all(one.meets(taken) for one, (taken, _) in zip(given, self.takes))
+    )
 
   def __str__(self):
     if isinstance(self.makes, Anything) or self.makes == Options(type(None)):
@@ -389,7 +415,10 @@ def _read_subscript(annotation: ast.Subscript, look_up) -> Domain:
       for kind in dict.fromkeys(map(type, values))
     )
   if head == 'Callable':
-    return Function(read(parts[-1], look_up))
+    given = None
+    if isinstance(parts[0], ast.List):
+      given = tuple(read(part, look_up) for part in parts[0].elts)
+    return Function(read(parts[-1], look_up), given)
   if head == 'Annotated':
     return _narrow(read(parts[0], look_up), parts[1:])
   if head == 'Optional':

@@ -31,16 +31,18 @@ def blame_sizes(
     if not names & {'MemoryError', 'ResourceExhaustedError'}:
       raise
     sizes = _largest(gin_files, gin_bindings)
+    # TensorFlow says where as well: of which node, on which device.
+    reason = str(error).splitlines()[0].split('}} ')[-1].split(' on /job:')[0]
     raise UserError(
-      f'There is not enough memory: {str(error).splitlines()[0]}. The largest '
-      f'sizes bound are {", ".join(sizes) or "none"}.'
+      f'There is not enough memory: {reason}. The largest sizes bound are '
+      f'{", ".join(sizes) or "none"}.'
     ) from error
 
 
 def _largest(
   gin_files: Sequence[str], gin_bindings: Sequence[str]
 ) -> list[str]:
-  """Returns the largest sizes: whole numbers that are declared with a limit."""
+  """Returns the largest sizes: numbers that are declared with a limit."""
   found = []
   for source, value, domain in config_check.values(gin_files, gin_bindings):
     items = value if isinstance(value, (list, tuple)) else [value]
@@ -48,12 +50,10 @@ def _largest(
       domain = domain.item
     members = getattr(domain, 'members', (domain,))
     is_size = any(
-      isinstance(member, domains.Number)
-      and member.whole
-      and member.range.high < math.inf
+      isinstance(member, domains.Number) and 1 < member.range.high < math.inf
       for member in members
     )
-    numbers = [item for item in items if isinstance(item, int)]
+    numbers = [item for item in items if type(item) in (int, float)]
     if is_size and numbers:
       found.append((max(numbers), f'{source} = {value!r}'))
   found.sort(key=lambda pair: pair[0], reverse=True)

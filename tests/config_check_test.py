@@ -91,6 +91,15 @@ def _check(file, *bindings):
     (SAC, 'sparsify.initializer = @glorot_uniform', 'Tensor'),
     (SAC, 'SparseSacAgent.critic = @SquashedGaussianActor', 'a Critic'),
     (SAC, 'train.runner = @SparseSacAgent', 'TrainingLoop'),
+    (SAC, 'sparsify.distribution = @train', 'which takes other arguments'),
+    (DQN, 'SparseDQNAgent.loss = @sparsity_aware', 'takes other arguments'),
+    (DQN, 'SparseDQNAgent.epsilon_fn = @steps_before_training', 'takes other'),
+    (DQN, 'sparsify.initializer = @squared_loss', 'takes other arguments'),
+    (SAC, 'Critic.kernel_initializer = @zero_biases', 'takes other arguments'),
+    (SAC, 'Budget.create_environment = @zero_biases', 'makes an Initializer'),
+    (SAC, 'Budget.agent = @Critic', 'OffPolicyAgent, or a SparsePPOAgent'),
+    (SAC, 'WIDTH = 1e9', 'a number in (0, 100]'),
+    (SAC, 'adam.learning_rate = 1e39', 'The largest number is 3.40282e+38.'),
     (SAC, 'WIDTH = @matched_width()', 'which is a Match'),
     (SAC, 'initial_collect/by_task.values = {"HalfCheetah": 0}', 'at least 1'),
   ],
@@ -213,6 +222,14 @@ def scale(x: float, factor: int = None, *, mode: 'Unknown' = 3, **more):
   return 1
 
 @gin.configurable
+def of_one(x):
+  return {}
+
+@gin.configurable(denylist=['more'])
+def of_three(shapes: str, sparsity, more):
+  return {}
+
+@gin.configurable
 class Mine(Base):
   def __init__(self, size: int, limits: list[float] | None = ()):
     raise SystemExit('is not called')
@@ -267,6 +284,8 @@ def test_what_a_user_may_mean_passes(mine, binding):
     ('Mine.size = 1.5', 'Mine.size is 1.5, but must be a whole number.'),
     ('Mine.sizes = 1', 'Did you mean size?'),
     ('Mine.limits = (1, "x")', "(1, 'x')"),
+    ('sparsify.distribution = @of_one', 'which takes other arguments'),
+    ('sparsify.distribution = @of_three', 'which takes other arguments'),
   ],
 )
 def test_what_a_user_declares_is_checked(mine, binding, part, user_error):

@@ -31,7 +31,7 @@ import dataclasses
 import fnmatch
 import inspect
 import math
-from typing import Annotated, Any, Callable
+from typing import TYPE_CHECKING, Annotated, Any, Callable
 
 import gin
 
@@ -42,6 +42,10 @@ from rigl_rl.environments import specs
 from rigl_rl.errors import UserError
 from rigl_rl.networks import widths
 from rigl_rl.sparsity import counting, wrappers
+
+if TYPE_CHECKING:
+  from rigl_rl.agents import off_policy, ppo
+  from rigl_rl.environments import mujoco
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +80,10 @@ class Budget:
 
   def __init__(
     self,
-    agent: Callable[..., Any] = gin.REQUIRED,
-    create_environment: Callable[..., Any] = gin.REQUIRED,
+    agent: Callable[
+      ..., off_policy.OffPolicyAgent | ppo.SparsePPOAgent
+    ] = gin.REQUIRED,
+    create_environment: Callable[..., mujoco.MujocoEnvironment] = gin.REQUIRED,
     total: Positive = gin.REQUIRED,
     actor_share: Annotated[float, Range('(0, 1)')] | None = None,
   ):

@@ -100,7 +100,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     optimizer: Callable[
       [], tf.keras.optimizers.legacy.Optimizer
     ] = optimizers.adam,
-    loss: Callable[..., tf.Tensor] = losses.huber_loss,
+    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = losses.huber_loss,
     gamma: Probability = 0.99,
     update_horizon: Annotated[int, Range('[1, 10000]')] = 1,
     batch_size: BatchSize = 32,
@@ -108,7 +108,9 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     min_replay_history: CountOrZero = 20000,
     update_period: Count = 4,
     target_update_period: Count = 8000,
-    epsilon_fn: Callable[..., float] = dqn_agent.linearly_decaying_epsilon,
+    epsilon_fn: Callable[
+      [int, int, int, float], float
+    ] = dqn_agent.linearly_decaying_epsilon,
     epsilon_train: Probability = 0.01,
     epsilon_eval: Probability = 0.001,
     epsilon_decay_period: Count = 25000,

@@ -110,7 +110,7 @@ class OffPolicyAgent:
     actor: Callable[..., Any],
     critic: Callable[..., Any],
     optimizer: Callable[[], tf.keras.optimizers.legacy.Optimizer],
-    target_sparsity: Callable[..., None],
+    target_sparsity: targets.MaskUpdate,
     target_update_period: int,
     actor_update_period: int = 1,
   ) -> tuple[SparseOptimizer, SparseOptimizer]:

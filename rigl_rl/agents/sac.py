@@ -52,7 +52,7 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     reward_scale_factor: Positive = 0.1,
     target_update_tau: Annotated[float, Range('(0, 1]')] = 0.005,
     target_update_period: Count = 1,
-    target_sparsity: Callable[..., None] = targets.copy_masks,
+    target_sparsity: targets.MaskUpdate = targets.copy_masks,
     initial_alpha: Positive = 1.0,
     learn_alpha: bool = True,
     resample_for_alpha: bool = True,

@@ -6,7 +6,7 @@ keeps a residue wherever the online mask has moved away.
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Callable, Sequence, Union
 
 import gin
 import tensorflow as tf
@@ -15,6 +15,8 @@ from rigl_rl.kernels import loader, reading
 from rigl_rl.sparsity import masks, wrappers
 
 Layers = Sequence[wrappers.SparseWrapper]
+# Of the online network's layers, the target's, and whether masks have moved.
+MaskUpdate = Callable[[Layers, Layers, Union[tf.Tensor, bool]], None]
 
 
 def move(

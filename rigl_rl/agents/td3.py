@@ -59,7 +59,7 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     actor_update_period: Count = 2,
     target_update_tau: Annotated[float, Range('(0, 1]')] = 0.005,
     target_update_period: Count = 2,
-    target_sparsity: Callable[..., None] = targets.copy_masks,
+    target_sparsity: targets.MaskUpdate = targets.copy_masks,
     gradient_clipping: Positive | None = None,
     summarize_gradient_snr: bool = False,
   ):

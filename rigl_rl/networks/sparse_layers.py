@@ -16,7 +16,7 @@ from typing import Callable, Literal, Mapping, Sequence, Union
 import gin
 import tensorflow as tf
 
-from rigl_rl.domains import NonNegative, Positive
+from rigl_rl.domains import NonNegative, Positive, Width
 from rigl_rl.errors import UserError
 from rigl_rl.networks import widths
 from rigl_rl.sparsity import wrappers
@@ -24,7 +24,7 @@ from rigl_rl.sparsity import wrappers
 # A width, or a function that chooses one: it is given the network's kernel
 # shapes, as a function of the width.
 WidthOrRule = Union[
-  Positive, Callable[[Callable[[float], widths.Shapes]], widths.Match]
+  Width, Callable[[Callable[[float], widths.Shapes]], widths.Match]
 ]
 # Makes the initializer of a kernel from an int32 seed.
 KernelInitializer = Callable[[int], tf.keras.initializers.Initializer]

@@ -6,8 +6,13 @@ first step, and returns the kernel to start from. Inactive weights are zero.
 
 from __future__ import annotations
 
+from typing import Callable
+
 import gin
 import tensorflow as tf
+
+# Of a kernel, its mask and an int32 seed; returns the kernel.
+WeightInitializer = Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]
 
 
 @gin.configurable(denylist=['kernel', 'mask', 'seed'])

@@ -56,7 +56,7 @@ class SparseWrapper(tf.keras.layers.Layer):
     algorithm: algorithms.SparseAlgorithm | None = None,
     name: str | None = None,
     seed: int = 0,
-    initializer: Callable[..., tf.Tensor] = initializers.layer_default,
+    initializer: initializers.WeightInitializer = initializers.layer_default,
   ):
     """Wraps `layer`, which may be built already.
 
@@ -117,7 +117,7 @@ class SparseWrapper(tf.keras.layers.Layer):
     sparsity: float,
     algorithm: algorithms.SparseAlgorithm,
     seed: int,
-    initializer: Callable[..., tf.Tensor] = initializers.layer_default,
+    initializer: initializers.WeightInitializer = initializers.layer_default,
   ) -> None:
     """Draws the first mask, and sets the kernel to start from.
 
@@ -379,12 +379,12 @@ def _walk(
 def sparsify(
   model: tf.keras.layers.Layer,
   distribution: Callable[
-    ..., Mapping[str, float]
+    [distributions.Shapes, float | None], Mapping[str, float]
   ] = distributions.erdos_renyi_kernel,
   sparsity: Sparsity | None = 0.9,
   algorithm: algorithms.SparseAlgorithm | None = None,
   keep_dense: Sequence[str] | str = (),
-  initializer: Callable[..., tf.Tensor] = initializers.sparsity_aware,
+  initializer: initializers.WeightInitializer = initializers.sparsity_aware,
   storage: Literal['masked', 'sparse', 'auto'] = 'auto',
   seed: int = 0,
 ) -> list[SparseWrapper]:
