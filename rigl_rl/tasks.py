@@ -50,7 +50,11 @@ def family(env_name: Any) -> str:
 
 
 @gin.configurable
-def by_task(task: str, values: Mapping[str, Any], otherwise: Any = None) -> Any:
+def by_task(
+  task: str = gin.REQUIRED,
+  values: Mapping[str, Any] = gin.REQUIRED,
+  otherwise: Any = None,
+) -> Any:
   """Returns the value that a paper has for a task.
 
   Args:
@@ -77,7 +81,9 @@ def by_task(task: str, values: Mapping[str, Any], otherwise: Any = None) -> Any:
 
 
 @gin.configurable
-def by_algorithm(values: Mapping[str, Any], otherwise: Any) -> Any:
+def by_algorithm(
+  values: Mapping[str, Any] = gin.REQUIRED, otherwise: Any = gin.REQUIRED
+) -> Any:
   """Returns the value that belongs to the sparse algorithm that gin binds.
 
   So one gin file can say what differs from method to method, after any method's

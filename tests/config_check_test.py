@@ -158,6 +158,13 @@ def test_every_parameter_declares_what_it_takes(name):
 
 
 @pytest.mark.parametrize('name', sorted(PARAMETERS))
+def test_a_parameter_without_a_default_is_required(name):
+  """Else a call without it is a TypeError, where gin would say what to bind."""
+  if not name.startswith('ReplayBuffer.'):  # The agent gives both.
+    assert PARAMETERS[name].default is not None
+
+
+@pytest.mark.parametrize('name', sorted(PARAMETERS))
 def test_only_values_of_the_domain_are_accepted(name):
   """Over all parameters some 3,000 bindings; none ends in a traceback."""
   domain = PARAMETERS[name].domain

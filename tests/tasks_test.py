@@ -4,6 +4,7 @@ import gin
 import pytest
 
 from rigl_rl import tasks
+from rigl_rl.environments import atari, classic_control, mujoco
 
 _VALUES = {'Ant': 10000, 'Hopper': 1000, 'Nothing': 0}
 
@@ -75,6 +76,19 @@ def test_value_of_an_algorithm(lines, value, no_gin_config):
       by_algorithm.otherwise = 3
   """)
   assert gin.query_parameter('b/macro.value').scoped_configurable_fn() == value
+
+
+@pytest.mark.parametrize(
+  'create',
+  [
+    atari.create_atari_environment,
+    classic_control.create_classic_control_environment,
+    mujoco.create_mujoco_environment,
+  ],
+)
+def test_a_task_has_to_be_bound(create, no_gin_config):
+  with pytest.raises(RuntimeError, match='Required bindings.*(env_name|game)'):
+    create(seed=0)
 
 
 def test_fifteen_games_in_order():

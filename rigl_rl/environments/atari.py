@@ -198,8 +198,8 @@ class AtariEnvironment(atari_lib.AtariPreprocessing):
 
 @gin.configurable(denylist=['seed'])
 def create_atari_environment(
-  game: str,
-  seed: int,
+  game: str = gin.REQUIRED,
+  seed: int = 0,
   sticky_actions: Union[
     Annotated[float, Range('[0, 1)')], bool
   ] = STICKY_ACTION_PROBABILITY,

@@ -174,7 +174,9 @@ class ClassicControlEnvironment:
 
 @gin.configurable(denylist=['seed'])
 def create_classic_control_environment(
-  env_name: str, seed: int, render: bool = False
+  env_name: str = gin.REQUIRED,
+  seed: int = 0,
+  render: bool = False,
 ) -> ClassicControlEnvironment:
   """Builds a classic control task.
 

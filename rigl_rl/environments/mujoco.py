@@ -300,8 +300,8 @@ class MujocoEnvironment(py_environment.PyEnvironment):
 
 @gin.configurable(denylist=['seed'])
 def create_mujoco_environment(
-  env_name: str,
-  seed: int,
+  env_name: str = gin.REQUIRED,
+  seed: int = 0,
   use_contact_forces: bool = False,
   ant_padding: bool = True,
   clip_actions: bool = False,
