@@ -811,7 +811,7 @@ def test_pruning_honors_both_sparsities():
 
 def test_not_finite_loss_is_one_line(user_error):
   agent = _agent(optimizer=lambda: optimizers.adam(1e30))
-  with user_error('The loss is ', 'adam.learning_rate'):
+  with user_error('A loss is not finite', 'adam.learning_rate'):
     _train(agent, 3)
 
 
