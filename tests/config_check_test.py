@@ -98,6 +98,8 @@ def _check(file, *bindings):
     (SAC, 'Critic.kernel_initializer = @zero_biases', 'takes other arguments'),
     (SAC, 'Budget.create_environment = @zero_biases', 'makes an Initializer'),
     (SAC, 'Budget.agent = @Critic', 'OffPolicyAgent, or a SparsePPOAgent'),
+    (SAC, 'erdos_renyi_lambda.lambdas = ()', 'at least 1 item'),
+    (SAC, 'erdos_renyi_lambda.lambdas = (7, 0)', 'a number of at least 1e-6'),
     (SAC, 'WIDTH = 1e9', 'a number in (0, 100]'),
     (SAC, 'adam.learning_rate = 1e39', 'The largest number is 3.40282e+38.'),
     (SAC, 'WIDTH = @matched_width()', 'which is a Match'),

@@ -8,15 +8,17 @@ layers, `(*window, in, out)` for convolutions.
 from __future__ import annotations
 
 import math
-from typing import Mapping, Sequence
+from typing import Annotated, Mapping, Sequence
 
 import gin
 
 from rigl_rl.checks import check_number
-from rigl_rl.domains import NonNegative, Sparsity
+from rigl_rl.domains import Length, NonNegative, Range, Sparsity
 from rigl_rl.errors import UserError
 
 Shapes = Mapping[str, Sequence[int]]
+# The least of them leaves a layer no weight, but a probability to have some.
+Lambdas = Annotated[Sequence[Annotated[float, Range('[1e-6, inf)')]], Length(1)]
 
 
 class Probabilities(dict):
@@ -188,7 +190,7 @@ def _erdos_renyi(distribution, shapes, sparsity, power, custom, scaled_dims):
 def erdos_renyi_lambda(
   shapes: Shapes,
   sparsity: float | None = None,
-  lambdas: Sequence[NonNegative] = (),
+  lambdas: Lambdas = (),
 ) -> Probabilities:
   """Erdős–Rényi by λ per layer (Sokar et al., 2022, equation 1).
 
