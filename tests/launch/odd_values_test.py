@@ -143,6 +143,10 @@ _RUNS = {
 }
 # How many run in the fast suite, of those that take the least time.
 _FAST = {_DQN: 3, _TD3: 2, _PPO: 1}
+# In an order that does not depend on the file system.
+_CONFIGURABLES = sorted(
+  declarations.of_package().all(), key=lambda found: (found.module, found.name)
+)
 # What they hold belongs to other parameters.
 _OTHERS = ('by_task', 'by_algorithm')
 # A large value only takes its time.
@@ -151,7 +155,7 @@ _LENGTH = 'train.train_steps'
 
 def _functions(domain):
   """Yields references to what makes the right thing."""
-  for found in declarations.of_package().all():
+  for found in _CONFIGURABLES:
     makes = found.function.makes
     for promised, text in ((makes, '()'), (found.function, '')):
       reference = domains.Promise(promised, f'@{found.name}{text}')
@@ -200,7 +204,7 @@ def _odd(domain):
 def _cases():
   """Returns runs, each with one odd binding; all values of all parameters."""
   cases = []
-  for found in declarations.of_package().all():
+  for found in _CONFIGURABLES:
     for name, parameter in found.parameters.items():
       default = (parameter.default or '').rpartition('.')[2]
       for text in dict.fromkeys(_odd(parameter.domain)):
@@ -220,9 +224,8 @@ def _sample():
   rng = random.Random(17)
   by_parameter = {}
   for run, binding in _cases():
-    by_parameter.setdefault(binding.partition(' ')[0], []).append(
-      (run, binding)
-    )
+    name = binding.partition(' ')[0]
+    by_parameter.setdefault(name, []).append((run, binding))
   drawn = [rng.choice(cases) for cases in by_parameter.values()]
   rng.shuffle(drawn)
   return drawn
