@@ -67,7 +67,7 @@ def _near(path: str) -> str:
     if name.endswith('.gin')
   ]
   directory = os.path.dirname(path)
-  if not _is_url(path) and os.path.isdir(directory or '.'):
+  if not is_url(path) and os.path.isdir(directory or '.'):
     beside = (
       os.path.join(directory, name) for name in os.listdir(directory or '.')
     )
@@ -79,7 +79,7 @@ def _near(path: str) -> str:
 
 def _resolve(path: str) -> str | None:
   """Returns where the file of a name is, or None if there is none."""
-  if _is_url(path):
+  if is_url(path):
     # Imported here, since only a URL is worth the seconds it takes.
     import tensorflow as tf
 
@@ -96,7 +96,8 @@ def _resolve(path: str) -> str | None:
   return None
 
 
-def _is_url(path: str) -> bool:
+def is_url(path: str) -> bool:
+  """Whether only `tf.io.gfile` can read a path."""
   return '://' in path
 
 
@@ -106,7 +107,7 @@ def _is_readable(path: str) -> bool:
 
 def open_file(path: str) -> IO[str]:
   path = _resolve(path) or path
-  if _is_url(path):
+  if is_url(path):
     import tensorflow as tf
 
     return tf.io.gfile.GFile(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import re
 import tokenize
 from typing import Any, Iterator, NamedTuple, Sequence
@@ -88,22 +89,47 @@ def parse_value(text: str) -> Any:
     raise ValueError(f'{text!r} is no gin value') from error
 
 
-@functools.lru_cache(maxsize=None)
-def _statements(path: str) -> tuple[Any, ...]:
-  """Returns the statements of a file, and those of the files it includes."""
-  if '://' in path:
+def _statements(path: str, within: tuple[str, ...] = ()) -> Iterator[Any]:
+  """Returns the statements of a file, and those of the files it includes.
+
+  Args:
+    path: of the file.
+    within: the files that include it.
+  """
+  if path in within:
+    raise UserError(f'{path!r} includes itself.')
+  if config_files.is_url(path):
     # Imported here, since only a URL is worth the seconds it takes.
     import tensorflow as tf
 
-    with tf.io.gfile.GFile(path) as file:
-      text = file.read()
+    status = tf.io.gfile.stat(path)
+    stamp = status.mtime_nsec, status.length
   else:
-    with open(path, encoding='utf-8') as file:
-      text = file.read()
-  return tuple(_parse(text, path))
+    status = os.stat(path)
+    stamp = status.st_mtime_ns, status.st_size, status.st_ino
+  yield from _with_included(_own_statements(path, stamp), (*within, path))
 
 
-def _parse(text: str, source: str) -> Iterator[Any]:
+def _with_included(
+  statements: Sequence[Any], within: tuple[str, ...] = ()
+) -> Iterator[Any]:
+  for statement in statements:
+    if isinstance(statement, config_parser.IncludeStatement):
+      path = config_files.config_path(statement.filename)
+      yield from _statements(path, within)
+    else:
+      yield statement
+
+
+@functools.lru_cache(maxsize=None)
+def _own_statements(path: str, stamp: tuple[int, ...]) -> tuple[Any, ...]:
+  """Returns the statements of a file; a file that changed has another stamp."""
+  del stamp
+  with config_files.open_file(path) as file:
+    return tuple(_parse(file.read(), path))
+
+
+def _parse(text: str, source: str) -> list[Any]:
   try:
     statements = list(config_parser.ConfigParser(text, _Delegate()))
   except (SyntaxError, tokenize.TokenError) as error:
@@ -114,13 +140,12 @@ def _parse(text: str, source: str) -> Iterator[Any]:
     raise UserError(
       f'{source!r}{where} cannot be read as gin: {reason}'
     ) from error
-  for statement in statements:
-    if isinstance(statement, config_parser.IncludeStatement):
-      yield from _statements(config_files.config_path(statement.filename))
-    elif isinstance(
-      statement, (config_parser.BindingStatement, config_parser.ImportStatement)
-    ):
-      yield statement
+  kinds = (
+    config_parser.BindingStatement,
+    config_parser.ImportStatement,
+    config_parser.IncludeStatement,
+  )
+  return [found for found in statements if isinstance(found, kinds)]
 
 
 def _meant(binding: str) -> str:
@@ -143,11 +168,6 @@ def _meant(binding: str) -> str:
   else:
     return ''
   return f' Did you mean {" or ".join(f"{name}={v}" for v in values)}?'
-
-
-def forget_files() -> None:
-  """Lets files be read again that may have changed."""
-  _statements.cache_clear()
 
 
 class Config:
@@ -185,7 +205,7 @@ class Config:
     """Adds bindings, which win over those before."""
     for binding in gin_bindings:
       try:
-        statements = list(_parse(binding, '--gin_bindings'))
+        statements = [*_with_included(_parse(binding, '--gin_bindings'))]
         if not statements or not binding.partition('=')[1]:
           raise UserError('nothing is bound')
       except UserError as error:

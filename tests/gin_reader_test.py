@@ -15,7 +15,6 @@ def config(tmp_path):
   def read(text, *bindings):
     path = tmp_path / 'config.gin'
     path.write_text(text)
-    gin_reader.forget_files()
     return gin_reader.Config([str(path)], bindings)
 
   return read
@@ -125,3 +124,19 @@ def test_listing_imports_no_tensorflow():
   )
   done = subprocess.run([sys.executable, '-c', code], capture_output=True)
   assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_file_that_changed_is_read_again(tmp_path):
+  path = tmp_path / 'config.gin'
+  included = tmp_path / 'included.gin'
+  path.write_text(f"include '{included}'\nA = 1\n")
+  for value in (2, 30):
+    included.write_text(f'B = {value}\n')
+    assert gin_reader.Config([str(path)]).value('B') == value
+
+
+def test_a_file_that_includes_itself_is_refused(tmp_path, user_error):
+  path = tmp_path / 'config.gin'
+  path.write_text(f"include '{path}'\n")
+  with user_error('includes itself'):
+    gin_reader.Config([str(path)])

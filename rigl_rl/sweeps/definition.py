@@ -164,7 +164,6 @@ def load(name: str) -> Sweep:
     UserError: the file is missing, cannot be read, or is no sweep.
   """
   path = find(name)
-  gin_reader.forget_files()
   config = gin_reader.Config([path])
   known = {
     'Sweep': [f.name for f in dataclasses.fields(Sweep)],

@@ -244,7 +244,11 @@ def test_diverging_actor_and_critic_lose_nothing(
       'sparsify.distribution = uniform',
       ['Did you mean sparsify.distribution=@uniform or '],
     ),
-    ('LR = %NOPE', ['LR is bound to %NOPE, but NOPE is not bound.']),
+    ('LR = %NOPE', ['LR is bound, but nothing uses it']),
+    (
+      'SEED = %NOPE',
+      ['SEED (train.seed) is %NOPE, but NOPE is not bound.'],
+    ),
     (
       'adam.learning_rate = %SPARSTIY',
       ['adam.learning_rate', '%SPARSTIY', 'Did you mean SPARSITY?'],
