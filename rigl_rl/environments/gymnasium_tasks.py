@@ -136,8 +136,10 @@ def _why_not_made(module: str, task: str, error: Exception) -> str:
   spec = gymnasium.registry.get(task)
   old = re.fullmatch(r'(.+)-v[23]', task)
   if old and f'{old[1]}-v4' in gymnasium.registry:
-    # Some releases still list them, without what they need.
-    if spec is None or str(spec.entry_point).startswith('gymnasium.envs.'):
+    # Releases still list them, without what they need, or as what raises.
+    entry = getattr(spec, 'entry_point', 'gymnasium.envs.')
+    home = entry if isinstance(entry, str) else f'{entry.__module__}.'
+    if home.startswith('gymnasium.envs.'):
       return f'is a task that gymnasium no longer has: use "{old[1]}-v4"'
   if isinstance(error, gymnasium.error.DependencyNotInstalled):
     return f'needs a package that is missing ({error})'
