@@ -103,9 +103,7 @@ def test_imports_point_down(module, is_package, path):
   assert not wrong, '\n'.join(wrong)
   if module.startswith('rigl_rl.sparsity'):
     tops = {name.split('.')[0] for name in names} - {'rigl_rl'}
-    # `stdlib_module_names` came with Python 3.10.
-    if hasattr(sys, 'stdlib_module_names'):
-      assert tops - set(sys.stdlib_module_names) <= CORE_IMPORTS
+    assert tops - set(sys.stdlib_module_names) <= CORE_IMPORTS
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,6 @@ _WEIGHT_DECAYS = (
 _BATCH_SIZES = (
   'SparseDQNAgent.batch_size',
   'TransitionBuffer.batch_size',
-  'ReverbBuffer.batch_size',
   'SparsePPOAgent.minibatch_size',
 )
 # Those whose names are known to figures.

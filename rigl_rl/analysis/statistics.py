@@ -121,6 +121,6 @@ def _import_rliable():
     # arch, which it imports, knows no pandas 3.
     raise UserError(
       f'rliable cannot be imported ({error}): it needs arch<8, and that needs '
-      'pandas<3; install with constraints.txt.'
+      'pandas<3; install the versions of requirements.txt.'
     ) from error
   return library, metrics

@@ -15,10 +15,8 @@ from typing import Any
 
 from rigl_rl import files
 
-# Of `Segments` and of Reverb, with what a write adds that was cut off.
-_FILE = re.compile(
-  r'(replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz|reverb-\d{12}-\d+)(\.tmp.*)?'
-)
+# Of `Segments`, with what a write adds that was cut off.
+_FILE = re.compile(r'replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz(\.tmp.*)?')
 
 
 def delete_unused(directory: str, is_needed: Callable[[str], bool]) -> None:

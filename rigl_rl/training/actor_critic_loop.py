@@ -21,7 +21,6 @@ from rigl_rl.training import run_directory as run_directory_lib
 
 if TYPE_CHECKING:
   from rigl_rl.agents import off_policy
-  from rigl_rl.replay import reverb_buffer
 
 
 @gin.configurable(denylist=['run_directory', 'seed', 'train_steps'])
@@ -42,7 +41,7 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       ..., mujoco.MujocoEnvironment
     ] = mujoco.create_mujoco_environment,
     create_replay: Callable[
-      ..., transition_buffer.TransitionBuffer | reverb_buffer.ReverbBuffer
+      ..., transition_buffer.TransitionBuffer
     ] = transition_buffer.TransitionBuffer,
     initial_collect_steps: Count = 10000,
     initial_policy: Callable[..., saved_policy.SavedPolicy] | None = None,

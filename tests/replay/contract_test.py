@@ -9,19 +9,16 @@ import numpy as np
 import pytest
 
 from rigl_rl import errors
-from rigl_rl.replay import manifests, reverb_buffer, transition_buffer
+from rigl_rl.replay import manifests, transition_buffer
 
 _OBSERVATION_SHAPE, _ACTION_SHAPE = (3,), (2,)
 
 
 @pytest.fixture(
-  params=[transition_buffer.TransitionBuffer, reverb_buffer.ReverbBuffer],
-  ids=lambda cls: cls.__name__,
+  params=[transition_buffer.TransitionBuffer], ids=lambda cls: cls.__name__
 )
 def make(request):
   """Makes buffers of one class, and closes them in the end."""
-  if request.param is reverb_buffer.ReverbBuffer:
-    pytest.importorskip('reverb')
   made = []
 
   def make_one(*shapes, **kwargs):

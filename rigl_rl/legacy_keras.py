@@ -1,0 +1,27 @@
+"""Keras 2, which TF-Agents and TensorFlow Probability are written for."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def choose() -> None:
+  """Makes `tf.keras` Keras 2, from the package tf-keras.
+
+  TensorFlow reads the environment when `tf.keras` is first used. So this runs
+  when `rigl_rl` is imported, before any module of it imports TensorFlow.
+
+  Raises:
+    ImportError: this process uses `tf.keras` of Keras 3 already.
+  """
+  os.environ['TF_USE_LEGACY_KERAS'] = '1'
+  tensorflow = sys.modules.get('tensorflow')
+  if tensorflow and not tensorflow.keras.Model.__module__.startswith(
+    'tf_keras'
+  ):
+    raise ImportError(
+      'rigl_rl needs Keras 2, and this process uses Keras '
+      f'{tensorflow.keras.__version__} already: import rigl_rl before '
+      'tensorflow, or set TF_USE_LEGACY_KERAS=1'
+    )
