@@ -198,8 +198,13 @@ def _key(compiler: Sequence[str]) -> str:
     *_FLAGS,
     *_native_flags(),
     *(flag for flags in _KINDS.values() for flag in flags),
-    *tf.sysconfig.get_compile_flags(),
-    *tf.sysconfig.get_link_flags(),
+    # Where TensorFlow lies does not matter: the object names no path.
+    *(
+      flag
+      for flag in tf.sysconfig.get_compile_flags()
+      + tf.sysconfig.get_link_flags()
+      if not flag.startswith(('-I', '-L'))
+    ),
     tf.version.VERSION,
     tf.version.GIT_VERSION,
     tf.version.COMPILER_VERSION,
@@ -314,3 +319,17 @@ def _run(command: Sequence[str], temporary: str) -> None:
     lines = done.stdout.splitlines() or [f'exit code {done.returncode}']
     errors = [line for line in lines if 'error' in line.lower()]
     raise BuildError(f'{command[0]} fails: {(errors or lines)[0].strip()}')
+
+
+def main() -> int:
+  """Compiles the kernels before they are needed; returns the exit code."""
+  try:
+    print(library())
+  except BuildError as error:
+    print(f'The kernels cannot be compiled: {error}.', file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

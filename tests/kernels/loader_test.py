@@ -121,6 +121,30 @@ def test_an_object_is_kept_by_all_it_depends_on(
   assert capfd.readouterr().err.splitlines() == [COMPILES] * 4
 
 
+def test_an_object_is_kept_wherever_tensorflow_lies(
+  cache, monkeypatch, tmp_path
+):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  first = build.library()
+  flags = build.tf.sysconfig.get_compile_flags()
+  links = build.tf.sysconfig.get_link_flags()
+  moved = [
+    f'-I/moved{flag[2:]}' if flag[:2] == '-I' else flag for flag in flags
+  ]
+  assert moved != flags
+  monkeypatch.setattr(build.tf.sysconfig, 'get_compile_flags', lambda: moved)
+  monkeypatch.setattr(
+    build.tf.sysconfig,
+    'get_link_flags',
+    lambda: ['-L/moved', *links[1:]],
+  )
+  assert build.library() == first
+  monkeypatch.setattr(
+    build.tf.sysconfig, 'get_compile_flags', lambda: [*moved, '-DABI=0']
+  )
+  assert build.library() != first
+
+
 @pytest.mark.parametrize('machine', ['x86_64', 'aarch64'])
 def test_each_file_has_its_flags(cache, monkeypatch, tmp_path, machine):
   log = tmp_path / 'log'
