@@ -64,6 +64,9 @@ def is_verbose() -> bool:
 def silence() -> None:
   """Makes the libraries print errors only. Call it before TensorFlow loads.
 
+  TensorFlow still writes some lines while it is imported, before it reads any
+  setting; `import_quietly` hides those too.
+
   It sets environment variables (one that is set already is left alone), log
   levels and warning filters; this package's own warnings stay visible. Child
   processes inherit the variables.
