@@ -15,8 +15,8 @@ COMPILES = (
 )
 PROGRAM = """
 from rigl_rl.training import quiet
-quiet.silence()
-from rigl_rl.kernels import loader
+with quiet.import_quietly():
+  from rigl_rl.kernels import loader
 for _ in range(2):
   operations = loader.load()
 print(hasattr(operations, 'rigl_maintain_sparsity'))
