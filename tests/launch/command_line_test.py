@@ -18,6 +18,8 @@ def _start(code, **arguments):
     [sys.executable, '-c', _BEGIN + code],
     cwd=_ROOT,
     stderr=subprocess.PIPE,
+    # A shell's background jobs ignore SIGINT, and so would what they start.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     **arguments,
   )
 
