@@ -1,1 +1,1 @@
-"""Command-line entry points: each a short script over `rigl_rl`."""
+"""The commands of a checkout: `python -m launch.train` is `rigl-rl train`."""

@@ -8,12 +8,16 @@ from typing import IO
 
 import gin
 
-import gin_configs
+import rigl_rl
 from rigl_rl import errors
 
-# The directory that holds `gin_configs`: a checkout, or site-packages.
-PACKAGE_PARENT = os.path.dirname(
-  os.path.dirname(os.path.abspath(gin_configs.__file__))
+_PACKAGE = os.path.dirname(os.path.abspath(rigl_rl.__file__))
+PACKAGE_PARENT = os.path.dirname(_PACKAGE)
+# The directory that holds `gin_configs`: the installed package, or a checkout.
+ROOT = next(
+  directory
+  for directory in (_PACKAGE, PACKAGE_PARENT)
+  if os.path.isdir(os.path.join(directory, 'gin_configs'))
 )
 
 
@@ -59,10 +63,8 @@ def config_path(relative: str) -> str:
 def _near(path: str) -> str:
   """Suggests shipped files, and files beside it, of a name like a path's."""
   known = [
-    os.path.relpath(os.path.join(directory, name), PACKAGE_PARENT)
-    for directory, _, names in os.walk(
-      os.path.join(PACKAGE_PARENT, 'gin_configs')
-    )
+    os.path.relpath(os.path.join(directory, name), ROOT)
+    for directory, _, names in os.walk(os.path.join(ROOT, 'gin_configs'))
     for name in names
     if name.endswith('.gin')
   ]
@@ -90,7 +92,7 @@ def _resolve(path: str) -> str | None:
     return path if found else None
   if os.path.isfile(path):
     return path
-  installed = os.path.join(PACKAGE_PARENT, path)
+  installed = os.path.join(ROOT, path)
   if path.startswith('gin_configs/') and os.path.isfile(installed):
     return installed
   return None

@@ -16,7 +16,7 @@ from rigl_rl import config_check, config_files, effects, errors, wording
 # How a run's operative_config.gin says where its own modules were found.
 _ORIGIN = '# Modules were imported from the current directory, '
 # In a checkout, or where a script runs.
-_NOT_A_USERS = ('rigl_rl', 'launch', 'gin_configs', '__main__', 'conftest')
+_NOT_A_USERS = ('rigl_rl', 'launch', '__main__', 'conftest')
 
 
 def parse(

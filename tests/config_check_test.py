@@ -137,7 +137,7 @@ def test_a_macro_of_a_file_may_lose_its_use():
 def test_a_refusal_takes_no_tensorflow():
   code = (
     'import sys\n'
-    'from launch import train\n'
+    'from rigl_rl.commands import train\n'
     f'code = train.main(["--gin_files={DQN}", "--gin_bindings=SPARSITY=2", '
     '"--base_dir=unused"])\n'
     'assert code == 2 and "tensorflow" not in sys.modules\n'

@@ -18,12 +18,12 @@ import gin
 import numpy as np
 import pytest
 
-from launch import sweep, train
-from launch.executors import jobs
 from rigl_rl import analysis, configs, sweeps
 from rigl_rl.analysis import events, figures, tables
+from rigl_rl.commands import sweep, train
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import costs
+from rigl_rl.sweeps.executors import jobs
 from rigl_rl.training import dopamine_runner, run_directory, saved_run
 
 _GIN_FILE = 'gin_configs/graesser22/dqn_classic/rigl.gin'

@@ -118,7 +118,7 @@ def test_listing_imports_no_tensorflow():
     'import sys\n'
     'from rigl_rl import sweeps\n'
     'assert len(sweeps.load("graesser22/fig02_sac").runs()) == 630\n'
-    'import launch.sweep\n'
+    'import rigl_rl.commands.sweep\n'
     'heavy = {"tensorflow", "tf_agents", "dopamine", "jax", "ray", "pandas"}\n'
     'assert not heavy & set(sys.modules)\n'
   )

@@ -17,17 +17,18 @@ LAYERS = (
   ('rigl_rl.networks', 'rigl_rl.replay', 'rigl_rl.environments'),
   ('rigl_rl.agents',),
   ('rigl_rl.training', 'rigl_rl.sweeps'),
-  ('rigl_rl.analysis',),
+  ('rigl_rl.analysis', 'rigl_rl.benchmarks', 'rigl_rl.costs'),
+  ('rigl_rl.commands',),
   ('launch',),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Below all layers: importable by all, importing none of them. These are the
-# modules that lie directly in rigl_rl, and gin_configs, which holds data.
+# modules that lie directly in rigl_rl.
 FREE = tuple(
   f'rigl_rl.{path.stem}'
   for path in sorted((ROOT / 'rigl_rl').glob('*.py'))
   if path.stem != '__init__'
-) + ('gin_configs',)
+)
 # The core's only imports beside the standard library and itself; absl, which
 # TensorFlow brings, is for its log.
 CORE_IMPORTS = {'absl', 'gin', 'numpy', 'tensorflow'}

@@ -49,7 +49,7 @@ _TOO_LARGE = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
 import gin
-from launch import train
+from rigl_rl.commands import train
 for file, *bindings in {runs!r}:
   gin.clear_config()
   train.command_line.start_tensorflow = lambda arguments: None

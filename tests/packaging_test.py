@@ -22,7 +22,7 @@ def wheel(tmp_path_factory) -> pathlib.Path:
   """A wheel of this checkout plus two gin files and a command of our own."""
   source = tmp_path_factory.mktemp('source')
   ignore = shutil.ignore_patterns('__pycache__')
-  for name in ('rigl_rl', 'launch', 'gin_configs'):
+  for name in ('rigl_rl', 'gin_configs'):
     shutil.copytree(ROOT / name, source / name, ignore=ignore)
   for path in ROOT.iterdir():
     if path.is_file():
@@ -33,7 +33,7 @@ def wheel(tmp_path_factory) -> pathlib.Path:
     "include 'gin_configs/probe/deeper/inner.gin'\n"
   )
   (probe / 'deeper' / 'inner.gin').write_text('PROBE = 41\n')
-  (source / 'launch' / 'probe.py').write_text(
+  (source / 'rigl_rl' / 'commands' / 'probe.py').write_text(
     'def main(argv=None):\n  print(argv)\n  return 7\n'
   )
   out = tmp_path_factory.mktemp('wheel')
@@ -75,23 +75,15 @@ def test_the_wheel_carries_everything_and_no_more(wheel):
     names = set(archive.namelist())
   expected = {
     path.relative_to(ROOT).as_posix()
-    for top, pattern in (
-      ('rigl_rl', '*.py'),
-      ('rigl_rl', '*.cc'),
-      ('rigl_rl', '*.h'),
-      ('launch', '*.py'),
-      ('gin_configs', '*.py'),
-      ('gin_configs', '*.gin'),
-    )
-    for path in (ROOT / top).rglob(pattern)
+    for pattern in ('*.py', '*.cc', '*.h')
+    for path in (ROOT / 'rigl_rl').rglob(pattern)
+  } | {
+    f'rigl_rl/{path.relative_to(ROOT).as_posix()}'
+    for path in (ROOT / 'gin_configs').rglob('*.gin')
   }
   assert expected - names == set()
   tops = {name.split('/')[0] for name in names}
-  assert {t for t in tops if not t.endswith('.dist-info')} == {
-    'rigl_rl',
-    'launch',
-    'gin_configs',
-  }
+  assert {t for t in tops if not t.endswith('.dist-info')} == {'rigl_rl'}
   assert any(re.search(r'\.dist-info/(.*/)?LICENSE$', n) for n in names)
 
 
@@ -107,7 +99,7 @@ def test_the_wheel_finds_its_gin_files_from_anywhere(unpacked, tmp_path):
   done = _run(unpacked, code, tmp_path)
   assert done.returncode == 0, done.stderr
   assert done.stderr == ''
-  found = str(unpacked / 'gin_configs' / 'probe' / 'outer.gin')
+  found = str(unpacked / 'rigl_rl' / 'gin_configs' / 'probe' / 'outer.gin')
   assert done.stdout.split() == [found, '41']
   # One of the same name in the current directory goes first.
   mine = tmp_path / 'gin_configs' / 'probe' / 'deeper' / 'inner.gin'
@@ -159,7 +151,7 @@ def test_config_path_names_the_missing_file(name, tmp_path, monkeypatch):
   assert '\n' not in str(raised.value)
 
 
-MAIN = 'import launch.__main__ as m; sys.exit(m.main())'
+MAIN = 'import rigl_rl.commands.__main__ as m; sys.exit(m.main())'
 
 
 def test_the_console_script_dispatches(unpacked, tmp_path):
@@ -168,7 +160,7 @@ def test_the_console_script_dispatches(unpacked, tmp_path):
   entry = (
     unpacked / 'rigl_rl-0.1.0.dist-info' / 'entry_points.txt'
   ).read_text()
-  assert 'rigl-rl = launch.__main__:main' in entry
+  assert 'rigl-rl = rigl_rl.commands.__main__:main' in entry
 
 
 @pytest.mark.parametrize('arguments', [[], ['nonsense'], ['__main__'], ['-x']])
@@ -181,6 +173,7 @@ def test_no_such_command_is_one_line(unpacked, tmp_path, arguments):
 
 
 def test_the_usage_imports_no_framework(unpacked, tmp_path):
-  code = 'import launch.__main__ as m; m.main([]); print(*sys.modules)'
+  code = 'import rigl_rl.commands.__main__ as m\n'
+  code += 'm.main([]); print(*sys.modules)'
   done = _run(unpacked, code, tmp_path)
   assert not {'tensorflow', 'gym', 'gin'} & set(done.stdout.split())

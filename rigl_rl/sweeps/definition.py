@@ -129,15 +129,10 @@ def find(name: str) -> str:
 
 def shipped() -> list[str]:
   """Returns the names of the sweeps that come with this package."""
-  try:
-    # Any file that is there, to find the directory by.
-    marker = config_files.config_path('gin_configs/__init__.py')
-  except UserError:
-    return []
-  root = os.path.join(os.path.dirname(marker), 'sweeps')
+  root = os.path.join(config_files.ROOT, _SWEEPS)
   return sorted(
     f'{paper}/{os.path.splitext(name)[0]}'
-    for paper in (os.listdir(root) if os.path.isdir(root) else ())
+    for paper in os.listdir(root)
     if os.path.isdir(os.path.join(root, paper))
     for name in os.listdir(os.path.join(root, paper))
     if name.endswith('.gin')

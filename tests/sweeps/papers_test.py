@@ -254,7 +254,7 @@ def test_small_ppo_networks(task, sparsity, units, all_runs, no_gin_config):
   from rigl_rl.training import quiet
 
   with quiet.import_quietly():
-    from launch.costs import readers
+    from rigl_rl.costs import readers
 
     (run,) = [
       run

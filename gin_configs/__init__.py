@@ -1,1 +1,0 @@
-"""The gin files, as package data; `rigl_rl.configs` finds them."""

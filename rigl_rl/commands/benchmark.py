@@ -1,0 +1,266 @@
+"""Measures speed, in (environment) steps per second, as ratios.
+
+  python -m launch.benchmark dqn --task=CartPole-v0 --rounds=5
+
+Each contender trains in a process of its own. They take turns, so that a
+machine whose speed drifts is equally fast for all of them: compare the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any, Mapping, Sequence
+
+from rigl_rl import benchmarks, wording
+from rigl_rl.commands import command_line
+from rigl_rl.errors import UserError
+
+_SCRIPTS = pathlib.Path(benchmarks.__file__).parent
+SUBJECTS = ('dqn', 'sac', 'ppo', 'td3', 'sparse', 'layers', 'masks', 'sweep')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command; returns its exit code."""
+  argv = list(sys.argv[1:] if argv is None else argv)
+  parser = command_line.make_parser('benchmark', __doc__)
+  subjects = parser.add_subparsers(dest='subject', required=True)
+  for name in SUBJECTS:
+    subject = subjects.add_parser(name)
+    module = importlib.import_module(f'rigl_rl.benchmarks.{name}')
+    module.add_arguments(subject)
+    if hasattr(module, 'PEERS'):
+      libraries = dict.fromkeys(name.split('_')[0] for name in module.PEERS)
+      subject.add_argument(
+        '--peers_python',
+        default=None,
+        help=f'a Python that has {", ".join(libraries)} installed, such as '
+        'peers/bin/python (default: they are left out)',
+      )
+    rounds = getattr(module, 'ROUNDS', 5)
+    subject.add_argument(
+      '--rounds',
+      type=int,
+      default=rounds,
+      help=f'turns of each (default: {rounds})',
+    )
+    if not hasattr(module, 'TURN_STEPS'):
+      subject.add_argument(
+        '--seconds',
+        type=float,
+        default=5.0,
+        help='length of a turn, about (default: 5)',
+      )
+    subject.add_argument(
+      '--contenders',
+      default=None,
+      help='names, separated by commas (default: all)',
+    )
+    subject.add_argument(
+      '--out',
+      default=None,
+      type=pathlib.Path,
+      help='a directory, for all turns as CSV, and a figure of time against '
+      'sparsity where there is one (default: nothing is written)',
+    )
+    subject.add_argument('--worker', default=None, help=argparse.SUPPRESS)
+    command_line.add_thread_arguments(subject)
+  arguments = parser.parse_args(argv)
+  if arguments.worker:
+    return command_line.run(lambda: _work(arguments))
+  return command_line.run(lambda: _compare(arguments, argv))
+
+
+def _work(arguments: argparse.Namespace) -> None:
+  """Trains as many steps as each line of stdin says; prints steps and time."""
+  command_line.start_tensorflow(arguments)
+  subject = importlib.import_module(f'rigl_rl.benchmarks.{arguments.subject}')
+  train = subject.make(arguments.worker, arguments)
+  for line in sys.stdin:
+    begin = time.perf_counter()
+    steps = train(int(line))
+    print(f'turn {steps} {time.perf_counter() - begin}', flush=True)
+
+
+class _Worker:
+  """A contender in a process of its own."""
+
+  def __init__(self, contender: str, command: list[str]):
+    self._contender = contender
+    try:
+      self._process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+      )
+    except OSError as error:
+      raise UserError(
+        f'--peers_python is {command[0]!r}, which cannot be started '
+        f'({error.strerror}); it must be a Python.'
+      ) from error
+
+  def train(self, steps: int) -> float:
+    """Trains some steps; returns environment steps per second."""
+    with contextlib.suppress(BrokenPipeError):  # It has ended: told below.
+      self._process.stdin.write(f'{steps}\n')
+      self._process.stdin.flush()
+    for line in self._process.stdout:
+      if line.startswith('turn '):
+        _, done, seconds = line.split()
+        return int(done) / float(seconds)
+    raise UserError(
+      f'{self._contender} ended with code {self._process.wait()}.'
+    )
+
+  def close(self) -> None:
+    with contextlib.suppress(BrokenPipeError):
+      self._process.stdin.close()
+    self._process.wait()
+
+
+def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
+  if arguments.rounds < 1:
+    raise UserError(f'--rounds is {arguments.rounds}, but must be at least 1.')
+  subject = importlib.import_module(f'rigl_rl.benchmarks.{arguments.subject}')
+  peers = getattr(subject, 'PEERS', ())
+  names = subject.CONTENDERS
+  if peers and arguments.peers_python is None:
+    names = tuple(name for name in names if name not in peers)
+  if arguments.contenders is not None:
+    names = tuple(dict.fromkeys(arguments.contenders.split(',')))
+    unknown = set(names) - set(subject.CONTENDERS)
+    if unknown:
+      raise UserError(
+        f'--contenders names {", ".join(sorted(unknown))}, but allowed are '
+        f'{", ".join(subject.CONTENDERS)}.'
+      )
+    asked_peers = [name for name in names if name in peers]
+    if asked_peers and arguments.peers_python is None:
+      raise UserError(
+        f'--contenders names {", ".join(asked_peers)}, which takes '
+        '--peers_python: a Python that has the library.'
+      )
+
+  if arguments.out is not None:
+    _make_directory(arguments.out)
+
+  def command(name):
+    if name not in peers:
+      return [
+        sys.executable,
+        '-m',
+        'rigl_rl.commands',
+        'benchmark',
+        *argv,
+        f'--worker={name}',
+      ]
+    return [
+      arguments.peers_python,
+      str(_SCRIPTS / getattr(subject, 'PEERS_SCRIPT', 'peers.py')),
+      *subject.peer_arguments(name, arguments),
+    ]
+
+  workers = {}
+  try:
+    for name in names:
+      workers[name] = _Worker(name, command(name))
+    if hasattr(subject, 'TURN_STEPS'):
+      steps = dict.fromkeys(names, subject.TURN_STEPS)
+    else:
+      steps = _find_steps(subject, workers, arguments.seconds)
+    rates = {name: [] for name in names}
+    for turn in range(arguments.rounds):
+      for name in names if turn % 2 == 0 else names[::-1]:
+        rates[name].append(workers[name].train(steps[name]))
+  finally:
+    for worker in workers.values():
+      worker.close()
+  references = [name for name in subject.REFERENCES if name in names]
+  _print_table(rates, references or names[:1])
+  if arguments.out is not None:
+    _save(rates, arguments)
+
+
+def _find_steps(
+  subject: Any, workers: Mapping[str, _Worker], seconds: float
+) -> dict[str, int]:
+  """Returns how many steps of each contender take so many seconds."""
+  # The first turn fills the replay buffer and traces.
+  for worker in workers.values():
+    worker.train(subject.WARM_UP_STEPS)
+  probe = subject.PROBE_STEPS
+  return {
+    name: max(probe, int(worker.train(probe) * seconds))
+    for name, worker in workers.items()
+  }
+
+
+def _print_table(
+  rates: Mapping[str, Sequence[float]], references: Sequence[str]
+) -> None:
+  """Prints rates by turn: median, range, and ratios to the references'."""
+  width = max(12, *(len(name) + 1 for name in rates))
+  header = f'{"":{width}}{"steps/s":>10}{"min":>8}{"max":>8}'
+  print(
+    header + ''.join(f'   {f"ratio to {r}":25}' for r in references).rstrip()
+  )
+  for name, values in rates.items():
+    line = (
+      f'{name:{width}}{statistics.median(values):10.4g}{min(values):8.4g}'
+      f'{max(values):8.4g}'
+    )
+    for reference in references:
+      ratios = [a / b for a, b in zip(values, rates[reference])]
+      ratio = f'{statistics.median(ratios):.3f} '
+      ratio += f'({min(ratios):.3f} to {max(ratios):.3f})'
+      line += f'   {ratio:25}'
+    print(line.rstrip())
+
+
+def _make_directory(path: pathlib.Path) -> None:
+  """Makes the directory of --out: what is measured for hours is not lost."""
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(
+      f'--out is {str(path)!r}, but must be a directory that can be made '
+      f'({error.strerror}).'
+    ) from error
+
+
+def _save(
+  rates: Mapping[str, Sequence[float]], arguments: argparse.Namespace
+) -> None:
+  """Writes each turn's rates, and times against sparsity with their figure."""
+  import pandas as pd
+
+  from rigl_rl.analysis import paths, tables
+  from rigl_rl.analysis.figures import speed, style
+
+  def write(name, data):
+    paths.write(str(arguments.out / name), data)
+
+  turns = pd.DataFrame(rates).rename_axis('turn').reset_index()
+  write('steps_per_second.csv', tables.to_csv(turns).encode('utf-8'))
+  times = speed.relative_times(rates)
+  if times.empty:
+    return
+  write('time_against_sparsity.csv', tables.to_csv(times).encode('utf-8'))
+  title = [f'launch.benchmark {arguments.subject}']
+  for name in ('agent', 'task', 'shape', 'width'):
+    if getattr(arguments, name, None) is not None:
+      title.append(f'{name} {getattr(arguments, name)}')
+  figure = speed.time_against_sparsity(
+    times,
+    ', '.join(title),
+    [
+      f'Medians and ranges of {wording.count(len(turns), "turn")}, each '
+      'against dense.'
+    ],
+  )
+  for kind in ('png', 'pdf'):
+    write(f'time_against_sparsity.{kind}', style.rendered(figure, kind))

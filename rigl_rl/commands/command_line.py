@@ -1,0 +1,181 @@
+"""What the commands share: gin flags, quiet imports, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from typing import Callable, Iterator
+
+from rigl_rl import errors
+from rigl_rl.errors import UserCodeError, UserError
+from rigl_rl.training import quiet
+
+_PACKAGE = os.path.dirname(os.path.abspath(errors.__file__)) + os.sep
+
+
+def invocation(command: str) -> str:
+  """Returns how a command is typed: as this process was, where that is known.
+
+  Args:
+    command: its name, such as 'train'.
+  """
+  if os.path.basename(sys.argv[0]) == 'rigl-rl':
+    return f'rigl-rl {command}'
+  return f'python -m launch.{command}'
+
+
+def make_parser(command: str, doc: str) -> argparse.ArgumentParser:
+  """Returns a command's parser, which has no flags yet."""
+  return argparse.ArgumentParser(
+    prog=invocation(command),
+    description=doc,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+
+
+def add_gin_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the flags that name a gin config."""
+  parser.add_argument(
+    '--gin_files',
+    action='append',
+    default=[],
+    metavar='FILE',
+    required=True,
+    help='a gin file; may be repeated, later ones win',
+  )
+  parser.add_argument(
+    '--gin_bindings',
+    action='append',
+    default=[],
+    metavar='BINDING',
+    help="a binding such as 'SPARSITY=0.95'; may be repeated",
+  )
+
+
+def add_thread_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    '--inter_op_threads',
+    type=int,
+    default=2,
+    metavar='N',
+    help='TensorFlow operations at a time (default: 2)',
+  )
+  parser.add_argument(
+    '--intra_op_threads',
+    type=int,
+    default=1,
+    metavar='N',
+    help='threads within one operation (default: 1)',
+  )
+
+
+def start_tensorflow(arguments: argparse.Namespace) -> None:
+  """Loads TensorFlow without its noise, on the threads that were asked for."""
+  quiet.configure_threads(
+    intra=arguments.intra_op_threads, inter=arguments.inter_op_threads
+  )
+  import tensorflow as tf
+
+  for gpu in tf.config.list_physical_devices('GPU'):
+    tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def run(command: Callable[[], None]) -> int:
+  """Runs a command; a user's mistake becomes one line and exit code 2."""
+  quiet.open_streams()
+  with _interrupts():
+    try:
+      code = _run(command)
+      # Not at the end of the process, where an error is a traceback.
+      sys.stdout.flush()
+      return code
+    except BrokenPipeError:  # `... | head` has seen enough.
+      _discard_output()
+      return 1
+    except KeyboardInterrupt as interrupt:
+      print(f'\nInterrupted{interrupt}.', file=sys.stderr)
+      return 130
+    except OSError as error:
+      if error.filename is not None:
+        raise
+      _discard_output()
+      print(f'error: stdout: {error.strerror or error}', file=sys.stderr)
+      return 2
+
+
+def _run(command: Callable[[], None]) -> int:
+  try:
+    command()
+  except UserError as error:
+    # gin adds lines that say where it was called from.
+    return _fail(error)
+  except RuntimeError as error:
+    # Of gin, where a file is given that is not all of a run.
+    if not str(error).startswith('Required bindings'):
+      raise
+    return _fail(error)
+  return 0
+
+
+def _discard_output() -> None:
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+  """Lets the second Ctrl-C end the process at once, as a kill does.
+
+  The first one raises KeyboardInterrupt. Cleaning up after it, and the end of
+  the interpreter, would turn the second one into a traceback.
+  """
+  before = signal.getsignal(signal.SIGINT)
+  is_main = threading.current_thread() is threading.main_thread()
+  if not is_main or before is not signal.default_int_handler:
+    yield
+    return
+
+  def interrupt(number, frame):
+    del number, frame
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    raise KeyboardInterrupt
+
+  signal.signal(signal.SIGINT, interrupt)
+  try:
+    yield
+  finally:
+    # After a first Ctrl-C a second one may still come.
+    if signal.getsignal(signal.SIGINT) is interrupt:
+      signal.signal(signal.SIGINT, before)
+
+
+def _fail(error: Exception) -> int:
+  print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
+  if isinstance(error, UserCodeError):
+    for line in _own_traceback(error.original):
+      print(line, end='', file=sys.stderr)
+  return 2
+
+
+def _own_traceback(error: Exception) -> list[str]:
+  """Returns a traceback without the frames of what calls a user's code."""
+  frames = traceback.extract_tb(error.__traceback__)
+  callers = [
+    number
+    for number, frame in enumerate(frames, 1)
+    if frame.filename.startswith(_PACKAGE)
+    or f'{os.sep}site-packages{os.sep}gymnasium{os.sep}' in frame.filename
+  ]
+  own = (
+    frames[callers[-1] :] if callers and callers[-1] < len(frames) else frames
+  )
+  return [
+    'Traceback (most recent call last):\n',
+    *traceback.format_list(own),
+    *traceback.format_exception_only(type(error), error),
+  ]

@@ -1,0 +1,213 @@
+"""Prints what the networks of a gin file cost: parameters, FLOPs, memory.
+
+  python -m launch.cost \\
+    --gin_files=gin_configs/graesser22/dqn_atari_cnn/rigl.gin \\
+    --gin_bindings='GAME="MsPacman"' --sparsities=0.5,0.8,0.9,0.95
+
+The networks that training updates are built, and no environment. FLOPs are
+those of one example: forward, and in one gradient step, as a mean over training
+(Evci et al., 2020). In an actor-critic agent each network counts for its own
+update: the critics' part in the actor's loss is left out, and so are target
+networks. In the sum a network that is trained every second step counts by half.
+
+For an off-policy actor-critic agent a line gives the FLOPs of the whole
+training as Sokar et al. (2022) count them: weights without biases, in all
+environment steps, those before the first gradient step too; the actor's as
+often as it is trained.
+
+--sparsities adds a row for each sparsity (of every network), with the gin
+file's distribution, ERK and uniform: figure 7 of Graesser et al. (2022). All λ
+of erdos_renyi_lambda are scaled by one factor, to reach it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from typing import Any, Sequence
+
+from rigl_rl import files
+from rigl_rl.commands import command_line
+from rigl_rl.errors import UserError
+from rigl_rl.training import quiet
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command; returns its exit code."""
+  parser = command_line.make_parser('cost', __doc__)
+  command_line.add_gin_arguments(parser)
+  parser.add_argument(
+    '--num_actions',
+    type=int,
+    metavar='N',
+    help="number of actions, or of their dimensions (default: the task's own)",
+  )
+  parser.add_argument(
+    '--sparsities',
+    metavar='S,S,...',
+    help='sparsities to compare, separated by commas',
+  )
+  parser.add_argument(
+    '--csv',
+    metavar='FILE',
+    help='write the table there too: by sparsity, if there is one, or by layer',
+  )
+  command_line.add_thread_arguments(parser)
+  arguments = parser.parse_args(argv)
+  return command_line.run(lambda: _cost(arguments))
+
+
+def _cost(arguments: argparse.Namespace) -> None:
+  sparsities = _parse_sparsities(arguments.sparsities)
+  if arguments.num_actions is not None and arguments.num_actions < 1:
+    raise UserError(
+      f'--num_actions is {arguments.num_actions}, but must be at least 1.'
+    )
+  command_line.start_tensorflow(arguments)
+  with quiet.import_quietly():
+    # Before gin parses: nothing can be made configurable afterwards.
+    from rigl_rl import configs
+    from rigl_rl.costs import jobs, readers
+
+    configs.parse(arguments.gin_files, arguments.gin_bindings)
+    job = readers.read_job(arguments.num_actions)
+
+  rows = jobs.layer_rows(job)
+  print(job.title())
+  print()
+  _print_table(rows)
+  print()
+  _print_totals(job)
+  if sparsities:
+    rows = jobs.sparsity_rows(job, sparsities)
+    print()
+    _print_table(rows)
+  if arguments.csv:
+    _write_csv(arguments.csv, rows)
+
+
+def _parse_sparsities(text: str | None) -> list[float]:
+  if text is None:
+    return []
+  try:
+    values = [float(value) for value in text.split(',')]
+  except ValueError:
+    values = []
+  if not values or not all(0 <= value < 1 for value in values):
+    raise UserError(
+      f'--sparsities is {text!r}, but must be numbers in [0, 1), separated '
+      'by commas.'
+    )
+  return values
+
+
+def _print_totals(job) -> None:
+  from rigl_rl.costs import jobs
+  from rigl_rl.sparsity import counting
+
+  counts = job.counts.values()
+  parameters = jobs.total(job.counts, 'parameters')
+  weights = jobs.total(job.counts, 'active_weights')
+  biases = jobs.total(job.counts, 'biases')
+  print(
+    f'parameters      {parameters:,} '
+    f'({weights:,} active weights, {biases:,} biases)'
+  )
+  mismatches = {
+    name: f'{100 * network.size_mismatch:+.2f} %'
+    for name, network in job.networks.items()
+    if network.size_mismatch is not None
+  }
+  if mismatches:
+    print(
+      f'mismatch        {jobs.by_network(mismatches)} of the parameters that '
+      'these dense networks stand for'
+    )
+  if 'actor' in job.counts:
+    share = job.counts['actor'].parameters / parameters
+    dense = job.dense_counts
+    dense_share = dense['actor'].parameters / jobs.total(dense, 'parameters')
+    print(
+      f"actor's share   {share:.4f} of the parameters; "
+      f'{dense_share:.4f} if no weight were zero'
+    )
+  forward = jobs.total(job.counts, 'forward_flops')
+  dense_forward = jobs.total(job.counts, 'dense_forward_flops')
+  print(
+    f'forward FLOPs   {forward:.4g}, {forward / dense_forward:.3f} of dense'
+  )
+  training = job.training_flops(job.counts)
+  dense_training = job.training_flops(job.dense_counts)
+  in_all = training * job.batch_size * job.gradient_steps
+  steps = jobs.by_network(
+    {name: f'{x.gradient_steps:,}' for name, x in job.networks.items()}
+  )
+  print(
+    f'training FLOPs  {training:.4g} by example, '
+    f'{training / dense_training:.3f} of dense; '
+    f'{in_all:.4g} in all ({steps} gradient steps of {job.batch_size})'
+  )
+  if job.environment_steps is not None:
+    by_weights = job.training_flops_by_weights(job.counts)
+    share = by_weights / job.training_flops_by_weights(job.dense_counts)
+    print(
+      f'by Sokar et al. {by_weights:.5g} training FLOPs in all, {share:.3f} of '
+      f'dense ({job.environment_steps:,} environment steps)'
+    )
+  sparse_bytes = sum(counting.memory_bytes(count) for count in counts)
+  simulated_bytes = sum(
+    counting.memory_bytes(count, simulated=True) for count in counts
+  )
+  print(
+    f'memory          {sparse_bytes / 1e6:.4g} MB of active weights, biases '
+    f"and Adam's slots; {simulated_bytes / 1e6:.4g} MB as masks simulate it"
+  )
+
+
+_FORMATS = {
+  'sparsity': '{:.4f}',
+  'active': '{:,}',
+  'of': '{:,}',
+  'biases': '{:,}',
+  'parameters': '{:,}',
+  'forward_flops': '{:.4g}',
+  'training_flops': '{:.4g}',
+  'forward_share': '{:.4f}',
+  'training_share': '{:.4f}',
+}
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+  """Prints rows in columns: words to the left, numbers to the right."""
+  words = {'flops': 'FLOPs', 'share': '/ dense'}
+  lines = [
+    [
+      ' '.join(words.get(word, word) for word in name.split('_'))
+      for name in rows[0]
+    ]
+  ]
+  for row in rows:
+    lines.append(
+      [_FORMATS.get(name, '{}').format(value) for name, value in row.items()]
+    )
+  column_widths = [max(map(len, column)) for column in zip(*lines)]
+  for line in lines:
+    cells = []
+    for name, cell, width in zip(rows[0], line, column_widths):
+      cells.append(cell.rjust(width) if name in _FORMATS else cell.ljust(width))
+    print('  '.join(cells).rstrip())
+
+
+def _write_csv(path: str, rows: list[dict[str, Any]]) -> None:
+  text = io.StringIO()
+  writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(rows)
+  try:
+    files.write(path, text.getvalue())
+  except OSError as error:
+    raise UserError(
+      f'--csv is {path!r}, but must be a file that can be written: '
+      f'{error.strerror}'
+    ) from error

@@ -1,0 +1,287 @@
+"""Draws the papers' figures and tables from run directories.
+
+  python -m launch.figures --figure=fig02_sac --results=RUNS --out=FIGURES
+
+A figure is a PNG and a PDF, and a CSV of exactly what is drawn, with the number
+of runs behind each point; a table is a CSV and Markdown. Its name is that of
+its sweep file: graesser22/fig02_sac, sokar22/table01 and so on; fig02_sac is
+Graesser et al.'s. --figure=all draws whatever there are runs for, saves all
+runs and evaluations as two tables, and writes report.html, one page of
+everything, with what is missing and why.
+
+Runs are found in --results and all directories below it, whether a sweep made
+them or not, finished or not. An incomplete figure is drawn from what there is,
+and says so on its face.
+
+Figure 7 and sokar22/costs count FLOPs, and need no runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import shlex
+import sys
+from typing import Any, Sequence
+
+from rigl_rl.commands import command_line
+from rigl_rl.errors import UserError
+from rigl_rl.training import quiet
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command; returns its exit code."""
+  parser = command_line.make_parser('figures', __doc__)
+  parser.add_argument(
+    '--figure',
+    required=True,
+    action='append',
+    metavar='NAME',
+    help='a figure or table, or all; may be repeated',
+  )
+  parser.add_argument(
+    '--results',
+    required=True,
+    metavar='DIR',
+    help='directory that holds run directories',
+  )
+  parser.add_argument(
+    '--out', required=True, metavar='DIR', help='where to; made if need be'
+  )
+  parser.add_argument(
+    '--x',
+    default='parameters',
+    metavar='AXIS',
+    help='axis of figures 2 and 8 to 12: parameters (default), forward_flops '
+    'or training_flops',
+  )
+  parser.add_argument(
+    '--references',
+    metavar='FILE',
+    help='CSV with the columns task,score: what MuJoCo scores are normalized '
+    'by (default: those of dense SAC among the results)',
+  )
+  parser.add_argument(
+    '--resamples',
+    type=int,
+    metavar='N',
+    help='of each bootstrap (default: 2000)',
+  )
+  parser.add_argument(
+    '--comparable_policies',
+    type=int,
+    default=3,
+    metavar='N',
+    help='figure 6: of each line draw the N policies whose final scores are '
+    'nearest to a level that all lines reach (default: 3); 0 for all policies',
+  )
+  command_line.add_thread_arguments(parser)
+  arguments = parser.parse_args(argv)
+  # What was typed, for the report.
+  typed = list(sys.argv[1:] if argv is None else argv)
+  return command_line.run(lambda: _draw_all(arguments, typed))
+
+
+def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
+  from rigl_rl import analysis, wording
+  from rigl_rl.analysis import figures, report, tables
+
+  wants_all = 'all' in arguments.figure
+  names = figures.names()
+  if not wants_all:
+    names = list(dict.fromkeys(map(figures.find, arguments.figure)))
+  options = _options(arguments, names)
+  results = analysis.load(arguments.results)
+  for problem in results.problems.itertuples():
+    print(
+      f'left out: {problem.directory} cannot be read: {problem.reason}',
+      file=sys.stderr,
+    )
+  print(f'{wording.count(len(results.runs), "run")} in {arguments.results}')
+
+  sections = []
+  for name in names:
+    title = figures.title_of(name)
+    try:
+      drawing = figures.draw(name, results, options)
+    except (figures.NothingToDraw, UserError) as reason:
+      if isinstance(reason, UserError) and not wants_all:
+        raise
+      text = str(reason).rstrip('.')
+      sections.append(report.Section(name, title, missing=f'{text}.'))
+      continue
+    written, png = _write(name, drawing, arguments.out)
+    print(f'{name}: {" ".join(drawing.notes)} {written}')
+    sections.append(
+      report.Section(
+        name,
+        title,
+        drawing.notes,
+        png,
+        drawing.data,
+        markdown=drawing.markdown,
+      )
+    )
+  if wants_all:
+    page = report.make_report(
+      sections, results.runs, results.problems, _about(typed)
+    )
+    path = os.path.join(arguments.out, 'report.html')
+    analysis.paths.write(path, page.encode('utf-8'))
+    tables.save(results, arguments.out)
+    print(f'report: {path}')
+  missing = [section for section in sections if section.missing]
+  if missing and not wants_all:
+    # One line, as for other mistakes; what could be drawn has been.
+    text = '; '.join(f'{s.name} ({s.missing.rstrip(".")})' for s in missing)
+    raise UserError(
+      f'--results is {arguments.results!r}, but holds too little for {text}.'
+    )
+  for section in missing:
+    print(f'{section.name}: missing: {section.missing}')
+
+
+def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
+  """What a user may choose, checked before anything is read."""
+  from rigl_rl import files
+  from rigl_rl.analysis import figures, normalization, statistics
+  from rigl_rl.analysis.figures import size
+
+  if arguments.x not in size.AXES:
+    raise UserError(
+      f'--x is {arguments.x!r}, but must be one of {", ".join(size.AXES)}.'
+    )
+  resamples = arguments.resamples
+  if resamples is None:
+    resamples = statistics.RESAMPLES
+  if resamples < 1:
+    raise UserError(f'--resamples is {resamples}, but must be at least 1.')
+  if arguments.comparable_policies < 0:
+    raise UserError(
+      f'--comparable_policies is {arguments.comparable_policies}, but must be '
+      'at least 0.'
+    )
+  references = None
+  if arguments.references:
+    try:
+      text = files.read(arguments.references).decode('utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+      raise UserError(
+        f'--references is {arguments.references!r}, but must be a CSV file '
+        f'that can be read: {error}'
+      ) from error
+    references = normalization.read_references(text)
+  return figures.Options(
+    x=arguments.x,
+    references=references,
+    resamples=resamples,
+    comparable_policies=arguments.comparable_policies,
+    read_costs=lambda *args: _read_costs(arguments, *args),
+    read_training_cost=lambda *args: _read_training_cost(arguments, *args),
+    planned={name: _planned(name) for name in names},
+  )
+
+
+def _planned(name: str) -> int:
+  """Runs in a figure's sweep file, but for those that others begin from."""
+  from rigl_rl import sweeps
+
+  try:
+    runs = sweeps.load(name).runs()
+  except UserError:  # What is only counted has none.
+    return 0
+  needed = {directory for run in runs for directory in run.needs}
+  return sum(run.directory not in needed for run in runs)
+
+
+def _read_costs(
+  arguments: argparse.Namespace,
+  gin_files: Sequence[str],
+  gin_bindings: Sequence[str],
+  sparsities: Sequence[float],
+) -> list[dict[str, Any]]:
+  """Counts FLOPs at several sparsities, as `launch.cost` does."""
+  job = _read_job(arguments, gin_files, gin_bindings)
+  from rigl_rl.costs import jobs
+
+  return jobs.sparsity_rows(job, sparsities)
+
+
+def _read_training_cost(
+  arguments: argparse.Namespace,
+  gin_files: Sequence[str],
+  gin_bindings: Sequence[str],
+) -> dict[str, float]:
+  """Counts weights and FLOPs of a training as Sokar et al. do."""
+  job = _read_job(arguments, gin_files, gin_bindings)
+  from rigl_rl.costs import jobs
+
+  found = {}
+  for kind, counts in (('sparse', job.counts), ('dense', job.dense_counts)):
+    found[f'{kind}_weights'] = jobs.total(counts, 'active_weights')
+    found[f'{kind}_flops'] = job.training_flops_by_weights(counts)
+  return found
+
+
+def _read_job(
+  arguments: argparse.Namespace,
+  gin_files: Sequence[str],
+  gin_bindings: Sequence[str],
+) -> Any:
+  """Builds the networks of a config; leaves gin as it was."""
+  command_line.start_tensorflow(arguments)
+  with quiet.import_quietly():
+    import gin
+
+    from rigl_rl import configs
+    from rigl_rl.costs import readers
+
+    gin.clear_config()
+    try:
+      configs.parse(gin_files, gin_bindings)
+      return readers.read_job(None)
+    finally:
+      gin.clear_config()
+
+
+def _write(name: str, drawing: Any, out: str) -> tuple[str, bytes | None]:
+  """Writes a figure's files; returns their common path, and the PNG."""
+  from rigl_rl.analysis import paths, tables
+  from rigl_rl.analysis.figures import style
+
+  stem = os.path.join(out, name.replace('/', '_'))
+  paths.write(f'{stem}.csv', tables.to_csv(drawing.data).encode('utf-8'))
+  if drawing.figure is None:
+    paths.write(f'{stem}.md', drawing.markdown.encode('utf-8'))
+    return f'{stem}.csv, .md', None
+  png = style.rendered(drawing.figure, 'png')
+  paths.write(f'{stem}.png', png)
+  paths.write(f'{stem}.pdf', style.rendered(drawing.figure, 'pdf'))
+  return f'{stem}.png, .pdf, .csv', png
+
+
+def _about(typed: Sequence[str]) -> dict[str, str]:
+  """Command and versions."""
+  import matplotlib
+  import pandas
+
+  from rigl_rl.training import provenance
+
+  found = {
+    'command': f'{command_line.invocation("figures")} {shlex.join(typed)}',
+    'git revision': provenance.git_revision() or 'not known',
+    'matplotlib': matplotlib.__version__,
+    'pandas': pandas.__version__,
+    'rliable': _version('rliable'),
+  }
+  for name, version in provenance.versions().items():
+    found[name] = version or 'not installed'
+  return found
+
+
+def _version(package: str) -> str:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return 'not installed'

@@ -1,0 +1,167 @@
+"""Prints the winners of a search of hyper-parameters.
+
+  python -m launch.sweep --sweep=graesser22/search_dqn --base_dir=RUNS
+  python -m launch.search_winner --results=RUNS --sweep=graesser22/search_dqn
+
+Graesser et al. (2022), appendix A.3: of each method the setting with the best
+final score (mean of the last 10 % of evaluations), averaged over seeds, among
+those with the most finished runs; of several games the mean of scores
+normalized by human play. Settings are listed, the best first, with the number
+of runs behind each; those without any are only counted. '*' marks the winner,
+'paper' the setting that the paper's tables 1 to 3 and 5 have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from typing import Any, Sequence
+
+from rigl_rl import wording
+from rigl_rl.commands import command_line
+from rigl_rl.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command; returns its exit code."""
+  parser = command_line.make_parser('search_winner', __doc__)
+  parser.add_argument(
+    '--results',
+    required=True,
+    metavar='DIR',
+    help='the --base_dir of launch.sweep',
+  )
+  parser.add_argument(
+    '--sweep',
+    action='append',
+    metavar='FILE',
+    help="a sweep file, or the short name of one, as 'graesser22/search_dqn'; "
+    'may be repeated (default: all searches of the paper of which there are '
+    'runs)',
+  )
+  parser.add_argument(
+    '--top',
+    type=int,
+    metavar='N',
+    help='print only the N best settings of a method',
+  )
+  parser.add_argument(
+    '--out',
+    metavar='CSV',
+    help='write all settings there, those without runs too',
+  )
+  arguments = parser.parse_args(argv)
+  return command_line.run(lambda: _search(arguments))
+
+
+def _search(arguments: argparse.Namespace) -> None:
+  from rigl_rl import analysis, sweeps
+  from rigl_rl.analysis import search
+  from rigl_rl.sweeps import definition
+
+  if arguments.top is not None and arguments.top < 1:
+    raise UserError(f'--top is {arguments.top}, but must be at least 1.')
+  given = arguments.sweep
+  names = given or [name for name in definition.shipped() if '/search_' in name]
+  searches = [sweeps.load(name) for name in names]
+  for name, sweep in zip(names, searches):
+    if not search.is_search(sweep):
+      raise UserError(
+        f'--sweep is {name!r}, but must be a search: its runs differ in task, '
+        'sparsity and seed alone.'
+      )
+  results = analysis.load(arguments.results)
+  tables = {}
+  for sweep in searches:
+    table = search.settings(sweep, results, arguments.results)
+    if table.runs.sum():
+      tables[sweep.name] = table
+      print(sweep.name)
+      print(' '.join(search.notes(sweep, results, arguments.results)))
+      _print(table, arguments.top)
+    elif given:
+      raise UserError(
+        f'--results is {arguments.results!r}, but holds no finished run of '
+        f'{sweep.name}: it must be the --base_dir of launch.sweep.'
+      )
+  if not tables:
+    raise UserError(
+      f'--results is {arguments.results!r}, but holds no finished run of '
+      f'{", ".join(names)}: it must be the --base_dir of launch.sweep.'
+    )
+  if arguments.out:
+    _write(arguments.out, tables)
+    print(f'All settings: {arguments.out}')
+
+
+def _print(table: Any, top: int | None) -> None:
+  """Prints a method's settings below each other, and its winner."""
+  from rigl_rl.analysis import search
+
+  parameters = [
+    name for name in table.columns if name not in ('method', *search.COLUMNS)
+  ]
+  for method in dict.fromkeys(table.method):
+    own = table[table.method == method].reset_index(drop=True)
+    used = [name for name in parameters if own[name].notna().any()]
+    header = [method, *used, 'score', 'std', 'runs', '']
+    lines = [header]
+    left_out = 0
+    for rank, row in own.iterrows():
+      mark = ' '.join(
+        word
+        for word, holds in (('*', row.winner), ('paper', row.in_paper))
+        if holds
+      )
+      if not row.runs and not mark:
+        left_out += 1
+        continue
+      if top is not None and rank >= top and not mark:
+        continue
+      lines.append(
+        [
+          str(rank + 1) if math.isfinite(row.score) else '–',
+          *(_written(row[name]) for name in used),
+          *(_number(row[name]) for name in ('score', 'score_std')),
+          f'{row.runs} of {row.planned}',
+          mark,
+        ]
+      )
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    print()
+    for line in lines:
+      print('  '.join(t.ljust(w) for t, w in zip(line, widths)).rstrip())
+    if left_out:
+      left = wording.count(left_out, 'setting')
+      print(f'and {left} without a finished run')
+    best = own[own.winner]
+    if len(best):
+      row = best.iloc[0]
+      values = ', '.join(f'{name} {_written(row[name])}' for name in used)
+      print(f'Winner: {method}, {values} ({_number(row.score)})')
+    else:
+      print(f'Winner: {method}: none, for want of finished runs')
+  print()
+
+
+def _written(value: Any) -> str:
+  return value if isinstance(value, str) else f'{value:g}'
+
+
+def _number(value: float) -> str:
+  return f'{value:,.4g}' if math.isfinite(value) else '–'
+
+
+def _write(path: str, tables: dict[str, Any]) -> None:
+  import pandas as pd
+
+  from rigl_rl.analysis import paths
+  from rigl_rl.analysis import tables as tables_lib
+
+  parts = [table.assign(sweep=name) for name, table in tables.items()]
+  table = pd.concat(parts, ignore_index=True)
+  table.insert(0, 'sweep', table.pop('sweep'))
+  if os.path.isdir(path):
+    raise UserError(f'--out is {path!r}, but must be a file.')
+  paths.write(path, tables_lib.to_csv(table).encode('utf-8'))

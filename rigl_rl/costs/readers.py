@@ -1,0 +1,215 @@
+"""Finds a job in the gin config that has been parsed: a reader by runner."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Callable, Mapping
+
+import gin
+
+from rigl_rl import bindings
+from rigl_rl.costs import jobs
+from rigl_rl.errors import UserError
+from rigl_rl.sparsity import counting, schedules, wrappers
+from rigl_rl.training import run
+
+
+def read_job(num_actions: int | None) -> jobs.Job:
+  """Builds the networks of the config that has been parsed.
+
+  An environment is built only for a task that the papers do not have, to be
+  asked for its observations and actions.
+
+  Args:
+    num_actions: number of actions, or of their dimensions; None for the task's
+      own.
+
+  Raises:
+    UserError: on a mistake in the config, or a runner that has no reader.
+  """
+  bound = bindings.read(run.train)
+  for base in getattr(bound['runner'], '__mro__', ()):
+    if base.__name__ in _READERS:
+      return _READERS[base.__name__](bound, num_actions)
+  raise UserError(
+    f'train.runner is {bound["runner"]!r}, but must be '
+    f'{" or ".join(_READERS)}, or derived from one of them.'
+  )
+
+
+def _read_dopamine(bound: Mapping[str, Any], num_actions: int | None):
+  """The job of a DopamineRunner."""
+  from rigl_rl.agents import dqn, gradient_steps
+
+  create_environment = bindings.read(bound['runner'])['create_environment']
+  observation_shape, task_actions = _find_discrete_spaces(
+    bound['task'], create_environment
+  )
+  if num_actions is None:
+    num_actions = task_actions
+  model, layers = dqn.build_network(
+    num_actions, observation_shape, seed=bound['seed']
+  )
+  agent = bindings.read(dqn.SparseDQNAgent)
+  steps = gradient_steps.GradientSteps(
+    agent['min_replay_history'], agent['update_period'], agent['update_horizon']
+  ).count(bound['train_steps'])
+  return jobs.Job(
+    subject=(
+      f'{type(model).__name__} on {bound["task"] or "an unnamed task"}, '
+      f'{num_actions} actions'
+    ),
+    networks={
+      'online': _read_network(
+        model,
+        layers,
+        scope='',
+        schedule=schedules.UpdateSchedule(steps),
+        train_steps=steps,
+        gradient_steps=steps,
+      )
+    },
+    batch_size=agent['batch_size'],
+  )
+
+
+def _find_discrete_spaces(
+  task: str, create_environment: Callable[..., Any]
+) -> tuple[tuple[int, ...], int]:
+  """Returns observation shape and number of actions of the config's task."""
+  from rigl_rl.environments import spaces
+
+  bound = bindings.read(create_environment)
+  found = spaces.find_spaces(task, bound.get('full_action_set', False))
+  if found is not None:
+    return found.observation_shape, found.num_actions
+  environment = create_environment(seed=0)
+  try:
+    return (
+      tuple(environment.observation_space.shape),
+      int(environment.action_space.n),
+    )
+  finally:
+    environment.close()
+
+
+def _read_actor_critic(bound: Mapping[str, Any], num_actions: int | None):
+  """The job of an ActorCriticLoop."""
+  loop = bindings.read(bound['runner'])
+  return _read_agent(
+    bound,
+    num_actions,
+    loop,
+    batch_size=bindings.read(loop['create_replay'])['batch_size'],
+    environment_steps=bound['train_steps'],
+    gradient_steps=bound['train_steps'] - loop['initial_collect_steps'],
+  )
+
+
+def _read_ppo(bound: Mapping[str, Any], num_actions: int | None):
+  """The job of a PPOLoop."""
+  loop = bindings.read(bound['runner'])
+  rollout_steps = loop['rollout_steps']
+  return _read_agent(
+    bound,
+    num_actions,
+    loop,
+    batch_size=bindings.read(loop['create_agent'])['minibatch_size'],
+    rollout_steps=rollout_steps,
+    num_rollouts=math.ceil(bound['train_steps'] / rollout_steps),
+  )
+
+
+def _read_agent(
+  bound: Mapping[str, Any],
+  num_actions: int | None,
+  loop: Mapping[str, Any],
+  batch_size: int,
+  environment_steps: int | None = None,
+  **arguments: int,
+) -> jobs.Job:
+  """The job of a loop over an agent that has SparseNetworks.
+
+  Args:
+    bound: arguments of `train`.
+    num_actions: dimensions of an action; None for the task's own.
+    loop: arguments of the loop.
+    batch_size: examples in a minibatch.
+    environment_steps: of the whole training, if each has one critic step.
+    **arguments: what the loop tells its agent of the length of training.
+  """
+  from tf_agents.trajectories import time_step as ts
+
+  from rigl_rl.environments import spaces, specs
+
+  observation_spec, action_spec = specs.find_specs(loop['create_environment'])
+  if num_actions is not None:
+    observation_spec, action_spec = specs.make_specs(
+      spaces.ContinuousSpaces(observation_spec.shape[0], num_actions)
+    )
+  # The agent itself, so that every scoped binding counts as it will in a run.
+  agent = loop['create_agent'](
+    ts.time_step_spec(observation_spec),
+    action_spec,
+    seed=bound['seed'],
+    **arguments,
+  )
+  networks = agent.networks
+  return jobs.Job(
+    subject=(
+      f'{type(agent).__name__} on {bound["task"] or "an unnamed task"}, '
+      f'{action_spec.shape[0]} actions'
+    ),
+    networks={
+      name: _read_network(
+        network,
+        networks.layers[name],
+        # The scope of critic_1 and critic_2 is critic.
+        scope=re.sub(r'_\d+$', '', name),
+        schedule=networks.optimizer_of(name).mask_updater.schedule,
+        train_steps=networks.total_steps,
+        gradient_steps=networks.gradient_steps(name),
+        period=networks.optimizer_of(name).period,
+      )
+      for name, network in networks.items()
+    },
+    batch_size=batch_size,
+    environment_steps=environment_steps,
+  )
+
+
+def _read_network(
+  model,
+  layers: list[wrappers.SparseWrapper],
+  scope: str,
+  schedule: schedules.UpdateSchedule,
+  **steps: int,
+) -> jobs.NetworkJob:
+  """The job of one network; `steps` are the numbers of them in NetworkJob."""
+  sparse = {id(layer.layer) for layer in layers}
+  with gin.config_scope(scope):
+    distribution = bindings.read(wrappers.sparsify, ('distribution',))
+  return jobs.NetworkJob(
+    count=counting.count_network(model, layers),
+    width=getattr(model, 'width', 1.0),
+    size_mismatch=getattr(model, 'size_mismatch', None),
+    dense_layers=frozenset(
+      name
+      for name, layer in wrappers.named_layers(model).items()
+      if id(getattr(layer, 'layer', layer)) not in sparse
+    ),
+    scope=scope,
+    algorithm=layers[0].algorithm,
+    schedule=schedule,
+    **steps,
+    **distribution,
+  )
+
+
+# By the name of the runner's class: not all of them have to be imported.
+_READERS = {
+  'DopamineRunner': _read_dopamine,
+  'ActorCriticLoop': _read_actor_critic,
+  'PPOLoop': _read_ppo,
+}

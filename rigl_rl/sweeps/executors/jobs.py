@@ -1,0 +1,160 @@
+"""A run of a sweep as a process: its command, its files, its result."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+import signal
+from typing import Any, Sequence
+
+from rigl_rl import files, locks, readers
+from rigl_rl.errors import UserError
+from rigl_rl.sweeps import Run
+
+_DESCRIPTION = 'sweep.json'
+_SUMMARY = 'summary.json'
+_EVALUATIONS = 'evaluations.csv'
+_LOG = 'train.log'
+# A reason is shown up to so many characters.
+_MAX_REASON = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """A run, and the process that trains it.
+
+  Attributes:
+    run: of the sweep.
+    directory: the run directory, absolute.
+    command: trains it, or goes on.
+  """
+
+  run: Run
+  directory: str
+  command: tuple[str, ...]
+
+  def path(self, name: str) -> str:
+    return os.path.join(self.directory, name)
+
+  @property
+  def log(self) -> str:
+    """Where all goes that the process prints."""
+    return self.path(_LOG)
+
+  def child(
+    self, python: str, parent: int, cpus: Sequence[int] = ()
+  ) -> list[str]:
+    """Returns the command with what ties it to its parent.
+
+    Args:
+      python: interpreter to start it by.
+      parent: process whose end is this one's.
+      cpus: cores to keep to; none for all.
+    """
+    return [
+      python,
+      '-m',
+      'rigl_rl.sweeps.executors.child',
+      f'--parent={parent}',
+      f'--lock={self.path(locks.RUN)}',
+      f'--cpus={",".join(map(str, cpus))}',
+      '--',
+      *self.command,
+    ]
+
+  def prepare(self) -> None:
+    """Makes the directory, and begins another part of the log."""
+    os.makedirs(self.directory, exist_ok=True)
+    path = self.path(_DESCRIPTION)
+    if not os.path.exists(path):
+      text = json.dumps(self.run.description(), indent=2, ensure_ascii=False)
+      files.write(path, text + '\n')
+    with open(self.log, 'a', encoding='utf-8') as file:
+      file.write(f'$ {shlex.join(self.command)}\n')
+
+  def summary(self) -> dict[str, Any] | None:
+    """Returns summary.json of a finished run, else None."""
+    path = self.path(_SUMMARY)
+    try:
+      summary = readers.read_json(path) if os.path.exists(path) else {}
+    except readers.FileError:
+      return None  # The run says so, and writes another.
+    return summary if summary.get('finished') is True else None
+
+  @property
+  def is_started(self) -> bool:
+    return os.path.exists(self.path('config.gin'))
+
+  def steps_done(self) -> int:
+    """Returns the environment steps until the last evaluation."""
+    try:
+      with open(self.path(_EVALUATIONS), 'rb') as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 200))
+        last = file.read().splitlines()[-1]
+      return max(0, min(int(last.split(b',')[0]), self.run.train_steps))
+    except (OSError, ValueError, IndexError):
+      return 0
+
+  def check(self) -> None:
+    """Refuses a directory that holds the same run otherwise configured.
+
+    Raises:
+      UserError: it does, or what it holds cannot be read.
+    """
+    path = self.path(_DESCRIPTION)
+    if not os.path.exists(path):
+      return
+    existing = readers.read_json(path)
+    # As JSON has it, where tuples are lists.
+    wanted = json.loads(json.dumps(self.run.description()))
+    for name, value in wanted.items():
+      if existing.get(name) != value:
+        raise UserError(
+          f'--base_dir holds {self.directory!r} with {name} '
+          f'{_difference(existing.get(name), value)}, but a run keeps what it '
+          'began with: give another --base_dir.'
+        )
+
+  def failure(self, code: int) -> str | None:
+    """Says why the process failed; None if it did not.
+
+    Args:
+      code: as subprocess returns it.
+    """
+    if self.summary() is not None:
+      return None
+    if code < 0:
+      try:
+        return f'killed by {signal.Signals(-code).name}'
+      except ValueError:
+        return f'killed by signal {-code}'
+    last = self._last_line()
+    if code == 0:
+      return f'ended without a result ({last})'
+    return last or f'ended with exit code {code}'
+
+  def _last_line(self) -> str:
+    try:
+      with open(self.log, 'rb') as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 8192))
+        text = file.read().decode('utf-8', 'replace')
+    except OSError:
+      return ''
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines or lines[-1].startswith('$ '):
+      return ''
+    return lines[-1][:_MAX_REASON]
+
+
+def _difference(existing: Any, wanted: Any) -> str:
+  """Shows two values, or of two lists what only one of them has."""
+  if isinstance(existing, list) and isinstance(wanted, list):
+    one = [item for item in existing if item not in wanted]
+    other = [item for item in wanted if item not in existing]
+    if one or other:
+      existing, wanted = one, other
+  return f'{existing!r}, not {wanted!r}'

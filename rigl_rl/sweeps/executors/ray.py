@@ -1,0 +1,173 @@
+"""Executes runs as tasks of a Ray cluster, an existing one or a local one.
+
+All nodes have to see the base directory under the same path, and to have this
+package installed, or to see the directory that the sweep is started in.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from rigl_rl.errors import UserError
+from rigl_rl.sweeps.executors import jobs, local
+
+# Between looks at the tasks, in seconds.
+_INTERVAL = 0.2
+# For tasks to end when they are cancelled.
+_PATIENCE = 10.0
+
+
+class RayExecutor:
+  """A task a run, of one core.
+
+  Attributes:
+    threads_per_run: flags of launch.train.
+  """
+
+  threads_per_run = local.ONE_THREAD_FLAGS
+
+  def __init__(
+    self,
+    workers: int | None = None,
+    workers_per_gpu: int | None = None,
+    address: str | None = None,
+  ):
+    """Connects to a cluster, or starts one on this machine.
+
+    Args:
+      workers: runs at a time; None for as many as the cluster has cores for.
+      workers_per_gpu: runs that share a GPU; None for runs without.
+      address: of an existing cluster; 'auto' for the one that this machine
+        belongs to, None to start one, unless RAY_ADDRESS names one.
+
+    Raises:
+      UserError: Ray is not installed, or there is no such cluster.
+    """
+    try:
+      import ray
+    except ImportError:
+      raise UserError(
+        "--executor is 'ray', but Ray is not installed: pip install "
+        "'rigl-rl[ray]'."
+      ) from None
+    self._ray = ray
+    options: dict[str, Any] = {}
+    if address is None and not os.environ.get('RAY_ADDRESS'):
+      options = {
+        'num_cpus': workers or len(local.cores()),
+        'include_dashboard': False,
+      }
+    try:
+      ray.init(
+        address=address, log_to_driver=False, logging_level='error', **options
+      )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+      reason = str(error).splitlines()[0]
+      raise UserError(
+        f'--ray_address is {address!r}, but must be a cluster that can be '
+        f'reached: {reason}'
+      ) from error
+    resources: dict[str, Any] = {
+      'num_cpus': 1,
+      'max_retries': 0,
+      'max_calls': 1,
+    }
+    if workers_per_gpu is not None:
+      resources['num_gpus'] = 1 / workers_per_gpu
+    self._task = ray.remote(**resources)(_make_task())
+    self._workers = workers
+    self._per_gpu = workers_per_gpu
+    self._running: dict[Any, jobs.Job] = {}
+
+  @property
+  def workers(self) -> int:
+    """How many runs there may be at a time; a cluster may grow."""
+    total = self._ray.cluster_resources()
+    most = int(total.get('CPU', 1))
+    if self._per_gpu is not None:
+      most = min(most, self._per_gpu * int(total.get('GPU', 0)))
+    if self._workers is not None:
+      most = min(most, self._workers)
+    return max(1, most)
+
+  @property
+  def capacity(self) -> int:
+    """How many more runs can be started."""
+    return self.workers - len(self._running)
+
+  def start(self, job: jobs.Job) -> None:
+    """Hands a run to the cluster.
+
+    Raises:
+      OSError: its directory cannot be made.
+    """
+    job.prepare()
+    environment = {**local.ONE_THREAD, 'TF_FORCE_GPU_ALLOW_GROWTH': 'true'}
+    reference = self._task.remote(
+      job.child(sys.executable, 0),
+      sys.executable,
+      job.log,
+      os.getcwd(),
+      environment,
+    )
+    self._running[reference] = job
+
+  def wait(self) -> list[tuple[jobs.Job, int]]:
+    """Waits a moment; returns runs that have ended, with exit codes."""
+    ended, _ = self._ray.wait(
+      list(self._running), num_returns=1, timeout=_INTERVAL
+    )
+    return [self._result(reference) for reference in ended]
+
+  def _result(self, reference) -> tuple[jobs.Job, int]:
+    job = self._running.pop(reference)
+    try:
+      return job, self._ray.get(reference)
+    except self._ray.exceptions.RayError as error:
+      # The node went away, or the worker was killed.
+      with open(job.log, 'a', encoding='utf-8') as log:
+        log.write(f'Ray: {" ".join(str(error).split())}\n')
+      return job, 1
+
+  def stop(self) -> list[tuple[jobs.Job, int]]:
+    """Ends all runs; returns those that had ended just before."""
+    results = []
+    if self._running:
+      count = len(self._running)
+      ended, going_on = self._ray.wait(
+        list(self._running), num_returns=count, timeout=0
+      )
+      results = [self._result(reference) for reference in ended]
+      for reference in going_on:
+        # Its worker is killed, and with it the process that it started.
+        self._ray.cancel(reference, force=True)
+      if going_on:
+        self._ray.wait(going_on, num_returns=len(going_on), timeout=_PATIENCE)
+      self._running.clear()
+    self._ray.shutdown()
+    return results
+
+
+def _make_task():
+  """Returns the task; a closure, which Ray sends whole, and not by its name."""
+
+  def train(command, python, log, directory, environment):
+    import os
+    import subprocess
+    import sys
+
+    # A node may have Python elsewhere. The child dies with this worker.
+    own = {python: sys.executable, '--parent=0': f'--parent={os.getpid()}'}
+    with open(log, 'ab') as file:
+      return subprocess.run(
+        [own.get(part, part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=file,
+        stderr=subprocess.STDOUT,
+        cwd=directory if os.path.isdir(directory) else None,
+        env={**os.environ, **environment},
+      ).returncode
+
+  return train

@@ -1,0 +1,488 @@
+"""Tests of the benchmark's protocol and table; no agent trains."""
+
+import argparse
+import importlib
+import io
+import subprocess
+import sys
+import types
+
+import gin
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from rigl_rl import configs, sweeps
+from rigl_rl.benchmarks import contenders, layers, masks, mujoco_training
+from rigl_rl.benchmarks import sweep as sweep_benchmark
+from rigl_rl.commands import benchmark
+from rigl_rl.errors import UserError
+from rigl_rl.sparsity import wrappers
+
+_MODULE = 'rigl_rl.benchmarks.dqn'
+
+
+_RATES = {
+  'dopamine': 100.0,
+  'sb3': 50.0,
+  'sbx': 160.0,
+  'dense': 200.0,
+  'rigl': 190.0,
+  'td3': 400.0,
+  'ds_td3': 380.0,
+  'workers_1': 100.0,
+  'workers_2': 190.0,
+  'sparseprop_90': 10.0,
+  'sparse_90': 120.0,
+}
+
+
+class _FakeWorker:
+  """Trains at 100 or 200 steps per second, and remembers what it was asked."""
+
+  made = {}
+
+  def __init__(self, contender, command):
+    self.asked = []
+    self.closed = False
+    self.command = command
+    self._rate = _RATES[contender]
+    self.made[contender] = self
+
+  def train(self, steps):
+    self.asked.append(steps)
+    return self._rate
+
+  def close(self):
+    self.closed = True
+
+
+@pytest.fixture(name='workers')
+def _workers(monkeypatch):
+  monkeypatch.setattr(benchmark, '_Worker', _FakeWorker)
+  _FakeWorker.made = {}
+  return _FakeWorker.made
+
+
+def test_table(workers, capsys):
+  assert benchmark.main(['dqn', '--rounds=3', '--seconds=5']) == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].split() == (
+    'steps/s min max ratio to dopamine ratio to dense'.split()
+  )
+  rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
+  assert list(rows) == ['dopamine', 'dense', 'rigl']
+  assert rows['dopamine'][:4] == ['100', '100', '100', '1.000']
+  assert rows['dense'][:4] == ['200', '200', '200', '2.000']
+  assert rows['rigl'][3:7] == ['1.900', '(1.900', 'to', '1.900)']
+  assert [rows[name][7] for name in rows] == ['0.500', '1.000', '0.950']
+  # A column begins where its title does.
+  for line in lines[1:]:
+    assert (
+      line[lines[0].index('ratio to dense') :].split()[0]
+      == (rows[line.split()[0]][7])
+    )
+  # One turn to fill the buffer, one to measure; then as many rounds, each as
+  # long as 5 seconds take.
+  assert workers['dopamine'].asked == [1000, 500, 500, 500, 500]
+  assert workers['dense'].asked == [1000, 500, 1000, 1000, 1000]
+  assert all(worker.closed for worker in workers.values())
+
+
+def test_what_was_measured_is_written(workers, tmp_path, capsys):
+  names = '--contenders=dense,sparse_90,sparseprop_90'
+  flags = [names, '--peers_python=python', '--rounds=2', f'--out={tmp_path}/x']
+  assert benchmark.main(['layers', *flags]) == 0
+  turns = pd.read_csv(tmp_path / 'x' / 'steps_per_second.csv', index_col='turn')
+  assert turns.to_dict('list') == {
+    'dense': [200, 200],
+    'sparse_90': [120, 120],
+    'sparseprop_90': [10, 10],
+  }
+  times = pd.read_csv(tmp_path / 'x' / 'time_against_sparsity.csv')
+  assert times.storage.tolist() == ['sparse', 'sparseprop']
+  assert times.time.tolist() == pytest.approx([200 / 120, 20])
+  assert (tmp_path / 'x' / 'time_against_sparsity.png').stat().st_size > 5000
+
+
+def test_no_figure_of_what_has_no_sparsity(workers, tmp_path, capsys):
+  flags = ['--contenders=dense,rigl', '--rounds=1', f'--out={tmp_path}']
+  assert benchmark.main(['dqn', *flags]) == 0
+  assert [path.name for path in tmp_path.iterdir()] == ['steps_per_second.csv']
+
+
+def test_turns_of_a_sweep_are_all_of_one_length(workers, capsys):
+  assert benchmark.main(['sweep']) == 0
+  assert '1.900 (1.900 to 1.900)' in capsys.readouterr().out
+  # No turn to warm up, none to measure.
+  assert {tuple(worker.asked) for worker in workers.values()} == {
+    (sweep_benchmark.TURN_STEPS,) * sweep_benchmark.ROUNDS
+  }
+
+
+def test_a_turn_of_the_sweep_is_a_whole_sweep(monkeypatch):
+  def run(command, **kwargs):
+    ran.append(command[1:])
+    (file,) = [a[8:] for a in command if a.startswith('--sweep=')]
+    runs.extend(sweeps.load(file).runs())
+    return subprocess.CompletedProcess(command, code, 'one\nerror: no\n')
+
+  code, ran, runs = 0, [], []
+  monkeypatch.setattr(subprocess, 'run', run)
+  train = sweep_benchmark.make('workers_2', None)
+  assert train(16002) == 16000
+  assert ran[0][:3] == ['-m', 'rigl_rl.commands', 'sweep']
+  assert '--workers=2' in ran[0]
+  assert [(r.seed, r.train_steps) for r in runs] == [
+    (n, 4000) for n in range(4)
+  ]
+  code = 1
+  with pytest.raises(UserError, match='code 1: error: no'):
+    train(16000)
+
+
+def test_ratio_is_to_the_first_where_dopamine_is_left_out(workers, capsys):
+  assert benchmark.main(['dqn', '--contenders=dense,rigl', '--rounds=1']) == 0
+  out = capsys.readouterr().out
+  assert 'ratio to dense' in out and '0.950' in out
+  assert list(workers) == ['dense', 'rigl']
+
+
+def test_contenders_take_turns(monkeypatch, capsys):
+  order = []
+
+  class Worker(_FakeWorker):
+    def __init__(self, contender, command):
+      super().__init__(contender, command)
+      self._name = contender
+
+    def train(self, steps):
+      order.append(self._name)
+      return super().train(steps)
+
+  monkeypatch.setattr(benchmark, '_Worker', Worker)
+  assert benchmark.main(['dqn', '--contenders=dense,rigl', '--rounds=3']) == 0
+  assert order[4:] == ['dense', 'rigl', 'rigl', 'dense', 'dense', 'rigl']
+
+
+def test_workers_are_closed_after_an_error(workers, monkeypatch):
+  def fail(self, steps):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(_FakeWorker, 'train', fail)
+  assert benchmark.main(['dqn', '--rounds=1']) == 130
+  assert len(workers) == 3
+  assert all(worker.closed for worker in workers.values())
+
+
+def test_unknown_contender(workers, capsys):
+  assert benchmark.main(['dqn', '--contenders=dense,dens']) == 2
+  error = capsys.readouterr().err
+  assert error.startswith('error: --contenders names dens, but allowed are ')
+  assert 'dopamine, dense, rigl' in error and error.count('\n') == 1
+  assert not workers  # Nothing was started.
+
+
+@pytest.mark.parametrize('arguments', [[], ['sac9'], ['dqn', '--rounds=x']])
+def test_flags(arguments):
+  with pytest.raises(SystemExit) as exit_info:
+    benchmark.main(arguments)
+  assert exit_info.value.code == 2
+
+
+def test_worker_trains_what_each_line_says(monkeypatch, capsys):
+  asked, made = [], []
+
+  def make(contender, arguments):
+    made.append((contender, arguments.task))
+
+    def train(steps):
+      asked.append(steps)
+      return steps + 3  # Whole episodes: a little more.
+
+    return train
+
+  monkeypatch.setattr(
+    benchmark.command_line, 'start_tensorflow', lambda arguments: None
+  )
+  monkeypatch.setattr(sys.modules[_MODULE], 'make', make)
+  monkeypatch.setattr(sys, 'stdin', io.StringIO('10\n20\n'))
+  code = benchmark.main(['dqn', '--task=Acrobot-v1', '--worker=dense'])
+  assert code == 0
+  assert made == [('dense', 'Acrobot-v1')] and asked == [10, 20]
+  turns = [line.split() for line in capsys.readouterr().out.splitlines()]
+  assert [turn[:2] for turn in turns] == [['turn', '13'], ['turn', '23']]
+  assert all(float(turn[2]) >= 0 for turn in turns)
+
+
+class _Process:
+  """A child that answers each line of its stdin with `answers`."""
+
+  def __init__(self, answers):
+    self.stdin = types.SimpleNamespace(
+      write=lambda text: self.written.append(text),
+      flush=lambda: None,
+      close=lambda: None,
+    )
+    self.stdout = iter(answers)
+    self.written = []
+
+  def wait(self):
+    return 7
+
+
+def test_rate_is_steps_by_seconds(monkeypatch):
+  process = _Process(['noise of a library\n', 'turn 100 0.5\n'])
+  commands = []
+
+  def popen(command, **kwargs):
+    commands.append(command)
+    return process
+
+  monkeypatch.setattr(benchmark.subprocess, 'Popen', popen)
+  worker = benchmark._Worker('rigl', ['python', '--worker=rigl'])
+  assert worker.train(90) == 200.0
+  assert process.written == ['90\n']
+  assert commands == [['python', '--worker=rigl']]
+
+
+def test_own_contenders_run_this_command(workers):
+  assert benchmark.main(['dqn', '--task=Pong', '--rounds=1']) == 0
+  assert workers['rigl'].command == [
+    sys.executable,
+    '-m',
+    'rigl_rl.commands',
+    'benchmark',
+    'dqn',
+    '--task=Pong',
+    '--rounds=1',
+    '--worker=rigl',
+  ]
+
+
+def test_ratios_of_td3_are_to_both_peers_and_the_dense_one(workers, capsys):
+  arguments = ['td3', '--rounds=1', '--peers_python=peers']
+  assert benchmark.main(arguments) == 0
+  assert list(workers) == ['sb3', 'sbx', 'td3', 'ds_td3']
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].split()[3:] == (
+    'ratio to sb3 ratio to sbx ratio to td3'.split()
+  )
+  ratios = [line.split()[4::4] for line in lines[1:]]
+  assert ratios[2:] == [
+    ['8.000', '2.500', '1.000'],
+    ['7.600', '2.375', '0.950'],
+  ]
+
+
+def test_ratio_is_to_the_first_where_no_reference_is_left(workers, capsys):
+  assert benchmark.main(['td3', '--contenders=ds_td3', '--rounds=1']) == 0
+  assert 'ratio to ds_td3' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('agent', ['sac', 'ppo', 'td3'])
+def test_peers_run_under_their_python(agent, workers, capsys):
+  arguments = [agent, '--rounds=1', '--task=Hopper-v4', '--peers_python=peers']
+  own = 'ds_td3' if agent == 'td3' else 'rigl'
+  assert benchmark.main([*arguments, f'--contenders=sb3,{own}']) == 0
+  python, script, *flags = workers['sb3'].command
+  assert python == 'peers' and script.endswith('benchmarks/peers.py')
+  assert flags == ['--library=sb3', f'--agent={agent}', '--task=Hopper-v4']
+  assert workers[own].command[0] == sys.executable
+  assert 'ratio to sb3' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  'agent,contender',
+  [
+    ('sac', 'dense'),
+    ('sac', 'rigl'),
+    ('ppo', 'dense'),
+    ('ppo', 'rigl'),
+    ('td3', 'td3'),
+    ('td3', 'ds_td3'),
+  ],
+)
+def test_gin_file_of_a_contender(agent, contender, monkeypatch):
+  subject = importlib.import_module(f'rigl_rl.benchmarks.{agent}')
+  parsed = []
+
+  def make(gin_file, arguments, bindings):
+    # Refuses a file, binding or macro that is not there.
+    configs.parse([gin_file], [f'ENV_NAME = {arguments.task!r}', *bindings])
+    parsed.append(gin_file)
+
+  monkeypatch.setattr(mujoco_training, 'make', make)
+  parser = argparse.ArgumentParser()
+  subject.add_arguments(parser)
+  gin.clear_config()
+  try:
+    subject.make(contender, parser.parse_args([]))
+    initial = gin.get_bindings('ActorCriticLoop').get('initial_collect_steps')
+    decays = [
+      gin.get_bindings(name).get('weight_decay', 0.0)
+      for name in ('adam', 'Critic')
+    ]
+  finally:
+    gin.clear_config()
+  assert parsed[0].endswith(f'/{contender}.gin')
+  if agent != 'ppo':
+    # As the peers have it.
+    assert initial == 500
+    assert decays == [0.0, 0.0]
+
+
+def test_peers_without_their_python(workers, capsys):
+  assert benchmark.main(['sac', '--rounds=1']) == 0
+  assert list(workers) == ['dense', 'rigl']
+  assert benchmark.main(['sac', '--contenders=sb3,rigl']) == 2
+  error = capsys.readouterr().err
+  assert error.startswith('error: --contenders names sb3, which takes ')
+  assert '--peers_python' in error and error.count('\n') == 1
+
+
+def test_worker_that_dies_is_told(monkeypatch, capsys):
+  monkeypatch.setattr(
+    benchmark.subprocess, 'Popen', lambda *args, **kwargs: _Process([])
+  )
+  assert benchmark.main(['dqn', '--contenders=rigl']) == 2
+  assert capsys.readouterr().err == 'error: rigl ended with code 7.\n'
+
+
+def test_worker_that_has_died_before_its_turn_is_told():
+  code = 'import sys; sys.stdin.close(); print("gone", flush=True); sys.exit(7)'
+  worker = benchmark._Worker('rigl', [sys.executable, '-c', code])
+  worker._process.wait()
+  with pytest.raises(UserError, match='rigl ended with code 7'):
+    worker.train(10)
+  worker.close()
+
+
+def test_a_python_of_peers_that_is_not_there(tmp_path, capsys):
+  python = str(tmp_path / 'none')
+  flags = [f'--peers_python={python}', '--contenders=sb3']
+  assert benchmark.main(['sac', *flags]) == 2
+  error = capsys.readouterr().err
+  assert error.startswith(f'error: --peers_python is {python!r}, which cannot')
+  assert error.count('\n') == 1
+
+
+def test_workers_are_closed_where_one_cannot_be_started(workers, monkeypatch):
+  class Worker(_FakeWorker):
+    def __init__(self, contender, command):
+      if contender == 'rigl':
+        raise UserError('no')
+      super().__init__(contender, command)
+
+  monkeypatch.setattr(benchmark, '_Worker', Worker)
+  assert benchmark.main(['dqn', '--contenders=dense,rigl']) == 2
+  assert workers['dense'].closed
+
+
+@pytest.mark.parametrize(
+  'flag,message',
+  [
+    ('--rounds=0', '--rounds is 0, but must be at least 1.'),
+    ('--out=FILE/x', '--out is '),
+  ],
+)
+def test_flags_are_looked_at_first(flag, message, workers, tmp_path, capsys):
+  (tmp_path / 'file').touch()
+  flag = flag.replace('FILE', str(tmp_path / 'file'))
+  assert benchmark.main(['dqn', flag]) == 2
+  error = capsys.readouterr().err
+  assert error.startswith(f'error: {message}') and error.count('\n') == 1
+  assert not workers  # Nothing was started.
+
+
+def test_a_contender_that_is_named_twice_runs_once(workers, capsys):
+  assert benchmark.main(['dqn', '--contenders=rigl,rigl', '--rounds=1']) == 0
+  assert len(capsys.readouterr().out.splitlines()) == 2
+  assert workers['rigl'].asked == [1000, 500, 950]
+
+
+def _layer_arguments(*flags):
+  parser = argparse.ArgumentParser()
+  layers.add_arguments(parser)
+  return parser.parse_args(flags)
+
+
+def test_layers_of_peers_run_under_their_python(workers, capsys):
+  arguments = ['layers', '--shape=30,20,10', '--intra_op_threads=2']
+  arguments += ['--peers_python=peers', '--rounds=1']
+  names = '--contenders=sparseprop_90,dense,sparse_90'
+  assert benchmark.main([*arguments, names]) == 0
+  python, script, *flags = workers['sparseprop_90'].command
+  assert python == 'peers' and script.endswith('benchmarks/layer_peers.py')
+  assert flags == [
+    '--library=sparseprop',
+    '--sparsity=0.9',
+    '--shape=30,20,10',
+    '--threads=2',
+  ]
+  lines = capsys.readouterr().out.splitlines()
+  rows = [line.split() for line in lines[1:]]
+  assert [row[0] for row in rows] == ['sparseprop_90', 'dense', 'sparse_90']
+  assert [row[8] for row in rows] == ['1.000', '20.000', '12.000']
+  # Columns begin where their titles do, however long names and ratios are.
+  at = lines[0].index('ratio to sparseprop_90')
+  assert [line[at:].split()[0] for line in lines[1:]] == [
+    row[8] for row in rows
+  ]
+
+
+@pytest.mark.parametrize('contender', ['dense', 'sparse_80'])
+def test_steps_of_a_layer(contender, request, monkeypatch):
+  if contender != 'dense':
+    request.getfixturevalue('operations')
+  calls = []
+  call = wrappers.SparseWrapper.call
+
+  def counted(layer, x):
+    calls.append((layer.storage is not None, tuple(x.shape)))
+    y = call(layer, x)
+    # Counted when it runs, not when it is traced.
+    with tf.control_dependencies([ran.assign_add(1)]):
+      return tf.identity(y)
+
+  ran = tf.Variable(0)
+  monkeypatch.setattr(wrappers.SparseWrapper, 'call', counted)
+  train = layers.make(contender, _layer_arguments('--shape=7,5,3'))
+  train(1)
+  assert [train(3), train(2)] == [3, 2]
+  assert int(ran) == 1 + 3 + 2
+  assert set(calls) == {(contender != 'dense', (3, 7))}
+
+
+def test_layers_without_kernels(monkeypatch):
+  monkeypatch.setenv('RIGL_RL_KERNELS', '0')
+  with pytest.raises(UserError, match='names sparse_80, which needs'):
+    layers.make('sparse_80', _layer_arguments())
+
+
+@pytest.mark.parametrize('shape', ['', '3,4', '3,4,x', '3,0,5', '1,2,3,4'])
+def test_shapes_that_are_none(shape, user_error):
+  with user_error(f'--shape is {shape!r}, but must be', '3: inputs, outputs'):
+    layers.make('dense', _layer_arguments(f'--shape={shape}'))
+
+
+@pytest.mark.parametrize('shape', ['', '3,x', '0,4'])
+def test_kernels_that_have_no_shape(shape, user_error):
+  arguments = argparse.Namespace(shape=shape, sparsity=0.5)
+  with user_error(f'--shape is {shape!r}, but must be numbers'):
+    masks.make('rigl', arguments)
+
+
+@pytest.mark.parametrize('shape', ['40,30', '3,3,4,5'])
+def test_kernels_of_any_rank(shape):
+  arguments = argparse.Namespace(shape=shape, sparsity=0.5)
+  update = masks.make('rigl', arguments)
+  assert update(2) == 2
+
+
+@pytest.mark.parametrize(
+  'contender,expected',
+  [('dense', ('dense', None)), ('sparse_95', ('sparse', 0.95))],
+)
+def test_names_of_contenders(contender, expected):
+  assert contenders.parse(contender) == expected
