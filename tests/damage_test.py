@@ -18,9 +18,10 @@ import gin
 import numpy as np
 import pytest
 
-from rigl_rl import analysis, configs, sweeps
+from rigl_rl import analysis, sweeps
 from rigl_rl.analysis import events, figures, tables
 from rigl_rl.commands import sweep, train
+from rigl_rl.config import parsing
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import costs
 from rigl_rl.sweeps.executors import jobs
@@ -71,7 +72,7 @@ class _Trained:
 
   def _parse(self):
     gin.clear_config()
-    configs.parse([_GIN_FILE], _BINDINGS)
+    parsing.parse([_GIN_FILE], _BINDINGS)
 
   def resume(self, directory):
     """As `train` does when it begins."""

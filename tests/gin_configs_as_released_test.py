@@ -12,7 +12,7 @@ import re
 import gin
 import pytest
 
-from rigl_rl import configs
+from rigl_rl.config import parsing
 
 pytestmark = pytest.mark.usefixtures('no_gin_config')
 
@@ -96,7 +96,7 @@ def test_binds_what_the_table_says_and_nothing_else(folder):
 )
 def test_values_after_a_method(folder, method):
   files = [_file(folder, name) for name in (method, 'as_released')]
-  configs.parse(files, [])
+  parsing.parse(files, [])
   for binding, value in _OVERLAYS[folder].items():
     expected = value[method] if isinstance(value, dict) else value
     assert _value(binding) == expected, binding
@@ -105,7 +105,7 @@ def test_values_after_a_method(folder, method):
 def test_a_later_binding_wins():
   folder = 'graesser22/sac_mujoco'
   files = [_file(folder, name) for name in ('static', 'as_released')]
-  configs.parse(files, ['sparsify.initializer = @sparsity_aware'])
+  parsing.parse(files, ['sparsify.initializer = @sparsity_aware'])
   assert _value('sparsify.initializer') == 'sparsity_aware'
 
 

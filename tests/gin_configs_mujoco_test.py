@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl import configs
 from rigl_rl.agents import targets
+from rigl_rl.config import parsing
 from rigl_rl.replay import transition_buffer
 from rigl_rl.sparsity import wrappers
 from rigl_rl.training import run_directory
@@ -153,7 +153,7 @@ def _file(*names):
 
 def _parse(*files, bindings=()):
   gin.clear_config()
-  configs.parse([_file(*names) for names in files], bindings)
+  parsing.parse([_file(*names) for names in files], bindings)
 
 
 def _build(tmp_path):
@@ -566,11 +566,11 @@ def test_macro_that_others_replace(user_error, tmp_path):
   lines = [f"include '{_file(*rigl)}'", *both]
   mine.write_text('\n'.join(lines))
   gin.clear_config()
-  configs.parse([str(mine)], [])
+  parsing.parse([str(mine)], [])
   mine.write_text('\n'.join([*lines, 'WITDH = 2.0']))
   gin.clear_config()
   with user_error('WITDH is bound, but nothing uses it', 'ACTOR_WIDTH'):
-    configs.parse([str(mine)], [])
+    parsing.parse([str(mine)], [])
 
 
 # -------------------------------------------------------------------- coverage

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl import configs
 from rigl_rl.agents import targets
+from rigl_rl.config import parsing
 from rigl_rl.environments import mujoco, specs
 from rigl_rl.replay import transition_buffer
 from rigl_rl.sparsity import wrappers
@@ -170,7 +170,7 @@ _AS_RELEASED = ('sokar22', 'td3', 'as_released')
 
 def _parse(*files, bindings=()):
   gin.clear_config()
-  configs.parse([_file(*names) for names in files], bindings)
+  parsing.parse([_file(*names) for names in files], bindings)
 
 
 def _build(tmp_path, *files, bindings=()):

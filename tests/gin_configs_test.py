@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl import configs, errors, seeding
+from rigl_rl import errors, seeding
 from rigl_rl.agents import dqn
+from rigl_rl.config import parsing
 from rigl_rl.environments import spaces
 from rigl_rl.networks import q_networks
 
@@ -277,7 +278,7 @@ def _initializer():
 @pytest.mark.parametrize('name', _SUITES)
 def test_row_of_a_table(name, method, untraced):
   suite = _SUITES[name]
-  configs.parse([_file('graesser22', name, method)], [])
+  parsing.parse([_file('graesser22', name, method)], [])
   assert gin.query_parameter('%SPARSITY') == 0.9
   for parameter, value in suite.runner.items():
     assert gin.query_parameter(f'DopamineRunner.{parameter}') == value
@@ -313,7 +314,7 @@ def _rows_to_trace():
 
 @pytest.mark.parametrize(('name', 'method'), _rows_to_trace())
 def test_train_step_of_a_row(name, method):
-  configs.parse([_file('graesser22', name, method)], [])
+  parsing.parse([_file('graesser22', name, method)], [])
   agent, _ = _build(_SUITES[name].task)
   # On Atari gradients are computed beside the agent's steps.
   assert len(agent._traced) == (1 if name == 'dqn_classic' else 2)
@@ -327,7 +328,7 @@ def test_train_step_of_a_row(name, method):
 @pytest.mark.parametrize('name', _SUITES)
 def test_as_released_after_a_method(name, method, untraced):
   suite = _SUITES[name]
-  configs.parse(
+  parsing.parse(
     [_file('graesser22', name, m) for m in (method, 'as_released')], []
   )
   agent, _ = _build(suite.task)
@@ -364,7 +365,7 @@ def test_as_released_after_a_method(name, method, untraced):
 
 @pytest.mark.parametrize('algorithm', _ALGORITHMS)
 def test_algorithm_on_an_agent(algorithm):
-  configs.parse(
+  parsing.parse(
     [_file('agents', 'dqn_classic'), _file('algorithms', algorithm)],
     ['SPARSITY = 0.5'],
   )
@@ -392,7 +393,7 @@ def test_algorithm_on_an_agent(algorithm):
 )
 def test_agent_without_an_algorithm(agent_name, untraced):
   """The building block is whole but for the algorithm, RigL by default."""
-  configs.parse([_file('agents', agent_name)], [])
+  parsing.parse([_file('agents', agent_name)], [])
   suite = _SUITES[agent_name]
   assert gin.query_parameter('train.runner').configurable.name == (
     'DopamineRunner'
@@ -406,7 +407,7 @@ def test_agent_without_an_algorithm(agent_name, untraced):
 def test_part_of_an_agent_is_not_taken_for_a_whole():
   """dqn_atari.gin leaves the network, and so the width, to its includers."""
   with pytest.raises(errors.UserError, match='WIDTH'):
-    configs.parse([_file('agents', 'dqn_atari')], [])
+    parsing.parse([_file('agents', 'dqn_atari')], [])
 
 
 @pytest.mark.parametrize(
@@ -417,7 +418,7 @@ def test_part_of_an_agent_is_not_taken_for_a_whole():
   ],
 )
 def test_other_classic_tasks(task, kernels):
-  configs.parse(
+  parsing.parse(
     [_file('graesser22', 'dqn_classic', 'rigl')],
     [f'ENV_NAME = {task!r}', 'SPARSITY = 0.95', 'SEED = 3'],
   )

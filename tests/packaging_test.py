@@ -12,7 +12,8 @@ import zipfile
 import gin
 import pytest
 
-from rigl_rl import config_files, errors
+from rigl_rl import errors
+from rigl_rl.config import gin_paths
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -90,9 +91,9 @@ def test_the_wheel_carries_everything_and_no_more(wheel):
 def test_the_wheel_finds_its_gin_files_from_anywhere(unpacked, tmp_path):
   code = (
     'import gin\n'
-    'from rigl_rl import config_files\n'
-    'path = config_files.config_path("gin_configs/probe/outer.gin")\n'
-    'config_files.add_search_path()\n'
+    'from rigl_rl.config import gin_paths\n'
+    'path = gin_paths.config_path("gin_configs/probe/outer.gin")\n'
+    'gin_paths.add_search_path()\n'
     'gin.parse_config_file(path)\n'
     'print(path, gin.query_parameter("PROBE/macro.value"))\n'
   )
@@ -112,9 +113,9 @@ def test_the_wheel_finds_its_gin_files_from_anywhere(unpacked, tmp_path):
 def test_gin_reads_a_url_and_the_search_path_is_added_once(tmp_path):
   path = tmp_path / 'url.gin'
   path.write_text('PROBE_URL = 43\n')
-  config_files.add_search_path()
+  gin_paths.add_search_path()
   before = list(gin.config._FILE_READERS)
-  config_files.add_search_path()
+  gin_paths.add_search_path()
   assert gin.config._FILE_READERS == before
   with gin.unlock_config():
     gin.parse_config_file(f'file://{path}')
@@ -126,12 +127,10 @@ def test_config_path_prefers_the_current_directory(tmp_path, monkeypatch):
   (tmp_path / 'gin_configs').mkdir()
   (tmp_path / 'gin_configs' / 'mine.gin').write_text('')
   monkeypatch.chdir(tmp_path)
-  assert (
-    config_files.config_path('gin_configs/mine.gin') == 'gin_configs/mine.gin'
-  )
+  assert gin_paths.config_path('gin_configs/mine.gin') == 'gin_configs/mine.gin'
   absolute = str(tmp_path / 'gin_configs' / 'mine.gin')
-  assert config_files.config_path(absolute) == absolute
-  assert config_files.config_path(f'file://{absolute}') == f'file://{absolute}'
+  assert gin_paths.config_path(absolute) == absolute
+  assert gin_paths.config_path(f'file://{absolute}') == f'file://{absolute}'
 
 
 @pytest.mark.parametrize(
@@ -147,7 +146,7 @@ def test_config_path_prefers_the_current_directory(tmp_path, monkeypatch):
 def test_config_path_names_the_missing_file(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(errors.UserError, match=re.escape(name)) as raised:
-    config_files.config_path(name)
+    gin_paths.config_path(name)
   assert '\n' not in str(raised.value)
 
 

@@ -8,7 +8,7 @@ import re
 import gin
 import pytest
 
-from rigl_rl import configs
+from rigl_rl.config import parsing
 
 _README = pathlib.Path(__file__).parents[1] / 'README.md'
 _AGENTS = {
@@ -38,7 +38,7 @@ def test_schedule(agent, no_gin_config):
   train_steps, period, amount = map(_first_number, numbers)
   period_name, amount_name = re.findall(r'`([\w.]+)`', names)
   runner = period_name.partition('.')[0]
-  configs.parse([f'gin_configs/agents/{_AGENTS[agent]}.gin'], [])
+  parsing.parse([f'gin_configs/agents/{_AGENTS[agent]}.gin'], [])
   assert gin.query_parameter('%TRAIN_STEPS') == train_steps
   steps = gin.query_parameter(period_name)
   if agent == 'PPO':  # It counts rollouts.

@@ -35,9 +35,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Callable
 
 import gin
 
-from rigl_rl import bindings
 from rigl_rl.checks import check_number
-from rigl_rl.domains import Positive, Range
+from rigl_rl.config import bindings
+from rigl_rl.config.domains import Positive, Range
 from rigl_rl.environments import specs
 from rigl_rl.errors import UserError
 from rigl_rl.networks import widths

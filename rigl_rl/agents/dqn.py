@@ -22,7 +22,7 @@ from rigl_rl.agents import (
 )
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
-from rigl_rl.domains import (
+from rigl_rl.config.domains import (
   BatchSize,
   Capacity,
   Count,

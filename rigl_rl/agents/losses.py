@@ -8,7 +8,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl.domains import Positive
+from rigl_rl.config.domains import Positive
 from rigl_rl.errors import UserError
 
 

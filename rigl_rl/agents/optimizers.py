@@ -8,7 +8,7 @@ import gin
 import tensorflow as tf
 
 from rigl_rl.checks import check_number
-from rigl_rl.domains import NonNegative, Positive
+from rigl_rl.config.domains import NonNegative, Positive
 from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 

@@ -18,7 +18,13 @@ from rigl_rl import seeding, wording
 from rigl_rl.agents import losses, optimizers, sparse_networks
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
-from rigl_rl.domains import BatchSize, NonNegative, Positive, Probability, Range
+from rigl_rl.config.domains import (
+  BatchSize,
+  NonNegative,
+  Positive,
+  Probability,
+  Range,
+)
 from rigl_rl.errors import UserError
 from rigl_rl.networks import actor_critic, numpy_mlp
 from rigl_rl.sparsity import compression, diagnostics, wrappers

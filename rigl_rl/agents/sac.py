@@ -13,7 +13,7 @@ from tf_agents.utils import common
 
 from rigl_rl.agents import off_policy, optimizers, targets
 from rigl_rl.checks import check_number
-from rigl_rl.domains import Count, Positive, Probability, Range
+from rigl_rl.config.domains import Count, Positive, Probability, Range
 from rigl_rl.networks import actor_critic, numpy_mlp
 
 # A train step samples actions for the critics', the actor's and the

@@ -14,7 +14,13 @@ from tf_agents.utils import common
 
 from rigl_rl.agents import off_policy, optimizers, targets
 from rigl_rl.checks import check_number
-from rigl_rl.domains import Count, NonNegative, Positive, Probability, Range
+from rigl_rl.config.domains import (
+  Count,
+  NonNegative,
+  Positive,
+  Probability,
+  Range,
+)
 from rigl_rl.networks import actor_critic, numpy_mlp
 
 

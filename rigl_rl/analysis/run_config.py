@@ -13,7 +13,7 @@ import numbers
 import re
 from typing import Any, Mapping
 
-from rigl_rl.training import config_comparison
+from rigl_rl.config import comparison
 
 # By the class that gin binds.
 _NETWORKS = {
@@ -67,7 +67,7 @@ class RunConfig:
       ValueError: it includes other files, and so is not complete.
     """
     self._bindings = {}
-    for (scope, name), value in config_comparison.parse_bindings(text).items():
+    for (scope, name), value in comparison.parse_bindings(text).items():
       # Modules are written where gin needs them to tell names apart.
       short = '.'.join(name.split('.')[-2:])
       self._bindings[scope + short] = value

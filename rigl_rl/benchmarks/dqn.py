@@ -55,11 +55,11 @@ def make_ours(
 
 
 def _parse(method: str, task: str, bindings: Sequence[str]) -> None:
-  from rigl_rl import configs
+  from rigl_rl.config import parsing
 
   classic = '-v' in task
   suite, macro = ('classic', 'ENV_NAME') if classic else ('atari_cnn', 'GAME')
-  configs.parse(
+  parsing.parse(
     [f'gin_configs/graesser22/dqn_{suite}/{method}.gin'],
     [
       f'{macro} = {task!r}',

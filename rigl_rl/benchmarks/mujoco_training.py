@@ -45,10 +45,10 @@ def make(
   """
   import gin
 
-  from rigl_rl import configs
+  from rigl_rl.config import parsing
   from rigl_rl.training import run_directory
 
-  configs.parse([gin_file], [f'ENV_NAME = {arguments.task!r}', *bindings])
+  parsing.parse([gin_file], [f'ENV_NAME = {arguments.task!r}', *bindings])
   directory = run_directory.RunDirectory(tempfile.mkdtemp())
   directory.prepare(gin.config_str())
   runner = gin.query_parameter('train.runner').scoped_configurable_fn

@@ -67,10 +67,10 @@ def _cost(arguments: argparse.Namespace) -> None:
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
     # Before gin parses: nothing can be made configurable afterwards.
-    from rigl_rl import configs
+    from rigl_rl.config import parsing
     from rigl_rl.costs import jobs, readers
 
-    configs.parse(arguments.gin_files, arguments.gin_bindings)
+    parsing.parse(arguments.gin_files, arguments.gin_bindings)
     job = readers.read_job(arguments.num_actions)
 
   rows = jobs.layer_rows(job)

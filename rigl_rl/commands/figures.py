@@ -234,12 +234,12 @@ def _read_job(
   with quiet.import_quietly():
     import gin
 
-    from rigl_rl import configs
+    from rigl_rl.config import parsing
     from rigl_rl.costs import readers
 
     gin.clear_config()
     try:
-      configs.parse(gin_files, gin_bindings)
+      parsing.parse(gin_files, gin_bindings)
       return readers.read_job(None)
     finally:
       gin.clear_config()

@@ -19,8 +19,9 @@ import signal
 import sys
 from typing import Any, Iterator, Mapping, Sequence
 
-from rigl_rl import config_check, locks, sweeps, wording
+from rigl_rl import locks, sweeps, wording
 from rigl_rl.commands import command_line
+from rigl_rl.config import checking
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import costs
 from rigl_rl.sweeps.executors import jobs, local, loop
@@ -175,7 +176,7 @@ def _check_bindings(runs: Sequence[sweeps.Run]) -> None:
     kind = tuple(b for b in bindings if not b.startswith('SEED='))
     if (run.gin_files, kind) not in seen:
       seen.add((run.gin_files, kind))
-      config_check.check(run.gin_files, bindings)
+      checking.check(run.gin_files, bindings)
 
 
 def _parse_seeds(text: str | None) -> tuple[int, ...] | None:

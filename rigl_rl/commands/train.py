@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 from typing import Sequence
 
-from rigl_rl import config_check, memory
 from rigl_rl.commands import command_line
+from rigl_rl.config import checking, memory
 from rigl_rl.training import quiet
 
 
@@ -34,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(arguments: argparse.Namespace) -> None:
   # Before TensorFlow takes its seconds to load.
-  config_check.check(arguments.gin_files, arguments.gin_bindings)
+  checking.check(arguments.gin_files, arguments.gin_bindings)
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
-    from rigl_rl import configs
+    from rigl_rl.config import parsing
     from rigl_rl.training import run
 
-    given = configs.parse(arguments.gin_files, arguments.gin_bindings)
+    given = parsing.parse(arguments.gin_files, arguments.gin_bindings)
   try:
     with memory.blame_sizes(arguments.gin_files, arguments.gin_bindings):
       run.train(arguments.base_dir, given=given)

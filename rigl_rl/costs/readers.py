@@ -8,7 +8,7 @@ from typing import Any, Callable, Mapping
 
 import gin
 
-from rigl_rl import bindings
+from rigl_rl.config import bindings
 from rigl_rl.costs import jobs
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import counting, schedules, wrappers

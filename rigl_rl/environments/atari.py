@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 
 from rigl_rl import errors, tasks
-from rigl_rl.domains import Range
+from rigl_rl.config.domains import Range
 
 
 @contextlib.contextmanager

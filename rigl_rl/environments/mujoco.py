@@ -28,7 +28,7 @@ from tf_agents.specs import array_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import checks, errors, tasks
-from rigl_rl.domains import Count
+from rigl_rl.config.domains import Count
 from rigl_rl.environments import gymnasium_tasks, spaces
 
 # The five tasks of both papers.

@@ -11,7 +11,7 @@ import gin
 import numpy as np
 
 from rigl_rl import errors
-from rigl_rl.domains import NonNegative
+from rigl_rl.config.domains import NonNegative
 
 
 @gin.configurable(denylist=['environment', 'seed'])

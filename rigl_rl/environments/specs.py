@@ -7,7 +7,7 @@ from typing import Any, Callable
 import tensorflow as tf
 from tf_agents.specs import tensor_spec
 
-from rigl_rl import bindings
+from rigl_rl.config import bindings
 from rigl_rl.environments import mujoco, spaces
 
 

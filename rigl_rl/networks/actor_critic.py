@@ -19,7 +19,7 @@ from tf_agents.networks import network
 from tf_agents.specs import tensor_spec
 from tf_agents.utils import common
 
-from rigl_rl.domains import HiddenUnits, NonNegative, Positive
+from rigl_rl.config.domains import HiddenUnits, NonNegative, Positive
 from rigl_rl.errors import UserError
 from rigl_rl.networks import action_distributions, sparse_layers
 from rigl_rl.networks.sparse_layers import (

@@ -13,7 +13,7 @@ from typing import Callable, Sequence
 import gin
 import tensorflow as tf
 
-from rigl_rl.domains import HiddenUnits, NonNegative, Units
+from rigl_rl.config.domains import HiddenUnits, NonNegative, Units
 from rigl_rl.networks import sparse_layers
 from rigl_rl.networks.sparse_layers import WidthOrRule
 

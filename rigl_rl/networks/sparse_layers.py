@@ -16,7 +16,7 @@ from typing import Callable, Literal, Mapping, Sequence, Union
 import gin
 import tensorflow as tf
 
-from rigl_rl.domains import NonNegative, Positive, Width
+from rigl_rl.config.domains import NonNegative, Positive, Width
 from rigl_rl.errors import UserError
 from rigl_rl.networks import widths
 from rigl_rl.sparsity import wrappers

@@ -7,7 +7,7 @@ from typing import Callable, Mapping, NamedTuple, Sequence
 
 import gin
 
-from rigl_rl.domains import Sparsity
+from rigl_rl.config.domains import Sparsity
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import distributions
 

@@ -20,7 +20,7 @@ import numpy as np
 from dopamine.replay_memory import circular_replay_buffer
 
 from rigl_rl import errors
-from rigl_rl.domains import BatchSize, Capacity, Count
+from rigl_rl.config.domains import BatchSize, Capacity, Count
 from rigl_rl.replay import manifests as manifests_lib
 from rigl_rl.replay import segments
 

@@ -9,7 +9,7 @@ import gin
 import numpy as np
 
 from rigl_rl import checks, seeding
-from rigl_rl.domains import BatchSize, Range
+from rigl_rl.config.domains import BatchSize, Range
 from rigl_rl.replay import manifests as manifests_lib
 from rigl_rl.replay import segments
 

@@ -13,7 +13,7 @@ from typing import Annotated, Mapping, Sequence
 import gin
 
 from rigl_rl.checks import check_number
-from rigl_rl.domains import Length, NonNegative, Range, Sparsity
+from rigl_rl.config.domains import Length, NonNegative, Range, Sparsity
 from rigl_rl.errors import UserError
 
 Shapes = Mapping[str, Sequence[int]]

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl.checks import check_number
-from rigl_rl.domains import Count, CountOrZero, Probability
+from rigl_rl.config.domains import Count, CountOrZero, Probability
 from rigl_rl.errors import UserError
 
 

@@ -11,7 +11,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl.domains import Sparsity
+from rigl_rl.config.domains import Sparsity
 from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 from rigl_rl.sparsity import algorithms, distributions, initializers, user_code

@@ -7,7 +7,7 @@ import difflib
 import os
 from typing import Any, Sequence
 
-from rigl_rl import config_files, gin_reader
+from rigl_rl.config import gin_paths, gin_text
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps.runs import Filter, Grid, Run, attributes
 
@@ -107,7 +107,7 @@ def find(name: str) -> str:
   """Returns the path of a sweep file.
 
   Args:
-    name: a path as `config_files.config_path` takes it, or short, as
+    name: a path as `gin_paths.config_path` takes it, or short, as
       'graesser22/fig02_sac'.
 
   Raises:
@@ -115,7 +115,7 @@ def find(name: str) -> str:
   """
   for candidate in (name, f'{_SWEEPS}{name}', f'{_SWEEPS}{name}.gin'):
     try:
-      return config_files.config_path(candidate)
+      return gin_paths.config_path(candidate)
     except UserError:
       continue
   known = shipped()
@@ -129,7 +129,7 @@ def find(name: str) -> str:
 
 def shipped() -> list[str]:
   """Returns the names of the sweeps that come with this package."""
-  root = os.path.join(config_files.ROOT, _SWEEPS)
+  root = os.path.join(gin_paths.ROOT, _SWEEPS)
   return sorted(
     f'{paper}/{os.path.splitext(name)[0]}'
     for paper in os.listdir(root)
@@ -159,7 +159,7 @@ def load(name: str) -> Sweep:
     UserError: the file is missing, cannot be read, or is no sweep.
   """
   path = find(name)
-  config = gin_reader.Config([path])
+  config = gin_text.Config([path])
   known = {
     'Sweep': [f.name for f in dataclasses.fields(Sweep)],
     'Grid': [f.name for f in dataclasses.fields(Grid)],
@@ -188,20 +188,20 @@ def load(name: str) -> Sweep:
   return Sweep(sweep_name, tuple(grids))
 
 
-def _grids(config: gin_reader.Config, value: Any) -> list[Grid]:
+def _grids(config: gin_text.Config, value: Any) -> list[Grid]:
   """Returns the grids in nested lists of references."""
   if isinstance(value, (list, tuple)):
     return [grid for item in value for grid in _grids(config, item)]
   if value is None:
     return []
-  if not isinstance(value, gin_reader.Reference) or value.name != 'Grid':
+  if not isinstance(value, gin_text.Reference) or value.name != 'Grid':
     raise UserError(
       f'Sweep.grids holds {value}, but must hold grids, such as @rigl/Grid().'
     )
   return [_grid(config, value.scope)]
 
 
-def _grid(config: gin_reader.Config, scope: str) -> Grid:
+def _grid(config: gin_text.Config, scope: str) -> Grid:
   arguments = {
     name: config.resolve(value)
     for name, value in config.arguments('Grid', scope).items()
@@ -219,11 +219,11 @@ def _grid(config: gin_reader.Config, scope: str) -> Grid:
   return Grid(**arguments)
 
 
-def _with_grids(config: gin_reader.Config, value: Any) -> Any:
+def _with_grids(config: gin_text.Config, value: Any) -> Any:
   """Makes the grids that are among the values of another one."""
   if isinstance(value, (list, tuple)):
     return type(value)(_with_grids(config, item) for item in value)
-  if isinstance(value, gin_reader.Reference):
+  if isinstance(value, gin_text.Reference):
     if value.name != 'Grid':
       # As text, as launch.train is to read it.
       return str(value)

@@ -9,7 +9,7 @@ import itertools
 import re
 from typing import Any, Mapping, Sequence
 
-from rigl_rl import gin_reader
+from rigl_rl.config import gin_text
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import settings
 
@@ -227,7 +227,7 @@ class Grid:
     Raises:
       UserError: on a gin file that cannot be read, or a run that cannot be.
     """
-    config = gin_reader.Config(self.gin_files)
+    config = gin_text.Config(self.gin_files)
     over = dict(self.over)
     self._check_extra(gin_bindings)
     if seeds is not None:
@@ -275,11 +275,11 @@ class Grid:
     varied = {SEED: SEED}
     for name in self.over:
       varied.update(dict.fromkeys(self.names.get(name, (name,)), name))
-    keys = {gin_reader.parse_key(target): n for target, n in varied.items()}
+    keys = {gin_text.parse_key(target): n for target, n in varied.items()}
     for binding in gin_bindings:
       name = binding.partition('=')[0].strip()
       try:
-        found = keys.get(gin_reader.parse_key(name))
+        found = keys.get(gin_text.parse_key(name))
       except ValueError:
         continue  # Reported where it is parsed.
       if found:
@@ -289,7 +289,7 @@ class Grid:
           f'{found}; choose by {flag} instead.'
         )
 
-  def _fixed(self, config: gin_reader.Config) -> tuple[tuple[str, Any], ...]:
+  def _fixed(self, config: gin_text.Config) -> tuple[tuple[str, Any], ...]:
     """Returns the bindings of all runs that change something."""
     return tuple(
       (name, self.bindings[name])
@@ -300,7 +300,7 @@ class Grid:
   def _run(
     self,
     sweep: str,
-    config: gin_reader.Config,
+    config: gin_text.Config,
     fixed: tuple[tuple[str, Any], ...],
     combination: Mapping[str, Any],
     extra: tuple[str, ...],
@@ -353,16 +353,16 @@ def _with_seed(run: Run, seed: Any) -> Run:
   )
 
 
-def _is_bound(config: gin_reader.Config, name: str, value: Any) -> bool:
+def _is_bound(config: gin_text.Config, name: str, value: Any) -> bool:
   """Whether the gin files bind a value already."""
   missing = object()
   found = config.value(name, missing)
   if _is_code(value):
     try:
-      value = config.resolve(gin_reader.parse_value(value))
+      value = config.resolve(gin_text.parse_value(value))
     except UserError:
       return False  # A macro that nothing has bound so far.
-  return found is not missing and gin_reader.same(found, value)
+  return found is not missing and gin_text.same(found, value)
 
 
 def _is_among(combination: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
@@ -370,7 +370,7 @@ def _is_among(combination: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
   for name, values in given.items():
     if not isinstance(values, (list, tuple)):
       values = [values]
-    if not any(gin_reader.same(combination[name], value) for value in values):
+    if not any(gin_text.same(combination[name], value) for value in values):
       return False
   return True
 

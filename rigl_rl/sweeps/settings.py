@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rigl_rl import gin_reader
 from rigl_rl.agents import gradient_steps
+from rigl_rl.config import gin_text
 from rigl_rl.errors import UserError
 
 TRAIN_STEPS = 'TRAIN_STEPS'
@@ -32,12 +32,12 @@ _ROLLOUT = 'PPOLoop.rollout_steps'
 
 def _name(value: Any) -> str | None:
   """Returns the configurable that a value refers to, without modules."""
-  if isinstance(value, gin_reader.Reference):
+  if isinstance(value, gin_text.Reference):
     return value.name.rpartition('.')[2]
   return None
 
 
-def family(config: gin_reader.Config) -> str | None:
+def family(config: gin_text.Config) -> str | None:
   """Returns the agent's family, such as 'dqn_atari_cnn'; None if unknown."""
   runner = _name(config.value('train.runner'))
   kinds = {
@@ -50,7 +50,7 @@ def family(config: gin_reader.Config) -> str | None:
   return _FAMILIES.get(kind)
 
 
-def least_train_steps(config: gin_reader.Config) -> tuple[int, str]:
+def least_train_steps(config: gin_text.Config) -> tuple[int, str]:
   """Returns the fewest steps in which a run trains at all, and why.
 
   Returns:
@@ -80,7 +80,7 @@ def _is_whole(value: Any, least: int = 1) -> bool:
   return is_int and value >= least
 
 
-def train_steps(config: gin_reader.Config, scale: float) -> tuple[int, str]:
+def train_steps(config: gin_text.Config, scale: float) -> tuple[int, str]:
   """Returns the environment steps of a run, scaled.
 
   Args:
@@ -95,7 +95,7 @@ def train_steps(config: gin_reader.Config, scale: float) -> tuple[int, str]:
   """
   full = config.value(TRAIN_STEPS)
   length = config.value(_LENGTH)
-  if not _is_whole(full) or not gin_reader.same(full, length):
+  if not _is_whole(full) or not gin_text.same(full, length):
     raise UserError(
       f'{TRAIN_STEPS} is {full!r}, but must be a whole number of at least 1, '
       f'and what {_LENGTH} is bound to: a sweep shortens runs by it.'

@@ -9,10 +9,11 @@ import gin
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
-from rigl_rl import bindings, seeding
+from rigl_rl import seeding
 from rigl_rl.agents import sac
 from rigl_rl.checks import check_number
-from rigl_rl.domains import Count, Episodes
+from rigl_rl.config import bindings
+from rigl_rl.config.domains import Count, Episodes
 from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
 from rigl_rl.replay import transition_buffer

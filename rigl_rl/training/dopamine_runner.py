@@ -13,7 +13,7 @@ from dopamine.discrete_domains import iteration_statistics, run_experiment
 from rigl_rl import files, seeding
 from rigl_rl.agents import dqn
 from rigl_rl.checks import check_number
-from rigl_rl.domains import Count, Episodes, NonNegative
+from rigl_rl.config.domains import Count, Episodes, NonNegative
 from rigl_rl.environments import classic_control, noise
 from rigl_rl.errors import UserError
 from rigl_rl.training import checkpointing, evaluation, event_writer, progress

@@ -13,7 +13,7 @@ from tf_agents.trajectories import time_step as ts
 from rigl_rl import seeding
 from rigl_rl.agents import ppo
 from rigl_rl.checks import check_number
-from rigl_rl.domains import Count, Episodes, Range
+from rigl_rl.config.domains import Count, Episodes, Range
 from rigl_rl.environments import mujoco
 from rigl_rl.training import run_directory as run_directory_lib
 from rigl_rl.training import training_loop

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Callable
 import gin
 import tensorflow as tf
 
-from rigl_rl import configs, effects, files, seeding, wording
+from rigl_rl import files, seeding, wording
 from rigl_rl.checks import check_number
-from rigl_rl.domains import Count, Seed
+from rigl_rl.config import effects, parsing
+from rigl_rl.config.domains import Count, Seed
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import user_code
 from rigl_rl.training import checkpointing, provenance, scores
@@ -40,7 +41,7 @@ def train(
     seed: the run's SEED; every random stream of the run derives from it.
     train_steps: environment steps of training (agent steps on Atari).
     task: name of the task, above the curve.
-    given: what `configs.parse` returned, to refuse bindings without effect;
+    given: what `parsing.parse` returned, to refuse bindings without effect;
       None for no such check.
 
   Returns:
@@ -100,7 +101,7 @@ def _train(
   # Not before all is built: a mistake must not leave a config behind.
   run_directory.prepare(config)
   run_directory.write_operative_config(
-    configs.origin() + gin.operative_config_str()
+    parsing.origin() + gin.operative_config_str()
   )
   print(
     f'{built.title} on {task}, {wording.count(train_steps, "step")}, '

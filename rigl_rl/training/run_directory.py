@@ -33,9 +33,10 @@ from typing import Any
 import numpy as np
 
 from rigl_rl import files, locks, readers
+from rigl_rl.config import comparison
 from rigl_rl.errors import UserError
 from rigl_rl.replay import manifests
-from rigl_rl.training import checkpointing, config_comparison, curve
+from rigl_rl.training import checkpointing, curve
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -230,12 +231,10 @@ class RunDirectory:
   ) -> None:
     """Raises UserError if the existing config is another one."""
     # The config of this start was parsed by gin before.
-    config_comparison.parse_bindings(config)
+    comparison.parse_bindings(config)
     try:
       with readers.contents_of(self.path(_CONFIG)):
-        differences = config_comparison.differing_bindings(
-          config, existing, ignore
-        )
+        differences = comparison.differing_bindings(config, existing, ignore)
     except readers.FileError as error:
       raise UserError(
         f'--base_dir is {self._base_dir!r}, whose {_CONFIG} cannot be '

@@ -16,7 +16,7 @@ import tensorflow as tf
 from rigl_rl import readers, seeding, tasks
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
-from rigl_rl.domains import NonNegative
+from rigl_rl.config.domains import NonNegative
 from rigl_rl.errors import UserError
 from rigl_rl.training import checkpointing
 from rigl_rl.training import run_directory as run_directory_lib

@@ -11,8 +11,9 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl import bindings, configs, effects, files, readers
+from rigl_rl import files, readers
 from rigl_rl.agents import variables as variables_lib
+from rigl_rl.config import bindings, effects, parsing
 from rigl_rl.environments import classic_control, mujoco
 from rigl_rl.errors import UserError
 from rigl_rl.training import (
@@ -142,9 +143,9 @@ def load(
   with (
     readers.contents_of(path),
     tempfile.TemporaryDirectory() as scratch,
-    configs.search_path(text),
+    parsing.search_path(text),
   ):
-    configs.parse_saved(path, given)
+    parsing.parse_saved(path, given)
     bound = bindings.read(run.train, ('runner', 'seed', 'train_steps', 'task'))
     runner = bound['runner'](
       # What it writes, if only events, must not reach the run.

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import gin
 import numpy as np
 
-from rigl_rl import bindings
-from rigl_rl.domains import Count, Range
+from rigl_rl.config import bindings
+from rigl_rl.config.domains import Count, Range
 from rigl_rl.errors import UserError
 
 

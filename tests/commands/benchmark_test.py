@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from rigl_rl import configs, sweeps
+from rigl_rl import sweeps
 from rigl_rl.benchmarks import contenders, layers, masks, mujoco_training
 from rigl_rl.benchmarks import sweep as sweep_benchmark
 from rigl_rl.commands import benchmark
+from rigl_rl.config import parsing
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import wrappers
 
@@ -309,7 +310,7 @@ def test_gin_file_of_a_contender(agent, contender, monkeypatch):
 
   def make(gin_file, arguments, bindings):
     # Refuses a file, binding or macro that is not there.
-    configs.parse([gin_file], [f'ENV_NAME = {arguments.task!r}', *bindings])
+    parsing.parse([gin_file], [f'ENV_NAME = {arguments.task!r}', *bindings])
     parsed.append(gin_file)
 
   monkeypatch.setattr(mujoco_training, 'make', make)

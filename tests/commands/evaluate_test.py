@@ -5,8 +5,9 @@ import csv
 import gin
 import pytest
 
-from rigl_rl import configs, errors
+from rigl_rl import errors
 from rigl_rl.commands import evaluate
+from rigl_rl.config import parsing
 from rigl_rl.training import run
 
 _SMALL = (
@@ -55,7 +56,7 @@ def runs(tmp_path_factory):
     ('b/pong', 'dqn_atari_cnn', _PONG),
   ):
     gin.clear_config()
-    configs.parse([f'gin_configs/graesser22/{kind}/rigl.gin'], bindings)
+    parsing.parse([f'gin_configs/graesser22/{kind}/rigl.gin'], bindings)
     run.train(str(root / name))
   gin.clear_config()
   return root

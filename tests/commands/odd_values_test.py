@@ -14,8 +14,8 @@ import signal
 import gin
 import pytest
 
-from rigl_rl import declarations, domains
 from rigl_rl.commands import train
+from rigl_rl.config import declarations, domains
 
 _SECONDS = 60
 

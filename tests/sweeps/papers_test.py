@@ -8,7 +8,8 @@ import pathlib
 import gin
 import pytest
 
-from rigl_rl import configs, sweeps
+from rigl_rl import sweeps
+from rigl_rl.config import parsing
 from rigl_rl.sweeps import definition
 
 _ROOT = pathlib.Path(__file__).parents[2] / 'gin_configs' / 'sweeps'
@@ -231,7 +232,7 @@ def test_launch_train_reads_all_bindings(all_runs, no_gin_config):
   with quiet.import_quietly():
     for run in chosen:
       gin.clear_config()
-      configs.parse(run.gin_files, run.gin_bindings('/base'))
+      parsing.parse(run.gin_files, run.gin_bindings('/base'))
       assert gin.query_parameter('%SEED') == run.seed
       assert gin.query_parameter('%TRAIN_STEPS') == run.train_steps
       for name, value in run.values.items():
@@ -264,10 +265,10 @@ def test_small_ppo_networks(task, sparsity, units, all_runs, no_gin_config):
       and run.values['ENV_NAME'] == task
       and run.values['SPARSITY'] == sparsity
     ]
-    configs.parse(run.gin_files, run.gin_bindings())
+    parsing.parse(run.gin_files, run.gin_bindings())
     small = readers.read_job(None)
     gin.clear_config()
-    configs.parse(
+    parsing.parse(
       ['gin_configs/graesser22/ppo_mujoco/rigl.gin'],
       [f'ENV_NAME={task!r}', f'SPARSITY={sparsity}'],
     )

@@ -13,8 +13,8 @@ import gin
 import numpy as np
 import pytest
 
-from rigl_rl import configs
 from rigl_rl.agents import sac
+from rigl_rl.config import parsing
 from rigl_rl.environments import mujoco
 from rigl_rl.replay import transition_buffer
 from rigl_rl.training import actor_critic_loop, checkpointing, run_directory
@@ -104,7 +104,7 @@ class _Replay(transition_buffer.TransitionBuffer):
 def _make_loop(base_dir, *bindings, train_steps=30, seed=0, **arguments):
   """With the agent that takes notes, unless `create_agent` is another."""
   gin.clear_config()
-  configs.parse([_RIGL], [*_BINDINGS, *bindings])
+  parsing.parse([_RIGL], [*_BINDINGS, *bindings])
   defaults = {'create_agent': _Agent, 'create_replay': _Replay}
   loop = actor_critic_loop.ActorCriticLoop(
     run_directory.RunDirectory(str(base_dir)),
@@ -184,7 +184,7 @@ def test_one_gradient_step_a_step_once_the_random_ones_are_over(tmp_path):
 def test_initial_steps_by_task(tmp_path):
   for task, initial in (('HalfCheetah-v4', 10000), ('Walker2d-v5', 1000)):
     gin.clear_config()
-    configs.parse([_RIGL], [f'ENV_NAME = {task!r}'])
+    parsing.parse([_RIGL], [f'ENV_NAME = {task!r}'])
     collect = gin.query_parameter('ActorCriticLoop.initial_collect_steps')
     assert collect.scoped_configurable_fn() == initial
 
@@ -643,7 +643,7 @@ def test_training_that_ends_before_it_begins(tmp_path, train_steps, user_error):
 
 def test_initial_steps_of_another_task(tmp_path, user_error):
   gin.clear_config()
-  configs.parse([_RIGL], ['ENV_NAME = "Pendulum-v1"'])
+  parsing.parse([_RIGL], ['ENV_NAME = "Pendulum-v1"'])
   with user_error('TRAIN_STEPS is 30', 'the 10,000 steps before'):
     actor_critic_loop.ActorCriticLoop(
       run_directory.RunDirectory(str(tmp_path)), seed=0, train_steps=30

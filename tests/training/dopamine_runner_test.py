@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl import configs, errors
+from rigl_rl import errors
+from rigl_rl.config import parsing
 from rigl_rl.training import checkpointing, dopamine_runner, run_directory
 
 _RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
@@ -36,7 +37,7 @@ def no_gin_config():
 
 def _make_runner(base_dir, *bindings, train_steps=500, seed=0):
   gin.clear_config()
-  configs.parse([_RIGL], [*_BINDINGS, *bindings])
+  parsing.parse([_RIGL], [*_BINDINGS, *bindings])
   directory = run_directory.RunDirectory(str(base_dir))
   config = gin.config_str()
   directory.check(config)

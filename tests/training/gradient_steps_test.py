@@ -8,7 +8,7 @@ import gin
 import numpy as np
 import pytest
 
-from rigl_rl import configs
+from rigl_rl.config import parsing
 from rigl_rl.sparsity import distributions
 from rigl_rl.training import (
   actor_critic_loop,
@@ -30,7 +30,7 @@ _PRUNE = (
 
 def _make(tmp_path, loop_class, gin_file, bindings, train_steps):
   gin.clear_config()
-  configs.parse([f'gin_configs/{gin_file}.gin'], [*bindings, *_PRUNE])
+  parsing.parse([f'gin_configs/{gin_file}.gin'], [*bindings, *_PRUNE])
   return loop_class(
     run_directory.RunDirectory(str(tmp_path)), seed=0, train_steps=train_steps
   )

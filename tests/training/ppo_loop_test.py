@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl import configs
 from rigl_rl.agents import ppo
+from rigl_rl.config import parsing
 from rigl_rl.environments import mujoco
 from rigl_rl.training import checkpointing, ppo_loop, run_directory
 
@@ -84,7 +84,7 @@ class _Agent:
 def _make_loop(base_dir, *bindings, train_steps=40, seed=0, **arguments):
   """With the agent that takes notes, unless `create_agent` is another."""
   gin.clear_config()
-  configs.parse([_RIGL], [*_BINDINGS, *bindings])
+  parsing.parse([_RIGL], [*_BINDINGS, *bindings])
   return ppo_loop.PPOLoop(
     run_directory.RunDirectory(str(base_dir)),
     seed=seed,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tf_agents.specs import tensor_spec
 
-from rigl_rl import configs
 from rigl_rl.agents import sac
+from rigl_rl.config import parsing
 from rigl_rl.environments import mujoco
 from rigl_rl.training import checkpointing, run_directory
 from rigl_rl.training.saved_policy import saved_policy
@@ -29,7 +29,7 @@ def _no_bindings(no_gin_config):
 def _make(*bindings, seed=0, task='Hopper-v4', method='rigl'):
   """Returns an agent and its environment."""
   gin.clear_config()
-  configs.parse(
+  parsing.parse(
     [f'gin_configs/graesser22/sac_mujoco/{method}.gin'],
     [*_BINDINGS, f'ENV_NAME = {task!r}', *bindings],
   )

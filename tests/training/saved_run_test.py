@@ -7,7 +7,7 @@ import gin
 import numpy as np
 import pytest
 
-from rigl_rl import configs
+from rigl_rl.config import parsing
 from rigl_rl.training import run, saved_run
 
 _UPDATES = ('SPARSITY = 0.5', 'UpdateSchedule.interval = 5')
@@ -95,7 +95,7 @@ def trained(tmp_path_factory):
     if not directory.exists():
       gin.clear_config()
       file, bindings = _RUNS[name]
-      configs.parse([f'gin_configs/{file}'], [*bindings, 'SEED = 3'])
+      parsing.parse([f'gin_configs/{file}'], [*bindings, 'SEED = 3'])
       run.train(str(directory))
       gin.clear_config()
     return directory

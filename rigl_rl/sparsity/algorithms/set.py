@@ -6,7 +6,7 @@ import gin
 import tensorflow as tf
 
 from rigl_rl.checks import check_number
-from rigl_rl.domains import NonNegative, Probability
+from rigl_rl.config.domains import NonNegative, Probability
 from rigl_rl.sparsity import masks, schedules
 from rigl_rl.sparsity.algorithms import base
 

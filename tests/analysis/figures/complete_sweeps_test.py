@@ -12,8 +12,9 @@ import os
 import pandas as pd
 import pytest
 
-from rigl_rl import analysis, gin_reader, sweeps
+from rigl_rl import analysis, sweeps
 from rigl_rl.analysis import figures, normalization
+from rigl_rl.config import gin_text
 from rigl_rl.sweeps import definition
 
 # Figure 6 draws what launch.evaluate leaves, see noise_test; the searches are
@@ -49,7 +50,7 @@ def _runs(name: str) -> list[sweeps.Run]:
 
 def _literal(value):
   """A value as gin writes it."""
-  if isinstance(value, (gin_reader.Reference, gin_reader.Macro)):
+  if isinstance(value, (gin_text.Reference, gin_text.Macro)):
     return str(value)
   if isinstance(value, dict):
     items = (f'{_literal(k)}: {_literal(v)}' for k, v in value.items())
@@ -63,7 +64,7 @@ def _literal(value):
 
 def _config(run: sweeps.Run) -> str:
   """The run's config.gin."""
-  config = gin_reader.Config(run.gin_files, run.gin_bindings('/base'))
+  config = gin_text.Config(run.gin_files, run.gin_bindings('/base'))
   lines = []
   for key, value in config._bindings.items():
     name = f'{key.name}.{key.parameter}' if key.parameter else key.name

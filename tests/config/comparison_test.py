@@ -3,7 +3,7 @@
 import gin
 import pytest
 
-from rigl_rl.training.config_comparison import (
+from rigl_rl.config.comparison import (
   differing_bindings,
   parse_bindings,
 )

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from rigl_rl import config_check, declarations, domains, gin_reader
+from rigl_rl.config import checking, declarations, domains, gin_text
 from rigl_rl.errors import UserError
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 DQN = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 ATARI = 'gin_configs/graesser22/dqn_atari_cnn/rigl.gin'
 SAC = 'gin_configs/graesser22/sac_mujoco/rigl.gin'
@@ -61,7 +61,7 @@ NONSENSE = (
 
 
 def _check(file, *bindings):
-  config_check.check([file], bindings)
+  checking.check([file], bindings)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_mistake_is_refused(file, binding, allowed, user_error):
 def test_all_shipped_files_pass(file):
   # A block leaves some macros to the files that include it.
   is_block = file.startswith(('gin_configs/agents', 'gin_configs/algorithms'))
-  config_check.check([file], is_saved=is_block)
+  checking.check([file], is_saved=is_block)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +173,14 @@ def test_only_values_of_the_domain_are_accepted(name):
   refused = 0
   for text in NONSENSE:
     try:
-      config_check.check([], [f'{name} = {text}'])
+      checking.check([], [f'{name} = {text}'])
     except UserError as error:
       assert '\n' not in str(error)
       assert name in str(error)
       refused += 1
       continue
-    value = gin_reader.parse_value(text)
-    if not isinstance(value, gin_reader.Reference):
+    value = gin_text.parse_value(text)
+    if not isinstance(value, gin_text.Reference):
       assert domain.holds(value)
   least = 1 if name in _ANY else len(NONSENSE) // 2
   assert refused >= least
@@ -213,10 +213,10 @@ def _ends(domain):
 def test_the_ends_of_a_range(name):
   for value, is_inside in _ends(PARAMETERS[name].domain):
     if is_inside:
-      config_check.check([], [f'{name} = {value!r}'])
+      checking.check([], [f'{name} = {value!r}'])
     else:
       with pytest.raises(UserError, match=f'is {value!r}'):
-        config_check.check([], [f'{name} = {value!r}'])
+        checking.check([], [f'{name} = {value!r}'])
 
 
 _MINE = """

@@ -6,7 +6,8 @@ import sys
 import gin
 import pytest
 
-from rigl_rl import analysis, config_files, configs
+from rigl_rl import analysis
+from rigl_rl.config import gin_paths, parsing
 
 _MODULE = 'a_module_of_the_current_directory'
 
@@ -47,8 +48,8 @@ def test_a_runs_config_imports_nothing_from_the_current_directory(
     sys.path.insert(0, entry and os.getcwd())
   before = list(sys.path)
   with user_error('config.gin', _MODULE, 'PYTHONPATH'):
-    with configs.search_path('# Modules of elsewhere'):
-      configs.parse_saved(str(run))
+    with parsing.search_path('# Modules of elsewhere'):
+      parsing.parse_saved(str(run))
   assert _MODULE not in sys.modules
   assert sys.path == before
 
@@ -57,8 +58,8 @@ def test_it_does_where_the_runs_own_command_did(run, monkeypatch, user_error):
   with_import = run.with_name('mine.gin')
   with_import.write_text(run.read_text())
   with gin.unlock_config():
-    configs.parse([str(with_import)], [])
-  origin = configs.origin()
+    parsing.parse([str(with_import)], [])
+  origin = parsing.origin()
   assert origin == (
     f'# Modules were imported from the current directory, {os.getcwd()!r}\n'
   )
@@ -71,29 +72,29 @@ def test_it_does_where_the_runs_own_command_did(run, monkeypatch, user_error):
     patch.delitem(sys.modules, _MODULE)
     patch.setattr(gin.config, '_REGISTRY', gin.config._REGISTRY.copy())
     gin.config._REGISTRY._selector_map.pop(f'{_MODULE}.of_here', None)
-    with configs.search_path(f'{origin}x.y = 1\n'):
-      configs.parse_saved(str(run))
+    with parsing.search_path(f'{origin}x.y = 1\n'):
+      parsing.parse_saved(str(run))
     assert _MODULE in sys.modules
   # A record of another directory is none of this one.
   _forget()
   monkeypatch.chdir('../elsewhere')
   with user_error(_MODULE):
-    with configs.search_path(origin):
-      configs.parse_saved(str(run))
+    with parsing.search_path(origin):
+      parsing.parse_saved(str(run))
 
 
 def test_it_does_from_what_pythonpath_names(run, monkeypatch):
   monkeypatch.setenv('PYTHONPATH', os.getcwd())
   sys.path.insert(0, os.getcwd())
-  with configs.search_path(''):
-    configs.parse_saved(str(run))
+  with parsing.search_path(''):
+    parsing.parse_saved(str(run))
   assert _MODULE in sys.modules
 
 
 def test_modules_of_the_package_are_of_no_directory(monkeypatch, no_gin_config):
-  monkeypatch.chdir(config_files.PACKAGE_PARENT)
+  monkeypatch.chdir(gin_paths.PACKAGE_PARENT)
   gin.parse_config('import rigl_rl.tasks')
-  assert configs.origin() == ''
+  assert parsing.origin() == ''
 
 
 def test_analysis_imports_nothing(run):

@@ -17,7 +17,8 @@ from typing import Any, Iterator, NamedTuple, Sequence
 import gin
 from gin import config_parser
 
-from rigl_rl import config_files, tasks
+from rigl_rl import tasks
+from rigl_rl.config import gin_paths
 from rigl_rl.errors import UserError
 
 
@@ -98,7 +99,7 @@ def _statements(path: str, within: tuple[str, ...] = ()) -> Iterator[Any]:
   """
   if path in within:
     raise UserError(f'{path!r} includes itself.')
-  if config_files.is_url(path):
+  if gin_paths.is_url(path):
     # Imported here, since only a URL is worth the seconds it takes.
     import tensorflow as tf
 
@@ -115,7 +116,7 @@ def _with_included(
 ) -> Iterator[Any]:
   for statement in statements:
     if isinstance(statement, config_parser.IncludeStatement):
-      path = config_files.config_path(statement.filename)
+      path = gin_paths.config_path(statement.filename)
       yield from _statements(path, within)
     else:
       yield statement
@@ -125,7 +126,7 @@ def _with_included(
 def _own_statements(path: str, stamp: tuple[int, ...]) -> tuple[Any, ...]:
   """Returns the statements of a file; a file that changed has another stamp."""
   del stamp
-  with config_files.open_file(path) as file:
+  with gin_paths.open_file(path) as file:
     return tuple(_parse(file.read(), path))
 
 
@@ -185,7 +186,7 @@ class Config:
     """Reads the files.
 
     Args:
-      gin_files: as `config_files.config_path` takes them.
+      gin_files: as `gin_paths.config_path` takes them.
       gin_bindings: single bindings, which win over the files.
 
     Raises:
@@ -198,7 +199,7 @@ class Config:
     # All values, those too that a later binding replaces.
     self._written: list[Any] = []
     for name in gin_files:
-      self._add(_statements(config_files.config_path(name)))
+      self._add(_statements(gin_paths.config_path(name)))
     self.add(gin_bindings)
 
   def add(self, gin_bindings: Sequence[str]) -> None:

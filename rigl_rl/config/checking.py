@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Sequence
 
-from rigl_rl import declarations, domains, gin_reader, wording
+from rigl_rl import wording
+from rigl_rl.config import declarations, domains, gin_text
 from rigl_rl.errors import UserError
 
 
@@ -16,14 +17,14 @@ def check(
   gin_files: Sequence[str],
   gin_bindings: Sequence[str] = (),
   is_saved: bool = False,
-) -> gin_reader.Config:
+) -> gin_text.Config:
   """Raises UserError on a binding that its parameter does not allow.
 
   Names of configurables that are not known here are left to gin, which knows
   all of them once they are imported.
 
   Args:
-    gin_files: as `config_files.config_path` takes them; later ones win.
+    gin_files: as `gin_paths.config_path` takes them; later ones win.
     gin_bindings: single bindings, which win over the files.
     is_saved: whether the files were checked before, as a run's config.gin was;
       it may hold macros that lost their use to a binding.
@@ -36,7 +37,7 @@ def check(
       of another type or out of range, a macro that has no value, or one that
       nothing uses.
   """
-  config = gin_reader.Config(gin_files, gin_bindings)
+  config = gin_text.Config(gin_files, gin_bindings)
   _check_macros(config, gin_bindings, is_saved)
   for source, value, parameter in _bound(config):
     if not parameter.domain.holds(value):
@@ -51,13 +52,13 @@ def values(
 
   For arguments and errors see `check`.
   """
-  config = gin_reader.Config(gin_files, gin_bindings)
+  config = gin_text.Config(gin_files, gin_bindings)
   for source, value, parameter in _bound(config):
     yield source, value, parameter.domain
 
 
 def _check_macros(
-  config: gin_reader.Config, gin_bindings: Sequence[str], is_saved: bool
+  config: gin_text.Config, gin_bindings: Sequence[str], is_saved: bool
 ) -> None:
   """Refuses a macro that nothing refers to: most likely a misspelling."""
   used = config.used_macros()
@@ -75,7 +76,7 @@ def _check_macros(
 
 
 def _bound(
-  config: gin_reader.Config,
+  config: gin_text.Config,
 ) -> Iterator[tuple[str, Any, declarations.Parameter]]:
   library = declarations.of_package()
   for module in config.imports:
@@ -116,7 +117,7 @@ def _is_bindable(
 class _Values:
   """Resolves macros, and says what references stand for."""
 
-  def __init__(self, config: gin_reader.Config, library: declarations.Library):
+  def __init__(self, config: gin_text.Config, library: declarations.Library):
     self._config = config
     self._library = library
     # Modules of a user may define constants, which are written like macros.
@@ -128,9 +129,9 @@ class _Values:
     self, written: Any, source: str, within: tuple[str, ...] = ()
   ) -> Any:
     """Returns a value in which a `Promise` stands for what is not known yet."""
-    if isinstance(written, gin_reader.Macro):
+    if isinstance(written, gin_text.Macro):
       return self._macro(written, source, within)
-    if isinstance(written, gin_reader.Reference):
+    if isinstance(written, gin_text.Reference):
       return self._reference(written, source, within)
     if isinstance(written, dict):
       return {

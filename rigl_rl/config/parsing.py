@@ -11,7 +11,8 @@ from typing import Iterator, Sequence
 
 import gin
 
-from rigl_rl import config_check, config_files, effects, errors, wording
+from rigl_rl import errors, wording
+from rigl_rl.config import checking, effects, gin_paths
 
 # How a run's operative_config.gin says where its own modules were found.
 _ORIGIN = '# Modules were imported from the current directory, '
@@ -25,7 +26,7 @@ def parse(
   """Parses a run's gin config, and refuses what would have no effect.
 
   Args:
-    gin_files: as `config_files.config_path` takes them; later ones win.
+    gin_files: as `gin_paths.config_path` takes them; later ones win.
     gin_bindings: single bindings, which win over the files.
 
   Returns:
@@ -35,12 +36,12 @@ def parse(
     UserError: on a missing file, a syntax error, a binding of something
       unknown, or a macro that nothing uses.
   """
-  config_files.add_search_path()
+  gin_paths.add_search_path()
   # A user's own algorithm lies in the current directory, more often than not.
   if '' not in sys.path and os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
-  files = [config_files.config_path(name) for name in gin_files]
-  config = config_check.check(files, gin_bindings)
+  files = [gin_paths.config_path(name) for name in gin_files]
+  config = checking.check(files, gin_bindings)
   try:
     gin.parse_config_files_and_bindings(files, list(gin_bindings))
   except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
@@ -84,7 +85,7 @@ def search_path(operative_config: str) -> Iterator[None]:
   else:
     asked = os.environ.get('PYTHONPATH', '').split(os.pathsep)
     trusted = {os.path.realpath(path) for path in asked if path}
-    trusted.add(os.path.realpath(config_files.PACKAGE_PARENT))
+    trusted.add(os.path.realpath(gin_paths.PACKAGE_PARENT))
     if here not in trusted:
       sys.path[:] = [p for p in sys.path if os.path.realpath(p or '.') != here]
   try:
@@ -104,8 +105,8 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
     UserError: it cannot be read, or binds what there no longer is; or a single
       binding is of a macro that nothing uses.
   """
-  config_files.add_search_path()
-  config_check.check([path], gin_bindings, is_saved=True)
+  gin_paths.add_search_path()
+  checking.check([path], gin_bindings, is_saved=True)
   try:
     gin.parse_config_files_and_bindings([path], list(gin_bindings))
   except ModuleNotFoundError as error:

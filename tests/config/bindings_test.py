@@ -3,7 +3,7 @@
 import gin
 import pytest
 
-from rigl_rl import bindings
+from rigl_rl.config import bindings
 
 pytestmark = pytest.mark.usefixtures('no_gin_config')
 

@@ -15,9 +15,9 @@ import os
 import re
 from typing import Any, Iterator, Mapping
 
-from rigl_rl import domains
+from rigl_rl.config import domains
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

@@ -9,7 +9,7 @@ import pathlib
 import gin
 import pytest
 
-from rigl_rl import bindings, configs, effects
+from rigl_rl.config import bindings, effects, parsing
 from rigl_rl.training import run, run_directory
 
 pytestmark = pytest.mark.usefixtures('no_gin_config')
@@ -206,7 +206,7 @@ def test_what_was_only_read_has_an_effect():
   assert effects.Given([binding]).check() == []
 
 
-_CONFIGS = pathlib.Path(configs.__file__).parents[1] / 'gin_configs'
+_CONFIGS = pathlib.Path(parsing.__file__).parents[2] / 'gin_configs'
 _SMALL = {
   'dqn_classic': ['MLPQNetwork.hidden_units = (8, 8)'],
   'dqn_atari_cnn': ['SparseDQNAgent.replay_capacity = 25000'],
@@ -221,7 +221,7 @@ _SMALL['dqn_atari_resnet'] = _SMALL['dqn_atari_cnn']
 def _check_run(gin_files, gin_bindings, tmp_path):
   """Builds a run as `run.train` does, and checks its bindings."""
   gin.clear_config()
-  given = configs.parse(gin_files, gin_bindings)
+  given = parsing.parse(gin_files, gin_bindings)
   bound = bindings.read(run.train, ('runner', 'seed', 'train_steps'))
   bound['runner'](
     run_directory.RunDirectory(str(tmp_path / 'run')),

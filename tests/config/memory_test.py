@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from rigl_rl import memory
+from rigl_rl.config import memory
 
 _DQN = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _PPO = 'gin_configs/graesser22/ppo_mujoco/rigl.gin'
@@ -73,7 +73,7 @@ def test_sizes_that_cannot_be_allocated(tmp_path):
   code = _TOO_LARGE.format(runs=runs)
   done = subprocess.run(
     [sys.executable, '-c', code, str(tmp_path)],
-    cwd=pathlib.Path(__file__).parents[1],
+    cwd=pathlib.Path(__file__).parents[2],
     capture_output=True,
     text=True,
   )

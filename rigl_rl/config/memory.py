@@ -6,7 +6,7 @@ import contextlib
 import math
 from typing import Iterator, Sequence
 
-from rigl_rl import config_check, domains
+from rigl_rl.config import checking, domains
 from rigl_rl.errors import UserError
 
 # Bindings that a message names.
@@ -44,7 +44,7 @@ def _largest(
 ) -> list[str]:
   """Returns the largest sizes: numbers that are declared with a limit."""
   found = []
-  for source, value, domain in config_check.values(gin_files, gin_bindings):
+  for source, value, domain in checking.values(gin_files, gin_bindings):
     items = value if isinstance(value, (list, tuple)) else [value]
     if isinstance(domain, domains.Items):
       domain = domain.item

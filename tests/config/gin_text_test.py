@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rigl_rl import gin_reader
+from rigl_rl.config import gin_text
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def config(tmp_path):
   def read(text, *bindings):
     path = tmp_path / 'config.gin'
     path.write_text(text)
-    return gin_reader.Config([str(path)], bindings)
+    return gin_text.Config([str(path)], bindings)
 
   return read
 
@@ -62,7 +62,7 @@ def test_scopes(config):
 
 
 def test_by_task_is_called():
-  c = gin_reader.Config(
+  c = gin_text.Config(
     ['gin_configs/graesser22/sac_mujoco/rigl.gin'], ["ENV_NAME='Hopper-v5'"]
   )
   assert c.value('ActorCriticLoop.initial_collect_steps') == 1000
@@ -84,7 +84,7 @@ def test_what_is_no_gin(text, parts, config, user_error):
 @pytest.mark.parametrize('binding', ['A', 'A = ', '= 3', ''])
 def test_what_is_no_binding(binding, user_error):
   with user_error('--gin_bindings'):
-    gin_reader.Config([], [binding])
+    gin_text.Config([], [binding])
 
 
 def test_macro_errors(config, user_error):
@@ -102,15 +102,15 @@ def test_macro_errors(config, user_error):
     (True, True, True),
     ((1, 2), [1, 2], True),
     ((1, 2), (1,), False),
-    (gin_reader.Reference('', 'f', False), '@f', True),
-    (gin_reader.Reference('a', 'f', True), '@a/f()', True),
-    (gin_reader.Reference('', 'f', False), '@g', False),
-    (gin_reader.Macro('A'), '%A', True),
+    (gin_text.Reference('', 'f', False), '@f', True),
+    (gin_text.Reference('a', 'f', True), '@a/f()', True),
+    (gin_text.Reference('', 'f', False), '@g', False),
+    (gin_text.Macro('A'), '%A', True),
     (None, 0, False),
   ],
 )
 def test_same(one, other, expected):
-  assert gin_reader.same(one, other) == expected
+  assert gin_text.same(one, other) == expected
 
 
 def test_listing_imports_no_tensorflow():
@@ -132,11 +132,11 @@ def test_a_file_that_changed_is_read_again(tmp_path):
   path.write_text(f"include '{included}'\nA = 1\n")
   for value in (2, 30):
     included.write_text(f'B = {value}\n')
-    assert gin_reader.Config([str(path)]).value('B') == value
+    assert gin_text.Config([str(path)]).value('B') == value
 
 
 def test_a_file_that_includes_itself_is_refused(tmp_path, user_error):
   path = tmp_path / 'config.gin'
   path.write_text(f"include '{path}'\n")
   with user_error('includes itself'):
-    gin_reader.Config([str(path)])
+    gin_text.Config([str(path)])
