@@ -49,6 +49,10 @@ def family(env_name: Any) -> str:
   return re.sub(r'-v\d+$', '', registered_id(env_name))
 
 
+class NoValueError(UserError):
+  """There is no value for a task."""
+
+
 @gin.configurable
 def by_task(
   task: str = gin.REQUIRED,
@@ -65,14 +69,21 @@ def by_task(
       value for them.
 
   Raises:
-    UserError: if there is no value for the task.
+    NoValueError: if there is no value for the task.
   """
+  # Several may be bound, each in a scope of its own.
+  name = '/'.join([*gin.current_scope(), 'by_task'])
+  return value_of(task, values, otherwise, name)
+
+
+def value_of(
+  task: str, values: Mapping[str, Any], otherwise: Any = None, name: str = ''
+) -> Any:
+  """Does what `by_task` does, which is bound by a name."""
   value = values.get(family(task), otherwise)
   if value is None:
     example = next(iter(values.values()), None)
-    # Several may be bound, each in a scope of its own.
-    name = '/'.join([*gin.current_scope(), 'by_task'])
-    raise UserError(
+    raise NoValueError(
       f'ENV_NAME={quoted(task)} ({name}.task) has no value in {name}.values, '
       f'which has {", ".join(values)}. Bind {name}.otherwise to a value such '
       f'as {example!r}.'

@@ -13,7 +13,7 @@ import numbers
 import re
 from typing import Any, Mapping
 
-from rigl_rl.config import comparison
+from rigl_rl.config.gin_text import Config
 
 # By the class that gin binds.
 _NETWORKS = {
@@ -63,14 +63,13 @@ class RunConfig:
       text: the content of a run's config.gin; nothing it names is imported.
 
     Raises:
-      SyntaxError: it is no gin config.
-      ValueError: it includes other files, and so is not complete.
+      UserError: it is no gin config, or includes other files.
     """
     self._bindings = {}
-    for (scope, name), value in comparison.parse_bindings(text).items():
+    for key, value in Config.of_text(text).bindings.items():
       # Modules are written where gin needs them to tell names apart.
-      short = '.'.join(name.split('.')[-2:])
-      self._bindings[scope + short] = value
+      name = key.selector.rpartition('.')[2]
+      self._bindings[str(key._replace(selector=name))] = value
 
   def get(self, name: str, *scopes: str) -> Any:
     """Returns a binding's value, or None if there is none.

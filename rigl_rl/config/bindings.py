@@ -8,6 +8,7 @@ from typing import Any, Callable, Collection
 
 import gin
 
+from rigl_rl.config.gin_text import Selector
 from rigl_rl.errors import UserError
 
 
@@ -53,3 +54,12 @@ def read(
     ).update(values)
   # A copy is how gin resolves references.
   return copy.deepcopy(values)
+
+
+def used() -> dict[Selector, dict[str, set[str]]]:
+  """Returns what gin has supplied so far: parameters by selector and scope."""
+  found: dict[Selector, dict[str, set[str]]] = {}
+  with gin.config._OPERATIVE_CONFIG_LOCK:
+    for (scope, selector), values in gin.config._OPERATIVE_CONFIG.items():
+      found.setdefault(Selector(selector), {})[scope] = set(values)
+  return found

@@ -6,10 +6,21 @@ within a fraction of a second.
 
 from __future__ import annotations
 
+import ast
 from typing import Any, Iterator, Sequence
 
-from rigl_rl import wording
-from rigl_rl.config import declarations, domains, gin_text
+import gin
+
+from rigl_rl import tasks, wording
+from rigl_rl.config import declarations
+from rigl_rl.config.gin_text import (
+  Config,
+  Key,
+  Macro,
+  Reference,
+  Selector,
+  convert,
+)
 from rigl_rl.errors import UserError
 
 
@@ -17,11 +28,11 @@ def check(
   gin_files: Sequence[str],
   gin_bindings: Sequence[str] = (),
   is_saved: bool = False,
-) -> gin_text.Config:
+) -> Config:
   """Raises UserError on a binding that its parameter does not allow.
 
-  Names of configurables that are not known here are left to gin, which knows
-  all of them once they are imported.
+  Configurables of other packages, and of a user's modules that hide what they
+  declare, are left to gin, which knows all once they are imported.
 
   Args:
     gin_files: as `gin_paths.config_path` takes them; later ones win.
@@ -33,41 +44,33 @@ def check(
     The config, as it was read.
 
   Raises:
-    UserError: on a missing file, a syntax error, an unknown parameter, a value
+    UserError: on a missing file, a syntax error, an unknown name, a value
       of another type or out of range, a macro that has no value, or one that
       nothing uses.
   """
-  config = gin_text.Config(gin_files, gin_bindings)
+  config = Config(gin_files, gin_bindings)
   _check_macros(config, gin_bindings, is_saved)
-  for source, value, parameter in _bound(config):
+  if not config.imports_others:
+    _check_names(config)
+  for source, value, parameter in bound(config):
     if not parameter.domain.holds(value):
       raise UserError(parameter.refusal(source, value))
   return config
 
 
-def values(
-  gin_files: Sequence[str], gin_bindings: Sequence[str] = ()
-) -> Iterator[tuple[str, Any, domains.Domain]]:
-  """Yields source, value and domain of the parameters that are bound.
-
-  For arguments and errors see `check`.
-  """
-  config = gin_text.Config(gin_files, gin_bindings)
-  for source, value, parameter in _bound(config):
-    yield source, value, parameter.domain
-
-
 def _check_macros(
-  config: gin_text.Config, gin_bindings: Sequence[str], is_saved: bool
+  config: Config, gin_bindings: Sequence[str], is_saved: bool
 ) -> None:
   """Refuses a macro that nothing refers to: most likely a misspelling."""
-  used = config.used_macros()
-  given = {binding.partition('=')[0].strip() for binding in gin_bindings}
-  # A file's macro may have lost its last reference to another binding. Bound by
-  # the user, it would have no effect.
-  known = config.used_macros(replaced=True)
-  for name in config.macros():
-    is_idle = name in given or not (is_saved or name in known)
+  used, known = (
+    {item.name for item in config.references(replaced) if type(item) is Macro}
+    for replaced in (False, True)
+  )
+  given = set(map(Key.parse, gin_bindings))
+  for name in config.macros:
+    # A file's macro may have lost its last reference to another binding. Bound
+    # by the user, it would have no effect.
+    is_idle = Key.macro(name) in given or not (is_saved or name in known)
     if is_idle and name not in used:
       raise UserError(
         f'{name} is bound, but nothing uses it; macros in use are '
@@ -75,100 +78,87 @@ def _check_macros(
       )
 
 
-def _bound(
-  config: gin_text.Config,
-) -> Iterator[tuple[str, Any, declarations.Parameter]]:
+def _check_names(config: Config) -> None:
+  """Refuses names of configurables that nothing can have registered."""
   library = declarations.of_package()
-  for module in config.imports:
-    library.add(module)
-  reader = _Values(config, library)
-  for key in config.names():
-    if not key.parameter:
-      continue
-    found = library.find(config.selector(key))
+  names = {key.selector: key for key in config.bindings if key.parameter}
+  for item in config.references():
+    if isinstance(item, Reference):
+      names.setdefault(item.selector, item)
+  for selector, source in names.items():
+    if not (library.may_exist(selector.name) or _is_registered(selector)):
+      known = [found.name for found in library.all()]
+      raise UserError(
+        f'{source} is used, but there is no configurable {selector}.'
+        f'{wording.did_you_mean(selector.name, known)}'
+      )
+
+
+def _is_registered(selector: str) -> bool:
+  """Whether gin knows a configurable already, as of a user's own script."""
+  try:
+    gin.get_configurable(str(selector))
+  except ValueError:
+    return False
+  except KeyError:  # Ambiguous, which gin will say.
+    return True
+  return True
+
+
+def bound(
+  config: Config,
+) -> Iterator[tuple[str, Any, declarations.Parameter]]:
+  """Yields source, value and declaration of the parameters that are bound.
+
+  Where a value is not known yet, a `Promise` stands for it.
+  """
+  library = _library(config)
+  for key, written in config.bindings.items():
+    found = library.find(key.selector) if key.parameter else ()
     if len(found) != 1:  # Of another package, or ambiguous: gin will say so.
       continue
     source = config.source(key)
-    if _is_bindable(found[0], key.parameter, source):
-      value = reader.value(config.bound(key), source)
-      yield source, value, found[0].parameters[key.parameter]
+    parameter = found[0].parameter(key.parameter, source)
+    if parameter is None:
+      continue
+    try:
+      value = config.resolve(written, source)
+    except tasks.NoValueError:
+      continue  # A mistake only where the run asks for it.
+    yield source, convert(value, library.promise), parameter
 
 
-def _is_bindable(
-  found: declarations.Configurable, name: str, source: str
-) -> bool:
-  """Whether a parameter's declaration is known; UserError if there is none."""
-  if name in found.parameters:
-    return True
-  if name in found.runtime:
-    raise UserError(
-      f'{source} cannot be bound: the program gives {name} when it calls '
-      f'{found.name}.'
-    )
-  if found.takes_more:
-    return False
-  known = list(found.parameters)
-  raise UserError(
-    f'{source} is bound, but {found.name} has no parameter {name}: it has '
-    f'{", ".join(known) or "none"}.{wording.did_you_mean(name, known)}'
-  )
+def _library(config: Config) -> declarations.Library:
+  library = declarations.of_package()
+  for module in config.imports:
+    library.add(module)
+  return library
 
 
-class _Values:
-  """Resolves macros, and says what references stand for."""
+def effective(config: Config, name: str) -> Any:
+  """Returns a parameter's value: what is bound, else its default.
 
-  def __init__(self, config: gin_text.Config, library: declarations.Library):
-    self._config = config
-    self._library = library
-    # Modules of a user may define constants, which are written like macros.
-    self._has_constants = any(
-      module.partition('.')[0] != 'rigl_rl' for module in config.imports
-    )
+  Args:
+    config: of a run.
+    name: as `Config.value` takes it.
 
-  def value(
-    self, written: Any, source: str, within: tuple[str, ...] = ()
-  ) -> Any:
-    """Returns a value in which a `Promise` stands for what is not known yet."""
-    if isinstance(written, gin_text.Macro):
-      return self._macro(written, source, within)
-    if isinstance(written, gin_text.Reference):
-      return self._reference(written, source, within)
-    if isinstance(written, dict):
-      return {
-        self.value(key, source, within): self.value(item, source, within)
-        for key, item in written.items()
-      }
-    if isinstance(written, (list, tuple)):
-      return type(written)(self.value(v, source, within) for v in written)
-    return written
+  Returns:
+    A Python value; a Reference to what is called or passed on; None where
+    nothing is bound and no default is known.
 
-  def _macro(self, macro, source, within):
-    name = macro.name
-    if name in within:
-      raise UserError(
-        f'{source} is {macro}, which refers to itself, but must be a value.'
-      )
-    macros = self._config.macros()
-    if name in macros:
-      return self.value(macros[name], source, (*within, name))
-    if self._has_constants or '.' in name:
-      return domains.Promise(domains.Anything(), str(macro))
-    raise UserError(
-      f'{source} is {macro}, but {name} is not bound.'
-      f'{wording.did_you_mean(name, macros)}'
-    )
-
-  def _reference(self, reference, source, within):
-    found = self._library.find(reference.name)
-    function = found[0].function if len(found) == 1 else domains.Function()
-    if not reference.called:
-      return domains.Promise(function, str(reference))
-    if reference.name.rpartition('.')[2] == 'by_task':
-      given = self._config.arguments('by_task', reference.scope)
-      if {'task', 'values'} <= given.keys():
-        try:
-          return self.value(self._config.resolve(reference), source, within)
-        except UserError:
-          # No value for this task: a mistake only where the run asks for it.
-          return domains.Promise(function.makes, str(reference))
-    return domains.Promise(function.makes, str(reference))
+  Raises:
+    UserError: a macro is not bound, or `by_task` has no value for the task.
+  """
+  key, missing = Key.parse(name), object()
+  value = config.value(name, missing)
+  if value is not missing:
+    return value
+  found = _library(config).find(key.selector)
+  parameter = found[0].parameters.get(key.parameter) if found else None
+  default = parameter.default if parameter else None
+  if default in (None, 'gin.REQUIRED'):
+    return None
+  try:
+    return ast.literal_eval(default)
+  except ValueError:
+    return Reference('', Selector(default), called=False)

@@ -11,13 +11,18 @@ import ast
 import dataclasses
 import functools
 import importlib.machinery
-import os
+import itertools
+import pathlib
 import re
 from typing import Any, Iterator, Mapping
 
-from rigl_rl.config import domains
+from rigl_rl import wording
+from rigl_rl.config import domains, gin_text
+from rigl_rl.errors import UserError
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+# Other packages of which gin may bind something.
+_OTHERS = ('dopamine', 'gin', 'tf_agents')
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -87,17 +92,35 @@ class Configurable:
   takes_more: bool
   function: domains.Function
 
-  def is_called(self, selector: str) -> bool:
-    """Whether a name with more or fewer modules, as gin has it, is its own."""
-    return f'.{self.module}.{self.name}'.endswith(f'.{selector}')
+  def parameter(self, name: str, source: str) -> Parameter | None:
+    """Returns a parameter; None where it may exist, but is not declared.
+
+    Args:
+      name: of the parameter.
+      source: what binds it, for messages.
+
+    Raises:
+      UserError: it cannot be bound, or does not exist.
+    """
+    if name in self.runtime:
+      raise UserError(
+        f'{source} cannot be bound: the program gives {name} when it calls '
+        f'{self.name}.'
+      )
+    if name not in self.parameters and not self.takes_more:
+      known = ', '.join(self.parameters) or 'none'
+      raise UserError(
+        f'{source} is bound, but {self.name} has no parameter {name}: it has '
+        f'{known}.{wording.did_you_mean(name, self.parameters)}'
+      )
+    return self.parameters.get(name)
 
 
 class _Module:
   """The source of a module."""
 
-  def __init__(self, name: str, path: str, text: str):
+  def __init__(self, name: str, text: str):
     self.name = name
-    self.path = path
     self.text = text
     # Of this package all bases and types are known.
     self.is_ours = name.partition('.')[0] == 'rigl_rl'
@@ -122,12 +145,9 @@ class Library:
     # Modules by the names of classes and type aliases at their top level.
     self._homes: dict[str, list[_Module]] = {}
     self._configurables: dict[str, list[Configurable]] = {}
-    for directory, _, files in os.walk(_PACKAGE):
-      parts = os.path.relpath(directory, os.path.dirname(_PACKAGE))
-      for file in files:
-        if file.endswith('.py'):
-          name = '.'.join([*parts.split(os.sep), file[: -len('.py')]])
-          self._read(name, os.path.join(directory, file))
+    for path in _PACKAGE.rglob('*.py'):
+      parts = path.relative_to(_PACKAGE.parent).with_suffix('').parts
+      self._read('.'.join(parts), path)
     for module in list(self._modules.values()):
       self._declare(module)
 
@@ -149,7 +169,7 @@ class Library:
         return
       path = spec.submodule_search_locations
     if spec.origin and spec.origin.endswith('.py'):
-      module = self._read(name, spec.origin)
+      module = self._read(name, pathlib.Path(spec.origin))
       if module is not None:
         self._declare(module)
 
@@ -159,21 +179,52 @@ class Library:
     Args:
       selector: name with as many of the modules as tell it from others.
     """
-    candidates = self._configurables.get(selector.rpartition('.')[2], ())
-    return [found for found in candidates if found.is_called(selector)]
+    return [
+      found
+      for found in self._configurables.get(selector.rpartition('.')[2], ())
+      if f'.{found.module}.{found.name}'.endswith(f'.{selector}')
+    ]
 
   def all(self) -> Iterator[Configurable]:
     """Returns all configurables that are known."""
-    for candidates in self._configurables.values():
-      yield from candidates
+    return itertools.chain.from_iterable(self._configurables.values())
 
-  def _read(self, name: str, path: str) -> _Module | None:
+  def may_exist(self, name: str) -> bool:
+    """Whether a name is known, or some source that uses gin mentions it.
+
+    Args:
+      name: of a configurable, without modules.
+    """
+    if name in self._configurables:
+      return True
+    mention = re.compile(rf'\b{name}\b')
+    for package in _OTHERS:
+      spec = importlib.machinery.PathFinder.find_spec(package)
+      for directory in (spec and spec.submodule_search_locations) or ():
+        for path in pathlib.Path(directory).rglob('*.py'):
+          text = path.read_text(encoding='utf-8', errors='replace')
+          if 'configurable' in text and mention.search(text):
+            return True
+    return False
+
+  def promise(self, item: Any) -> Any:
+    """Returns what stands for a reference or constant, anything else as is."""
+    if isinstance(item, gin_text.Macro):
+      return domains.Promise(domains.Anything(), str(item))
+    if not isinstance(item, gin_text.Reference):
+      return item
+    found = self.find(item.selector)
+    function = found[0].function if len(found) == 1 else domains.Function()
+    return domains.Promise(
+      function.makes if item.called else function, str(item)
+    )
+
+  def _read(self, name: str, path: pathlib.Path) -> _Module | None:
     try:
-      with open(path, encoding='utf-8') as file:
-        text = file.read()
+      text = path.read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError):
       return None
-    module = self._modules[name] = _Module(name, path, text)
+    module = self._modules[name] = _Module(name, text)
     for match in re.findall(
       r'^class (\w+)|^([A-Z]\w*[a-z]\w*) = ', text, re.MULTILINE
     ):

@@ -10,61 +10,35 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from typing import Any, Collection, Iterable, NamedTuple, Sequence
+from typing import Any, Collection, Iterable, Sequence
 
-from gin import config as gin_config
-from gin import config_parser
+import gin
 
+from rigl_rl.config import bindings
+from rigl_rl.config.gin_text import (
+  Config,
+  Key,
+  Macro,
+  Reference,
+  enclosing,
+  references,
+)
 from rigl_rl.errors import UserError
-
-_MACRO = 'gin.macro'
-
-
-class Key(NamedTuple):
-  """What is bound; the name of a macro is its scope, as in gin."""
-
-  scope: str
-  selector: str  # With all modules.
-  parameter: str
-
-  @property
-  def is_macro(self) -> bool:
-    return self.selector == _MACRO
-
-  @property
-  def name(self) -> str:
-    """The configurable, without modules."""
-    return self.selector.rpartition('.')[2]
-
-  def __str__(self) -> str:
-    if self.is_macro:
-      return self.scope
-    scope = f'{self.scope}/' if self.scope else ''
-    return f'{scope}{self.name}.{self.parameter}'
-
-
-def _parse_key(binding: str) -> Key:
-  """Returns the key of a binding such as 'critic/RigL.drop_fraction = 0.1'."""
-  name = binding.partition('=')[0].strip()
-  scope, selector, parameter = config_parser.parse_binding_key(name)
-  if not parameter:
-    return Key(f'{scope}/{selector}' if scope else selector, _MACRO, 'value')
-  return Key(*gin_config.ParsedBindingKey.parse(name).scope_selector_arg)
 
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-  """Where the bindings that gin has parsed come from.
+  """The bindings of a run, and which of them the user has typed.
 
   Attributes:
-    bindings: those of the command line.
-    file_scopes: scopes of references in the gin files, also of references that
-      another binding replaces: a file may bind what goes with them. None if the
-      files were checked when the run began.
+    config: all bindings.
+    gin_bindings: those of the command line.
+    is_saved: whether the others were checked when the run began.
   """
 
-  bindings: Sequence[str] = ()
-  file_scopes: Collection[str] | None = ()
+  config: Config
+  gin_bindings: Sequence[str] = ()
+  is_saved: bool = False
 
   def check(self) -> list[str]:
     """Checks the bindings of a run that has just been built.
@@ -78,14 +52,14 @@ class Given:
         nothing enters, or in which its configurable is not used; of the command
         line also where bindings of the files always win over it.
     """
-    use = _Use()
-    given = dict.fromkeys(map(_parse_key, self.bindings))
-    if self.file_scopes is not None:
-      for key in use.bound:
-        if key not in given:
-          use.check_scope(key, self.file_scopes)
+    use = _Use(self.config)
+    given = dict.fromkeys(map(Key.parse, self.gin_bindings))
+    for key in () if self.is_saved else self.config.bindings:
+      if key not in given:
+        # A file may bind what goes with a reference that another one replaces.
+        use.check_scope(key, self.config.references(replaced=True))
     for key in given:
-      use.check_scope(key)
+      use.check_scope(key, self.config.references())
       use.check_wins(key, given)
     notes = []
     for key in given:
@@ -96,69 +70,49 @@ class Given:
 
 
 class _Use:
-  """What gin has bound, and used so far."""
+  """What is bound, and what gin has used so far."""
 
-  def __init__(self):
-    self.bound: dict[Key, Any] = {
-      Key(scope, selector, parameter): value
-      for (scope, selector), values in gin_config._CONFIG.items()
-      for parameter, value in values.items()
-    }
+  def __init__(self, config: Config):
+    self._config = config
     # By configurable and by the scope that it was called in, the parameters
     # that gin supplied.
-    self._used: dict[str, dict[str, set[str]]] = {}
-    # Of these, the ones that another one's value ignores, and that value.
-    self._ignored: dict[Key, Any] = {}
-    with gin_config._OPERATIVE_CONFIG_LOCK:
-      for (scope, selector), values in gin_config._OPERATIVE_CONFIG.items():
-        self._used.setdefault(selector, {})[scope] = set(values)
-        for value in values.values():
-          for parameter in _ignored_by(value):
-            self._ignored[Key(scope, selector, parameter)] = value
+    self._used = bindings.used()
     self._entered = {
       scope
       for selector, scopes in self._used.items()
       if not selector.startswith('gin.')
       for scope in scopes
     }
-    self._references = {
-      key: list(gin_config.iterate_references(value))
-      for key, value in self.bound.items()
-    }
 
   def show(self, key: Key) -> str:
     """Writes a binding as it can be given to --gin_bindings."""
-    return f'{key} = {self.bound[key]!r}'
+    return f'{key} = {self._config.bindings[key]!r}'
 
-  def check_scope(self, key: Key, other_scopes: Collection[str] = ()) -> None:
+  def check_scope(
+    self, key: Key, entering: Iterable[Reference | Macro]
+  ) -> None:
     """Refuses a scope that is not entered, or not for this configurable.
 
     Args:
       key: of a binding.
-      other_scopes: scopes that may be entered, beside those of references.
+      entering: references, the scopes of which may be entered later.
     """
     used = self._used.get(key.selector, {})
-    if not key.scope or key.is_macro or _any_within(used, key.scope):
+    if not key.scope or _any_within(used, key.scope):
       return
-    referenced = {
-      '/'.join(reference.scopes)
-      for references in self._references.values()
-      for reference in references
-    }
+    referenced = {item.scope for item in entering if type(item) is Reference}
     if used and _any_within(self._entered, key.scope):
       problem = f'it is not used in the scope {key.scope!r}'
-    elif not _any_within(
-      {*self._entered, *referenced, *other_scopes}, key.scope
-    ):
+    elif not _any_within(self._entered | referenced, key.scope):
       problem = f'nothing enters the scope {key.scope!r}'
     else:
       return
     scopes = sorted(used or self._entered - {''})
     names = _join(map(repr, scopes))
     if scopes == ['']:
-      where = f'{key.name} is used outside of scopes'
+      where = f'{key.selector} is used outside of scopes'
     elif used:
-      where = f'{key.name} is used in {names}'
+      where = f'{key.selector} is used in {names}'
     else:
       where = f'scopes in use are {names}' if scopes else 'no scope is in use'
     close = difflib.get_close_matches(key.scope, scopes, 1) or scopes
@@ -174,75 +128,59 @@ class _Use:
     winners = self._winners(key)
     if key not in winners and set(winners) - set(given):
       raise UserError(
-        f'{self.show(key)} has no effect: {self._outdone(key)}; bind '
+        f'{self.show(key)} has no effect: {_outdone(winners)}; bind '
         f'{"that" if len(winners) == 1 else "those"} instead.'
       )
 
-  def _takers(self, key: Key) -> list[str]:
-    """Returns the scopes in which a binding's parameter was supplied."""
-    return [
-      scope
-      for scope, parameters in self._used.get(key.selector, {}).items()
-      if not key.is_macro
-      and _is_within(scope, key.scope)
-      and key.parameter in parameters
-    ]
+  def _winners(self, key: Key) -> dict[Key, list[str]]:
+    """Returns what decides a parameter, and the scopes in which it does.
 
-  def _winners(self, key: Key) -> list[Key]:
-    """Returns the bindings that decided a parameter, of the scopes within."""
-    found = (self._winner(key, scope) for scope in self._takers(key))
-    return list(dict.fromkeys(found))
-
-  def _outdone(self, key: Key) -> str:
-    winners = self._winners(key)
-    verb = 'wins' if len(winners) == 1 else 'win'
-    return f'{_join(map(str, winners))} {verb} over it'
-
-  def _winner(self, key: Key, scope: str) -> Key:
-    """Returns the binding that decides a parameter in a call within a scope."""
-    parts = scope.split('/') if scope else []
-    candidates = (
-      key._replace(scope='/'.join(parts[:end]))
-      for end in range(len(parts), -1, -1)
-    )
-    return next(k for k in candidates if k in self.bound)
+    Only scopes count in which a binding may apply, and gin has supplied the
+    parameter.
+    """
+    found: dict[Key, list[str]] = {}
+    for scope, parameters in self._used.get(key.selector, {}).items():
+      if key.parameter in parameters and _is_within(scope, key.scope):
+        around = (key._replace(scope=s) for s in enclosing(scope)[::-1])
+        winner = next(k for k in around if k in self._config.bindings)
+        found.setdefault(winner, []).append(scope)
+    return found
 
   def why_idle(self, key: Key) -> str:
     """Says why a binding has no effect on this run; '' if it has one."""
-    if key.is_macro:
+    if not key.parameter:
       reasons = [
         self.why_idle(user)
-        for user, references in self._references.items()
-        if any(reference.config_key == key[:2] for reference in references)
+        for user, value in self._config.bindings.items()
+        if Macro(key.selector) in references(value)
       ]
       return reasons[0] if reasons and all(reasons) else ''
-    takers = self._takers(key)
-    if not takers:
+    winners = self._winners(key)
+    if not winners:
       return f'nothing in this run uses {key}'
-    takers = [scope for scope in takers if self._winner(key, scope) == key]
-    if not takers:
-      return self._outdone(key)
-    values = [self._ignored.get(key._replace(scope=scope)) for scope in takers]
-    return f'{values[0]} ignores {key}' if all(values) else ''
+    if key not in winners:
+      return _outdone(winners)
+    ignoring = [self._ignoring(key, scope) for scope in winners[key]]
+    return f'{ignoring[0]} ignores {key}' if all(ignoring) else ''
+
+  def _ignoring(self, key: Key, scope: str) -> Any:
+    """Returns the argument beside it that ignores a parameter, if one does.
+
+    A class says so by an attribute `ignores`, as `SparseAlgorithm` does.
+    """
+    arguments = self._config.arguments(key.selector, scope)
+    for name in self._used[key.selector][scope] & arguments.keys():
+      value = arguments[name]
+      if isinstance(value, Reference):
+        made = gin.get_configurable(str(value.selector))
+        if key.parameter in getattr(made, 'ignores', ()):
+          return value
+    return None
 
 
-def macros(value: Any) -> list[str]:
-  """Returns the macros that a value refers to."""
-  return [
-    '/'.join(reference.scopes)
-    for reference in gin_config.iterate_references(value)
-    if reference.configurable.selector == _MACRO
-  ]
-
-
-def _ignored_by(value: Any) -> Iterable[str]:
-  """Returns the parameters beside it that an argument's value ignores.
-
-  A class says so by an attribute `ignores`, as `SparseAlgorithm` does.
-  """
-  if isinstance(value, gin_config.ConfigurableReference):
-    return getattr(value.configurable.wrapped, 'ignores', ())
-  return ()
+def _outdone(winners: Collection[Key]) -> str:
+  verb = 'wins' if len(winners) == 1 else 'win'
+  return f'{_join(map(str, winners))} {verb} over it'
 
 
 def _is_within(scope: str, outer: str) -> bool:

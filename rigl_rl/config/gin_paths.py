@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import glob
 import os
 from typing import IO
 
 import gin
 
 import rigl_rl
-from rigl_rl import errors
+from rigl_rl import errors, files
 
 _PACKAGE = os.path.dirname(os.path.abspath(rigl_rl.__file__))
 PACKAGE_PARENT = os.path.dirname(_PACKAGE)
@@ -31,8 +33,8 @@ def add_search_path() -> None:
   # before the next prefix, and its second reader takes 'gin_configs/agents' for
   # a Python package, which it logs as an error or stumbles over.
   readers = gin.config._FILE_READERS
-  if (open_file, _is_readable) not in readers:
-    readers.insert(0, (open_file, _is_readable))
+  if (open_file, _resolve) not in readers:
+    readers.insert(0, (open_file, _resolve))
 
 
 def config_path(relative: str) -> str:
@@ -63,17 +65,14 @@ def config_path(relative: str) -> str:
 def _near(path: str) -> str:
   """Suggests shipped files, and files beside it, of a name like a path's."""
   known = [
-    os.path.relpath(os.path.join(directory, name), ROOT)
-    for directory, _, names in os.walk(os.path.join(ROOT, 'gin_configs'))
-    for name in names
-    if name.endswith('.gin')
-  ]
-  directory = os.path.dirname(path)
-  if not is_url(path) and os.path.isdir(directory or '.'):
-    beside = (
-      os.path.join(directory, name) for name in os.listdir(directory or '.')
+    os.path.relpath(name, ROOT)
+    for name in glob.iglob(
+      os.path.join(glob.escape(ROOT), 'gin_configs/**/*.gin'), recursive=True
     )
-    known += [name for name in beside if name.endswith('.gin')]
+  ]
+  if not files.is_url(path):
+    beside = os.path.join(glob.escape(os.path.dirname(path)), '*.gin')
+    known += glob.iglob(beside)
   ends = [name for name in known if name.endswith(f'/{path.lstrip("./")}')]
   matches = ends or difflib.get_close_matches(path, known, 1, 0.8)
   return f' Did you mean {matches[0]}?' if matches else ''
@@ -81,35 +80,21 @@ def _near(path: str) -> str:
 
 def _resolve(path: str) -> str | None:
   """Returns where the file of a name is, or None if there is none."""
-  if is_url(path):
-    # Imported here, since only a URL is worth the seconds it takes.
-    import tensorflow as tf
-
-    try:
-      found = tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)
-    except tf.errors.OpError:  # Of a kind that TensorFlow does not know.
-      found = False
-    return path if found else None
-  if os.path.isfile(path):
-    return path
-  installed = os.path.join(ROOT, path)
-  if path.startswith('gin_configs/') and os.path.isfile(installed):
-    return installed
-  return None
-
-
-def is_url(path: str) -> bool:
-  """Whether only `tf.io.gfile` can read a path."""
-  return '://' in path
-
-
-def _is_readable(path: str) -> bool:
-  return _resolve(path) is not None
+  if files.is_url(path):
+    # Raised for a kind that TensorFlow does not know.
+    with contextlib.suppress(OSError):
+      if files.exists(path) and not files.is_directory(path):
+        return path
+    return None
+  if not os.path.isfile(path) and path.startswith('gin_configs/'):
+    path = os.path.join(ROOT, path)
+  return path if os.path.isfile(path) else None
 
 
 def open_file(path: str) -> IO[str]:
   path = _resolve(path) or path
-  if is_url(path):
+  if files.is_url(path):
+    # Imported here, since only a URL is worth the seconds it takes.
     import tensorflow as tf
 
     return tf.io.gfile.GFile(path)

@@ -1,47 +1,107 @@
-"""Reads gin files without importing what they name.
+"""Reads gin text without importing what it names.
 
 gin itself needs every configurable registered, and so TensorFlow imported,
-before it parses a run's config; and it has one config for the whole process.
-A sweep asks little of many configs: values of single bindings.
+before it parses a config; and it has one config for the whole process.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
-import os
 import re
 import tokenize
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
-import gin
 from gin import config_parser
 
-from rigl_rl import tasks
+from rigl_rl import tasks, wording
 from rigl_rl.config import gin_paths
 from rigl_rl.errors import UserError
 
+_MACRO = ('macro', 'gin.macro')
 
-@dataclasses.dataclass(frozen=True)
-class Reference:
-  """`@scope/name`, or `@scope/name()`, which is called."""
+
+class Selector(str):
+  """A configurable's name; equal to one with more or fewer of its modules.
+
+  gin writes as many modules as tell a configurable from others.
+  """
+
+  def __eq__(self, other) -> bool:
+    return isinstance(other, str) and (
+      f'.{self}'.endswith(f'.{other}') or f'.{other}'.endswith(f'.{self}')
+    )
+
+  def __ne__(self, other) -> bool:
+    return not self == other
+
+  def __hash__(self) -> int:
+    return hash(self.name)
+
+  @property
+  def name(self) -> str:
+    """The name without modules."""
+    return str(self).rpartition('.')[2]
+
+
+class Key(NamedTuple):
+  """What is bound: a parameter, or a macro, which has only a selector."""
 
   scope: str
-  name: str
-  called: bool
+  selector: str
+  parameter: str
+
+  @classmethod
+  def of(cls, scope: str, selector: str, parameter: str) -> Key:
+    """Returns the key of a binding's parts, as gin's parser gives them."""
+    if not parameter:
+      return cls('', f'{scope}/{selector}' if scope else selector, '')
+    if selector in _MACRO and parameter == 'value':
+      # `NAME/macro.value = 1` is the long form of `NAME = 1`.
+      return cls('', scope, '')
+    return cls(scope, Selector(selector), parameter)
+
+  @classmethod
+  def parse(cls, binding: str) -> Key:
+    """Returns the key of 'actor/RigL.drop = 0.3', or of its name only."""
+    name = binding.partition('=')[0].strip()
+    return cls.of(*config_parser.parse_binding_key(name))
+
+  @classmethod
+  def macro(cls, name: str) -> Key:
+    return cls('', name, '')
 
   def __str__(self) -> str:
     scope = f'{self.scope}/' if self.scope else ''
-    return f'@{scope}{self.name}{"()" if self.called else ""}'
+    return f'{scope}{self.selector}.{self.parameter}'.rstrip('.')
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
+class Reference:
+  """`@scope/selector`, or `@scope/selector()`, which is called."""
+
+  scope: str
+  selector: Selector
+  called: bool
+
+  @property
+  def name(self) -> str:
+    """The configurable's name without modules."""
+    return self.selector.name
+
+  def __repr__(self) -> str:
+    scope = f'{self.scope}/' if self.scope else ''
+    return f'@{scope}{self.selector}{"()" if self.called else ""}'
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Macro:
-  """`%name`."""
+  """`%name`, of a macro or of a constant."""
 
   name: str
 
-  def __str__(self) -> str:
+  def __repr__(self) -> str:
     return f'%{self.name}'
 
 
@@ -50,32 +110,12 @@ class _Delegate(config_parser.ParserDelegate):
 
   def configurable_reference(self, scoped_configurable_name, evaluate):
     scope, _, name = scoped_configurable_name.rpartition('/')
-    return Reference(scope, name, bool(evaluate))
+    if evaluate and scope and name in _MACRO:
+      return Macro(scope)
+    return Reference(scope, Selector(name), bool(evaluate))
 
   def macro(self, macro_name):
     return Macro(macro_name)
-
-
-class _Key(NamedTuple):
-  """Of a binding; a macro has no parameter."""
-
-  scope: str
-  name: str
-  parameter: str
-
-
-def _key(scope: str, selector: str, parameter: str) -> _Key:
-  if selector in ('macro', 'gin.macro') and parameter == 'value':
-    # `NAME/macro.value = 1` is the long form of `NAME = 1`.
-    scope, _, selector = scope.rpartition('/')
-    parameter = ''
-  # A file may write more or fewer of a configurable's modules.
-  return _Key(scope, selector.rpartition('.')[2], parameter)
-
-
-def parse_key(name: str) -> _Key:
-  """Returns the key of a binding by its name, such as 'actor/RigL.drop'."""
-  return _key(*config_parser.parse_binding_key(name))
 
 
 def parse_value(text: str) -> Any:
@@ -90,6 +130,36 @@ def parse_value(text: str) -> Any:
     raise ValueError(f'{text!r} is no gin value') from error
 
 
+def same(one: Any, other: Any) -> bool:
+  """Whether gin values are the same: 1 is 1.0, but True is not 1, nor [] ()."""
+  if isinstance(one, dict) and isinstance(other, dict):
+    one, other = list(one.items()), list(other.items())
+  if isinstance(one, (list, tuple)) and type(one) is type(other):
+    return len(one) == len(other) and all(map(same, one, other))
+  if isinstance(one, bool) or isinstance(other, bool):
+    return one is other
+  return one == other
+
+
+def convert(value: Any, function: Callable[[Any], Any]) -> Any:
+  """Returns a value with the function's results for all that is in it."""
+  if isinstance(value, dict):
+    return {
+      convert(key, function): convert(item, function)
+      for key, item in value.items()
+    }
+  if isinstance(value, (list, tuple)):
+    return type(value)(convert(item, function) for item in value)
+  return function(value)
+
+
+def references(value: Any) -> list[Reference | Macro]:
+  """Returns the references and macros in a value."""
+  found: list[Any] = []
+  convert(value, found.append)
+  return [item for item in found if isinstance(item, (Reference, Macro))]
+
+
 def _statements(path: str, within: tuple[str, ...] = ()) -> Iterator[Any]:
   """Returns the statements of a file, and those of the files it includes.
 
@@ -99,16 +169,9 @@ def _statements(path: str, within: tuple[str, ...] = ()) -> Iterator[Any]:
   """
   if path in within:
     raise UserError(f'{path!r} includes itself.')
-  if gin_paths.is_url(path):
-    # Imported here, since only a URL is worth the seconds it takes.
-    import tensorflow as tf
-
-    status = tf.io.gfile.stat(path)
-    stamp = status.mtime_nsec, status.length
-  else:
-    status = os.stat(path)
-    stamp = status.st_mtime_ns, status.st_size, status.st_ino
-  yield from _with_included(_own_statements(path, stamp), (*within, path))
+  with gin_paths.open_file(path) as file:
+    statements = _parse(file.read(), path)
+  yield from _with_included(statements, (*within, path))
 
 
 def _with_included(
@@ -122,17 +185,11 @@ def _with_included(
       yield statement
 
 
-@functools.lru_cache(maxsize=None)
-def _own_statements(path: str, stamp: tuple[int, ...]) -> tuple[Any, ...]:
-  """Returns the statements of a file; a file that changed has another stamp."""
-  del stamp
-  with gin_paths.open_file(path) as file:
-    return tuple(_parse(file.read(), path))
-
-
-def _parse(text: str, source: str) -> list[Any]:
+# The runs of a sweep have most files in common.
+@functools.lru_cache(maxsize=1000)
+def _parse(text: str, source: str) -> tuple[Any, ...]:
   try:
-    statements = list(config_parser.ConfigParser(text, _Delegate()))
+    statements = tuple(config_parser.ConfigParser(text, _Delegate()))
   except (SyntaxError, tokenize.TokenError) as error:
     reason = ' '.join(str(error.args[0]).split())
     where = ''
@@ -141,12 +198,8 @@ def _parse(text: str, source: str) -> list[Any]:
     raise UserError(
       f'{source!r}{where} cannot be read as gin: {reason}'
     ) from error
-  kinds = (
-    config_parser.BindingStatement,
-    config_parser.ImportStatement,
-    config_parser.IncludeStatement,
-  )
-  return [found for found in statements if isinstance(found, kinds)]
+  block = config_parser.BlockDeclaration
+  return tuple(found for found in statements if not isinstance(found, block))
 
 
 def _meant(binding: str) -> str:
@@ -177,11 +230,12 @@ class Config:
   Imports play no part: no name has to exist.
 
   Attributes:
+    bindings: values as they are written, in order.
     imports: the modules that the files import.
   """
 
   def __init__(
-    self, gin_files: Sequence[str], gin_bindings: Sequence[str] = ()
+    self, gin_files: Sequence[str] = (), gin_bindings: Sequence[str] = ()
   ):
     """Reads the files.
 
@@ -192,18 +246,38 @@ class Config:
     Raises:
       UserError: a file is missing, or something is no gin.
     """
+    self.bindings: dict[Key, Any] = {}
     self.imports: list[str] = []
-    self._bindings: dict[_Key, Any] = {}
-    # As they are written, by the keys of the bindings.
-    self._selectors: dict[_Key, str] = {}
     # All values, those too that a later binding replaces.
     self._written: list[Any] = []
     for name in gin_files:
       self._add(_statements(gin_paths.config_path(name)))
-    self.add(gin_bindings)
+    self._bind(gin_bindings)
 
-  def add(self, gin_bindings: Sequence[str]) -> None:
-    """Adds bindings, which win over those before."""
+  @classmethod
+  def of_text(cls, text: str) -> Config:
+    """Reads a complete config, such as `gin.config_str()` returns.
+
+    Raises:
+      UserError: it is no gin config, or includes files.
+    """
+    config = cls()
+    statements = _parse(text, 'config')
+    for statement in statements:
+      if isinstance(statement, config_parser.IncludeStatement):
+        raise UserError(f'The config includes {statement.filename!r}.')
+    config._add(statements)
+    return config
+
+  def plus(self, gin_bindings: Sequence[str]) -> Config:
+    """Returns a config with further bindings, which win."""
+    other = copy.copy(self)
+    other.bindings = dict(self.bindings)
+    other.imports, other._written = [*self.imports], [*self._written]
+    other._bind(gin_bindings)
+    return other
+
+  def _bind(self, gin_bindings: Sequence[str]) -> None:
     for binding in gin_bindings:
       try:
         statements = [*_with_included(_parse(binding, '--gin_bindings'))]
@@ -217,76 +291,44 @@ class Config:
         ) from error
       self._add(statements)
 
-  def copy(self) -> Config:
-    """Returns one that can be added to, apart from this one."""
-    other = Config(())
-    other.imports = list(self.imports)
-    other._bindings = dict(self._bindings)
-    other._selectors = dict(self._selectors)
-    other._written = list(self._written)
-    return other
-
-  def _add(self, statements) -> None:
+  def _add(self, statements: Any) -> None:
     for statement in statements:
       if isinstance(statement, config_parser.ImportStatement):
         self.imports.append(statement.module)
         continue
-      key = _key(statement.scope, statement.selector, statement.arg_name)
-      # The last place counts in `parameters`, too.
-      self._bindings.pop(key, None)
-      self._bindings[key] = statement.value
-      self._selectors[key] = statement.selector
+      key = Key.of(*statement[:3])
+      # The last place counts in `arguments`, too, and the last spelling.
+      self.bindings.pop(key, None)
+      self.bindings[key] = statement.value
       self._written.append(statement.value)
 
-  def names(self) -> list[_Key]:
-    """Returns the keys of all bindings."""
-    return list(self._bindings)
+  @property
+  def macros(self) -> list[str]:
+    """The names of all macros that are bound."""
+    return [key.selector for key in self.bindings if not key.parameter]
 
-  def bound(self, key: _Key) -> Any:
-    """Returns the value of a binding as it is written."""
-    return self._bindings[key]
-
-  def selector(self, key: _Key) -> str:
-    """Returns the configurable of a binding, with modules where written."""
-    return self._selectors[key]
-
-  def macros(self) -> dict[str, Any]:
-    """Returns the values of all macros, as they are written, by name."""
-    return {
-      key.name: value
-      for key, value in self._bindings.items()
-      if not (key.parameter or key.scope)
-    }
-
-  def used_macros(self, replaced: bool = False) -> set[str]:
-    """Returns the names of the macros that bindings refer to.
+  def references(self, replaced: bool = False) -> list[Reference | Macro]:
+    """Returns the references and macros in all values.
 
     Args:
-      replaced: whether bindings count that a later one replaces.
+      replaced: whether values count that a later binding replaces.
     """
-    values = self._written if replaced else self._bindings.values()
-    found = (part for value in values for part in _parts(value))
-    return {part.name for part in found if isinstance(part, Macro)}
+    values = self._written if replaced else list(self.bindings.values())
+    return references(values)
 
-  def reference_scopes(self) -> set[str]:
-    """Returns the scopes of all references, also of replaced ones."""
-    found = (part for value in self._written for part in _parts(value))
-    return {p.scope for p in found if isinstance(p, Reference) and p.scope}
-
-  def source(self, key: _Key) -> str:
+  def source(self, key: Key) -> str:
     """Returns what a user would change: a macro, or the binding itself.
 
     Such as 'SPARSITY (sparsify.sparsity)', where the parameter is bound to
     %SPARSITY, perhaps by way of other macros.
     """
-    scope = f'{key.scope}/' if key.scope else ''
-    name = f'{scope}{self._selectors[key]}.{key.parameter}'
-    macros = self.macros()
-    value, via = self._bindings[key], []
-    while isinstance(value, Macro) and value.name in macros.keys() - via:
-      via.append(value.name)
-      value = macros[value.name]
-    return f'{via[-1]} ({name})' if via else name
+    found, via = key, []
+    while isinstance(value := self.bindings.get(found), Macro):
+      found = Key.macro(value.name)
+      if found in via or found not in self.bindings:
+        break
+      via.append(found)
+    return f'{via[-1]} ({key})' if via else str(key)
 
   def value(self, name: str, otherwise: Any = None) -> Any:
     """Returns what is bound, macros resolved.
@@ -300,85 +342,76 @@ class Config:
     Returns:
       A Python value; a Reference where it cannot be called.
     """
-    key = parse_key(name)
-    for scope in reversed(_scopes(key.scope)):
+    key = Key.parse(name)
+    for scope in reversed(enclosing(key.scope)):
       found = key._replace(scope=scope)
-      if found in self._bindings:
-        return self.resolve(self._bindings[found])
+      if found in self.bindings:
+        return self.resolve(self.bindings[found], name)
     return otherwise
 
-  def arguments(self, name: str, scope: str = '') -> dict[str, Any]:
+  def arguments(self, selector: str, scope: str = '') -> dict[str, Any]:
     """Returns what is bound of a configurable, as it is bound.
 
     Args:
-      name: of the configurable, without modules.
+      selector: of the configurable.
       scope: the gin scope in which it is called; inner ones win.
     """
-    found = {}
-    for outer in _scopes(scope):
-      for key, value in self._bindings.items():
-        if key.parameter and (key.scope, key.name) == (outer, name):
-          found[key.parameter] = value
-    return found
+    return {
+      key.parameter: value
+      for outer in enclosing(scope)
+      for key, value in self.bindings.items()
+      if key.parameter and (key.scope, key.selector) == (outer, selector)
+    }
 
-  def resolve(self, value: Any) -> Any:
+  @property
+  def imports_others(self) -> bool:
+    """Whether modules that are not of this package may define names."""
+    return any(name.partition('.')[0] != 'rigl_rl' for name in self.imports)
+
+  def resolve(self, value: Any, source: str) -> Any:
     """Returns a value with its macros resolved, and `by_task` called.
 
+    Args:
+      value: of a binding.
+      source: what it is bound to, for messages.
+
     Raises:
+      tasks.NoValueError: `by_task` has no value for the task.
       UserError: a macro is not bound, or refers to itself.
     """
-    return self._resolve(value, ())
+    return self._resolve(value, source, ())
 
-  def _resolve(self, value: Any, within: tuple[str, ...]) -> Any:
-    if isinstance(value, Macro):
-      if value.name in within:
-        raise UserError(f'{value.name} is bound to itself.')
-      key = _Key('', value.name, '')
-      if key not in self._bindings:
-        raise UserError(f'%{value.name} is used, but {value.name} not bound.')
-      return self._resolve(self._bindings[key], (*within, value.name))
-    if isinstance(value, Reference):
-      if value.called and value.name.rpartition('.')[2] == 'by_task':
-        arguments = self.arguments('by_task', value.scope)
-        # An error names the scope.
-        with gin.config_scope(value.scope):
-          return tasks.by_task(**self._resolve(arguments, within))
-      return value
-    if isinstance(value, dict):
-      return {
-        self._resolve(key, within): self._resolve(item, within)
-        for key, item in value.items()
-      }
-    if isinstance(value, (list, tuple)):
-      return type(value)(self._resolve(item, within) for item in value)
-    return value
+  def _resolve(self, value: Any, source: str, within: tuple[str, ...]) -> Any:
+    def resolved(item: Any) -> Any:
+      if isinstance(item, Macro):
+        return self._macro(item, source, within)
+      if isinstance(item, Reference) and item.called and item.name == 'by_task':
+        given = self._resolve(
+          self.arguments('by_task', item.scope), source, within
+        )
+        if {'task', 'values'} <= given.keys():
+          return tasks.value_of(**given, name=repr(item)[1:-2])
+      return item
 
+    return convert(value, resolved)
 
-def _parts(value: Any) -> Iterator[Reference | Macro]:
-  """Returns the references and macros in a value."""
-  if isinstance(value, (Reference, Macro)):
-    yield value
-  elif isinstance(value, dict):
-    yield from _parts([*value.keys(), *value.values()])
-  elif isinstance(value, (list, tuple)):
-    for item in value:
-      yield from _parts(item)
+  def _macro(self, macro: Macro, source: str, within: tuple[str, ...]) -> Any:
+    name, key = macro.name, Key.macro(macro.name)
+    if name in within:
+      raise UserError(
+        f'{source} is {macro}, which refers to itself, but must be a value.'
+      )
+    if key in self.bindings:
+      return self._resolve(self.bindings[key], source, (*within, name))
+    if self.imports_others or '.' in name:
+      return macro  # A constant.
+    raise UserError(
+      f'{source} is {macro}, but {name} is not bound.'
+      f'{wording.did_you_mean(name, self.macros)}'
+    )
 
 
-def _scopes(scope: str) -> list[str]:
+def enclosing(scope: str) -> list[str]:
   """Returns '' and all beginnings of a scope: 'a' and 'a/b' of 'a/b'."""
   parts = scope.split('/') if scope else []
   return ['/'.join(parts[:n]) for n in range(len(parts) + 1)]
-
-
-def same(one: Any, other: Any) -> bool:
-  """Whether two values are the same to gin: 1 is 1.0, but True is not 1."""
-  if isinstance(one, (Reference, Macro)) or isinstance(
-    other, (Reference, Macro)
-  ):
-    return str(one) == str(other)
-  if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-    return len(one) == len(other) and all(map(same, one, other))
-  if isinstance(one, bool) or isinstance(other, bool):
-    return one is other
-  return one == other

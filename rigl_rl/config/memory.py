@@ -7,6 +7,7 @@ import math
 from typing import Iterator, Sequence
 
 from rigl_rl.config import checking, domains
+from rigl_rl.config.gin_text import Config
 from rigl_rl.errors import UserError
 
 # Bindings that a message names.
@@ -44,7 +45,9 @@ def _largest(
 ) -> list[str]:
   """Returns the largest sizes: numbers that are declared with a limit."""
   found = []
-  for source, value, domain in checking.values(gin_files, gin_bindings):
+  config = Config(gin_files, gin_bindings)
+  for source, value, parameter in checking.bound(config):
+    domain = parameter.domain
     items = value if isinstance(value, (list, tuple)) else [value]
     if isinstance(domain, domains.Items):
       domain = domain.item

@@ -12,7 +12,8 @@ from typing import Iterator, Sequence
 import gin
 
 from rigl_rl import errors, wording
-from rigl_rl.config import checking, effects, gin_paths
+from rigl_rl.config import checking, declarations, effects, gin_paths
+from rigl_rl.config.gin_text import Config, Macro, references
 
 # How a run's operative_config.gin says where its own modules were found.
 _ORIGIN = '# Modules were imported from the current directory, '
@@ -45,8 +46,8 @@ def parse(
   try:
     gin.parse_config_files_and_bindings(files, list(gin_bindings))
   except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
-    raise errors.UserError(_one_line(error)) from error
-  return effects.Given(gin_bindings, config.reference_scopes())
+    raise errors.UserError(_one_line(error, config)) from error
+  return effects.Given(config, gin_bindings)
 
 
 def origin() -> str:
@@ -94,31 +95,35 @@ def search_path(operative_config: str) -> Iterator[None]:
     sys.path[:] = before
 
 
-def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> None:
+def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> Config:
   """Parses a run's config.gin, all of which was checked when the run began.
 
   Args:
     path: of the file.
     gin_bindings: single bindings, which win over the file.
 
+  Returns:
+    The config, as it was read.
+
   Raises:
     UserError: it cannot be read, or binds what there no longer is; or a single
       binding is of a macro that nothing uses.
   """
   gin_paths.add_search_path()
-  checking.check([path], gin_bindings, is_saved=True)
+  config = checking.check([path], gin_bindings, is_saved=True)
   try:
     gin.parse_config_files_and_bindings([path], list(gin_bindings))
   except ModuleNotFoundError as error:
     raise errors.UserError(
-      f'{path}: {_one_line(error)}; if the module is yours, name its directory '
-      'in PYTHONPATH.'
+      f'{path}: {_one_line(error, config)}; if the module is yours, name its '
+      'directory in PYTHONPATH.'
     ) from error
   except Exception as error:  # What the file holds may lead to any.
-    raise errors.UserError(f'{path}: {_one_line(error)}') from error
+    raise errors.UserError(f'{path}: {_one_line(error, config)}') from error
+  return config
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception, config: Config) -> str:
   """Says in one line what gin says in several."""
   lines = [line.strip() for line in str(error).splitlines() if line.strip()]
   message = lines[0] if lines else type(error).__name__
@@ -126,7 +131,12 @@ def _one_line(error: Exception) -> str:
     message = message.strip('"')
   unbound = re.match(r"No bindings specified for '(.+)/gin\.macro'", message)
   if unbound:
-    return _unbound_macro(unbound.group(1))
+    macro = Macro(unbound.group(1))
+    users = (k for k, v in config.bindings.items() if macro in references(v))
+    return (
+      f'{next(users, "A binding")} is bound to {macro}, but {macro.name} is '
+      f'not bound.{wording.did_you_mean(macro.name, config.macros)}'
+    )
   for line in lines[1:]:
     # gin quotes the offending binding below the place where it stands.
     if ' = ' in line or line.startswith(('In file', 'import ', 'include ')):
@@ -136,42 +146,14 @@ def _one_line(error: Exception) -> str:
   )
   if unknown:
     name = unknown.group(1).strip('@()').split('/')[-1]
-    message += wording.did_you_mean(name, _configurables())
+    known = [found.name for found in declarations.of_package().all()]
+    message += wording.did_you_mean(name, known)
   parameter = re.search(
     r"'([^']+)' doesn't have a parameter named '([^']+)'", message
   )
   if parameter:
     configurable, name = parameter.groups()
-    known = _parameters(configurable)
+    known = inspect.signature(gin.get_configurable(configurable)).parameters
     message += f' Its parameters are {", ".join(known)}.'
     message += wording.did_you_mean(name, known)
   return message
-
-
-def _unbound_macro(name: str) -> str:
-  """Says which binding refers to a macro that is not bound."""
-  known = [
-    scope for scope, selector in gin.config._CONFIG if selector == 'gin.macro'
-  ]
-  users = (
-    str(effects.Key(scope, selector, parameter))
-    for (scope, selector), values in gin.config._CONFIG.items()
-    for parameter, value in values.items()
-    if name in effects.macros(value)
-  )
-  return (
-    f'{next(users, "A binding")} is bound to %{name}, but {name} is not bound.'
-    f'{wording.did_you_mean(name, known)}'
-  )
-
-
-def _parameters(configurable: str) -> list[str]:
-  wrapped = gin.config._REGISTRY.get_match(configurable).wrapped
-  names = list(inspect.signature(wrapped).parameters)
-  return [name for name in names if name != 'self']
-
-
-def _configurables() -> list[str]:
-  """Names of everything that can be bound, without modules."""
-  selectors = (selector for selector, _ in gin.config._REGISTRY.items())
-  return sorted({selector.rsplit('.')[-1] for selector in selectors})

@@ -164,17 +164,13 @@ def load(name: str) -> Sweep:
     'Sweep': [f.name for f in dataclasses.fields(Sweep)],
     'Grid': [f.name for f in dataclasses.fields(Grid)],
   }
-  for key in config.names():
-    if not key.parameter:
-      continue
-    if key.name not in known or key.parameter not in known[key.name]:
-      binding = f'{key.scope}/' * bool(key.scope) + f'{key.name}.'
+  for key in config.bindings:
+    if key.parameter and key.parameter not in known.get(key.selector, ()):
       names = [
         f'{k}.{p}' for k, parameters in known.items() for p in parameters
       ]
       raise UserError(
-        f'{name!r} binds {binding}{key.parameter}, but a sweep file may bind '
-        f'{", ".join(names)}.'
+        f'{name!r} binds {key}, but a sweep file may bind {", ".join(names)}.'
       )
   sweep_name = config.value('Sweep.name', _sweep_name(path))
   if not isinstance(sweep_name, str) or not sweep_name:
@@ -202,30 +198,17 @@ def _grids(config: gin_text.Config, value: Any) -> list[Grid]:
 
 
 def _grid(config: gin_text.Config, scope: str) -> Grid:
-  arguments = {
-    name: config.resolve(value)
-    for name, value in config.arguments('Grid', scope).items()
-  }
+  arguments = config.resolve(config.arguments('Grid', scope), f'{scope}/Grid')
   for required in ('label', 'gin_files', 'over'):
     if required not in arguments:
       raise UserError(
         f'@{scope}/Grid() is used, but {scope}/Grid.{required} not bound.'
       )
-  over = arguments['over']
-  if isinstance(over, dict):
-    arguments['over'] = {
-      name: _with_grids(config, values) for name, values in over.items()
-    }
-  return Grid(**arguments)
 
+  def made(item: Any) -> Any:
+    if not isinstance(item, gin_text.Reference):
+      return item
+    # A grid may be a value of another one. Others are text for launch.train.
+    return _grid(config, item.scope) if item.name == 'Grid' else str(item)
 
-def _with_grids(config: gin_text.Config, value: Any) -> Any:
-  """Makes the grids that are among the values of another one."""
-  if isinstance(value, (list, tuple)):
-    return type(value)(_with_grids(config, item) for item in value)
-  if isinstance(value, gin_text.Reference):
-    if value.name != 'Grid':
-      # As text, as launch.train is to read it.
-      return str(value)
-    return _grid(config, value.scope)
-  return value
+  return Grid(**gin_text.convert(arguments, made))

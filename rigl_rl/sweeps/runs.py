@@ -275,12 +275,11 @@ class Grid:
     varied = {SEED: SEED}
     for name in self.over:
       varied.update(dict.fromkeys(self.names.get(name, (name,)), name))
-    keys = {gin_text.parse_key(target): n for target, n in varied.items()}
+    keys = {gin_text.Key.parse(target): n for target, n in varied.items()}
     for binding in gin_bindings:
-      name = binding.partition('=')[0].strip()
       try:
-        found = keys.get(gin_text.parse_key(name))
-      except ValueError:
+        found = keys.get(gin_text.Key.parse(binding))
+      except (IndexError, ValueError):
         continue  # Reported where it is parsed.
       if found:
         flag = '--seeds' if found == SEED else '--filter'
@@ -309,8 +308,7 @@ class Grid:
     """Returns the run of a combination, but for its seed."""
     values = {k: combination[k] for k in sorted(combination, key=_order)}
     # What a fixed binding says, the gin files do not.
-    own = config.copy()
-    own.add([f'{name}={_literal(value)}' for name, value in fixed])
+    own = config.plus([f'{name}={_literal(value)}' for name, value in fixed])
     bindings, expanded = {}, []
     for name, value in values.items():
       targets = tuple(self.names.get(name, (name,)))
@@ -319,8 +317,9 @@ class Grid:
       if is_macro or not all(_is_bound(own, t, value) for t in targets):
         bindings[name] = value
         expanded += [(target, value) for target in targets]
-    own.add([f'{name}={_literal(value)}' for name, value in expanded])
-    own.add(extra)
+    own = own.plus(
+      [f'{name}={_literal(value)}' for name, value in expanded] + [*extra]
+    )
     train_steps, too_short = settings.train_steps(own, scale)
     home = self.directory or sweep
     needs = [v for v in values.values() if isinstance(v, RunDirectory)]
@@ -359,7 +358,7 @@ def _is_bound(config: gin_text.Config, name: str, value: Any) -> bool:
   found = config.value(name, missing)
   if _is_code(value):
     try:
-      value = config.resolve(gin_text.parse_value(value))
+      value = config.resolve(gin_text.parse_value(value), name)
     except UserError:
       return False  # A macro that nothing has bound so far.
   return found is not missing and gin_text.same(found, value)

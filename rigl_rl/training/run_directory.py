@@ -27,13 +27,14 @@ import logging
 import math
 import numbers
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rigl_rl import files, locks, readers
 from rigl_rl.config import comparison
+from rigl_rl.config.gin_text import Config
 from rigl_rl.errors import UserError
 from rigl_rl.replay import manifests
 from rigl_rl.training import checkpointing, curve
@@ -187,15 +188,13 @@ class RunDirectory:
       with contextlib.suppress(OSError):
         files.remove(self.path(locks.RUN))
 
-  def check(self, config: str, ignore: Collection[str] = ()) -> bool:
+  def check(self, config: str) -> bool:
     """Tells whether a run of `config` may be here.
 
     Changes nothing but what a killed process has left half-done.
 
     Args:
       config: the complete gin config as parsed: `gin.config_str()`.
-      ignore: names of bindings that may differ from an earlier start, since
-        they change no result.
 
     Returns:
       True if the directory holds a run of the same config, to be continued
@@ -210,7 +209,7 @@ class RunDirectory:
       return False
     existing = self._existing_config()
     if existing is not None:
-      self._compare(config, existing, ignore)
+      self._compare(config, existing)
     for name in (_CHECKPOINTS, _REPLAY, _EVENTS):
       path = self.path(name)
       if files.exists(path) and not files.is_directory(path):
@@ -226,15 +225,14 @@ class RunDirectory:
     except OSError:
       return False  # Nowhere that can be written to.
 
-  def _compare(
-    self, config: str, existing: str, ignore: Collection[str]
-  ) -> None:
+  def _compare(self, config: str, existing: str) -> None:
     """Raises UserError if the existing config is another one."""
-    # The config of this start was parsed by gin before.
-    comparison.parse_bindings(config)
+    here = Config.of_text(config)
     try:
       with readers.contents_of(self.path(_CONFIG)):
-        differences = comparison.differing_bindings(config, existing, ignore)
+        differences = comparison.differing_bindings(
+          here, Config.of_text(existing)
+        )
     except readers.FileError as error:
       raise UserError(
         f'--base_dir is {self._base_dir!r}, whose {_CONFIG} cannot be '
@@ -250,14 +248,14 @@ class RunDirectory:
         f'config: {shown}; give another --base_dir'
       )
 
-  def prepare(self, config: str, ignore: Collection[str] = ()) -> bool:
+  def prepare(self, config: str) -> bool:
     """Makes the directory ready for a run of `config`, before training.
 
     Evaluations after the checkpoint that was loaded vanish from the files.
 
     Takes and returns what `check` does, and raises the same errors.
     """
-    resumed = self.check(config, ignore)
+    resumed = self.check(config)
     files.make_directory(self._base_dir)
     if not resumed:
       files.write(self.path(_CONFIG), config)

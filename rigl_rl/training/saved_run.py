@@ -145,7 +145,7 @@ def load(
     tempfile.TemporaryDirectory() as scratch,
     parsing.search_path(text),
   ):
-    parsing.parse_saved(path, given)
+    config = parsing.parse_saved(path, given)
     bound = bindings.read(run.train, ('runner', 'seed', 'train_steps', 'task'))
     runner = bound['runner'](
       # What it writes, if only events, must not reach the run.
@@ -153,7 +153,7 @@ def load(
       seed=bound['seed'],
       train_steps=bound['train_steps'],
     )
-  effects.Given(gin_bindings, file_scopes=None).check()
+  effects.Given(config, gin_bindings, is_saved=True).check()
   if not hasattr(runner, 'evaluate'):
     raise UserError(
       f'--run is {directory!r}, whose train.runner, {type(runner).__name__}, '

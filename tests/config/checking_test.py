@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import gin
 import pytest
 
 from rigl_rl.config import checking, declarations, domains, gin_text
@@ -128,6 +129,31 @@ def test_all_shipped_files_pass(file):
 def test_a_macro_that_nothing_uses_is_refused(binding, part, user_error):
   with user_error(part):
     _check(DQN, binding)
+
+
+@pytest.mark.parametrize(
+  'binding,part',
+  [
+    ('SparseDQNAgnt.gamma = 0.5', 'Did you mean SparseDQNAgent'),
+    ('sparsify.algorithm = @RigLL()', '@RigLL() is used, but there is no'),
+    ('sparsify.keep_dense = (1, @s/Nothng)', 'no configurable Nothng.'),
+  ],
+)
+def test_a_name_that_nothing_has_is_refused(binding, part, user_error):
+  with user_error(part):
+    _check(DQN, binding)
+
+
+@gin.configurable
+def of_this_script(x=1):
+  return x
+
+
+@pytest.mark.parametrize(
+  'binding', ['SacAgent.debug_summaries = True', 'of_this_script.x = 1']
+)
+def test_names_of_others_pass(binding):
+  _check(DQN, binding)
 
 
 def test_a_macro_of_a_file_may_lose_its_use():

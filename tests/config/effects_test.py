@@ -9,7 +9,7 @@ import pathlib
 import gin
 import pytest
 
-from rigl_rl.config import bindings, effects, parsing
+from rigl_rl.config import bindings, effects, gin_text, parsing
 from rigl_rl.training import run, run_directory
 
 pytestmark = pytest.mark.usefixtures('no_gin_config')
@@ -54,11 +54,18 @@ def _build():
     effects_adam()
 
 
-def _check(files='', given=(), scopes=()):
+def _given(files, given, is_saved=False):
+  """Parses a gin file and bindings of the command line."""
   gin.clear_config()
   gin.parse_config([*files.splitlines(), *given])
+  config = gin_text.Config.of_text(files).plus(given)
+  return effects.Given(config, given, is_saved)
+
+
+def _check(files='', given=(), is_saved=False):
+  found = _given(files, given, is_saved)
   _build()
-  return effects.Given(list(given), scopes).check()
+  return found.check()
 
 
 @pytest.mark.parametrize(
@@ -113,11 +120,10 @@ def test_what_has_an_effect():
 
 
 def test_outer_scope_applies_within():
-  gin.parse_config('actor/effects_adam.rate = 3')
+  given = _given('', ['actor/effects_adam.rate = 3'])
   with gin.config_scope('actor'), gin.config_scope('deep'):
     assert effects_adam() == 3
-  binding = 'actor/effects_adam.rate = 3'
-  assert effects.Given([binding]).check() == []
+  assert given.check() == []
 
 
 def test_scope_of_a_reference_is_entered_later():
@@ -129,20 +135,20 @@ def test_scope_of_a_reference_is_entered_later():
 
 
 def test_scope_of_a_reference_that_was_replaced(user_error):
+  files = 'effects_loop.make = @late/effects_network'
   binding = 'late/effects_network.effects_size = 3'
-  assert _check(binding, scopes=['late']) == []
+  other = 'effects_loop.make = @effects_network'
+  assert _check(f'{files}\n{binding}', [other]) == []
   with user_error("nothing enters the scope 'late'"):
-    _check(given=[binding], scopes=['late'])
+    _check(files, [other, binding])
 
 
 def test_files_that_were_checked_before(user_error):
-  gin.parse_config('critics/effects_network.effects_size = 3')
-  _build()
-  assert effects.Given((), file_scopes=None).check() == []
+  files = 'critics/effects_network.effects_size = 3'
+  assert _check(files, is_saved=True) == []
   binding = 'critics/effects_network.kind = 3'
-  gin.parse_config(binding)
   with user_error(binding):
-    effects.Given([binding], file_scopes=None).check()
+    _check(files, [binding], is_saved=True)
 
 
 def test_binding_that_others_win_over(user_error):
@@ -200,10 +206,9 @@ def test_macro_with_one_user_that_has_an_effect():
 
 
 def test_what_was_only_read_has_an_effect():
-  binding = 'effects_unused.rate = 2'
-  gin.parse_config(binding)
+  given = _given('', ['effects_unused.rate = 2'])
   assert bindings.read(effects_unused) == {'rate': 2}
-  assert effects.Given([binding]).check() == []
+  assert given.check() == []
 
 
 _CONFIGS = pathlib.Path(parsing.__file__).parents[2] / 'gin_configs'

@@ -125,14 +125,6 @@ def test_at_most_five_differences_are_named(tmp_path, count, end):
   assert '\n' not in str(error.value)
 
 
-def test_ignoring_one_binding_ignores_no_other(run):
-  with pytest.raises(UserError, match='SEED is 4 here'):
-    run_directory.RunDirectory(run.path()).prepare(
-      CONFIG.replace('SEED = 3', 'SEED = 4'),
-      ignore=('SEED.x', 'ED', 'RigL.SEED', 'x/SEED'),
-    )
-
-
 @pytest.mark.parametrize(
   'broken',
   ['A = [1,', 'A ==', 'A = \x00', '\xff = 1', "A = '''", 'include "b.gin"'],
