@@ -14,7 +14,7 @@ import importlib.machinery
 import itertools
 import pathlib
 import re
-from typing import Any, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 from rigl_rl import wording
 from rigl_rl.config import domains, gin_text
@@ -387,3 +387,24 @@ class Library:
 def of_package() -> Library:
   """Returns the library of this package, read once."""
   return Library()
+
+
+def check_arguments(
+  function: Callable[..., Any], arguments: Mapping[str, Any]
+) -> None:
+  """Raises UserError on an argument that its annotation rules out.
+
+  Args:
+    function: a configurable function or class of this package.
+    arguments: by name, what it was called with, such as its `locals()`. With a
+      `self` among them, messages name that one's class.
+  """
+  selector = f'{function.__module__}.{function.__name__}'
+  (declared,) = of_package().find(selector)
+  named = type(arguments['self']) if 'self' in arguments else function
+  for parameter, declaration in declared.parameters.items():
+    value = arguments[parameter]
+    if not declaration.domain.holds(value):
+      raise UserError(
+        declaration.refusal(f'{named.__name__}.{parameter}', value)
+      )

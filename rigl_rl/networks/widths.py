@@ -7,6 +7,7 @@ from typing import Callable, Mapping, NamedTuple, Sequence
 
 import gin
 
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Sparsity
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import distributions
@@ -64,7 +65,7 @@ def matched_width(
     UserError: on a sparsity outside [0, 1), or one that no dense network comes
       near.
   """
-  distributions.check_sparsity('matched_width.sparsity', sparsity)
+  check_arguments(matched_width, locals())
   dense = shapes_at(1.0)
   weights = sum(math.prod(shape) for shape in dense.values())
   target = num_parameters(dense) - distributions.num_zeros(weights, sparsity)

@@ -8,11 +8,11 @@ layers, `(*window, in, out)` for convolutions.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Mapping, Sequence
+from typing import Annotated, Any, Callable, Mapping, Sequence
 
 import gin
 
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Length, NonNegative, Range, Sparsity
 from rigl_rl.errors import UserError
 
@@ -50,24 +50,19 @@ def check_sparsity(binding: str, sparsity: float) -> None:
 
 
 def _check(
-  distribution: str, shapes: Shapes, sparsity: float, custom
+  distribution: Callable, arguments: Mapping[str, Any]
 ) -> dict[str, float]:
   """Returns `custom` as a dict; raises UserError, by the bindings' names."""
-  check_sparsity(f'{distribution}.sparsity', sparsity)
-  custom = {} if custom is None else custom
-  if not isinstance(custom, Mapping):
-    raise UserError(
-      f'{distribution}.custom is {custom!r}, but must map names of layers to '
-      'sparsities.'
-    )
-  for name, value in custom.items():
-    if name not in shapes:
+  check_arguments(distribution, arguments)
+  check_sparsity(f'{distribution.__name__}.sparsity', arguments['sparsity'])
+  custom = dict(arguments['custom'] or {})
+  for layer in custom:
+    if layer not in arguments['shapes']:
       raise UserError(
-        f'{distribution}.custom names the layer {name!r}, but the layers are '
-        f'{", ".join(shapes)}.'
+        f'{distribution.__name__}.custom names the layer {layer!r}, but the '
+        f'layers are {", ".join(arguments["shapes"])}.'
       )
-    check_sparsity(f'{distribution}.custom[{name!r}]', value)
-  return dict(custom)
+  return custom
 
 
 @gin.configurable(denylist=['shapes', 'sparsity'])
@@ -89,7 +84,7 @@ def uniform(
   Raises:
     UserError: on a value outside its range, or a layer that is not there.
   """
-  custom = _check('uniform', shapes, sparsity, custom)
+  custom = _check(uniform, locals())
   return {name: float(custom.get(name, sparsity)) for name in shapes}
 
 
@@ -105,7 +100,7 @@ def erdos_renyi(
   As `erdos_renyi_kernel`, but blind to a convolution's window.
   """
   return _erdos_renyi(
-    'erdos_renyi',
+    erdos_renyi,
     shapes,
     sparsity,
     power,
@@ -141,14 +136,13 @@ def erdos_renyi_kernel(
     UserError: on a value outside its range, or a layer that is not there.
   """
   return _erdos_renyi(
-    'erdos_renyi_kernel', shapes, sparsity, power, custom, tuple
+    erdos_renyi_kernel, shapes, sparsity, power, custom, tuple
   )
 
 
 def _erdos_renyi(distribution, shapes, sparsity, power, custom, scaled_dims):
   """Solves ER and ERK, which differ in the dimensions that count."""
-  custom = _check(distribution, shapes, sparsity, custom)
-  check_number(f'{distribution}.power', power, 0)
+  custom = _check(distribution, locals())
   if sparsity == 0:
     return {name: float(custom.get(name, 0.0)) for name in shapes}
   free = {name: shape for name, shape in shapes.items() if name not in custom}
@@ -167,8 +161,8 @@ def _erdos_renyi(distribution, shapes, sparsity, power, custom, scaled_dims):
     raw_ones = sum(raw_densities[n] * sizes[n] for n in scaled)
     if raw_ones == 0:
       raise UserError(
-        f'{distribution}.power is {power!r}, but must be less: every density '
-        'is 0 by it.'
+        f'{distribution.__name__}.power is {power!r}, but must be less: every '
+        'density is 0 by it.'
       )
     epsilon = ones / raw_ones
     largest = max(raw_densities[n] for n in scaled)
@@ -213,7 +207,8 @@ def erdos_renyi_lambda(
     UserError: on no λ, more λs than layers, a λ that is not positive, or a
       sparsity that the sparse layers cannot reach.
   """
-  if not _are_lambdas(lambdas, len(shapes)):
+  check_arguments(erdos_renyi_lambda, locals())
+  if len(lambdas) > len(shapes):
     raise UserError(
       f'erdos_renyi_lambda.lambdas is {lambdas!r}, but must be 1 to '
       f'{len(shapes)} positive numbers, one for each sparse layer.'
@@ -231,17 +226,6 @@ def erdos_renyi_lambda(
       _report_clipped(name, tuple(shapes[name]), density)
     sparsities[name] = max(0.0, 1.0 - density)
   return sparsities
-
-
-def _are_lambdas(lambdas, num_layers: int) -> bool:
-  return (
-    isinstance(lambdas, (list, tuple))
-    and 0 < len(lambdas) <= num_layers
-    and all(
-      isinstance(factor, (int, float)) and 0 < factor < math.inf
-      for factor in lambdas
-    )
-  )
 
 
 def _scale_densities(

@@ -12,7 +12,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, CountOrZero, Probability
 from rigl_rl.errors import UserError
 
@@ -119,16 +119,17 @@ class UpdateSchedule:
         f'TRAIN_STEPS leaves {total_steps} gradient steps, but at least 1 is '
         'needed: it must exceed the steps collected before training.'
       )
-    for name, value in (('begin', begin), ('end', end)):
-      binding = f'UpdateSchedule.{name}, a fraction of training,'
-      check_number(binding, value, 0, 1)
+    check_arguments(UpdateSchedule, locals())
     if begin >= end:
       raise UserError(
         f'UpdateSchedule.begin is {begin!r}, but must be less than '
         f'UpdateSchedule.end, {end!r}.'
       )
-    check_number('UpdateSchedule.interval', interval, 1, whole=True)
-    check_number('UpdateSchedule.offset', offset, 0, interval - 1, whole=True)
+    if offset >= interval:
+      raise UserError(
+        f'UpdateSchedule.offset is {offset!r}, but must be a whole number in '
+        f'[0, {interval - 1}], less than UpdateSchedule.interval.'
+      )
     # A shorter training takes no such step.
     steps_taken = total_steps // period * period or total_steps
     self.end_step = min(round(end * total_steps), steps_taken - 1)
@@ -137,7 +138,6 @@ class UpdateSchedule:
     if steps_before is None:
       wait = offset
     else:
-      check_number('UpdateSchedule.steps_before', steps_before, 0, whole=True)
       t = steps_before + 1 + self.begin_step
       wait = (offset - t) % interval
     self.first_update_step = self.begin_step + int(wait)

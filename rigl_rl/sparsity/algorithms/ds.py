@@ -5,7 +5,7 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Probability
 from rigl_rl.sparsity import masks
 from rigl_rl.sparsity.algorithms import base
@@ -55,9 +55,9 @@ class DS(base.SparseAlgorithm):
         not, drop and do not grow.
 
     Raises:
-      UserError: if drop_fraction is outside [0, 1].
+      UserError: if an argument is outside its range.
     """
-    check_number('DS.drop_fraction', drop_fraction, 0, 1)
+    check_arguments(DS, locals())
     self.drop_fraction = drop_fraction
     self.drop_each_sign = drop_each_sign
     self.last_update_only_drops = last_update_only_drops

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gin
 import tensorflow as tf
 
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import NonNegative, Probability
 from rigl_rl.sparsity import masks, schedules
 from rigl_rl.sparsity.algorithms import base
@@ -33,9 +33,7 @@ class SET(base.SparseAlgorithm):
     Raises:
       UserError: if an argument is outside its range.
     """
-    name = type(self).__name__
-    check_number(f'{name}.drop_fraction', drop_fraction, 0, 1)
-    check_number(f'{name}.drop_noise', drop_noise, 0)
+    check_arguments(SET, locals())
     self.drop_fraction = drop_fraction
     self.drop_noise = drop_noise
 
