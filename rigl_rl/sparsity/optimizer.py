@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Iterator, Sequence
+from typing import Any, Iterator, Sequence
 
 import gin
 import numpy as np
@@ -12,15 +12,19 @@ import tensorflow as tf
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import mask_updater as mask_updater_lib
 from rigl_rl.sparsity import schedules, wrappers
+from rigl_rl.sparsity import slots as slots_lib
 from rigl_rl.sparsity import storage as storage_lib
 
 
-class SparseOptimizer(tf.Module):
+class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
   """Wraps an optimizer so that the kernels it trains stay sparse.
 
   Every agent ends its train step in `apply_gradients`. This one lets the inner
   optimizer step on the active weights, and then lets the callback change the
   masks, by the dense gradient of that same step.
+
+  It is an optimizer of Keras: `model.compile` takes it. Of the base class it
+  uses `minimize` only.
 
   Attributes:
     inner: the wrapped optimizer. If its `takes_masks` says so, its
@@ -38,7 +42,7 @@ class SparseOptimizer(tf.Module):
 
   def __init__(
     self,
-    inner: tf.keras.optimizers.legacy.Optimizer,
+    inner: Any,
     layers: Sequence[wrappers.SparseWrapper],
     mask_updater: mask_updater_lib.MaskUpdater,
     replace_gradient_step: bool = False,
@@ -48,9 +52,9 @@ class SparseOptimizer(tf.Module):
     """Initializes the optimizer.
 
     Args:
-      inner: an optimizer with slots by variable: one of
-        tf.keras.optimizers.legacy or tf.compat.v1.train. It must leave a weight
-        of zero alone whose gradient and slots are zero, as all of those do.
+      inner: an optimizer of tf.keras.optimizers, tf.keras.optimizers.legacy or
+        tf.compat.v1.train. It must not move a weight of zero whose gradient and
+        slots are zero; none of those does.
       layers: wrappers that `sparsify` has initialized.
       mask_updater: changes their masks.
       replace_gradient_step: on the steps that change masks, leave the gradient
@@ -65,15 +69,13 @@ class SparseOptimizer(tf.Module):
         from zero Adam's first steps are several times the learning rate.
 
     Raises:
-      UserError: if the inner optimizer has no slots by variable.
+      UserError: if the inner optimizer is of another kind.
     """
-    super().__init__(name='sparse_optimizer')
-    if not hasattr(inner, 'get_slot_names'):
-      raise UserError(
-        f'SparseOptimizer.inner is a {type(inner).__name__}, but must be an '
-        'optimizer of tf.keras.optimizers.legacy or tf.compat.v1.train.'
-      )
+    tf.keras.optimizers.legacy.Optimizer.__init__(self, 'sparse_optimizer')
+    tf.Module.__init__(self, 'sparse_optimizer')
     self.inner = inner
+    self._slots_of_inner = slots_lib.slots_of(inner)
+    self._has_slots = False
     self.layers = list(layers)
     self.mask_updater = mask_updater
     self.masks_are_fixed = False
@@ -89,6 +91,33 @@ class SparseOptimizer(tf.Module):
   def variables(self) -> list[tf.Variable]:
     """The inner optimizer's variables, and the step count."""
     return list(self.inner.variables()) + [self.step]
+
+  @property
+  def weights(self) -> list[tf.Variable]:
+    """The same, as Keras calls them."""
+    return self.variables()
+
+  @property
+  def iterations(self) -> tf.Variable:
+    """The step count, as Keras calls it."""
+    return self.step
+
+  @property
+  def learning_rate(self) -> Any:
+    """The inner optimizer's, which callbacks of Keras read and set."""
+    return self.inner.learning_rate
+
+  @learning_rate.setter
+  def learning_rate(self, value: Any) -> None:
+    self.inner.learning_rate = value
+
+  lr = learning_rate
+
+  def get_config(self):
+    raise UserError(
+      'A SparseOptimizer cannot be saved with its model: save the model by '
+      '`model.save_weights`, or both by `tf.train.Checkpoint`.'
+    )
 
   @property
   def storage_obstacle(self) -> str | None:
@@ -125,13 +154,13 @@ class SparseOptimizer(tf.Module):
 
   def create_slots(self, variables: Sequence[tf.Variable]) -> None:
     """Creates the inner optimizer's slots before the first step."""
-    if hasattr(self.inner, '_create_all_weights'):
-      self.inner._create_all_weights(variables)
+    self._slots_of_inner.create(variables)
+    self._has_slots = True
     for variable in variables:
       storage = storage_lib.storage_of(variable)
       if storage is not None:
-        for name in self.inner.get_slot_names():
-          storage.adopt(self.inner.get_slot(variable, name))
+        for slot in self._slots_of_inner.of(variable):
+          storage.adopt(slot)
     self._fix_masks(False)
 
   @property
@@ -178,19 +207,32 @@ class SparseOptimizer(tf.Module):
       if layer.storage is not None and layer.algorithm.needs_dense_gradient:
         layer.computes_densely = not masks_are_fixed
 
-  def apply_gradients(self, grads_and_vars, **kwargs) -> tf.Tensor:
+  @tf.autograph.experimental.do_not_convert
+  def apply_gradients(
+    self, grads_and_vars, name: str | None = None, **kwargs
+  ) -> tf.Tensor:
     """Takes one step; see the class.
 
     Args:
       grads_and_vars: (gradient, variable) pairs; the gradient of a masked
         kernel is dense: of inactive weights too. That of active weights that
         are stored alone is, too, where `tracing` asked for it.
+      name: of the operations.
       **kwargs: for the inner optimizer.
 
     Returns:
       int64 scalar, the train step of the next call.
+
+    Raises:
+      UserError: a layer whose mask changes has no gradient.
     """
+    if name is not None:  # Keras passes None.
+      kwargs['name'] = name
     grads_and_vars = list(grads_and_vars)
+    self._check_gradients(grads_and_vars)
+    if not self._has_slots:
+      with tf.init_scope():
+        self.create_slots([variable for _, variable in grads_and_vars])
     gradients = [
       (_active_gradient(gradient, variable), variable)
       for gradient, variable in grads_and_vars
@@ -239,6 +281,21 @@ class SparseOptimizer(tf.Module):
       tf.cond(is_update, update_masks, lambda: None)
     return self.step.assign_add(self.period)
 
+  def _check_gradients(self, grads_and_vars) -> None:
+    """Raises UserError unless there is a gradient for each changing mask."""
+    trained = {
+      variable.ref()
+      for gradient, variable in grads_and_vars
+      if gradient is not None
+    }
+    for layer in self.mask_updater.layers:
+      if layer.trained_kernel.ref() not in trained:
+        raise UserError(
+          f'The gradients lack that of layer {layer.name!r}, whose mask '
+          f'{type(layer.algorithm).__name__} changes; they must be of all such '
+          'layers, or sparsify.keep_dense must name this one.'
+        )
+
   def _update_masks(self, step, grads_and_vars) -> None:
     """Lets the callback change the masks.
 
@@ -250,8 +307,9 @@ class SparseOptimizer(tf.Module):
     }
 
     def slots(layer):
-      names = [] if self._dense_slots else self.inner.get_slot_names()
-      return [self.inner.get_slot(layer.trained_kernel, name) for name in names]
+      if self._dense_slots:
+        return []
+      return self._slots_of_inner.of(layer.trained_kernel)
 
     def update(step, *layer_gradients):
       of_layer = dict(zip(map(id, layers), layer_gradients))
@@ -289,7 +347,7 @@ def _mask_gradients(grads_and_vars, masks):
   """
   return [
     (gradient * masks[variable.ref()], variable)
-    if variable.ref() in masks
+    if gradient is not None and variable.ref() in masks
     else (gradient, variable)
     for gradient, variable in grads_and_vars
   ]
@@ -298,7 +356,7 @@ def _mask_gradients(grads_and_vars, masks):
 def _active_gradient(gradient, variable):
   """Returns the gradient of active weights, if those alone are stored."""
   storage = storage_lib.storage_of(variable)
-  if storage is None or gradient.shape != storage.shape:
+  if storage is None or gradient is None or gradient.shape != storage.shape:
     return gradient
   return storage.active(gradient)
 
@@ -313,29 +371,42 @@ def _dense_gradient(gradient, variable):
 
 @gin.configurable(allowlist=['replace_gradient_step', 'dense_slots'])
 def make_sparse_optimizer(
-  inner: tf.keras.optimizers.legacy.Optimizer,
+  inner: Any,
   layers: Sequence[wrappers.SparseWrapper],
-  total_steps: int,
-  seed: int,
+  total_steps: int | None = None,
+  seed: int = 0,
   period: int = 1,
   replace_gradient_step: bool = False,
   dense_slots: bool = False,
+  schedule: schedules.UpdateSchedule | None = None,
 ) -> SparseOptimizer:
-  """Builds the optimizer of sparsified layers, with the run's schedule.
+  """Builds the optimizer of sparsified layers.
 
   Args:
-    inner: the optimizer to wrap.
+    inner: the optimizer to wrap: of tf.keras.optimizers, .legacy or
+      tf.compat.v1.train.
     layers: what `sparsify` returned.
-    total_steps: train steps of the whole training.
+    total_steps: train steps of the whole training, for a schedule as gin binds
+      it; None if `schedule` is given.
     seed: int32 seed of random growth.
     period: see `SparseOptimizer`.
     replace_gradient_step: see `SparseOptimizer`.
     dense_slots: see `SparseOptimizer`.
+    schedule: when masks change; None for `UpdateSchedule(total_steps)`.
 
   Returns:
     A SparseOptimizer that trains the layers.
+
+  Raises:
+    UserError: both or neither of `total_steps` and `schedule` are given.
   """
-  schedule = schedules.UpdateSchedule(total_steps, period=period)
+  if (total_steps is None) == (schedule is None):
+    raise UserError(
+      f'make_sparse_optimizer.total_steps is {total_steps!r} and schedule '
+      f'{schedule!r}, but exactly one of them must be given.'
+    )
+  if schedule is None:
+    schedule = schedules.UpdateSchedule(total_steps, period=period)
   updater = mask_updater_lib.MaskUpdater(layers, schedule, seed)
   return SparseOptimizer(
     inner, layers, updater, replace_gradient_step, period, dense_slots

@@ -412,8 +412,8 @@ def sparsify(
     The wrappers of all layers but those kept dense, first layer first.
 
   Raises:
-    UserError: on a sparsity outside [0, 1), a model that is not built or has no
-      layer to mask, or a pattern that matches no layer.
+    UserError: on a sparsity outside [0, 1), a model that is not built, has no
+      layer to mask or is sparse already, or a pattern that matches no layer.
   """
   if sparsity is not None:
     distributions.check_sparsity('SPARSITY (sparsify.sparsity)', sparsity)
@@ -434,6 +434,13 @@ def sparsify(
     raise UserError(
       f'sparsify.model is {model.name!r}, whose layer {unbuilt[0]} is not '
       'built yet: call the model once before.'
+    )
+  sparse = [path for path, layer in layers.items() if _is_sparsified(layer)]
+  if sparse:
+    # Its weights that are zero by now would stay so under other masks.
+    raise UserError(
+      f'sparsify.model is {model.name!r}, whose layer {sparse[0]} is sparse '
+      'already: build the model again.'
     )
   if isinstance(keep_dense, str):
     keep_dense = (keep_dense,)  # Else each of its letters were a pattern.
@@ -466,6 +473,14 @@ def sparsify(
     wrapper.initialize(sparsities[path], algorithm, layer_seed, initializer)
     wrapper.wanted_storage = storage
   return list(masked.values())
+
+
+def _is_sparsified(layer: tf.keras.layers.Layer) -> bool:
+  """Whether `sparsify` has given a layer its mask before."""
+  if isinstance(layer, SparseWrapper):
+    # One that the constructor gave does not count.
+    return layer.algorithm is not None and layer._arguments is None
+  return isinstance(getattr(layer, 'mask', None), tf.Variable)
 
 
 def _as_wrapper(layer: tf.keras.layers.Layer) -> SparseWrapper:

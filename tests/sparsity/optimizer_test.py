@@ -132,22 +132,58 @@ def test_two_networks_in_one_optimizer():
   np.testing.assert_array_equal(second.mask, [[1, 0, 1, 0, 0, 0, 1, 1]])
 
 
-@pytest.mark.parametrize('name', ['Adam', 'SGD', 'RMSprop'])
-def test_optimizers_without_slots_by_variable(name, user_error):
-  inner = getattr(tf.keras.optimizers, name)()
-  with user_error('SparseOptimizer.inner', name, 'tf.keras.optimizers.legacy'):
+@pytest.mark.parametrize(
+  'make',
+  [
+    lambda: 'adam',
+    lambda: tf.keras.mixed_precision.LossScaleOptimizer(
+      tf.keras.optimizers.Adam()
+    ),
+  ],
+)
+def test_what_is_no_optimizer_of_these(make, user_error):
+  with user_error('SparseOptimizer.inner', 'tf.keras.optimizers.legacy'):
+    _optimizer([_layer(_WEIGHT, _MASK)], make())
+
+
+def test_an_optimizer_with_moving_averages(user_error):
+  inner = tf.keras.optimizers.SGD(use_ema=True)
+  with user_error('SparseOptimizer.inner', 'SGD', 'use_ema=False'):
     _optimizer([_layer(_WEIGHT, _MASK)], inner)
+
+
+def test_an_optimizer_that_has_trained_before(user_error):
+  layer = _layer(_WEIGHT, _MASK)
+  inner = tf.keras.optimizers.Adam()
+  inner.build([layer.kernel])
+  with user_error('SparseOptimizer.inner', 'Adam', 'a new one'):
+    _optimizer([layer], inner)
+
+
+def test_a_layer_without_gradient(user_error):
+  first, second = (_layer(_WEIGHT, _MASK) for _ in range(2))
+  sparse = _optimizer([first, second])
+  pair = (tf.ones((1, 8)), first.kernel)
+  for pairs in ([pair], [pair, (None, second.kernel)]):
+    with user_error('gradients', second.name, 'RigL', 'sparsify.keep_dense'):
+      sparse.apply_gradients(pairs)
+  # Static masks need none.
+  static = _layer(_WEIGHT, _MASK, algorithms.Static())
+  sparse = _optimizer([static])
+  sparse.apply_gradients([(None, static.kernel), pair])
+  np.testing.assert_array_equal(static.kernel, _WEIGHT)
 
 
 @pytest.mark.parametrize(
   'make',
   [
     tf.keras.optimizers.legacy.Adam,
+    tf.keras.optimizers.Adam,
     tf.compat.v1.train.AdamOptimizer,
   ],
 )
 @pytest.mark.parametrize('graph', [False, True])
-def test_slots_of_either_kind_of_optimizer(make, graph):
+def test_slots_of_each_kind_of_optimizer(make, graph):
   layer = _layer(_WEIGHT, _MASK)
   inner = make(0.01)
   sparse = _optimizer([layer], inner, interval=2)
@@ -156,9 +192,7 @@ def test_slots_of_either_kind_of_optimizer(make, graph):
   gradient = tf.constant([[1.0, 1, 1, 1, -7, 5, -8, 6]])
   step(gradient)  # Updates the mask: 4 and 6 grow.
   np.testing.assert_array_equal(layer.mask, [[1, 0, 1, 0, 1, 0, 1, 0]])
-  slots = [
-    inner.get_slot(layer.kernel, name) for name in inner.get_slot_names()
-  ]
+  slots = [v for v in inner.variables() if v.shape == layer.kernel.shape]
   assert len(slots) == 2
   for slot in slots:
     np.testing.assert_array_equal(slot != 0, [[1, 0, 1, 0, 0, 0, 0, 0]])
@@ -214,6 +248,17 @@ def test_make_sparse_optimizer_takes_gin(no_gin_config):
   assert (kernels[1] != kernels[2])[kernels[1] != 0].all()
   np.testing.assert_array_equal(kernels[2][lasting], kernels[3][lasting])
   assert (kernels[2] != kernels[3]).any()
+
+
+def test_make_sparse_optimizer_takes_a_schedule(user_error):
+  layer = _layer(_WEIGHT, _MASK)
+  inner = tf.keras.optimizers.legacy.SGD(0.1)
+  schedule = schedules.UpdateSchedule(10, interval=3)
+  sparse = optimizer.make_sparse_optimizer(inner, [layer], schedule=schedule)
+  assert list(sparse.update_steps()) == [0, 3, 6]
+  for arguments in ({}, {'total_steps': 10, 'schedule': schedule}):
+    with user_error('make_sparse_optimizer.total_steps', 'schedule'):
+      optimizer.make_sparse_optimizer(inner, [layer], **arguments)
 
 
 def test_make_sparse_optimizer_passes_the_seed_on():
