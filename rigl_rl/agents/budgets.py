@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Callable
 
 import gin
 
-from rigl_rl.checks import check_number
 from rigl_rl.config import bindings
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Positive, Range
 from rigl_rl.environments import specs
 from rigl_rl.errors import UserError
@@ -100,14 +100,7 @@ class Budget:
     Raises:
       UserError: on a value outside its range.
     """
-    check_number('Budget.total', total, 0, exclusive=True)
-    if actor_share is not None:
-      check_number('Budget.actor_share', actor_share, 0, 1, exclusive=True)
-      if actor_share == 1:
-        raise UserError(
-          f'Budget.actor_share is {actor_share!r}, but must be below 1: '
-          'critics need a share as well.'
-        )
+    check_arguments(Budget, locals())
     self._total = total
     self._actor_share = actor_share
     # Outside of the scope in which gin evaluates this: so the agent is bound.

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from rigl_rl import readers, seeding, tasks
 from rigl_rl.agents import variables as variables_lib
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import NonNegative
 from rigl_rl.errors import UserError
 from rigl_rl.training import checkpointing
@@ -107,7 +107,7 @@ def saved_policy(
   Raises:
     UserError: on a value outside its range, or a run that cannot be used.
   """
-  check_number('saved_policy.noise', noise, 0)
+  check_arguments(saved_policy, locals())
   rng = seeding.generator(seed, 'initial policy')
   if state is None:
     weights = _read_weights(run, agent, environment)

@@ -206,7 +206,7 @@ def test_other_tasks_have_other_budgets(task):
     ('critic', {'total': 0.001}, ('total is 0.001', '[0.0072, 1]')),
     ('actor', {'total': 0}, ('Budget.total is 0',)),
     ('actor', {'total': 'all'}, ("Budget.total is 'all'",)),
-    ('actor', {'total': 1, 'actor_share': 1}, ('actor_share is 1,', 'below 1')),
+    ('actor', {'total': 1, 'actor_share': 1}, ('actor_share is 1,', '(0, 1)')),
     ('actor', {'total': 1, 'actor_share': 0}, ('actor_share is 0,',)),
     ('value', {'total': 0.2}, ("'value'", 'actor or critic')),
     ('', {'total': 0.2}, ("''", '@actor/budget_sparsity()')),

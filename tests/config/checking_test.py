@@ -160,6 +160,33 @@ def test_a_macro_of_a_file_may_lose_its_use():
   _check(DQN, 'sparsify.sparsity = 0.5')
 
 
+@pytest.mark.parametrize(
+  'name,value',
+  [
+    ('critic/sparsify.sparsity', 0.8),
+    ('train.task', 'Hopper-v5'),
+    ('ActorCriticLoop.initial_collect_steps', 1000),
+    # Defaults.
+    ('matched_width.sparsity', 0.9),
+    ('erdos_renyi_kernel.custom', None),
+    ('saved_policy.run', None),
+    ('Budget.total', None),  # Required, and not bound.
+    ('Nothing.at_all', None),
+  ],
+)
+def test_effective_values(name, value):
+  bindings = ['ENV_NAME = "Hopper-v5"', 'SPARSITY = 0.8']
+  config = gin_text.Config([SAC], bindings)
+  assert checking.effective(config, name) == value
+
+
+def test_effective_references():
+  config = gin_text.Config([SAC])
+  assert checking.effective(config, 'sparsify.algorithm').name == 'RigL'
+  network = checking.effective(config, 'build_network.network')
+  assert network.name == 'NatureQNetwork'
+
+
 def test_a_refusal_takes_no_tensorflow():
   code = (
     'import sys\n'
