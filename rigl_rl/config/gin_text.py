@@ -169,9 +169,13 @@ def _statements(path: str, within: tuple[str, ...] = ()) -> Iterator[Any]:
   """
   if path in within:
     raise UserError(f'{path!r} includes itself.')
-  with gin_paths.open_file(path) as file:
-    statements = _parse(file.read(), path)
-  yield from _with_included(statements, (*within, path))
+  try:
+    with gin_paths.open_file(path) as file:
+      text = file.read()
+  except (OSError, UnicodeDecodeError) as error:
+    reason = getattr(error, 'strerror', None) or error
+    raise UserError(f'{path!r} cannot be read as gin: {reason}') from error
+  yield from _with_included(_parse(text, path), (*within, path))
 
 
 def _with_included(

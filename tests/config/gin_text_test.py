@@ -136,6 +136,13 @@ def test_a_file_that_changed_is_read_again(tmp_path):
     assert gin_text.Config([str(path)]).value('B') == value
 
 
+def test_a_file_that_is_no_text_is_refused(tmp_path, user_error):
+  path = tmp_path / 'config.gin'
+  path.write_bytes(b'A = 1\n\xff')
+  with user_error(str(path), 'cannot be read as gin', 'utf-8'):
+    gin_text.Config([str(path)])
+
+
 def test_a_file_that_includes_itself_is_refused(tmp_path, user_error):
   path = tmp_path / 'config.gin'
   path.write_text(f"include '{path}'\n")
