@@ -8,6 +8,7 @@ modules that a gin file imports.
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import functools
 import importlib.machinery
@@ -17,7 +18,7 @@ import re
 from typing import Any, Callable, Iterator, Mapping
 
 from rigl_rl import wording
-from rigl_rl.config import domains, gin_text
+from rigl_rl.config import annotations, domains, gin_text
 from rigl_rl.errors import UserError
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
@@ -129,7 +130,11 @@ class _Module:
   def nodes(self) -> dict[str, ast.stmt]:
     """Definitions and assignments at the top level, by name."""
     found: dict[str, ast.stmt] = {}
-    for node in ast.parse(self.text).body:
+    try:
+      body = ast.parse(self.text).body
+    except (SyntaxError, ValueError):  # Importing it will say so.
+      body = []
+    for node in body:
       if isinstance(node, (*_Function, ast.ClassDef)):
         found[node.name] = node
       elif isinstance(node, ast.Assign):
@@ -155,23 +160,10 @@ class Library:
     """Reads a module, if its source is on the path; it is not imported."""
     if name in self._modules:
       return
-    path = None
-    spec = None
-    parts = name.split('.')
-    for end in range(1, len(parts) + 1):
-      try:
-        spec = importlib.machinery.PathFinder.find_spec(
-          '.'.join(parts[:end]), path
-        )
-      except (ImportError, OSError, ValueError):
-        return
-      if spec is None:
-        return
-      path = spec.submodule_search_locations
-    if spec.origin and spec.origin.endswith('.py'):
-      module = self._read(name, pathlib.Path(spec.origin))
-      if module is not None:
-        self._declare(module)
+    with contextlib.suppress(ImportError, OSError, ValueError):
+      spec = _find_spec(name)
+      if spec is not None and (spec.origin or '').endswith('.py'):
+        self._declare(self._read(name, pathlib.Path(spec.origin)))
 
   def find(self, selector: str) -> list[Configurable]:
     """Returns the configurables of a name; several if gin would ask for more.
@@ -199,7 +191,7 @@ class Library:
       return True
     mention = re.compile(rf'\b{name}\b')
     for package in _OTHERS:
-      spec = importlib.machinery.PathFinder.find_spec(package)
+      spec = _find_spec(package)
       for directory in (spec and spec.submodule_search_locations) or ():
         for path in pathlib.Path(directory).rglob('*.py'):
           text = path.read_text(encoding='utf-8', errors='replace')
@@ -219,11 +211,8 @@ class Library:
       function.makes if item.called else function, str(item)
     )
 
-  def _read(self, name: str, path: pathlib.Path) -> _Module | None:
-    try:
-      text = path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError):
-      return None
+  def _read(self, name: str, path: pathlib.Path) -> _Module:
+    text = path.read_text(encoding='utf-8')
     module = self._modules[name] = _Module(name, text)
     for match in re.findall(
       r'^class (\w+)|^([A-Z]\w*[a-z]\w*) = ', text, re.MULTILINE
@@ -234,11 +223,7 @@ class Library:
   def _declare(self, module: _Module) -> None:
     if 'configurable' not in module.text:
       return
-    try:
-      nodes = module.nodes
-    except (SyntaxError, ValueError):  # Importing it will say so.
-      return
-    for node in nodes.values():
+    for node in module.nodes.values():
       for decorator in getattr(node, 'decorator_list', ()):
         found = self._configurable(node, decorator, module)
         if found is not None:
@@ -260,12 +245,16 @@ class Library:
     except ValueError:  # Computed.
       return None
     name = values.get('name_or_fn') or node.name
+    is_class = isinstance(node, ast.ClassDef)
+    made = (
+      self._instance(node, module)
+      if is_class
+      else self.read(node.returns, module)
+    )
     constructor, home = self._constructor(node, module)
     parameters: dict[str, Parameter] = {}
     if constructor is not None:
-      parameters = dict(
-        self._parameters(constructor, home, isinstance(node, ast.ClassDef))
-      )
+      parameters = dict(self._parameters(constructor, home, is_class))
     hidden = set(values.get('denylist') or ())
     if values.get('allowlist'):
       hidden |= parameters.keys() - set(values['allowlist'])
@@ -289,15 +278,8 @@ class Library:
       parameters={k: v for k, v in parameters.items() if k not in hidden},
       runtime=frozenset(hidden),
       takes_more=takes_more,
-      function=domains.Function(self._made_by(node, module), takes=takes),
+      function=domains.Function(made, takes=takes),
     )
-
-  def _made_by(self, node: ast.stmt, module: _Module) -> domains.Domain:
-    if isinstance(node, ast.ClassDef):
-      return self._instance(node, module)
-    if node.returns is None:
-      return domains.Anything()
-    return self.read(node.returns, module)
 
   def _constructor(self, node, module):
     """Returns what is called, None if nothing; and its module, if known."""
@@ -367,7 +349,7 @@ class Library:
         return self._instance(node, home)
       return self.read(node.value, home)
 
-    return domains.read(annotation, look_up)
+    return annotations.read(annotation, look_up)
 
   def _instance(self, node: ast.ClassDef, module: _Module) -> domains.Instance:
     ancestors = {node.name}
@@ -381,6 +363,17 @@ class Library:
         ancestors |= inner.ancestors
         is_complete &= inner.complete
     return domains.Instance(node.name, frozenset(ancestors), is_complete)
+
+
+def _find_spec(name: str) -> importlib.machinery.ModuleSpec | None:
+  """Finds a module without importing the packages that it is in."""
+  parent, path = name.rpartition('.')[0], None
+  if parent:
+    found = _find_spec(parent)
+    path = found and found.submodule_search_locations
+    if path is None:
+      return None
+  return importlib.machinery.PathFinder.find_spec(name, path)
 
 
 @functools.lru_cache(maxsize=None)

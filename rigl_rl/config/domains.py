@@ -1,4 +1,4 @@
-"""What values a parameter may take, read from its annotation.
+"""What values a parameter may take, and names for what many may.
 
 An annotation is the only place where a parameter's type and range are written:
 
@@ -6,19 +6,17 @@ An annotation is the only place where a parameter's type and range are written:
   interval: Annotated[int, Range('[1, inf)')] = 1000
   actor: Callable[..., Actor] = GaussianActor
 
-`read` makes a `Domain` of an annotation's syntax tree. So it needs none of the
-modules that the annotation names, and no Python that can evaluate it.
+`annotations.read` makes a `Domain` of it.
 """
 
 from __future__ import annotations
 
-import ast
 import collections.abc
 import dataclasses
 import math
 import numbers
 import re
-from typing import Annotated, Any, Callable, Sequence
+from typing import Annotated, Any, Sequence
 
 # Of TensorFlow's and NumPy's int64.
 _LARGEST_WHOLE = 2**63 - 1
@@ -311,7 +309,7 @@ class Instance(Domain):
   def meets(self, other):
     if not isinstance(other, Instance):
       # A class may derive from `dict`, say.
-      bases = [_SIMPLE[name] for name in self.ancestors if name in _SIMPLE]
+      bases = [SIMPLE[name] for name in self.ancestors if name in SIMPLE]
       return super().meets(other) or any(base.meets(other) for base in bases)
     return (
       self.name in other.ancestors
@@ -351,7 +349,8 @@ def _either(texts) -> str:
   return f'{", ".join(most)}{comma} or {last}'
 
 
-_SIMPLE = {
+# Of Python's own types, by name.
+SIMPLE = {
   'float': Number(whole=False),
   'int': Number(whole=True),
   'bool': Options(bool),
@@ -364,98 +363,7 @@ _SIMPLE = {
   'Mapping': Table(Anything(), Anything()),
 }
 # Other names of the same.
-_SIMPLE.update(
-  {name: _SIMPLE['Sequence'] for name in ('list', 'List', 'tuple', 'Tuple')}
+SIMPLE.update(
+  {name: SIMPLE['Sequence'] for name in ('list', 'List', 'tuple', 'Tuple')}
 )
-_SIMPLE.update({name: _SIMPLE['Mapping'] for name in ('dict', 'Dict')})
-
-
-def read(
-  annotation: ast.expr | None, look_up: Callable[[str], Domain | None]
-) -> Domain:
-  """Returns the domain that an annotation declares.
-
-  Args:
-    annotation: its syntax tree; None declares nothing.
-    look_up: finds the domain of a dotted name that is not Python's own; None if
-      there is none.
-
-  Returns:
-    The domain; `Anything` of what is not understood.
-  """
-  if annotation is None:
-    return Anything(unread='')
-  if isinstance(annotation, ast.Constant):
-    if annotation.value is None:
-      return _SIMPLE['None']
-    if isinstance(annotation.value, str):
-      return read(ast.parse(annotation.value, mode='eval').body, look_up)
-  if isinstance(annotation, (ast.Name, ast.Attribute)):
-    dotted = ast.unparse(annotation)
-    last = dotted.rpartition('.')[2]
-    found = _SIMPLE.get(last) or look_up(dotted)
-    return found or Anything(unread=dotted)
-  if isinstance(annotation, ast.BinOp):
-    return _join(
-      read(side, look_up) for side in (annotation.left, annotation.right)
-    )
-  if isinstance(annotation, ast.Subscript):
-    return _read_subscript(annotation, look_up)
-  return Anything(unread=ast.unparse(annotation))
-
-
-def _read_subscript(annotation: ast.Subscript, look_up) -> Domain:
-  head = ast.unparse(annotation.value).rpartition('.')[2]
-  inner = annotation.slice
-  parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-  if head == 'Literal':
-    values = [ast.literal_eval(part) for part in parts]
-    return _join(
-      Options(kind, tuple(v for v in values if type(v) is kind))
-      for kind in dict.fromkeys(map(type, values))
-    )
-  if head == 'Callable':
-    given = None
-    if isinstance(parts[0], ast.List):
-      given = tuple(read(part, look_up) for part in parts[0].elts)
-    return Function(read(parts[-1], look_up), given)
-  if head == 'Annotated':
-    return _narrow(read(parts[0], look_up), parts[1:])
-  if head == 'Optional':
-    return _join([read(parts[0], look_up), _SIMPLE['None']])
-  if head == 'Union':
-    return _join(read(part, look_up) for part in parts)
-  outer = _SIMPLE.get(head)
-  if isinstance(outer, Items):
-    is_fixed = head in ('tuple', 'Tuple') and not (
-      isinstance(parts[-1], ast.Constant) and parts[-1].value is ...
-    )
-    if is_fixed:
-      fixed = tuple(read(part, look_up) for part in parts)
-      return Items(_join(fixed), fixed=fixed)
-    return Items(read(parts[0], look_up))
-  if isinstance(outer, Table):
-    return Table(*(read(part, look_up) for part in parts))
-  return Anything(unread=ast.unparse(annotation))
-
-
-def _narrow(domain: Domain, metadata: Sequence[ast.expr]) -> Domain:
-  """Applies what `Annotated` adds to a type."""
-  for item in metadata:
-    if not isinstance(item, ast.Call):
-      continue
-    name = ast.unparse(item.func).rpartition('.')[2]
-    arguments = [ast.literal_eval(argument) for argument in item.args]
-    if name == 'Range' and isinstance(domain, Number):
-      domain = dataclasses.replace(domain, range=Range(*arguments))
-    elif name == 'Length' and isinstance(domain, (Items, Table)):
-      domain = dataclasses.replace(domain, least=Length(*arguments).least)
-  return domain
-
-
-def _join(domains) -> Domain:
-  members: list[Domain] = []
-  for domain in domains:
-    inner = domain.members if isinstance(domain, Either) else (domain,)
-    members += [member for member in inner if member not in members]
-  return members[0] if len(members) == 1 else Either(tuple(members))
+SIMPLE.update({name: SIMPLE['Mapping'] for name in ('dict', 'Dict')})
