@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.machinery
+import inspect
 import itertools
 import pathlib
 import re
@@ -383,21 +384,22 @@ def of_package() -> Library:
 
 
 def check_arguments(
-  function: Callable[..., Any], arguments: Mapping[str, Any]
+  target: Callable[..., Any], arguments: Mapping[str, Any]
 ) -> None:
   """Raises UserError on an argument that its annotation rules out.
 
   Args:
-    function: a configurable function or class of this package.
-    arguments: by name, what it was called with, such as its `locals()`. With a
-      `self` among them, messages name that one's class.
+    target: a configurable function or class of this package, or a class that
+      derives from one. Messages name it.
+    arguments: by name, what it was called with, such as its `locals()`; others
+      are left alone.
   """
-  selector = f'{function.__module__}.{function.__name__}'
-  (declared,) = of_package().find(selector)
-  named = type(arguments['self']) if 'self' in arguments else function
-  for parameter, declaration in declared.parameters.items():
-    value = arguments[parameter]
-    if not declaration.domain.holds(value):
-      raise UserError(
-        declaration.refusal(f'{named.__name__}.{parameter}', value)
-      )
+  library = of_package()
+  for base in inspect.getmro(target) if inspect.isclass(target) else [target]:
+    found = library.find(f'{base.__module__}.{base.__name__}')
+    if found:
+      break
+  for name, parameter in found[0].parameters.items():
+    if name in arguments and not parameter.domain.holds(arguments[name]):
+      source = f'{target.__name__}.{name}'
+      raise UserError(parameter.refusal(source, arguments[name]))

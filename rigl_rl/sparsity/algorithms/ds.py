@@ -57,7 +57,7 @@ class DS(base.SparseAlgorithm):
     Raises:
       UserError: if an argument is outside its range.
     """
-    check_arguments(DS, locals())
+    check_arguments(type(self), locals())
     self.drop_fraction = drop_fraction
     self.drop_each_sign = drop_each_sign
     self.last_update_only_drops = last_update_only_drops

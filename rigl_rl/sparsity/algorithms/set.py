@@ -33,7 +33,7 @@ class SET(base.SparseAlgorithm):
     Raises:
       UserError: if an argument is outside its range.
     """
-    check_arguments(SET, locals())
+    check_arguments(type(self), locals())
     self.drop_fraction = drop_fraction
     self.drop_noise = drop_noise
 
