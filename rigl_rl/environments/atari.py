@@ -17,6 +17,7 @@ import gymnasium
 import numpy as np
 
 from rigl_rl import errors, tasks
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Range
 
 
@@ -234,15 +235,9 @@ def create_atari_environment(
       ' one-player games of ale-py, written as in'
       f' {", ".join(tasks.GRAESSER22_GAMES[:3])} or SpaceInvaders.{hint}'
     )
+  check_arguments(create_atari_environment, locals())
   if isinstance(sticky_actions, bool):
     sticky_actions = STICKY_ACTION_PROBABILITY if sticky_actions else 0.0
-  if (
-    not isinstance(sticky_actions, (int, float)) or not 0 <= sticky_actions < 1
-  ):
-    raise errors.UserError(
-      f'create_atari_environment.sticky_actions = {sticky_actions!r} is not a'
-      ' probability in [0, 1).'
-    )
   return AtariEnvironment(
     AleGame(games[game], seed, float(sticky_actions), full_action_set)
   )

@@ -27,7 +27,8 @@ from tf_agents.environments import py_environment
 from tf_agents.specs import array_spec
 from tf_agents.trajectories import time_step as ts
 
-from rigl_rl import checks, errors, tasks
+from rigl_rl import errors, tasks
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count
 from rigl_rl.environments import gymnasium_tasks, spaces
 
@@ -336,25 +337,7 @@ def create_mujoco_environment(
     UserError: if there is no such task, it is of another kind, or a binding is
       out of its range or makes no sense for the task.
   """
-  flags = {
-    'use_contact_forces': use_contact_forces,
-    'ant_padding': ant_padding,
-    'clip_actions': clip_actions,
-  }
-  for name, value in flags.items():
-    if not isinstance(value, bool):
-      raise errors.UserError(
-        f'create_mujoco_environment.{name} is {value!r}, but must be True or'
-        ' False.'
-      )
-  if max_episode_steps is not None:
-    checks.check_number(
-      'create_mujoco_environment.max_episode_steps',
-      max_episode_steps,
-      1,
-      whole=True,
-    )
-
+  check_arguments(create_mujoco_environment, locals())
   task = tasks.registered_id(env_name)
   is_ant = task == spaces.ANT_V4
   kwargs = {'use_contact_forces': True} if is_ant and use_contact_forces else {}

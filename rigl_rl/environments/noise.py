@@ -4,13 +4,13 @@ Graesser et al. (2022), section 8 and figure 6: how well does a trained policy
 stand noise that it has not seen in training?
 """
 
-import math
 from typing import Any, Dict, Tuple
 
 import gin
 import numpy as np
 
 from rigl_rl import errors
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import NonNegative
 
 
@@ -50,15 +50,7 @@ class ObservationNoise:
     Raises:
       UserError: if sigma is out of range, or observations are no pixels.
     """
-    if (
-      isinstance(sigma, bool)
-      or not isinstance(sigma, (int, float))
-      or not math.isfinite(sigma)
-      or sigma < 0
-    ):
-      raise errors.UserError(
-        f'ObservationNoise.sigma = {sigma!r} is not a finite number >= 0.'
-      )
+    check_arguments(type(self), locals())
     dtype = np.dtype(environment.observation_space.dtype)
     if dtype != np.uint8:
       raise errors.UserError(

@@ -277,7 +277,7 @@ def test_bad_stickiness_is_a_user_error(sticky_actions):
     create('Pong', seed=0, sticky_actions=sticky_actions)
   message = str(info.value).splitlines()[0]
   assert (
-    f'create_atari_environment.sticky_actions = {sticky_actions!r}' in message
+    f'create_atari_environment.sticky_actions is {sticky_actions!r}' in message
   )
 
 

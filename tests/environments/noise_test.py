@@ -114,7 +114,7 @@ def test_bad_sigma_is_a_user_error(sigma):
   with pytest.raises(errors.UserError) as info:
     noise.ObservationNoise(_Frames(), seed=0, sigma=sigma)
   message = str(info.value).splitlines()[0]
-  assert message.startswith(f'ObservationNoise.sigma = {sigma!r} is not')
+  assert message.startswith(f'ObservationNoise.sigma is {sigma!r}, but')
 
 
 def test_only_pixels_are_allowed():
