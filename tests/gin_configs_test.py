@@ -203,7 +203,7 @@ def _kernels(agent):
 def _check_agent(agent, suite, **changed):
   for name, value in {**suite.agent, **changed}.items():
     assert getattr(agent, name) == value, name
-  assert agent.replay._batch_size == suite.batch_size
+  assert agent.replay.batch_size == suite.batch_size
   inner = agent.optimizer.inner
   assert isinstance(inner, tf.keras.optimizers.legacy.Adam)
   rate = float(tf.convert_to_tensor(inner.learning_rate))

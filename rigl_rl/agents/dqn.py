@@ -412,10 +412,9 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   def _sample_batch(self) -> tuple[np.ndarray, ...]:
     """Draws the arguments of `_bellman_loss`."""
-    states, next_states, *scalars = self._replay.sample_transition_batch(
-      elements=('state', 'next_state', 'action', 'reward', 'terminal')
-    )
-    return states, np.array(scalars, np.float32), next_states
+    batch = self._replay.sample()
+    scalars = np.array([batch.action, batch.reward, batch.terminal], np.float32)
+    return batch.state, scalars, batch.next_state
 
   def _sync_target(self) -> None:
     """Copies weights and masks to the target network."""
@@ -535,41 +534,6 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   def title(self) -> str:
     """The method in words: 'RigL at 90 % sparsity'."""
     return description.method_title(self.layers)
-
-  def bundle_and_checkpoint(
-    self, checkpoint_dir: str, iteration_number: int
-  ) -> dict[str, Any]:
-    """Returns all that training goes on from, as arrays and JSON values.
-
-    Args:
-      checkpoint_dir: directory of the replay buffer's segments.
-      iteration_number: not used; the caller names the checkpoint.
-
-    Returns:
-      A nested dict.
-    """
-    del iteration_number
-    return {**self.get_state(), 'replay': self._replay.save(checkpoint_dir)}
-
-  def unbundle(
-    self,
-    checkpoint_dir: str,
-    iteration_number: int,
-    bundle_dictionary: dict[str, Any],
-  ) -> bool:
-    """Goes on from what `bundle_and_checkpoint` returned, bit for bit.
-
-    Returns:
-      True.
-
-    Raises:
-      ValueError: if a segment of the replay buffer is missing or torn.
-    """
-    del iteration_number
-    self.set_state(bundle_dictionary)
-    # Last: it empties the buffer if it fails.
-    self._replay.load(checkpoint_dir, bundle_dictionary['replay'])
-    return True
 
   def get_state(self) -> dict[str, Any]:
     """Returns all that training goes on from but the replay buffer."""

@@ -1,4 +1,4 @@
-"""Dopamine's replay buffer, vectorized and with incremental checkpoints.
+"""DQN's replay buffer: Dopamine's, vectorized and with small checkpoints.
 
 Its contents and samples mean what those of Dopamine's `OutOfGraphReplayBuffer`
 mean: observations are stored one by one and stacked when sampled, episodes
@@ -12,21 +12,39 @@ terminates, but a cut of the next one lies within the n steps, it samples none
 of the former.
 """
 
-from typing import Any, Dict, Iterable, Optional, Sequence, Set, Tuple
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import gin
 import numpy as np
-from dopamine.replay_memory import circular_replay_buffer
 
-from rigl_rl import errors
+from rigl_rl.checks import check_number
 from rigl_rl.config.domains import BatchSize, Capacity, Count
-from rigl_rl.replay import manifests as manifests_lib
-from rigl_rl.replay import segments
+from rigl_rl.errors import UserError
+from rigl_rl.replay import ring
 
-_MANIFEST_FORMAT = 1
-# Name in a segment of the flags that mark the last transition of an episode.
-_EPISODE_END = 'episode_end'
+
+class Batch(NamedTuple):
+  """A batch of transitions: new, contiguous arrays.
+
+  Attributes:
+    state: of shape (batch_size, *observation_shape, stack_size).
+    action: int32 of shape (batch_size,).
+    reward: float32 of shape (batch_size,), the discounted sum of rewards.
+    next_state: as `state`; undefined where the transition is terminal.
+    terminal: bool of shape (batch_size,), whether the episode terminated within
+      the horizon.
+  """
+
+  state: np.ndarray
+  action: np.ndarray
+  reward: np.ndarray
+  next_state: np.ndarray
+  terminal: np.ndarray
 
 
 @gin.configurable(
@@ -35,49 +53,25 @@ _EPISODE_END = 'episode_end'
     'stack_size',
     'update_horizon',
     'gamma',
-    'extra_storage_types',
     'observation_dtype',
-    'terminal_dtype',
-    'action_shape',
-    'action_dtype',
-    'reward_shape',
-    'reward_dtype',
     'seed',
   ]
 )
-class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
-  """A circular buffer of transitions, sampled uniformly.
+class ReplayBuffer(ring.Ring):
+  """A circular buffer of transitions, sampled uniformly with replacement."""
 
-  `save` and `load` replace those of Dopamine, which pickle and write the whole
-  buffer each time: here a checkpoint costs what was added since the last one.
-
-  Attributes:
-    add_count: int, how many transitions have been added, the zeros at the
-      beginning of an episode included.
-    episode_end_indices: set of the slots that hold the last transition of an
-      episode.
-    invalid_range: np.array of the slots around the cursor that cannot be
-      sampled.
-  """
+  _count_name = 'add_count'
 
   def __init__(
     self,
-    observation_shape: Tuple[int, ...],
+    observation_shape: Sequence[int],
     stack_size: int,
     replay_capacity: Capacity,
     batch_size: BatchSize,
     update_horizon: int = 1,
     gamma: float = 0.99,
     max_sample_attempts: Count = 1000,
-    extra_storage_types: Optional[
-      Sequence[circular_replay_buffer.ReplayElement]
-    ] = None,
     observation_dtype: Any = np.uint8,
-    terminal_dtype: Any = np.uint8,
-    action_shape: Tuple[int, ...] = (),
-    action_dtype: Any = np.int32,
-    reward_shape: Tuple[int, ...] = (),
-    reward_dtype: Any = np.float32,
     *,
     seed: int,
   ):
@@ -85,22 +79,16 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
 
     Args:
       observation_shape: shape of one observation, not stacked.
-      stack_size: int >= 1, number of observations in a state.
-      replay_capacity: int, number of transitions kept, zeros included; above
+      stack_size: number of observations in a state, at least 1.
+      replay_capacity: number of transitions kept, zeros included; above
         stack_size + update_horizon, or a full buffer could sample none.
-      batch_size: int >= 1, transitions in a sample.
-      update_horizon: int >= 1, the n of n-step updates.
+      batch_size: transitions in a sample, at least 1.
+      update_horizon: the n of n-step updates, at least 1.
       gamma: discount factor, for the rewards within the horizon.
-      max_sample_attempts: int >= 1, how many draws in vain (of transitions that
-        straddle an episode's end) until a sample is drawn from a list of all
-        valid transitions, which is slow and as uniform. (Dopamine gives up.)
-      extra_storage_types: further elements of a transition.
+      max_sample_attempts: how many draws in vain (of transitions that straddle
+        an episode's end) until a sample is drawn from a list of all valid
+        transitions, which is slow and as uniform. (Dopamine gives up.)
       observation_dtype: dtype of an observation.
-      terminal_dtype: dtype of the terminal flag.
-      action_shape: shape of an action; () is a scalar.
-      action_dtype: dtype of an action.
-      reward_shape: shape of a reward; () is a scalar.
-      reward_dtype: dtype of a reward.
       seed: non-negative integer that decides all samples.
 
     Raises:
@@ -113,90 +101,76 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       ('stack_size', stack_size),
       ('update_horizon', update_horizon),
     ):
-      if not isinstance(value, (int, np.integer)) or value < 1:
-        raise errors.UserError(
-          f'ReplayBuffer.{name} = {value!r} is not an integer >= 1.'
-        )
+      check_number(f'ReplayBuffer.{name}', value, 1, whole=True)
     if replay_capacity <= stack_size + update_horizon:
-      raise errors.UserError(
-        f'ReplayBuffer.replay_capacity = {replay_capacity} is not above'
-        f' stack_size + update_horizon = {stack_size + update_horizon}.'
+      raise UserError(
+        f'ReplayBuffer.replay_capacity is {replay_capacity}, but must be above '
+        f'stack_size + update_horizon, {stack_size + update_horizon}.'
       )
-    super().__init__(
-      observation_shape=tuple(observation_shape),
-      stack_size=int(stack_size),
-      replay_capacity=int(replay_capacity),
-      batch_size=int(batch_size),
-      update_horizon=int(update_horizon),
-      gamma=gamma,
-      max_sample_attempts=int(max_sample_attempts),
-      extra_storage_types=extra_storage_types,
-      observation_dtype=observation_dtype,
-      terminal_dtype=terminal_dtype,
-      action_shape=tuple(action_shape),
-      action_dtype=action_dtype,
-      reward_shape=tuple(reward_shape),
-      reward_dtype=reward_dtype,
+    self._observation_shape = tuple(observation_shape)
+    self._stack_size = int(stack_size)
+    self._update_horizon = int(update_horizon)
+    self._max_sample_attempts = int(max_sample_attempts)
+    self._discounts = np.array(
+      [math.pow(gamma, n) for n in range(update_horizon)], np.float32
     )
-    self.add_count = 0  # A Python int: adding to an np.array(0) is slow.
-    self._rng = np.random.default_rng(seed)
-    signature = self.get_add_args_signature()
-    self._add_shapes = tuple(tuple(element.shape) for element in signature)
-    self._columns = tuple(self._store[element.name] for element in signature)
-    self._element_names = tuple(
-      element.name for element in self.get_transition_elements()
-    )
-    self._segments = segments.Segments(
-      {**self._store, _EPISODE_END: self._episode_end}
-    )
-
-  # ----------------------------------------------------------------- adding
-
-  def _create_storage(self) -> None:
-    super()._create_storage()
+    capacity = int(replay_capacity)
+    stored = {
+      'observation': np.empty(
+        (capacity, *self._observation_shape), observation_dtype
+      ),
+      'action': np.empty(capacity, np.int32),
+      'reward': np.empty(capacity, np.float32),
+      'terminal': np.empty(capacity, np.uint8),
+    }
     # Whether a slot holds the last transition of an episode.
-    self._episode_end = np.zeros(self._replay_capacity, dtype=bool)
+    self._episode_end = np.zeros(capacity, dtype=bool)
     # Whether the transition that starts in a slot may be sampled, its distance
     # to the cursor apart: it is no padding, and its episode is not cut within
     # its horizon.
-    self._usable = np.zeros(self._replay_capacity, dtype=bool)
-    # The first transition of this episode, counted as in `add_count`.
-    self._episode_begin = 0
-
-  @property
-  def episode_end_indices(self) -> Set[int]:
-    return set(np.flatnonzero(self._episode_end).tolist())
-
-  @episode_end_indices.setter
-  def episode_end_indices(self, value: Iterable[int]) -> None:
-    del value  # `add` keeps it. Dopamine's constructor assigns it.
-
-  @property
-  def invalid_range(self) -> np.ndarray:
-    return circular_replay_buffer.invalid_range(
-      self.cursor(),
-      self._replay_capacity,
-      self._stack_size,
-      self._update_horizon,
+    self._usable = np.zeros(capacity, dtype=bool)
+    super().__init__(
+      capacity,
+      int(batch_size),
+      columns={**stored, 'episode_end': self._episode_end},
+      signature={
+        'replay_capacity': capacity,
+        'stack_size': self._stack_size,
+        'update_horizon': self._update_horizon,
+        'elements': [
+          [name, list(column.shape[1:]), column.dtype.str]
+          for name, column in stored.items()
+        ],
+      },
+      rng=np.random.default_rng(seed),
     )
 
-  @invalid_range.setter
-  def invalid_range(self, value: np.ndarray) -> None:
-    del value  # It follows from the cursor. Dopamine's constructor assigns it.
+  def _clear(self):
+    super()._clear()
+    self._episode_end[:] = False
+    self._usable[:] = False
+    # The first transition of this episode, counted as in `add_count`.
+    self._episode_begin = 0
+    self._next_is_episode_start = True
+
+  @property
+  def add_count(self) -> int:
+    """How many transitions have been added, padding included."""
+    return self._count
 
   def stored(self, *names: str) -> dict[str, np.ndarray]:
     """Returns what is stored of some elements, by name; not to be changed."""
-    size = min(self.add_count, self._replay_capacity)
-    return {name: self._store[name][:size] for name in names}
+    size = min(self._count, self.capacity)
+    return {name: self._columns[name][:size] for name in names}
+
+  # ----------------------------------------------------------------- adding
 
   def add(
     self,
     observation: np.ndarray,
-    action: Any,
-    reward: Any,
-    terminal: Any,
-    *args: Any,
-    priority: Optional[float] = None,
+    action: int,
+    reward: float,
+    terminal: bool,
     episode_end: bool = False,
   ) -> None:
     """Adds a transition; the oldest one is lost if the buffer is full.
@@ -209,54 +183,40 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
       action: the action taken on it.
       reward: the reward received for it.
       terminal: whether the action led to a terminal state.
-      *args: the elements of extra_storage_types.
-      priority: for subclasses; appended to `args` if given.
       episode_end: whether the episode ends here. To be set where a time limit
         cuts it: then `terminal` is False, and an update must not bootstrap from
         what follows.
 
     Raises:
-      ValueError: if there are too many or too few elements, or one is of
-        another shape than its storage.
+      ValueError: if the observation has another shape, or action or reward is
+        no scalar.
     """
-    values = (observation, action, reward, terminal) + args
-    if priority is not None:
-      values += (priority,)
-    shapes = self._add_shapes
-    if len(values) != len(shapes):
+    shapes = np.shape(observation), np.shape(action), np.shape(reward)
+    if shapes != (self._observation_shape, (), ()):
       raise ValueError(
-        f'Add expects {len(shapes)} elements, received {len(values)}'
+        'Observation, action and reward have shapes '
+        f'{", ".join(map(str, shapes))}, but {self._observation_shape}, () and '
+        '() are expected.'
       )
-    for value, shape in zip(values, shapes):
-      if isinstance(value, np.ndarray):
-        value_shape = value.shape
-      elif isinstance(value, (list, tuple)):
-        value_shape = np.shape(value)
-      else:
-        value_shape = ()
-      if value_shape != shape:
-        raise ValueError(f'arg has shape {value_shape}, expected {shape}')
-
-    if self._next_experience_is_episode_start:
-      begin = self.add_count
+    if self._next_is_episode_start:
+      begin = self._count
       for _ in range(self._stack_size - 1):
-        self._write((0,) * len(self._columns), episode_end=False)
+        self._write(0, 0, 0, False, False)
       self._begin_episode(begin)
     terminal = bool(terminal)
     episode_end = terminal or bool(episode_end)
-    self._write(values, episode_end)
+    self._write(observation, action, reward, terminal, episode_end)
     if episode_end and not terminal:
-      self._cut_episode(self.add_count)
-    self._next_experience_is_episode_start = episode_end
+      self._cut_episode(self._count)
+    self._next_is_episode_start = episode_end
 
-  def _write(self, values: Sequence[Any], episode_end: bool) -> None:
-    """Writes one slot and moves the cursor on."""
-    cursor = self.add_count % self._replay_capacity
-    for column, value in zip(self._columns, values):
+  def _write(self, *values: Any) -> None:
+    """Writes one slot, a value per column, and moves the cursor on."""
+    cursor = self._count % self.capacity
+    for column, value in zip(self._columns.values(), values):
       column[cursor] = value
-    self._episode_end[cursor] = episode_end
     self._usable[cursor] = True
-    self.add_count += 1
+    self._count += 1
 
   def _begin_episode(self, first: int) -> None:
     """Notes an episode whose padding begins with transition `first`."""
@@ -273,27 +233,19 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
 
   def _exclude(self, first: int, end: int) -> None:
     """Says that the transitions [first, end) must not be sampled."""
-    self._usable[np.arange(first, end) % self._replay_capacity] = False
-
-  def _rebuild_flags(self) -> None:
-    """Computes what `add` keeps up to date from the stored transitions."""
-    oldest = max(0, self.add_count - self._replay_capacity)
-    ids = np.arange(oldest, self.add_count)
-    slots = ids % self._replay_capacity
-    self._usable[:] = False
-    self._usable[slots] = True
-    # Padding before the first end that is kept is too old to be sampled.
-    self._episode_begin = oldest
-    is_end = self._episode_end[slots]
-    is_terminal = self._store['terminal'][slots[is_end]] != 0
-    for end, terminal in zip((ids[is_end] + 1).tolist(), is_terminal.tolist()):
-      if not terminal:
-        self._cut_episode(end)
-      self._begin_episode(end)
+    self._usable[np.arange(first, end) % self.capacity] = False
 
   # --------------------------------------------------------------- sampling
 
-  def _valid_ids(self) -> Tuple[int, int]:
+  def sample(self) -> Batch:
+    """Returns `batch_size` transitions.
+
+    Raises:
+      UserError: if there is no valid transition.
+    """
+    return self._gather(self._draw(self.batch_size))
+
+  def _reachable(self) -> tuple[int, int]:
     """Returns [first, end) of the transitions far enough from the cursor.
 
     They are counted as in `add_count`; a slot is that modulo the capacity.
@@ -301,210 +253,101 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
     # The stack of the oldest transitions would reach over the cursor. (While
     # the buffer is not full, those are the zeros of the first episode.)
     first = self._stack_size - 1
-    if self.add_count >= self._replay_capacity:
-      first = self.add_count - self._replay_capacity + self._stack_size
-    return first, self.add_count - self._update_horizon
+    if self._count >= self.capacity:
+      first = self._oldest + self._stack_size
+    return first, self._count - self._update_horizon
 
-  def is_valid_transition(self, index: int) -> bool:
-    """Returns whether the transition that starts at `index` may be sampled.
+  def _valid_slots(self) -> np.ndarray:
+    """Returns the slots of all transitions that may be sampled."""
+    slots = np.arange(*self._reachable())
+    slots %= self.capacity
+    return slots[self._usable.take(slots)]
 
-    Args:
-      index: int, a slot. Outside [0, replay_capacity) none is valid.
-    """
-    if index < 0 or index >= self._replay_capacity:
-      return False
-    first, end = self._valid_ids()
-    # The one id in [first, first + capacity) that lies in this slot.
-    transition_id = first + (index - first) % self._replay_capacity
-    return transition_id < end and bool(self._usable[index])
-
-  def sample_index_batch(self, batch_size: int) -> np.ndarray:
-    """Returns slots of valid transitions, drawn uniformly with replacement.
-
-    Args:
-      batch_size: int, how many.
-
-    Returns:
-      int64 array of shape (batch_size,).
-
-    Raises:
-      UserError: if there is no valid transition.
-    """
-    first, end = self._valid_ids()
+  def _draw(self, size: int) -> np.ndarray:
+    """Returns slots of valid transitions, drawn uniformly with replacement."""
+    first, end = self._reachable()
     if end <= first:
       raise self._nothing_to_sample()
-    capacity = self._replay_capacity
-    indices = self._rng.integers(first, end, batch_size)
-    indices %= capacity
-    usable = self._usable.take(indices)
-    if usable.all():
-      return indices
+    slots = self._rng.integers(first, end, size)
+    slots %= self.capacity
     # Draw again in the places where the draw was in vain.
-    places = np.flatnonzero(~usable)
+    places = np.flatnonzero(~self._usable.take(slots))
     attempts = places.size
-    while attempts < self._max_sample_attempts:
+    while places.size and attempts < self._max_sample_attempts:
       drawn = self._rng.integers(first, end, places.size)
-      drawn %= capacity
-      indices[places] = drawn
+      drawn %= self.capacity
+      slots[places] = drawn
       places = places[~self._usable.take(drawn)]
-      if not places.size:
-        return indices
       attempts += places.size
-    ids = np.arange(first, end)
-    ids %= capacity
-    valid = ids[self._usable.take(ids)]
-    if not valid.size:
-      raise self._nothing_to_sample()
-    indices[places] = valid[self._rng.integers(0, valid.size, places.size)]
-    return indices
+    if places.size:
+      valid = self._valid_slots()
+      if not valid.size:
+        raise self._nothing_to_sample()
+      slots[places] = valid[self._rng.integers(0, valid.size, places.size)]
+    return slots
 
-  def _nothing_to_sample(self) -> errors.UserError:
-    return errors.UserError(
+  def _nothing_to_sample(self) -> UserError:
+    return UserError(
       f'SparseDQNAgent.update_horizon is {self._update_horizon}, but each of'
-      f' the {min(self.add_count, self._replay_capacity)} transitions in the'
+      f' the {min(self._count, self.capacity)} transitions in the'
       ' replay buffer is cut off before that: lower it, or raise'
       ' SparseDQNAgent.min_replay_history, SparseDQNAgent.replay_capacity'
-      f' ({self._replay_capacity}) or the time limit of episodes.'
+      f' ({self.capacity}) or the time limit of episodes.'
     )
 
-  def sample_transition_batch(
-    self,
-    batch_size: Optional[int] = None,
-    indices: Optional[Sequence[int]] = None,
-    elements: Optional[Sequence[str]] = None,
-  ) -> Tuple[np.ndarray, ...]:
-    """Returns a batch of transitions.
-
-    Where a transition is terminal, what is next to it is undefined.
-
-    Args:
-      batch_size: int; the constructor's if None.
-      indices: slots of the transitions; drawn uniformly if None. Those given
-        need not be valid, but must have been added, their next state too.
-      elements: names of what is returned; None for all, in this order.
-
-    Returns:
-      New, contiguous arrays, in the order, shapes and dtypes of
-      `get_transition_elements(batch_size)`: state and next_state of shape
-      (batch_size, *observation_shape, stack_size), the discounted sum of
-      rewards, and so on.
-
-    Raises:
-      ValueError: if `indices` are not `batch_size` many, or not all there.
-      UserError: if there is no valid transition.
-    """
-    if batch_size is None:
-      batch_size = self._batch_size
-    given = indices is not None
-    if given:
-      indices = np.array(indices, dtype=np.int64)
-      if indices.shape != (batch_size,):
-        raise ValueError(
-          f'indices have shape {indices.shape}, expected ({batch_size},)'
-        )
-      self._check_added(indices)
-    else:
-      indices = self.sample_index_batch(batch_size)
-
-    store = self._store
+  def _gather(self, slots: np.ndarray) -> Batch:
+    """Returns the transitions that start in slots of shape (batch_size,)."""
     if self._update_horizon == 1:
       # `mode='wrap'` is 'modulo the capacity', below.
-      next_indices = indices + 1
-      is_terminal = store['terminal'].take(indices) != 0
-      reward = store['reward'].take(indices, axis=0)
+      next_slots = slots + 1
+      terminal = self._columns['terminal'].take(slots) != 0
+      reward = self._columns['reward'].take(slots)
     else:
-      next_indices, is_terminal, reward = self._n_step(indices)
-    if given and not self.is_full():
-      self._check_added(next_indices)
-    state, next_state = self._states(indices, next_indices)
-
-    batch = []
-    for name in elements or self._element_names:
-      if name == 'state':
-        element = state
-      elif name == 'next_state':
-        element = next_state
-      elif name == 'reward':
-        element = reward
-      elif name == 'terminal':
-        element = is_terminal.astype(self._terminal_dtype)
-      elif name == 'indices':
-        element = indices.astype(np.int32)
-      elif name in ('next_action', 'next_reward'):
-        element = store[name[len('next_') :]].take(
-          next_indices, axis=0, mode='wrap'
-        )
-      elif name in store:
-        element = store[name].take(indices, axis=0)
-      else:  # Of a subclass, which fills it in.
-        signatures = self.get_transition_elements(batch_size)
-        signature = signatures[self._element_names.index(name)]
-        element = np.empty(signature.shape, dtype=signature.type)
-      batch.append(element)
-    return tuple(batch)
-
-  def _check_added(self, indices: np.ndarray) -> None:
-    """Refuses slots that hold no transition."""
-    stop = min(self.add_count, self._replay_capacity)
-    if indices.size and (indices.min() < 0 or indices.max() >= stop):
-      raise ValueError(
-        f'The transitions or next states lie in [{indices.min()},'
-        f' {indices.max()}], but only [0, {stop}) have been added.'
-      )
+      next_slots, terminal, reward = self._n_step(slots)
+    state, next_state = self._states(slots, next_slots)
+    action = self._columns['action'].take(slots)
+    return Batch(state, action, reward, next_state, terminal)
 
   def _n_step(
-    self, indices: np.ndarray
-  ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    self, slots: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Looks update_horizon transitions ahead, or as far as a terminal one.
 
     Args:
-      indices: of shape (batch_size,).
+      slots: of shape (batch_size,).
 
     Returns:
-      The indices of the next states (not modulo the capacity); whether there
-      was a terminal transition; the sum of gamma^i r_i up to it or the horizon.
+      The slots of the next states (not modulo the capacity); whether there was
+      a terminal transition; the sum of gamma^i r_i up to it or the horizon.
     """
-    terminals, rewards = self._store['terminal'], self._store['reward']
-    steps = np.zeros(indices.shape, dtype=np.int64)
-    ended = np.zeros(indices.shape, dtype=bool)
-    total = None
-    for i, discount in enumerate(self._cumulative_discount_vector):
-      going_on = ~ended
-      discounted = discount * rewards.take(indices + i, axis=0, mode='wrap')
-      if total is None:
-        total = discounted
-      else:
-        # Added in this order, the sum is Dopamine's to the bit.
-        shape = going_on.shape + (1,) * (discounted.ndim - 1)
-        total += np.where(going_on.reshape(shape), discounted, 0)
-      steps += going_on
-      ended |= terminals.take(indices + i, mode='wrap') != 0
-    return indices + steps, ended, total.astype(self._reward_dtype, copy=False)
+    terminals, rewards = self._columns['terminal'], self._columns['reward']
+    steps = np.zeros(slots.shape, dtype=np.int64)
+    ended = np.zeros(slots.shape, dtype=bool)
+    total = np.zeros(slots.shape, np.float32)
+    for i, discount in enumerate(self._discounts):
+      # Added in this order, the sum is Dopamine's to the bit.
+      discounted = discount * rewards.take(slots + i, mode='wrap')
+      total += np.where(ended, 0, discounted)
+      steps += ~ended
+      ended |= terminals.take(slots + i, mode='wrap') != 0
+    return slots + steps, ended, total
 
   def _states(
-    self, indices: np.ndarray, next_indices: np.ndarray
-  ) -> Tuple[np.ndarray, np.ndarray]:
-    """Returns the stacks that end at `indices` and `next_indices`."""
+    self, slots: np.ndarray, next_slots: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the stacks that end at `slots` and `next_slots`."""
     # One observation is one row.
-    rows = self._store['observation'].reshape(self._replay_capacity, -1)
-    size = self._stack_size
-    shape = (indices.size,) + self._state_shape
-    if size == 1:
-      return (
-        rows.take(indices, axis=0).reshape(shape),
-        rows.take(next_indices, axis=0, mode='wrap').reshape(shape),
-      )
-    frames = [
-      rows.take(indices + i, axis=0, mode='wrap') for i in range(1 - size, 1)
-    ]
+    rows = self._columns['observation'].reshape(self.capacity, -1)
+    stack = range(1 - self._stack_size, 1)
+    frames = [rows.take(slots + i, axis=0, mode='wrap') for i in stack]
     if self._update_horizon == 1:
       # The two stacks have all but one observation in common.
-      next_frames = frames[1:] + [rows.take(next_indices, axis=0, mode='wrap')]
+      next_frames = frames[1:] + [rows.take(next_slots, axis=0, mode='wrap')]
     else:
       next_frames = [
-        rows.take(next_indices + i, axis=0, mode='wrap')
-        for i in range(1 - size, 1)
+        rows.take(next_slots + i, axis=0, mode='wrap') for i in stack
       ]
+    shape = (slots.size, *self._observation_shape, self._stack_size)
     return (
       _interleave(frames).reshape(shape),
       _interleave(next_frames).reshape(shape),
@@ -512,91 +355,36 @@ class ReplayBuffer(circular_replay_buffer.OutOfGraphReplayBuffer):
 
   # ---------------------------------------------------------- checkpointing
 
-  def save(self, directory: str) -> Dict[str, Any]:  # pylint: disable=arguments-differ
-    """Writes what has been added since the last save, or load, in `directory`.
+  def _get_state(self):
+    return {'next_is_episode_start': self._next_is_episode_start}
 
-    A checkpoint is the returned manifest, which the caller has to keep; it
-    names the files (see `segments`). Files that no manifest names any more are
-    removed by `manifests.delete_unused`.
-
-    Args:
-      directory: an existing directory, through tf.io.gfile.
-
-    Returns:
-      The manifest, a dict of JSON values.
-    """
-    return {
-      'format': _MANIFEST_FORMAT,
-      'signature': self._signature(),
-      'add_count': self.add_count,
-      'next_is_episode_start': bool(self._next_experience_is_episode_start),
-      'rng': self._rng.bit_generator.state,
-      'segments': self._segments.save(
-        directory,
-        max(0, self.add_count - self._replay_capacity),
-        self.add_count,
-      ),
-    }
-
-  def load(self, directory: str, manifest: Dict[str, Any]) -> None:  # pylint: disable=arguments-differ,arguments-renamed
-    """Restores the buffer, and what it will sample, to the bit.
-
-    Args:
-      directory: where `save` wrote.
-      manifest: what `save` returned.
-
-    Raises:
-      ValueError: if a file is missing or damaged, or the manifest is that of
-        another kind of buffer. The buffer is empty then, and an earlier
-        manifest can be loaded.
-    """
-    with manifests_lib.loading(self._clear):
-      manifests_lib.check(manifest, _MANIFEST_FORMAT, self._signature())
-      add_count = int(manifest['add_count'])
-      self._segments.load(
-        directory,
-        manifest['segments'],
-        max(0, add_count - self._replay_capacity),
-        add_count,
-      )
-      self.add_count = add_count
-      self._rebuild_flags()
-      self._next_experience_is_episode_start = bool(
-        manifest['next_is_episode_start']
-      )
-      self._rng.bit_generator.state = manifest['rng']
-
-  def _signature(self) -> Dict[str, Any]:
-    """Describes what has to be equal for a load to make sense."""
-    return {
-      'replay_capacity': self._replay_capacity,
-      'stack_size': self._stack_size,
-      'update_horizon': self._update_horizon,
-      'elements': [
-        [element.name, list(element.shape), np.dtype(element.type).str]
-        for element in self.get_storage_signature()
-      ],
-    }
-
-  def _clear(self) -> None:
-    """Empties the buffer, its generator apart."""
-    self.add_count = 0
-    self._episode_end[:] = False
-    self._usable[:] = False
-    self._episode_begin = 0
-    self._next_experience_is_episode_start = True
-    self._segments.forget()
+  def _set_state(self, manifest):
+    self._next_is_episode_start = bool(manifest['next_is_episode_start'])
+    # What `add` keeps up to date follows from the stored transitions.
+    ids = np.arange(self._oldest, self._count)
+    slots = ids % self.capacity
+    self._usable[slots] = True
+    # Padding before the first end that is kept is too old to be sampled.
+    self._episode_begin = self._oldest
+    is_end = self._episode_end[slots]
+    is_terminal = self._columns['terminal'][slots[is_end]] != 0
+    for end, terminal in zip((ids[is_end] + 1).tolist(), is_terminal.tolist()):
+      if not terminal:
+        self._cut_episode(end)
+      self._begin_episode(end)
 
 
 def _interleave(frames: Sequence[np.ndarray]) -> np.ndarray:
   """Stacks arrays of shape (n, m) along a new last axis.
 
   Args:
-    frames: at least two contiguous arrays of the same shape and dtype.
+    frames: contiguous arrays of the same shape and dtype.
 
   Returns:
     A contiguous array of shape (n, m, len(frames)).
   """
+  if len(frames) == 1:
+    return frames[0]
   if frames[0].dtype == np.uint8 and frames[0].size:
     # NumPy copies byte by byte here; OpenCV uses vector instructions and is six
     # times as fast on 32 Atari states.

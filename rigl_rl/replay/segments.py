@@ -12,14 +12,13 @@ import io
 import itertools
 import os
 import re
-import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rigl_rl import files, readers
+from rigl_rl import files, npz, readers
 
 # Rows per file. 20,000 Atari frames are 141 MB, which bounds the memory that
 # saving and loading take.
@@ -29,6 +28,20 @@ SEGMENT_SIZE = 20_000
 # contents in its name, a file is never overwritten by another one's.
 _NAME = 'replay-{start:012d}-{stop:012d}-{crc32:08x}.npz'
 _PATTERN = re.compile(r'replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz')
+
+
+def delete_unused(directory: str, is_needed: Callable[[str], bool]) -> None:
+  """Removes files that no checkpoint needs, and what a killed write left.
+
+  Args:
+    directory: where `Segments` save; other files in it are left alone.
+    is_needed: tells from its name whether a file is.
+  """
+  for name in files.list_names(directory):
+    # Without what a write adds that was cut off.
+    is_own = _PATTERN.fullmatch(name.partition('.tmp')[0])
+    if is_own and not is_needed(name):
+      files.remove(os.path.join(directory, name))
 
 
 class Segments:
@@ -141,20 +154,9 @@ class Segments:
   def _write(self, directory: str, start: int, stop: int) -> dict[str, Any]:
     """Writes the file of rows that do not wrap around; returns its entry."""
     slots = self._slots(start, stop)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, 'w', compresslevel=1) as archive:
-      for name, column in self._columns.items():
-        # Frames and flags shrink much, and floats hardly at all. The fastest
-        # level takes most of what there is to gain. (zipfile gives members that
-        # are opened by name a constant date, so that the same rows make the
-        # same file.)
-        is_bytes = column.dtype.itemsize == 1
-        archive.compression = (
-          zipfile.ZIP_DEFLATED if is_bytes else zipfile.ZIP_STORED
-        )
-        with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
-          np.lib.format.write_array(member, column[slots], allow_pickle=False)
-    contents = buffer.getvalue()
+    contents = npz.pack(
+      {name: column[slots] for name, column in self._columns.items()}
+    )
     crc32 = zlib.crc32(contents)
     name = _NAME.format(start=start, stop=stop, crc32=crc32)
     # Not flushed to the disk: should that tear it, its checksum tells.

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
 
 import gin
 import numpy as np
 
 from rigl_rl import checks, seeding
 from rigl_rl.config.domains import BatchSize, Range
-from rigl_rl.replay import manifests as manifests_lib
-from rigl_rl.replay import segments
-
-_MANIFEST_FORMAT = 1
+from rigl_rl.replay import ring
 
 
 class Transitions(NamedTuple):
@@ -36,16 +33,13 @@ class Transitions(NamedTuple):
 
 
 @gin.configurable(denylist=['observation_shape', 'action_shape', 'seed'])
-class TransitionBuffer:
+class TransitionBuffer(ring.Ring):
   """A circular buffer of transitions, sampled uniformly with replacement.
 
   An observation is stored once: the next observation of a transition is the
   observation of the row that follows. So an episode takes one row for each
   transition, and one more for the observation that ended it, which is never
   sampled. (TF-Agents' own buffers store such boundary steps, too.)
-
-  `save` and `load` keep contents and samples to the bit, and a save costs what
-  was added since the last one.
   """
 
   def __init__(
@@ -75,13 +69,10 @@ class TransitionBuffer:
     checks.check_number(
       'TransitionBuffer.batch_size', batch_size, 1, whole=True
     )
-    self._capacity = int(capacity)
-    self._batch_size = int(batch_size)
     self._observation_shape = tuple(observation_shape)
     self._action_shape = tuple(action_shape)
-    self._rng = seeding.generator(seed, 'replay')
     # One row more: it holds the next observation of the newest transition.
-    rows = self._num_slots = self._capacity + 1
+    rows = self._num_slots = int(capacity) + 1
     # Not zeros: these are touched, and take memory, when they are written.
     self._observations = np.empty((rows, *self._observation_shape), np.float32)
     self._actions = np.empty((rows, *self._action_shape), np.float32)
@@ -89,46 +80,35 @@ class TransitionBuffer:
     self._discounts = np.empty(rows, np.float32)
     # Whether a row holds no transition, but what an episode ended with.
     self._is_boundary = np.zeros(rows, dtype=bool)
-    self._segments = segments.Segments(
-      {
+    super().__init__(
+      int(capacity),
+      int(batch_size),
+      columns={
         'observation': self._observations,
         'action': self._actions,
         'reward': self._rewards,
         'discount': self._discounts,
         'is_boundary': self._is_boundary,
-      }
+      },
+      signature={
+        'buffer': 'TransitionBuffer',
+        'capacity': int(capacity),
+        'observation_shape': list(self._observation_shape),
+        'action_shape': list(self._action_shape),
+      },
+      rng=seeding.generator(seed, 'replay'),
     )
-    self._clear()
 
-  def _clear(self) -> None:
-    """Empties the buffer, its generator apart."""
-    # Rows are counted from the first ever on. Those in
-    # [count - capacity, count) are kept; row `count` lies in slot `cursor`.
-    self._count = 0
-    self._cursor = 0
-    self._size = 0
-    self._num_added = 0
+  def _clear(self):
+    super()._clear()
     # The bytes of the observation that row `count` holds: the last transition's
     # next one, unless it ended an episode.
     self._next_observation = None
-    self._segments.forget()
-
-  def __len__(self) -> int:
-    """How many transitions may be sampled."""
-    return self._size
 
   @property
-  def num_added(self) -> int:
-    """How many transitions have ever been added."""
-    return self._num_added
-
-  @property
-  def capacity(self) -> int:
-    return self._capacity
-
-  @property
-  def batch_size(self) -> int:
-    return self._batch_size
+  def _cursor(self) -> int:
+    """The slot of row `count`."""
+    return self._count % self._num_slots
 
   # ----------------------------------------------------------------- adding
 
@@ -180,8 +160,8 @@ class TransitionBuffer:
     self._actions[cursor] = action
     self._rewards[cursor] = reward
     self._discounts[cursor] = discount
-    self._keep_row(is_boundary=False)
-    self._num_added += 1
+    self._is_boundary[cursor] = False
+    self._count += 1
     self._observations[self._cursor] = next_observation
     self._next_observation = next_observation.tobytes()
     if is_last:
@@ -189,26 +169,14 @@ class TransitionBuffer:
 
   def _end_episode(self) -> None:
     """Keeps the last transition's next observation in a row of its own."""
-    # Never read, but files that hold the same have the same contents.
-    self._actions[self._cursor] = 0
-    self._rewards[self._cursor] = 0
-    self._discounts[self._cursor] = 0
-    self._keep_row(is_boundary=True)
-    self._next_observation = None
-
-  def _keep_row(self, is_boundary: bool) -> None:
-    """Moves on from a row that is complete."""
     cursor = self._cursor
-    following = cursor + 1
-    if following == self._num_slots:
-      following = 0
-    # The oldest row, if the buffer is full, lies there.
-    if self._count >= self._capacity and not self._is_boundary[following]:
-      self._size -= 1
-    self._is_boundary[cursor] = is_boundary
-    self._size += not is_boundary
+    # Never read, but files that hold the same have the same contents.
+    self._actions[cursor] = 0
+    self._rewards[cursor] = 0
+    self._discounts[cursor] = 0
+    self._is_boundary[cursor] = True
     self._count += 1
-    self._cursor = following
+    self._next_observation = None
 
   # --------------------------------------------------------------- sampling
 
@@ -218,9 +186,9 @@ class TransitionBuffer:
     Raises:
       RuntimeError: if none has been added.
     """
-    if not self._size:
+    if not self._count:
       raise RuntimeError('The replay is empty: there is nothing to sample.')
-    slots = self._draw(self._batch_size)
+    slots = self._draw(self.batch_size)
     wrong = np.flatnonzero(self._is_boundary.take(slots))
     while wrong.size:
       # There is at most one boundary for a transition, save that the oldest row
@@ -238,78 +206,19 @@ class TransitionBuffer:
 
   def _draw(self, size: int) -> np.ndarray:
     """Returns slots of rows that are kept, boundaries included."""
-    oldest = max(0, self._count - self._capacity)
-    rows = self._rng.integers(oldest, self._count, size)
+    rows = self._rng.integers(self._oldest, self._count, size)
     rows %= self._num_slots
     return rows
 
   # ---------------------------------------------------------- checkpointing
 
-  def save(self, directory: str) -> dict[str, Any]:
-    """Writes what has been added since the last save, or load, in `directory`.
+  def _get_state(self):
+    if self._next_observation is None:
+      return {'next_observation': None}
+    # Its row is not complete, and a file is written once.
+    return {'next_observation': self._observations[self._cursor].copy()}
 
-    A checkpoint is the returned manifest, which the caller has to keep; it
-    names the files (see `segments`). Files that no manifest names any more are
-    removed by `manifests.delete_unused`.
-
-    Args:
-      directory: an existing directory, through tf.io.gfile.
-
-    Returns:
-      The manifest: JSON values, and an array or None as `next_observation`.
-    """
-    open_row = None
-    if self._next_observation is not None:
-      # Its row is not complete, and a file is written once.
-      open_row = self._observations[self._cursor].copy()
-    return {
-      'format': _MANIFEST_FORMAT,
-      'signature': self._signature(),
-      'count': self._count,
-      'num_added': self._num_added,
-      'next_observation': open_row,
-      'rng': seeding.generator_state(self._rng),
-      'segments': self._segments.save(
-        directory, max(0, self._count - self._capacity), self._count
-      ),
-    }
-
-  def load(self, directory: str, manifest: Mapping[str, Any]) -> None:
-    """Restores the buffer, and what it will sample, to the bit.
-
-    Args:
-      directory: where `save` wrote.
-      manifest: what `save` returned.
-
-    Raises:
-      ValueError: if a file is missing or damaged, or the manifest is that of
-        another kind of buffer. The buffer is empty then, and an earlier
-        manifest can be loaded.
-    """
-    with manifests_lib.loading(self._clear):
-      manifests_lib.check(manifest, _MANIFEST_FORMAT, self._signature())
-      count = int(manifest['count'])
-      oldest = max(0, count - self._capacity)
-      open_row = manifest['next_observation']
-      self._segments.load(directory, manifest['segments'], oldest, count)
-      self._count = count
-      self._cursor = count % self._num_slots
-      kept = np.arange(oldest, count) % self._num_slots
-      self._size = int(np.count_nonzero(~self._is_boundary[kept]))
-      self._num_added = int(manifest['num_added'])
-      if open_row is not None:
-        self._observations[self._cursor] = open_row
-        self._next_observation = self._observations[self._cursor].tobytes()
-      seeding.restore_generator(self._rng, manifest['rng'])
-
-  def close(self) -> None:
-    """Does nothing: there is nothing to release but memory."""
-
-  def _signature(self) -> dict[str, Any]:
-    """Describes what has to be equal for a load to make sense."""
-    return {
-      'buffer': 'TransitionBuffer',
-      'capacity': self._capacity,
-      'observation_shape': list(self._observation_shape),
-      'action_shape': list(self._action_shape),
-    }
+  def _set_state(self, manifest):
+    if manifest['next_observation'] is not None:
+      self._observations[self._cursor] = manifest['next_observation']
+      self._next_observation = self._observations[self._cursor].tobytes()

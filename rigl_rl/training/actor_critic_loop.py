@@ -6,7 +6,6 @@ import functools
 from typing import TYPE_CHECKING, Callable
 
 import gin
-from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
@@ -17,7 +16,7 @@ from rigl_rl.config.domains import Count, Episodes
 from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
 from rigl_rl.replay import transition_buffer
-from rigl_rl.training import checkpointing, saved_policy, training_loop
+from rigl_rl.training import checkpointing, saved_policy, tf_agents_loop
 from rigl_rl.training import run_directory as run_directory_lib
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @gin.configurable(denylist=['run_directory', 'seed', 'train_steps'])
-class ActorCriticLoop(training_loop.TrainingLoop):
+class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
   """Acts, stores the transition, and takes a gradient step, at each step.
 
   The first steps act at random, or by a policy of an earlier run, and train
@@ -73,11 +72,12 @@ class ActorCriticLoop(training_loop.TrainingLoop):
     Raises:
       UserError: on a value outside its range.
     """
-    for name, value, low in (
-      ('initial_collect_steps', initial_collect_steps, 1),
-      ('evaluation_period', evaluation_period, 1),
-    ):
-      check_number(f'ActorCriticLoop.{name}', value, low, whole=True)
+    check_number(
+      'ActorCriticLoop.initial_collect_steps',
+      initial_collect_steps,
+      1,
+      whole=True,
+    )
     if train_steps <= initial_collect_steps:
       raise UserError(
         f'TRAIN_STEPS is {train_steps:,}, but must exceed the '
@@ -94,8 +94,7 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       seed=seeding.stream_seed(seed, 'environment')
     )
     agent = create_agent(
-      tensor_spec.from_spec(environment.time_step_spec()),
-      tensor_spec.from_spec(environment.action_spec()),
+      *tf_agents_loop.make_specs(environment),
       seed=seed,
       gradient_steps=train_steps - initial_collect_steps,
     )
@@ -110,34 +109,30 @@ class ActorCriticLoop(training_loop.TrainingLoop):
         f'{name}.capacity is {replay.capacity}, but must be at least '
         f'{name}.batch_size, {replay.batch_size}.'
       )
-    self._observation = None
-    self._episode_return = 0.0
     self._initial_policy = None
     if initial_policy is not None:
       self._make_initial_policy = functools.partial(
         initial_policy, agent, environment, seed=seed
       )
       # A mistake is told before anything is written.
-      if not checkpointing.Checkpointer(run_directory.checkpoints).steps():
+      if not checkpointing.CheckpointReader(run_directory.checkpoints).steps():
         self._initial_policy = self._make_initial_policy()
-    period_ends = list(range(evaluation_period, train_steps, evaluation_period))
     super().__init__(
-      run_directory,
-      seed,
-      [*period_ends, train_steps],
-      agent,
-      environment,
       create_environment,
       evaluation_episodes,
-      checkpoint_period,
-      replay,
+      run_directory=run_directory,
+      seed=seed,
+      train_steps=train_steps,
+      agent=agent,
+      environment=environment,
+      evaluation_period=evaluation_period,
+      checkpoint_period=checkpoint_period,
+      replay=replay,
     )
 
   def train(self, end_step):
     agent, environment, replay = self.agent, self.environment, self._replay
-    if self._observation is None:
-      self._observation = environment.reset().observation
-    observation = self._observation
+    observation = self._begin()
     returns = []
     while self.steps_done < end_step:
       is_trained = self.steps_done >= self._initial_collect_steps
@@ -148,22 +143,15 @@ class ActorCriticLoop(training_loop.TrainingLoop):
       else:
         action = agent.random_action()
       time_step = environment.step(action)
-      # Not is_last(), which takes longer than all else here but the step.
-      is_last = time_step.step_type == ts.StepType.LAST
       replay.add(
         observation,
         action,
         time_step.reward,
         time_step.discount,
         time_step.observation,
-        is_last,
+        time_step.step_type == ts.StepType.LAST,
       )
-      self._episode_return += float(time_step.reward)
-      if is_last:
-        returns.append(self._episode_return)
-        self._episode_return = 0.0
-        time_step = environment.reset()
-      observation = self._observation = time_step.observation
+      observation = self._go_on(time_step, returns)
       if is_trained:
         agent.train_step(replay.sample(), observation)
       self._count_step()
@@ -174,24 +162,15 @@ class ActorCriticLoop(training_loop.TrainingLoop):
     is_collecting = self.steps_done < self._initial_collect_steps
     if self._initial_policy is not None and is_collecting:
       initial_policy = self._initial_policy.get_state()
-    return {
-      'observation': self._observation,
-      'episode_return': self._episode_return,
-      'initial_policy': initial_policy,
-    }
+    return {**super()._get_state(), 'initial_policy': initial_policy}
 
   def _set_state(self, state):
-    self._observation = state['observation']
-    self._episode_return = state['episode_return']
+    super()._set_state(state)
     # Runs that began before there was such a policy have none.
     initial_policy = state.get('initial_policy')
     self._initial_policy = None
     if initial_policy is not None:
       self._initial_policy = self._make_initial_policy(state=initial_policy)
-
-  def _lose_episode(self):
-    self._observation = None
-    self._episode_return = 0.0
 
 
 @gin.configurable

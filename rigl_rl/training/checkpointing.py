@@ -17,14 +17,17 @@ import math
 import os
 import re
 import struct
-import zipfile
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from rigl_rl import files, readers
+from rigl_rl import files, npz, readers
 from rigl_rl.errors import UserError
+
+# Checkpoints that a directory keeps: one to fall back to, should the newest be
+# torn.
+KEPT = 2
 
 _LOGGER = logging.getLogger(__name__)
 _FORMAT = 1
@@ -87,7 +90,7 @@ def _encode(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
   )
 
 
-def _decode(tree: Any, arrays: list[np.ndarray]) -> Any:
+def _decode(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
   """The inverse of `_encode`."""
   if isinstance(tree, list):
     return [_decode(item, arrays) for item in tree]
@@ -96,9 +99,9 @@ def _decode(tree: Any, arrays: list[np.ndarray]) -> Any:
   if len(tree) == 1:
     ((kind, item),) = tree.items()
     if kind == _ARRAY:
-      return arrays[item]
+      return arrays[str(item)]
     if kind == _SCALAR:
-      return arrays[item][()]
+      return arrays[str(item)][()]
     if kind == _TUPLE:
       return tuple(_decode(item, arrays))
     if kind == _FLOAT:
@@ -115,94 +118,20 @@ def _digest(tree: Any) -> str:
   return hashlib.sha256(text.encode('utf-8')).hexdigest()
 
 
-class _HashingWriter:
-  """A file that is only written to, and hashed meanwhile.
-
-  Without `tell` and `seek`, zipfile writes from the front to the back: then
-  it works on every file system, and what is hashed is what is written.
-  """
-
-  def __init__(self, file):
-    self._file = file
-    self._hash = hashlib.sha256()
-
-  def write(self, data) -> int:
-    data = bytes(data)
-    self._hash.update(data)
-    self._file.write(data)
-    return len(data)
-
-  def flush(self) -> None:
-    self._file.flush()
-
-  def hexdigest(self) -> str:
-    return self._hash.hexdigest()
-
-
-def _write_arrays(path: str, arrays: list[np.ndarray]) -> str:
-  """Writes an npz file that np.load reads; returns its SHA-256."""
-  with files.create(path) as file:
-    writer = _HashingWriter(file)
-    with zipfile.ZipFile(writer, 'w', zipfile.ZIP_STORED) as archive:
-      for i, array in enumerate(arrays):
-        # A fixed date, so that equal states give equal files.
-        info = zipfile.ZipInfo(f'{i}.npy', date_time=(1980, 1, 1, 0, 0, 0))
-        with archive.open(info, 'w', force_zip64=True) as member:
-          np.lib.format.write_array(member, array, allow_pickle=False)
-  return writer.hexdigest()
-
-
-def _read_arrays(path: str, expected: str) -> list[np.ndarray]:
-  """Reads what `_write_arrays` wrote, if its SHA-256 is `expected`."""
-  with readers.contents_of(path), _open(path) as file:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 22):
-      digest.update(block)
-    if digest.hexdigest() != expected:
-      raise ValueError('it is torn or altered')
-    file.seek(0)
-    arrays = readers.read_arrays(file, path)
-    return [arrays[str(i)] for i in range(len(arrays))]
-
-
-def _open(path: str) -> IO[bytes]:
-  # A large file is not read whole, where that can be avoided.
-  if files.is_url(path):
-    return io.BytesIO(readers.read_bytes(path))
-  return open(path, 'rb')
-
-
-class Checkpointer:
-  """Saves nested states under a directory and loads the newest sound one.
+class CheckpointReader:
+  """Reads the checkpoints of a directory, and changes nothing.
 
   A state is a nested dict with string keys. Its leaves are JSON values
   (None, bool, int of any size, float with NaN and infinities, str), NumPy
   arrays or NumPy scalars; lists and tuples may nest. All of it comes back
-  equal to the bit, with types and shapes. Equal states give equal files.
+  equal to the bit, with types and shapes.
   """
 
-  _advice = (
-    ' Nothing was changed. To start afresh, give another --base_dir, or move '
-    'this directory away.'
-  )
+  _advice = ''
 
-  def __init__(self, directory: str, keep: int = 2):
-    """Creates the checkpointer; the directory itself is made when saving.
-
-    Args:
-      directory: where the checkpoints lie, any path of tf.io.gfile.
-      keep: how many checkpoints to keep, >= 1. With 2 or more a torn one
-        costs the steps since the one before it; with 1 it costs the run.
-
-    Raises:
-      UserError: `keep` is not an integer >= 1.
-    """
-    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-      raise UserError(
-        f'Checkpointer.keep is {keep!r}; it must be an integer >= 1'
-      )
+  def __init__(self, directory: str):
+    """Names the directory of the checkpoints, any path of tf.io.gfile."""
     self._directory = os.fspath(directory)
-    self._keep = keep
     self._rejected: set[int] = set()
 
   def _path(self, step: int) -> str:
@@ -215,92 +144,8 @@ class Checkpointer:
     )
     return sorted(int(match[1]) for match in matches if match)
 
-  def save(self, step: int, state: dict[str, Any]) -> None:
-    """Writes the checkpoint of `step`, then deletes what is out of date.
-
-    One of the same step is replaced. Deleted are all but the newest `keep`
-    and those which `load_latest` had to pass over.
-
-    Args:
-      step: number of the checkpoint, >= 0; the highest is the newest.
-      state: the nested state, as the class describes it.
-
-    Raises:
-      TypeError: a leaf of the state can be no part of a checkpoint. Nothing
-        has been written then.
-      ValueError: `step` is not an integer >= 0.
-    """
-    if isinstance(step, bool) or not isinstance(step, (int, np.integer)):
-      raise ValueError(f'step must be an integer, got {step!r}')
-    step = int(step)
-    if step < 0:
-      raise ValueError(f'step must be >= 0, got {step}')
-    if not isinstance(state, dict):
-      raise TypeError(f'state must be a dict, got {type(state).__name__}')
-    arrays: list[np.ndarray] = []
-    tree = _encode(state, '', arrays)
-
-    try:
-      self._write(step, tree, arrays)
-    except BaseException:
-      with contextlib.suppress(OSError):
-        self.clean()
-      raise
-    self._rejected.discard(step)
-    self._delete_old()
-
-  def _write(self, step: int, tree: Any, arrays: list[np.ndarray]) -> None:
-    path = self._path(step)
-    temporary = files.temporary_name(path)
-    files.remove(temporary)
-    files.make_directory(temporary)
-    arrays_digest = _write_arrays(os.path.join(temporary, _ARRAYS_FILE), arrays)
-    # Last, so that a tree is never there before its arrays.
-    files.write(
-      os.path.join(temporary, _STATE_FILE),
-      json.dumps(
-        {
-          'format': _FORMAT,
-          'step': step,
-          'arrays_sha256': arrays_digest,
-          'state_sha256': _digest(tree),
-          'state': tree,
-        },
-        allow_nan=False,
-      ),
-    )
-    replaced = path + _REPLACED
-    if files.exists(path):
-      # A directory cannot be renamed onto another: the old one steps aside.
-      # `clean` puts it back if the process dies between the two lines.
-      files.rename(path, replaced)
-    files.rename(temporary, path)
-    files.flush_directory(self._directory)
-    files.remove(replaced)
-
-  def _delete_old(self) -> None:
-    sound = [step for step in self.steps() if step not in self._rejected]
-    keep = set(sound[-self._keep :])
-    for step in self.steps():
-      if step not in keep:
-        files.remove(self._path(step))
-        self._rejected.discard(step)
-
-  def clean(self) -> None:
-    """Removes what a save left half-done that was killed or failed."""
-    for name in files.list_names(self._directory):
-      path = os.path.join(self._directory, name)
-      if name.endswith(_REPLACED) and _NAME.match(name):
-        original = path[: -len(_REPLACED)]
-        if files.exists(original):
-          files.remove(path)
-        else:
-          files.rename(path, original)
-      elif files.TEMPORARY in name and _NAME.match(name):
-        files.remove(path)
-
   def _read_tree(self, step: int) -> tuple[Any, str]:
-    """Returns tree and digest of the arrays, if they are what `save` wrote."""
+    """Returns tree and digest of the arrays, if they are what was saved."""
     path = os.path.join(self._path(step), _STATE_FILE)
     content = readers.read_json(path)
     with readers.contents_of(path):
@@ -318,11 +163,15 @@ class Checkpointer:
     Raises:
       FileError: it cannot be used, or there is none.
     """
-    tree, arrays_digest = self._read_tree(step)
-    # Both digests fit, so what follows reads exactly what `save` wrote.
-    path = self._path(step)
+    tree, digest = self._read_tree(step)
+    path = os.path.join(self._path(step), _ARRAYS_FILE)
+    content = readers.read_bytes(path)
     with readers.contents_of(path):
-      arrays = _read_arrays(os.path.join(path, _ARRAYS_FILE), arrays_digest)
+      if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError('it is torn or altered')
+    # Both digests fit, so what follows reads exactly what was saved.
+    arrays = readers.read_arrays(io.BytesIO(content), path)
+    with readers.contents_of(self._path(step)):
       return _decode(tree, arrays)
 
   def load_latest(
@@ -347,18 +196,16 @@ class Checkpointer:
     Raises:
       UserError: there are checkpoints, but none is sound.
     """
-    self.clean()
-    reasons = []
+    reasons = {}
     for step in reversed(self.steps()):
-      path = self._path(step)
       try:
         state = self.load(step)
         if accept is not None:
-          self._try(accept, undo, state, path)
+          self._try(accept, undo, state, self._path(step))
       except readers.FileError as error:
-        reasons.append((step, str(error)))
+        reasons[step] = str(error)
         continue
-      for other, text in reasons:
+      for other, text in reasons.items():
         self._rejected.add(other)
         _LOGGER.warning(
           'Checkpoint %s is passed over: %s', self._path(other), text
@@ -366,9 +213,7 @@ class Checkpointer:
       return step, state
     if not reasons:
       return None
-    shown = '; '.join(
-      text.replace(self._directory + os.sep, '') for _, text in reasons
-    )
+    shown = '; '.join(reasons.values()).replace(self._directory + os.sep, '')
     raise UserError(
       f'{self._directory} holds checkpoints, but none can be used: {shown}.'
       f'{self._advice}'
@@ -393,13 +238,90 @@ class Checkpointer:
     return lambda name: any(f'"{name}"' in text for text in texts)
 
 
-class CheckpointReader(Checkpointer):
-  """A Checkpointer that changes nothing: the run may still go on."""
+class Checkpointer(CheckpointReader):
+  """Saves states as well, of which the newest `KEPT` stay.
 
-  _advice = ''
+  Equal states give equal files. The directory is made when saving.
+  """
 
-  def clean(self):
-    pass
+  _advice = (
+    ' Nothing was changed. To start afresh, give another --base_dir, or move '
+    'this directory away.'
+  )
 
-  def save(self, step, state):
-    raise NotImplementedError('a reader saves nothing')
+  def load_latest(self, accept=None, undo=None):
+    self.clean()
+    return super().load_latest(accept, undo)
+
+  def save(self, step: int, state: dict[str, Any]) -> None:
+    """Writes the checkpoint of `step`, then deletes what is out of date.
+
+    One of the same step is replaced. Deleted are all but the newest `KEPT`
+    and those which `load_latest` had to pass over.
+
+    Args:
+      step: number of the checkpoint, >= 0; the highest is the newest.
+      state: the nested state, as `CheckpointReader` describes it.
+
+    Raises:
+      TypeError: a leaf of the state can be no part of a checkpoint. Nothing
+        has been written then.
+    """
+    arrays: list[np.ndarray] = []
+    tree = _encode(state, '', arrays)
+    try:
+      self._write(step, tree, npz.pack(dict(enumerate(arrays))))
+    except BaseException:
+      with contextlib.suppress(OSError):
+        self.clean()
+      raise
+    self._rejected.discard(step)
+    self._delete_old()
+
+  def _write(self, step: int, tree: Any, arrays: bytes) -> None:
+    content = {
+      'format': _FORMAT,
+      'step': step,
+      'arrays_sha256': hashlib.sha256(arrays).hexdigest(),
+      'state_sha256': _digest(tree),
+      'state': tree,
+    }
+    path = self._path(step)
+    temporary = files.temporary_name(path)
+    files.remove(temporary)
+    files.make_directory(temporary)
+    for name, data in (
+      (_ARRAYS_FILE, arrays),
+      (_STATE_FILE, json.dumps(content, allow_nan=False).encode('utf-8')),
+    ):
+      with files.create(os.path.join(temporary, name)) as file:
+        file.write(data)
+    files.flush_directory(temporary)
+    replaced = path + _REPLACED
+    if files.exists(path):
+      # A directory cannot be renamed onto another: the old one steps aside.
+      # `clean` puts it back if the process dies between the two lines.
+      files.rename(path, replaced)
+    files.rename(temporary, path)
+    files.flush_directory(self._directory)
+    files.remove(replaced)
+
+  def _delete_old(self) -> None:
+    sound = [step for step in self.steps() if step not in self._rejected]
+    for step in self.steps():
+      if step not in sound[-KEPT:]:
+        files.remove(self._path(step))
+        self._rejected.discard(step)
+
+  def clean(self) -> None:
+    """Removes what a save left half-done that was killed or failed."""
+    for name in files.list_names(self._directory):
+      path = os.path.join(self._directory, name)
+      if name.endswith(_REPLACED) and _NAME.match(name):
+        original = path[: -len(_REPLACED)]
+        if files.exists(original):
+          files.remove(path)
+        else:
+          files.rename(path, original)
+      elif files.TEMPORARY in name and _NAME.match(name):
+        files.remove(path)

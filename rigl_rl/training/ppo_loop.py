@@ -7,7 +7,6 @@ from typing import Annotated, Callable
 
 import gin
 import numpy as np
-from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
@@ -16,11 +15,11 @@ from rigl_rl.checks import check_number
 from rigl_rl.config.domains import Count, Episodes, Range
 from rigl_rl.environments import mujoco
 from rigl_rl.training import run_directory as run_directory_lib
-from rigl_rl.training import training_loop
+from rigl_rl.training import tf_agents_loop
 
 
 @gin.configurable(denylist=['run_directory', 'seed', 'train_steps'])
-class PPOLoop(training_loop.TrainingLoop):
+class PPOLoop(tf_agents_loop.TFAgentsLoop):
   """Collects a rollout, trains on it, and forgets it.
 
   Training is whole rollouts: the last one may end after `train_steps`.
@@ -67,25 +66,22 @@ class PPOLoop(training_loop.TrainingLoop):
       seed=seeding.stream_seed(seed, 'environment')
     )
     agent = create_agent(
-      tensor_spec.from_spec(environment.time_step_spec()),
-      tensor_spec.from_spec(environment.action_spec()),
+      *tf_agents_loop.make_specs(environment),
       seed=seed,
       rollout_steps=rollout_steps,
       num_rollouts=num_rollouts,
     )
     self._rollout = _empty_rollout(rollout_steps, environment)
-    self._observation = None
-    self._episode_return = 0.0
-    rollouts = list(range(evaluation_period, num_rollouts, evaluation_period))
     super().__init__(
-      run_directory,
-      seed,
-      [rollout_steps * count for count in [*rollouts, num_rollouts]],
-      agent,
-      environment,
       create_environment,
       evaluation_episodes,
-      checkpoint_period,
+      run_directory=run_directory,
+      seed=seed,
+      train_steps=num_rollouts * rollout_steps,
+      agent=agent,
+      environment=environment,
+      evaluation_period=evaluation_period * rollout_steps,
+      checkpoint_period=checkpoint_period,
     )
 
   def train(self, end_step):
@@ -99,15 +95,11 @@ class PPOLoop(training_loop.TrainingLoop):
     """Fills the rollout; returns the returns of the episodes that ended."""
     environment, rollout = self.environment, self._rollout
     self.agent.refresh_policy()
-    if self._observation is None:
-      self._observation = environment.reset().observation
-    observation = self._observation
+    observation = self._begin()
     returns = []
     for i in range(len(rollout.reward)):
       action, mean, std = self.agent.explore(observation)
       time_step = environment.step(action)
-      # Not is_last(), which takes longer than all else here but the step.
-      is_last = time_step.step_type == ts.StepType.LAST
       for field, value in zip(
         rollout,
         (
@@ -118,32 +110,13 @@ class PPOLoop(training_loop.TrainingLoop):
           time_step.reward,
           time_step.discount,
           time_step.observation,
-          is_last,
+          time_step.step_type == ts.StepType.LAST,
         ),
       ):
         field[i] = value
-      self._episode_return += float(time_step.reward)
-      if is_last:
-        returns.append(self._episode_return)
-        self._episode_return = 0.0
-        time_step = environment.reset()
-      observation = self._observation = time_step.observation
+      observation = self._go_on(time_step, returns)
       self._count_step()
     return returns
-
-  def _get_state(self):
-    return {
-      'observation': self._observation,
-      'episode_return': self._episode_return,
-    }
-
-  def _set_state(self, state):
-    self._observation = state['observation']
-    self._episode_return = state['episode_return']
-
-  def _lose_episode(self):
-    self._observation = None
-    self._episode_return = 0.0
 
 
 def _empty_rollout(steps: int, environment) -> ppo.Rollout:

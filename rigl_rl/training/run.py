@@ -18,15 +18,13 @@ from rigl_rl.training import checkpointing, provenance, scores
 from rigl_rl.training import run_directory as run_directory_lib
 
 if TYPE_CHECKING:
-  from rigl_rl.training import dopamine_runner, training_loop
+  from rigl_rl.training import training_loop
 
 
 @gin.configurable(denylist=['base_dir', 'given'])
 def train(
   base_dir: str,
-  runner: Callable[
-    ..., training_loop.TrainingLoop | dopamine_runner.DopamineRunner
-  ] = gin.REQUIRED,
+  runner: Callable[..., training_loop.TrainingLoop] = gin.REQUIRED,
   seed: Seed = gin.REQUIRED,
   train_steps: Count = gin.REQUIRED,
   task: str = '',

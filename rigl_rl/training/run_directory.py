@@ -36,7 +36,7 @@ from rigl_rl import files, locks, readers
 from rigl_rl.config import comparison
 from rigl_rl.config.gin_text import Config
 from rigl_rl.errors import UserError
-from rigl_rl.replay import manifests
+from rigl_rl.replay import segments
 from rigl_rl.training import checkpointing, curve
 
 _LOGGER = logging.getLogger(__name__)
@@ -319,7 +319,7 @@ class RunDirectory:
     names = checkpointing.Checkpointer(self.checkpoints).names
     # Of a checkpoint that cannot be read, nobody knows what it names.
     with contextlib.suppress(readers.FileError):
-      manifests.delete_unused(self.replay, names())
+      segments.delete_unused(self.replay, names())
 
   def write_operative_config(self, text: str) -> None:
     """Writes operative_config.gin.

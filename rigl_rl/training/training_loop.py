@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import operator
 import time
-from typing import Any, Callable, Sequence
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
-from tf_agents.trajectories import time_step as ts
 
-from rigl_rl import files, seeding
+from rigl_rl import files
 from rigl_rl.checks import check_number
-from rigl_rl.training import checkpointing, evaluation, event_writer, progress
+from rigl_rl.training import checkpointing, event_writer, progress
 from rigl_rl.training import run_directory as run_directory_lib
-
-# One to fall back to, should the newest be torn.
-CHECKPOINTS_KEPT = 2
 
 
 class TrainingLoop:
-  """What loops over TF-Agents' agents share: all but how they train.
+  """What the loops of all agents share: all but how they train and evaluate.
 
   A subclass builds its agent before it calls this constructor, and says how to
-  train for a period (`train`) and what its state is (`_get_state`,
-  `_set_state`). An agent has `greedy_policy()`, `write_summaries()`, `title`,
-  `describe()`, `get_state()` and `set_state()`.
+  train for a period (`train`), how to evaluate (`_play`) and what its state is
+  (`_get_state`, `_set_state`). An agent has `title`, `describe()`,
+  `write_summaries()`, `get_state()` and `set_state()`.
 
   Attributes:
     agent: what is trained.
@@ -37,11 +33,10 @@ class TrainingLoop:
     self,
     run_directory: run_directory_lib.RunDirectory,
     seed: int,
-    period_ends: list[int],
+    train_steps: int,
     agent: Any,
     environment: Any,
-    create_environment: Callable[..., Any],
-    evaluation_episodes: int,
+    evaluation_period: int,
     checkpoint_period: int,
     replay: Any = None,
   ):
@@ -50,12 +45,11 @@ class TrainingLoop:
     Args:
       run_directory: where the run is written.
       seed: the run's SEED.
-      period_ends: environment steps after each of which comes an evaluation;
-        the last one is the end of training.
+      train_steps: environment steps of training.
       agent: what is trained.
       environment: what it is trained on.
-      create_environment: makes an environment from a seed.
-      evaluation_episodes: episodes of an evaluation, played side by side.
+      evaluation_period: environment steps between evaluations; the last one
+        comes at the end of training.
       checkpoint_period: evaluations between checkpoints.
       replay: buffer whose transitions lie in files beside the checkpoints; None
         if there is none.
@@ -64,41 +58,54 @@ class TrainingLoop:
       UserError: on a value outside its range, or if none of the checkpoints
         can be used.
     """
-    name = type(self).__name__
-    check_number(
-      f'{name}.evaluation_episodes', evaluation_episodes, 1, whole=True
-    )
-    check_number(f'{name}.checkpoint_period', checkpoint_period, 1, whole=True)
+    for name, value in (
+      ('evaluation_period', evaluation_period),
+      ('checkpoint_period', checkpoint_period),
+    ):
+      check_number(f'{type(self).__name__}.{name}', value, 1, whole=True)
     self.agent = agent
     self.environment = environment
     self._run_directory = run_directory
     self._seed = seed
-    self._period_ends = period_ends
+    # Steps after each of which comes an evaluation.
+    self._period_ends = [
+      *range(evaluation_period, train_steps, evaluation_period),
+      train_steps,
+    ]
     self._checkpoint_period = checkpoint_period
     self._replay = replay
-    # Kept: an evaluation begins with a seed, so that they hold no state.
-    self._evaluation_environments = [
-      create_environment(seed=0) for _ in range(evaluation_episodes)
-    ]
     self._writer = None
     self.steps_done = 0
     self._periods_done = 0
     self._progress = None
-    self._checkpointer = checkpointing.Checkpointer(
-      run_directory.checkpoints, keep=CHECKPOINTS_KEPT
-    )
+    self._checkpointer = checkpointing.Checkpointer(run_directory.checkpoints)
     fresh = self._get_whole_state() if self._checkpointer.steps() else None
     self._checkpointer.load_latest(
       accept=self._resume, undo=lambda: self._set_whole_state(fresh)
     )
 
   def train(self, end_step: int) -> list[float]:
-    """Trains until `end_step` environment steps are done.
+    """Trains until `end_step` environment steps are done, or somewhat more.
 
     Counts them by `_count_step`.
 
     Returns:
       The undiscounted returns of the episodes that ended.
+    """
+    raise NotImplementedError
+
+  def _play(
+    self, watch: Callable[[Any], Any] | None, seed: int, *names: int
+  ) -> np.ndarray:
+    """Plays the episodes of an evaluation.
+
+    Args:
+      watch: wraps the environment of the first episode; None for nothing.
+      seed: decides the episodes.
+      *names: name the evaluation among those of a seed.
+
+    Returns:
+      float64 array of shape (episodes,): undiscounted returns.
     """
     raise NotImplementedError
 
@@ -109,13 +116,6 @@ class TrainingLoop:
   def _set_state(self, state: dict[str, Any]) -> None:
     """Goes on from what `_get_state` returned; an error if it cannot."""
 
-  def _lose_episode(self) -> None:
-    """Called where the environment cannot go on within its episode.
-
-    The next step has to begin another one. gymnasium's own tasks never come
-    here.
-    """
-
   def run_experiment(self) -> None:
     """Trains to the end, or on from where the last checkpoint was."""
     self._progress = progress.Progress(self._period_ends[-1], self.steps_done)
@@ -125,9 +125,12 @@ class TrainingLoop:
     )
     try:
       for period in range(self._periods_done, len(self._period_ends)):
-        self._run_period(period)
-        is_last = period + 1 == len(self._period_ends)
-        if (period + 1) % self._checkpoint_period == 0 or is_last:
+        # Else the episode in which the last one ended took all of its steps.
+        if self.steps_done < self._period_ends[period]:
+          self._run_period(period)
+        self._periods_done = period + 1
+        is_last = self._periods_done == len(self._period_ends)
+        if is_last or self._periods_done % self._checkpoint_period == 0:
           self._save_checkpoint()
     finally:
       self._progress.close()
@@ -157,18 +160,20 @@ class TrainingLoop:
       tf.summary.scalar('train/steps_per_second', rate)
       if train_returns:
         tf.summary.scalar('train/return', np.mean(train_returns))
-      self.agent.write_summaries()
+      self._write_agent_summaries()
     self._progress.evaluated(step, float(np.mean(returns)))
-    self._periods_done = period + 1
 
   def _count_step(self) -> None:
     self.steps_done += 1
     if self._progress is not None:
       self._progress.step()
 
+  def _write_agent_summaries(self) -> None:
+    self.agent.write_summaries()
+
   def _evaluate(self, period: int) -> np.ndarray:
     """Returns the undiscounted return of each episode of an evaluation."""
-    return self._play(self._evaluation_environments, self._seed, period)
+    return self._play(None, self._seed, period)
 
   def evaluate(
     self, seed: int, watch: Callable[[Any], Any] | None = None
@@ -182,17 +187,7 @@ class TrainingLoop:
     Returns:
       float64 array of shape (episodes,): undiscounted returns.
     """
-    environments = list(self._evaluation_environments)
-    if watch is not None:
-      environments[0] = watch(environments[0])
-    return self._play(environments, seed)
-
-  def _play(
-    self, environments: Sequence[Any], seed: int, *names: int
-  ) -> np.ndarray:
-    for episode, environment in enumerate(environments):
-      environment.seed(seeding.stream_seed(seed, 'evaluation', *names, episode))
-    return evaluation.evaluate_policy(self.agent.greedy_policy(), environments)
+    return self._play(watch, seed)
 
   def _get_whole_state(self) -> dict[str, Any]:
     """Returns all that the run goes on from but the replay buffer."""
@@ -230,9 +225,6 @@ class TrainingLoop:
   def _resume(self, state: dict[str, Any]) -> None:
     """Goes on from a checkpoint; raises an error if it cannot be used."""
     self._set_whole_state(state)
-    # A checkpoint is never taken at the end of an episode.
-    if self.environment.current_time_step().step_type == ts.StepType.LAST:
-      self._lose_episode()
     # Last: it empties the buffer if it fails.
     if self._replay is not None:
       self._replay.load(self._run_directory.replay, state['loop']['replay'])

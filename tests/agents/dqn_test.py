@@ -458,18 +458,29 @@ def test_overlapped_training_takes_the_same_steps(target_period):
   assert not _same(_values(plain, 'online'), _values(_make_agent(), 'online'))
 
 
+def _save(agent, directory):
+  """What training goes on from, as a checkpoint has it."""
+  return agent.get_state(), agent.replay.save(str(directory))
+
+
+def _load(agent, directory, saved):
+  state, replay = saved
+  agent.set_state(state)
+  agent.replay.load(str(directory), replay)
+
+
 def test_overlapped_training_goes_on_from_a_checkpoint(tmp_path):
   def begin():
     agent = _make_agent(update_period=4, overlap_training=True)
     rng = np.random.default_rng(3)
     _play(agent, 22, rng)
     assert agent._pending is not None
-    return agent, rng, agent.bundle_and_checkpoint(str(tmp_path), 0)
+    return agent, rng, _save(agent, tmp_path)
 
   agent, rng, bundle = begin()
   assert agent._pending is None
   restored = _make_agent(update_period=4, overlap_training=True)
-  restored.unbundle(str(tmp_path), 0, bundle)
+  _load(restored, tmp_path, bundle)
   restored_rng = np.random.default_rng()
   restored_rng.bit_generator.state = rng.bit_generator.state
   # From the first observation of an episode on, as checkpoints lie there.
@@ -591,12 +602,12 @@ def test_goes_on_bit_for_bit(tmp_path):
   drawn = [m for _, m in _sparse_layers(agent.online)]
   rng = np.random.default_rng(5)
   _play(agent, 33, rng)
-  bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
+  bundle = _save(agent, tmp_path)
   masks = [m for _, m in _sparse_layers(agent.online)]
   assert not _same(masks, drawn)  # RigL has moved them.
 
   resumed = _make_agent()
-  assert resumed.unbundle(str(tmp_path), 0, bundle)
+  _load(resumed, tmp_path, bundle)
   # Taken from the checkpoint, and not drawn again.
   assert _same([m for _, m in _sparse_layers(resumed.online)], masks)
   assert resumed.training_steps == agent.training_steps == 33
@@ -614,21 +625,20 @@ def test_goes_on_bit_for_bit(tmp_path):
   assert float(agent._loss_value) == float(resumed._loss_value)
 
 
-def test_bundle_holds_all_that_changes(tmp_path):
+def test_state_holds_all_that_changes():
   agent = _make_agent()
   _play(agent, 20)
-  bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
+  state = agent.get_state()
   # Adam's count, two slots for each of six arrays, and our own step.
-  assert len(bundle['optimizer']) == 1 + 2 * 6 + 1
+  assert len(state['optimizer']) == 1 + 2 * 6 + 1
   # Three layers of kernel, bias and mask.
-  assert len(bundle['online']) == len(bundle['target']) == 9
+  assert len(state['online']) == len(state['target']) == 9
 
 
-def test_checkpoint_of_another_network_is_refused(tmp_path):
-  bundle = _make_agent().bundle_and_checkpoint(str(tmp_path), 0)
+def test_state_of_another_network_is_refused():
   other = _make_agent(hidden_units=(8,))
   with pytest.raises(ValueError, match='9 arrays for 6'):
-    other.unbundle(str(tmp_path), 0, bundle)
+    other.set_state(_make_agent().get_state())
 
 
 def test_same_seed_same_run():

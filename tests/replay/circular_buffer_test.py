@@ -12,8 +12,6 @@ from dopamine.replay_memory import circular_replay_buffer
 from rigl_rl import errors
 from rigl_rl.replay import circular_buffer, segments
 
-ReplayElement = circular_replay_buffer.ReplayElement
-
 
 def _scalars(capacity=10, batch_size=4, **kwargs):
   """A buffer of observations of one number."""
@@ -45,13 +43,16 @@ def _add(buffer, *observations, terminal=False, cut=False):
 
 
 def _valid(buffer):
-  capacity = buffer._replay_capacity
-  return [i for i in range(capacity) if buffer.is_valid_transition(i)]
+  return sorted(buffer._valid_slots().tolist())
 
 
-def _named(buffer, batch):
-  elements = buffer.get_transition_elements(len(batch[0]))
-  return {element.name: array for element, array in zip(elements, batch)}
+def _ends(buffer):
+  """The slots that hold the last transition of an episode."""
+  return set(np.flatnonzero(buffer._columns['episode_end']).tolist())
+
+
+def _gather(buffer, slots):
+  return buffer._gather(np.array(slots))._asdict()
 
 
 # --------------------------------------------------------------------- by hand
@@ -62,40 +63,33 @@ def test_transitions_by_hand():
   _add(buffer, 1, 2, 3, terminal=True)
   _add(buffer, 4, 5)
   assert buffer.add_count == 5
-  assert buffer.cursor() == 5
-  assert not buffer.is_full()
-  assert buffer.episode_end_indices == {2}
+  assert _ends(buffer) == {2}
   # The last one has no next state yet.
   assert _valid(buffer) == [0, 1, 2, 3]
-  batch = _named(buffer, buffer.sample_transition_batch(3, [0, 2, 3]))
+  batch = _gather(buffer, [0, 2, 3])
   assert batch['state'].tolist() == [[[1]], [[3]], [[4]]]
   assert batch['action'].tolist() == [1, 3, 4]
   assert batch['reward'].tolist() == [10, 30, 40]
   assert batch['next_state'][[0, 2]].tolist() == [[[2]], [[5]]]
-  assert batch['next_action'][[0, 2]].tolist() == [2, 5]
-  assert batch['next_reward'][[0, 2]].tolist() == [20, 50]
-  assert batch['terminal'].tolist() == [0, 1, 0]
-  assert batch['indices'].tolist() == [0, 2, 3]
+  assert batch['terminal'].tolist() == [False, True, False]
 
 
 def test_a_cut_is_no_transition():
   buffer = _scalars()
   _add(buffer, 1, 2, 3, cut=True)
   _add(buffer, 4, 5)
-  assert buffer.episode_end_indices == {2}
+  assert _ends(buffer) == {2}
   assert _valid(buffer) == [0, 1, 3]
 
 
 def test_a_full_buffer_by_hand():
   buffer = _scalars(capacity=5)
   _add(buffer, 1, 2, 3, 4, 5, 6, 7)
-  assert buffer.is_full()
   assert buffer.add_count == 7
-  assert buffer.cursor() == 2
   # Slots: 6, 7, 3, 4, 5. The oldest lies under the cursor; the newest, in
   # slot 1, has no next state.
   assert _valid(buffer) == [0, 3, 4]
-  batch = _named(buffer, buffer.sample_transition_batch(3, [0, 3, 4]))
+  batch = _gather(buffer, [0, 3, 4])
   assert batch['state'].ravel().tolist() == [6, 4, 5]
   assert batch['next_state'].ravel().tolist() == [7, 5, 6]
 
@@ -108,7 +102,7 @@ def test_stacks_by_hand():
   # sampled: there is a terminal transition in their stack.
   assert buffer.add_count == 9
   assert _valid(buffer) == [2, 3, 6, 7]
-  batch = _named(buffer, buffer.sample_transition_batch(4, [2, 3, 6, 7]))
+  batch = _gather(buffer, [2, 3, 6, 7])
   assert batch['state'].tolist() == [
     [[0, 0, 1]],
     [[0, 1, 2]],
@@ -129,7 +123,7 @@ def test_n_steps_by_hand():
   _add(buffer, 9)
   # 6, 7 and 8 do not reach three steps within their episode; 9 is too new.
   assert _valid(buffer) == [0, 1, 2, 3, 4]
-  batch = _named(buffer, buffer.sample_transition_batch(5, [0, 1, 2, 3, 4]))
+  batch = _gather(buffer, [0, 1, 2, 3, 4])
   assert batch['reward'].tolist() == [
     10 + 10 + 7.5,
     20 + 15 + 10,
@@ -169,7 +163,6 @@ class _Twins:
       batch_size=7,
       update_horizon=horizon,
       gamma=0.9,
-      extra_storage_types=[ReplayElement('extra', (2,), np.int16)],
       observation_dtype=self.dtype,
       **kwargs,
     )
@@ -182,7 +175,6 @@ class _Twins:
         int(rng.integers(5)),
         float(rng.normal()),
         bool(rng.random() < p_terminal),
-        rng.integers(0, 100, 2).astype(np.int16),
       )
       episode_end = bool(rng.random() < p_cut)
       for buffer in (self.ours, self.theirs):
@@ -190,39 +182,36 @@ class _Twins:
 
 
 def _assert_same(ours, theirs):
-  """Compares all that Dopamine's buffer makes public."""
-  capacity = ours._replay_capacity
+  """Compares all that decides what is sampled."""
+  capacity = ours.capacity
   assert ours.add_count == theirs.add_count
-  assert ours.cursor() == theirs.cursor()
-  assert ours.is_full() == theirs.is_full()
-  assert ours.is_empty() == theirs.is_empty()
-  assert ours.episode_end_indices == theirs.episode_end_indices
-  if not theirs.is_empty():
-    np.testing.assert_array_equal(ours.invalid_range, theirs.invalid_range)
+  assert _ends(ours) == theirs.episode_end_indices
   filled = min(int(theirs.add_count), capacity)
-  for name, column in theirs._store.items():
-    np.testing.assert_array_equal(ours._store[name][:filled], column[:filled])
-  everywhere = range(-1, capacity + 2)
-  valid = [i for i in everywhere if theirs.is_valid_transition(i)]
+  for name, column in ours.stored(*theirs._store).items():
+    np.testing.assert_array_equal(column, theirs._store[name][:filled])
+  valid = [i for i in range(capacity) if theirs.is_valid_transition(i)]
   # Where episodes are cut, Dopamine's may be others: see log_test.
   ends = sorted(theirs.episode_end_indices)
   is_cut = not theirs._store['terminal'][ends].all()
   if not is_cut or ours._stack_size == ours._update_horizon == 1:
-    assert [i for i in everywhere if ours.is_valid_transition(i)] == valid
+    assert _valid(ours) == valid
 
   # In a full buffer any slot can be asked for.
   indices = list(range(capacity)) if theirs.is_full() else valid
   if not indices:
     return
-  expected = theirs.sample_transition_batch(len(indices), indices)
-  actual = ours.sample_transition_batch(len(indices), indices)
-  elements = theirs.get_transition_elements(len(indices))
-  assert len(actual) == len(expected) == len(elements)
-  for element, a, b in zip(elements, actual, expected):
-    assert a.dtype == b.dtype == element.type, element.name
-    assert a.shape == b.shape == tuple(element.shape), element.name
-    assert a.flags.c_contiguous and a.flags.writeable, element.name
-    np.testing.assert_array_equal(a, b, err_msg=element.name)
+  expected = dict(
+    zip(
+      [element.name for element in theirs.get_transition_elements()],
+      theirs.sample_transition_batch(len(indices), indices),
+    )
+  )
+  for name, actual in _gather(ours, indices).items():
+    if name != 'terminal':
+      assert actual.dtype == expected[name].dtype, name
+    assert actual.shape == expected[name].shape, name
+    assert actual.flags.c_contiguous and actual.flags.writeable, name
+    np.testing.assert_array_equal(actual, expected[name], err_msg=name)
 
 
 @pytest.mark.parametrize('stack_size', [1, 2, 4])
@@ -276,13 +265,13 @@ def test_sampling_is_uniform_over_the_valid(max_sample_attempts, full):
       terminal=rng.random() < 0.5,
       cut=True,
     )
-  assert buffer.is_full() == full
+  assert (buffer.add_count >= buffer.capacity) == full
   valid = _valid(buffer)
-  first, end = buffer._valid_ids()
+  first, end = buffer._reachable()
   assert 10 < len(valid) < 0.8 * (end - first)
-  counts = np.zeros(buffer._replay_capacity)
+  counts = np.zeros(buffer.capacity)
   for _ in range(1000):
-    indices = buffer.sample_index_batch(50)
+    indices = buffer._draw(50)
     assert indices.shape == (50,)
     np.add.at(counts, indices, 1)
   assert counts.sum() == counts[valid].sum() == 50_000
@@ -296,7 +285,7 @@ def test_seed_decides_the_samples():
   def samples(seed):
     buffer = _scalars(capacity=100, seed=seed)
     _add(buffer, *range(90))
-    return [buffer.sample_transition_batch()[-1].tolist() for _ in range(5)]
+    return [buffer.sample().action.tolist() for _ in range(5)]
 
   assert samples(1) == samples(1)
   assert samples(1) != samples(2)
@@ -308,47 +297,34 @@ def test_sampling_leaves_the_global_generator_alone():
   np.random.seed(0)
   expected = np.random.random()
   np.random.seed(0)
-  buffer.sample_transition_batch()
+  buffer.sample()
   assert np.random.random() == expected
 
 
 def test_a_batch_is_a_copy():
   buffer = _scalars()
   _add(buffer, 1, 2, 3)
-  for array in buffer.sample_transition_batch(2, [0, 1]):
+  for array in _gather(buffer, [0, 1]).values():
     array[...] = 77
-  batch = _named(buffer, buffer.sample_transition_batch(2, [0, 1]))
+  batch = _gather(buffer, [0, 1])
   assert batch['state'].ravel().tolist() == [1, 2]
-
-
-def test_elements_by_name():
-  buffer = _scalars()
-  _add(buffer, *range(8))
-  names = ('next_state', 'action', 'reward')
-  everything = _named(buffer, buffer.sample_transition_batch(2, [1, 4]))
-  some = buffer.sample_transition_batch(2, [1, 4], elements=names)
-  assert len(some) == 3
-  for name, array in zip(names, some):
-    np.testing.assert_array_equal(array, everything[name])
-    assert array.dtype == everything[name].dtype
 
 
 def test_batch_size():
   buffer = _scalars(batch_size=4)
   _add(buffer, *range(8))
-  assert len(buffer.sample_transition_batch()[0]) == 4
-  assert len(buffer.sample_transition_batch(batch_size=3)[0]) == 3
+  assert [len(array) for array in buffer.sample()] == [4] * 5
 
 
 def test_too_few_transitions():
   buffer = _scalars(stack_size=2, update_horizon=2)
   with pytest.raises(errors.UserError, match='update_horizon is 2'):
-    buffer.sample_transition_batch()
+    buffer.sample()
   _add(buffer, 1, 2)
   with pytest.raises(errors.UserError, match='update_horizon is 2'):
-    buffer.sample_transition_batch()
+    buffer.sample()
   _add(buffer, 3)
-  assert buffer.sample_index_batch(2).tolist() == [1, 1]
+  assert buffer._draw(2).tolist() == [1, 1]
 
 
 def test_no_valid_transition():
@@ -356,23 +332,7 @@ def test_no_valid_transition():
   for i in range(4):
     _add(buffer, i, i, cut=True)
   with pytest.raises(errors.UserError, match='each of the 8 transitions'):
-    buffer.sample_transition_batch()
-
-
-@pytest.mark.parametrize('indices', [[0], [-1, 0], [0, 2], [0, 10]])
-def test_indices_that_are_not_there(indices):
-  buffer = _scalars()
-  _add(buffer, 1, 2, 3)
-  with pytest.raises(ValueError, match='indices|added'):
-    buffer.sample_transition_batch(2, indices)
-
-
-def test_indices_whose_next_state_is_not_there():
-  buffer = _scalars(update_horizon=3)
-  _add(buffer, 1, 2, 3, 4)
-  buffer.sample_transition_batch(1, [0])
-  with pytest.raises(ValueError, match='added'):
-    buffer.sample_transition_batch(1, [1])
+    buffer.sample()
 
 
 # ---------------------------------------------------------- wrong arguments
@@ -381,33 +341,29 @@ def test_indices_whose_next_state_is_not_there():
 @pytest.mark.parametrize(
   'transition, message',
   [
-    ((np.zeros(2), 0, 0.0, False), r'shape \(2,\), expected \(1,\)'),
-    ((0.0, 0, 0.0, False), r'shape \(\), expected \(1,\)'),
-    (([[0.0]], 0, 0.0, False), r'shape \(1, 1\), expected \(1,\)'),
-    (
-      (np.zeros(1), np.zeros(1), 0.0, False),
-      r'shape \(1,\), expected \(\)',
-    ),
-    ((np.zeros(1), 0, [0.0], False), r'shape \(1,\), expected \(\)'),
-    ((np.zeros(1), 0, 0.0, False, 1), 'expects 4 elements, received 5'),
+    ((np.zeros(2), 0, 0.0, False), r'\(2,\), \(\), \(\), but \(1,\)'),
+    ((0.0, 0, 0.0, False), r'\(\), \(\), \(\), but \(1,\)'),
+    (([[0.0]], 0, 0.0, False), r'\(1, 1\), \(\), \(\), but \(1,\)'),
+    ((np.zeros(1), np.zeros(1), 0.0, False), r'\(1,\), \(1,\), \(\), but'),
+    ((np.zeros(1), 0, [0.0], False), r'\(1,\), \(\), \(1,\), but'),
   ],
 )
 def test_wrong_transition(transition, message):
   buffer = _scalars()
   with pytest.raises(ValueError, match=message):
     buffer.add(*transition)
-  assert buffer.is_empty()
+  assert buffer.add_count == 0
 
 
 @pytest.mark.parametrize(
   'name, value, allowed',
   [
-    ('capacity', 2, 'not above stack_size + update_horizon = 2'),
-    ('capacity', 0, 'an integer >= 1'),
-    ('capacity', 1e6, 'an integer >= 1'),
-    ('batch_size', 0, 'an integer >= 1'),
-    ('max_sample_attempts', 0, 'an integer >= 1'),
-    ('update_horizon', 0, 'an integer >= 1'),
+    ('capacity', 2, 'above stack_size + update_horizon, 2'),
+    ('capacity', 0, 'a whole number of at least 1'),
+    ('capacity', 1e6, 'a whole number of at least 1'),
+    ('batch_size', 0, 'a whole number of at least 1'),
+    ('max_sample_attempts', 0, 'a whole number of at least 1'),
+    ('update_horizon', 0, 'a whole number of at least 1'),
   ],
 )
 def test_wrong_size_is_a_user_error(name, value, allowed):
@@ -415,7 +371,7 @@ def test_wrong_size_is_a_user_error(name, value, allowed):
     _scalars(**{name: value})
   message = str(info.value).splitlines()[0]
   binding = 'replay_capacity' if name == 'capacity' else name
-  assert f'ReplayBuffer.{binding} = {value!r} ' in message
+  assert f'ReplayBuffer.{binding} is {value!r}, ' in message
   assert allowed in message
 
 
@@ -425,13 +381,11 @@ def test_bindings():
       [
         'ReplayBuffer.replay_capacity = 17',
         'ReplayBuffer.batch_size = 3',
-        'OutOfGraphReplayBuffer.replay_capacity = 999',
       ]
     )
     try:
       buffer = circular_buffer.ReplayBuffer((1,), 1, seed=0)
-      assert buffer._replay_capacity == 17
-      assert buffer._store['reward'].shape == (17,)
+      assert (buffer.capacity, buffer.batch_size) == (17, 3)
       for runtime in ('seed', 'stack_size', 'gamma', 'observation_shape'):
         with pytest.raises(ValueError, match=runtime):
           gin.parse_config(f'ReplayBuffer.{runtime} = 1')
@@ -452,16 +406,13 @@ def _assert_continues_alike(ours, restored, twins):
   for _ in range(12):
     assert _valid(restored) == _valid(ours)
     if _valid(ours):
-      for a, b in zip(
-        ours.sample_transition_batch(), restored.sample_transition_batch()
-      ):
+      for a, b in zip(ours.sample(), restored.sample()):
         assert a.tobytes() == b.tobytes()
     transition = (
       twins.rng.integers(0, 256, twins.shape).astype(twins.dtype),
       int(twins.rng.integers(5)),
       float(twins.rng.normal()),
       bool(twins.rng.random() < 0.2),
-      twins.rng.integers(0, 100, 2).astype(np.int16),
     )
     episode_end = bool(twins.rng.random() < 0.2)
     for buffer in (ours, restored, twins.theirs):
@@ -481,7 +432,7 @@ def test_a_restored_buffer_continues_to_the_bit(
     twins.add(int(twins.rng.integers(0, 17)), 0.15, 0.15)
     if twins.ours.add_count > horizon + stack_size + 3:
       try:
-        twins.ours.sample_transition_batch(batch_size=3)  # Moves its generator.
+        twins.ours.sample()  # Moves its generator.
       except errors.UserError:
         pass
     manifest = _json(twins.ours.save(str(tmp_path)))
@@ -490,9 +441,7 @@ def test_a_restored_buffer_continues_to_the_bit(
     )
     if moment % 2:  # What is in the buffer before has to go.
       for _ in range(30):
-        restored.add(
-          np.zeros(twins.shape, dtype), 0, 0.0, True, np.zeros(2, np.int16)
-        )
+        restored.add(np.zeros(twins.shape, dtype), 0, 0.0, True)
     restored.load(str(tmp_path), manifest)
     _assert_same(restored, twins.theirs)
     _assert_continues_alike(twins.ours, restored, twins)
@@ -520,7 +469,7 @@ def test_an_empty_buffer_can_be_saved(tmp_path):
   buffer = _scalars()
   _add(buffer, 1, 2, 3)
   buffer.load(str(tmp_path), _json(manifest))
-  assert buffer.is_empty()
+  assert buffer.add_count == 0
   _add(buffer, 5, 6)
   assert _valid(buffer) == [0]
 
@@ -561,14 +510,14 @@ def test_the_checkpoint_before_a_damaged_one_loads(tmp_path):
   restored = _scalars()
   with pytest.raises(ValueError, match='segment .*replay-.* damaged'):
     restored.load(directory, later)
-  assert restored.is_empty()
+  assert restored.add_count == 0
   with pytest.raises(errors.UserError):
-    restored.sample_transition_batch()
+    restored.sample()
   restored.load(directory, earlier)
   assert restored.add_count == 3
-  assert restored.episode_end_indices == set()
+  assert _ends(restored) == set()
   assert _valid(restored) == [0, 1]
-  assert restored._store['action'][:3].tolist() == [1, 2, 3]
+  assert restored.stored('action')['action'].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

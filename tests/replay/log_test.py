@@ -99,22 +99,17 @@ class _Log:
 
 def _assert_buffer_is_log(buffer, log):
   expected = log.transitions()
-  valid = [i for i in range(log.capacity) if buffer.is_valid_transition(i)]
+  valid = sorted(buffer._valid_slots().tolist())
   assert valid == sorted(expected)
   assert buffer.add_count == log.count
   if not expected:
     with pytest.raises(errors.UserError, match='update_horizon'):
-      buffer.sample_index_batch(3)
+      buffer.sample()
     return
-  assert set(buffer.sample_index_batch(20)) <= set(valid)
-  states, actions, rewards, next_states, terminals, indices = (
-    buffer.sample_transition_batch(
-      len(valid),
-      valid,
-      ('state', 'action', 'reward', 'next_state', 'terminal', 'indices'),
-    )
+  assert set(buffer._draw(20)) <= set(valid)
+  states, actions, rewards, next_states, terminals = buffer._gather(
+    np.array(valid)
   )
-  assert indices.tolist() == valid
   for row, slot in enumerate(valid):
     state, action, reward, next_state, terminal = expected[slot]
     np.testing.assert_array_equal(states[row], state)
@@ -184,7 +179,7 @@ def test_padding_after_a_cut_is_no_transition():
   buffer = _replay_buffer(stack_size=2, horizon=1, capacity=10)
   for number, cut in ((1, True), (2, False), (3, False)):
     buffer.add(np.float32([number] * 2), number, 0.0, False, episode_end=cut)
-  assert [i for i in range(10) if buffer.is_valid_transition(i)] == [3]
+  assert sorted(buffer._valid_slots()) == [3]
 
 
 def test_horizon_longer_than_every_episode():
@@ -192,8 +187,8 @@ def test_horizon_longer_than_every_episode():
   # What terminates is sampled, with fewer rewards: slots 0 1 2 | 0 4 5 | ...
   for number in range(1, 9):
     buffer.add(np.float32([1, 1]), 0, 1.0, number % 2 == 0)
-  assert [i for i in range(30) if buffer.is_valid_transition(i)] == [1, 2, 4, 5]
-  (rewards,) = buffer.sample_transition_batch(2, [1, 2], ['reward'])
+  assert sorted(buffer._valid_slots()) == [1, 2, 4, 5]
+  rewards = buffer._gather(np.array([1, 2])).reward
   np.testing.assert_allclose(rewards, [1 + _GAMMA, 1])
 
 
@@ -202,7 +197,7 @@ def test_horizon_longer_than_every_cut_episode():
   for number in range(1, 40):
     buffer.add(np.float32([1, 1]), 0, 0.0, False, episode_end=number % 5 == 0)
   with pytest.raises(errors.UserError) as error:
-    buffer.sample_transition_batch()
+    buffer.sample()
   message = str(error.value)
   assert message.startswith('SparseDQNAgent.update_horizon is 5')
   assert '\n' not in message
@@ -248,7 +243,6 @@ def test_transition_buffer(tmp_path, seed):
       buffer.load(str(tmp_path), manifest)
 
     kept = {row[1]: row for row in rows[-capacity:] if row is not None}
-    assert len(buffer) == len(kept)
     batch = buffer.sample()
     assert set(batch.action.astype(int)) == set(kept)
     expected = [kept[action] for action in batch.action.astype(int)]

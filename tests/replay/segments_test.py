@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from rigl_rl.replay import manifests, segments
+from rigl_rl.replay import segments
 
 
 class _Ring:
@@ -57,7 +57,7 @@ def _files(directory):
 
 def _delete_unused(directory, kept):
   needed = {segment['file'] for segment in kept}
-  manifests.delete_unused(str(directory), needed.__contains__)
+  segments.delete_unused(str(directory), needed.__contains__)
 
 
 def _ranges(saved):

@@ -176,7 +176,7 @@ def test_one_gradient_step_a_step_once_the_random_ones_are_over(tmp_path):
   loop = _run(tmp_path, train_steps=30)
   assert loop.agent.gradient_steps == 20
   assert loop.agent.calls == ['random'] * 10 + ['explore', 'train'] * 20
-  assert loop._replay.num_added == 30
+  assert len(loop._replay.added) == 30
   for batch in loop.agent.batches:
     assert batch.observation.shape == (4, 11)
 
@@ -317,7 +317,7 @@ def test_initial_policy(tmp_path):
   # It acts in the steps that would be random, and in these alone.
   assert loop.agent.calls == ['explore', 'train'] * 20
   assert loop.agent.gradient_steps == 20
-  assert policy.count == 10 and loop._replay.num_added == 30
+  assert policy.count == 10 and len(loop._replay.added) == 30
   for i, observation in enumerate(policy.observations):
     stored = loop._replay.added[i]
     np.testing.assert_array_equal(stored[0], observation)

@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+import shutil
 
 import gin
 import numpy as np
 import pytest
 import tensorflow as tf
+from dopamine.discrete_domains import run_experiment
 
 from rigl_rl import errors
 from rigl_rl.config import parsing
@@ -124,7 +126,7 @@ def test_replay_segments_of_old_checkpoints_are_deleted(tmp_path):
   assert len(steps) == 2
   needed = set()
   for step in steps:
-    manifest = checkpointer.load(step)['agent']['replay']
+    manifest = checkpointer.load(step)['loop']['replay']
     needed.update(segment['file'] for segment in manifest['segments'])
   there = {path.name for path in (tmp_path / 'replay').iterdir()}
   assert there == needed
@@ -136,11 +138,11 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
   runner, _ = _make_runner(tmp_path / 'cut')
   evaluate, calls = runner._evaluate, []
 
-  def interrupted(seed):
-    calls.append(seed)
+  def interrupted(period):
+    calls.append(period)
     if len(calls) == 4:
       raise KeyboardInterrupt
-    return evaluate(seed)
+    return evaluate(period)
 
   runner._evaluate = interrupted
   with pytest.raises(KeyboardInterrupt):
@@ -163,7 +165,7 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
   # How the replay is cut into files depends on when it was saved; what it
   # holds does not.
   for loaded in (state, other_state):
-    loaded['agent']['replay'].pop('segments')
+    loaded['loop']['replay'].pop('segments')
   _assert_same_state(state, other_state)
 
 
@@ -183,6 +185,27 @@ def test_torn_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
     for name in ('whole', 'torn')
   )
   assert whole == torn
+
+
+def test_goes_on_from_a_checkpoint_of_an_earlier_version(tmp_path):
+  """Those had the replay's manifest in the agent's state, and `iteration`."""
+  _run(tmp_path / 'whole')
+  _run(tmp_path / 'old')
+  checkpointer = checkpointing.Checkpointer(str(tmp_path / 'old/checkpoints'))
+  step = checkpointer.steps()[0]
+  state = checkpointer.load(step)
+  state['agent']['replay'] = state.pop('loop')['replay']
+  state['iteration'] = state.pop('periods_done') - 1
+  shutil.rmtree(tmp_path / 'old/checkpoints')
+  checkpointer.save(step, state)
+  runner, directory = _make_runner(tmp_path / 'old')
+  assert runner.steps_done == directory.evaluations[-1]['step'] == step < 500
+  runner.run_experiment()
+  whole, old = (
+    (tmp_path / name / 'evaluations.csv').read_bytes()
+    for name in ('whole', 'old')
+  )
+  assert whole == old
 
 
 def test_seed_decides_the_run(tmp_path):
@@ -261,13 +284,29 @@ def test_time_limit_reaches_the_agent(tmp_path):
   end_episode = runner.agent.end_episode
 
   def recorded(reward, terminal=True):
-    ends.append((runner._environment.game_over, terminal))
+    ends.append((runner.environment.game_over, terminal))
     end_episode(reward, terminal)
 
   runner.agent.end_episode = recorded
   runner.run_experiment()
   # CartPole never falls within 5 steps.
   assert len(ends) == 100 and not any(terminal for _, terminal in ends)
+
+
+@pytest.mark.parametrize(
+  'name, lost',
+  [
+    ('_initialize_checkpointer_and_maybe_resume', 'loads Dopamine pickles'),
+    ('_run_one_episode', 'trains beyond train_steps'),
+    ('_run_one_step', 'counts no steps'),
+    ('_end_episode', 'takes a cut for a terminal state'),
+    ('_run_train_phase', 'cannot train'),
+    ('_run_eval_phase', 'cannot evaluate by steps'),
+  ],
+)
+def test_private_methods_of_dopamines_runner(name, lost):
+  method = getattr(run_experiment.Runner, name, None)
+  assert callable(method), f'Without Runner.{name}, DopamineRunner {lost}.'
 
 
 def test_noise_needs_pixels(tmp_path):
@@ -279,19 +318,21 @@ def test_noise_needs_pixels(tmp_path):
 
 def test_loss_that_is_not_finite_keeps_what_is_written(tmp_path):
   runner, _ = _make_runner(tmp_path)
-  original = runner._evaluate
+  original = runner._run_train_phase
 
-  def explode(seed):
-    returns = original(seed)
-    runner.agent._loss_value = tf.constant(float('nan'))
-    return returns
+  def explode(statistics):
+    original(statistics)
+    if runner.steps_done > 200:
+      runner.agent._loss_value = tf.constant(float('nan'))
 
-  runner._evaluate = explode
+  runner._run_train_phase = explode
   with pytest.raises(errors.UserError, match='loss is not finite'):
     runner.run_experiment()
-  assert len(run_directory.read_evaluations(str(tmp_path))) == 1
-  # Weights that are lost are not saved.
-  assert _latest(tmp_path) is None
+  rows = run_directory.read_evaluations(str(tmp_path))
+  assert rows and runner.steps_done > 200
+  # Weights that are lost are neither evaluated nor saved.
+  assert rows[-1]['step'] <= 200
+  assert _latest(tmp_path)[0] == rows[-1]['step']
 
 
 @pytest.mark.parametrize(

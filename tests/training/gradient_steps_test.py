@@ -103,10 +103,10 @@ def test_dqn(tmp_path, seed):
     with pytest.raises(KeyboardInterrupt):
       runner.run_experiment()
     runner = make()
-    assert 0 < runner._steps_done < train_steps
+    assert 0 < runner.steps_done < train_steps
   runner.run_experiment()
   agent = runner.agent
-  assert agent.training_steps == runner._steps_done == train_steps
+  assert agent.training_steps == runner.steps_done == train_steps
   planned = agent._total_gradient_steps
   assert planned > 5
   assert runner.describe()['gradient_steps'] == planned

@@ -127,12 +127,7 @@ def test_plays_as_training_does(name, trained):
     assert saved.step == int(row['step'])
     assert saved.sees_pixels == (name in ('cnn', 'resnet'))
     # What training did then, with its own seeds.
-    if name in ('sac', 'td3', 'ppo'):
-      returns = saved.runner._evaluate(index)
-    else:
-      returns = saved.runner._evaluate(
-        saved_run.run.seeding.stream_seed(3, 'evaluation', index)
-      )
+    returns = saved.runner._evaluate(index)
     assert repr(float(np.mean(returns))) == row['return_mean']
     assert repr(float(np.std(returns))) == row['return_std']
     assert len(returns) == int(row['episodes'])

@@ -1,4 +1,4 @@
-"""Tests of TrainingLoop, with an agent that only counts, on Pendulum."""
+"""Tests of TrainingLoop and TFAgentsLoop: an agent that counts, on Pendulum."""
 
 import errno
 import shutil
@@ -12,8 +12,9 @@ from rigl_rl import files
 from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
 from rigl_rl.replay import segments
-from rigl_rl.training import checkpointing, run_directory, training_loop
+from rigl_rl.training import checkpointing, run_directory, tf_agents_loop
 
+# Of periods of 3 steps, in 14 steps.
 _ENDS = [3, 6, 9, 12, 14]
 
 
@@ -50,14 +51,13 @@ _SPOILED = {
 }
 
 
-class _CountingLoop(training_loop.TrainingLoop):
+class _CountingLoop(tf_agents_loop.TFAgentsLoop):
   """Steps at random; its own state is the number of episodes that ended."""
 
   def __init__(
     self,
     base_dir,
     seed=0,
-    period_ends=_ENDS,
     agent=None,
     fail_in_period=None,
     wrap=lambda environment: environment,
@@ -66,48 +66,47 @@ class _CountingLoop(training_loop.TrainingLoop):
     replay=None,
   ):
     self.episodes = 0
-    self.lost_episodes = 0
     self.saved = []
     self._fail_in_period = fail_in_period
     super().__init__(
-      run_directory.RunDirectory(str(base_dir)),
-      seed,
-      period_ends,
-      agent or _Agent(),
-      wrap(_create_environment(seed)),
       _create_environment,
       evaluation_episodes,
-      checkpoint_period,
-      replay,
+      run_directory=run_directory.RunDirectory(str(base_dir)),
+      seed=seed,
+      train_steps=14,
+      agent=agent or _Agent(),
+      environment=wrap(_create_environment(seed)),
+      evaluation_period=3,
+      checkpoint_period=checkpoint_period,
+      replay=replay,
     )
 
   def train(self, end_step):
     if end_step == self._fail_in_period:
       raise KeyboardInterrupt
+    self._begin()
     returns = []
-    if self.steps_done == 0:
-      self.environment.reset()
     while self.steps_done < end_step:
       self.agent.count += 1
-      if self.environment.step(np.zeros(1, np.float32)).is_last():
+      time_step = self.environment.step(np.zeros(1, np.float32))
+      ended = []
+      self._go_on(time_step, ended)
+      for _ in ended:
         self.episodes += 1
         returns.append(-float(self.episodes))
-        self.environment.reset()
       self._count_step()
     return returns
 
   def _get_state(self):
-    return {'episodes': self.episodes}
+    return {**super()._get_state(), 'episodes': self.episodes}
 
   def _set_state(self, state):
+    super()._set_state(state)
     self.episodes = state['episodes']
-
-  def _lose_episode(self):
-    self.lost_episodes += 1
 
   def _save_checkpoint(self):
     super()._save_checkpoint()
-    self.saved.append((self.steps_done, self._get_state()))
+    self.saved.append((self.steps_done, self.episodes))
 
 
 def _create_environment(seed):
@@ -200,7 +199,7 @@ def test_checkpoints(tmp_path, period, saved):
   loop = _run(tmp_path, checkpoint_period=period)
   assert [step for step, _ in loop.saved] == saved
   assert _checkpoints(tmp_path).steps() == saved[-2:]
-  assert loop.saved[-1][1] == {'episodes': loop.episodes} == {'episodes': 3}
+  assert loop.saved[-1][1] == loop.episodes == 3
 
 
 @pytest.mark.parametrize('period', [1, 2])
@@ -214,7 +213,7 @@ def test_resumed_run_equals_one_never_stopped(tmp_path, period):
 
   resumed = _CountingLoop(tmp_path / 'cut', checkpoint_period=period)
   assert resumed.steps_done == resumed.agent.count == (9 if period == 1 else 6)
-  assert resumed.lost_episodes == 0  # In mid-episode, both of them.
+  assert resumed._observation is not None  # In mid-episode, both of them.
   before = resumed._run_directory.elapsed_seconds
   resumed.run_experiment()
   assert resumed._run_directory.elapsed_seconds > before > 0
@@ -326,7 +325,8 @@ def test_episode_that_cannot_go_on(tmp_path):
     _run(tmp_path, fail_in_period=9, wrap=_Forgetful)
   loop = _CountingLoop(tmp_path, wrap=_Forgetful)
   assert loop.environment.current_time_step().step_type == ts.StepType.LAST
-  assert loop.lost_episodes == 1 and loop.steps_done == 6
+  assert loop._observation is None and loop.steps_done == 6
+  assert loop._episode_return == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""TFAgentsLoop: a loop over a TF-Agents environment, step by step."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import numpy as np
+from tf_agents.specs import tensor_spec
+from tf_agents.trajectories import time_step as ts
+
+from rigl_rl import seeding
+from rigl_rl.checks import check_number
+from rigl_rl.training import evaluation, training_loop
+
+
+def make_specs(environment: Any) -> tuple[Any, Any]:
+  """Returns the time steps' and the actions' spec, as agents take them."""
+  return (
+    tensor_spec.from_spec(environment.time_step_spec()),
+    tensor_spec.from_spec(environment.action_spec()),
+  )
+
+
+class TFAgentsLoop(training_loop.TrainingLoop):
+  """What loops over TF-Agents' environments share: all but how they train.
+
+  An agent has `greedy_policy()` as well.
+  """
+
+  def __init__(
+    self,
+    create_environment: Callable[..., Any],
+    evaluation_episodes: int,
+    **arguments: Any,
+  ):
+    """Resumes from a checkpoint if there is one.
+
+    Args:
+      create_environment: makes an environment from a seed.
+      evaluation_episodes: episodes of an evaluation, played side by side.
+      **arguments: those of `TrainingLoop`.
+
+    Raises:
+      UserError: on a value outside its range, or if none of the checkpoints
+        can be used.
+    """
+    check_number(
+      f'{type(self).__name__}.evaluation_episodes',
+      evaluation_episodes,
+      1,
+      whole=True,
+    )
+    # Kept: an evaluation begins with a seed, so that they hold no state.
+    self._evaluation_environments = [
+      create_environment(seed=0) for _ in range(evaluation_episodes)
+    ]
+    # Where the episode stands; None where the next step begins one.
+    self._observation = None
+    self._episode_return = 0.0
+    super().__init__(**arguments)
+
+  def _begin(self) -> np.ndarray:
+    """Returns the observation to act on, in a new episode if there is none."""
+    if self._observation is None:
+      self._observation = self.environment.reset().observation
+    return self._observation
+
+  def _go_on(self, time_step: ts.TimeStep, returns: list[float]) -> np.ndarray:
+    """Goes on from what a step led to, in a new episode if one ended.
+
+    Args:
+      time_step: what the environment's step returned.
+      returns: gets the return of the episode if it ended.
+
+    Returns:
+      The observation to act on.
+    """
+    self._episode_return += float(time_step.reward)
+    # Not is_last(), which takes longer than all else here.
+    if time_step.step_type == ts.StepType.LAST:
+      returns.append(self._episode_return)
+      self._episode_return = 0.0
+      time_step = self.environment.reset()
+    self._observation = time_step.observation
+    return self._observation
+
+  def _play(self, watch, seed, *names):
+    environments = list(self._evaluation_environments)
+    if watch is not None:
+      environments[0] = watch(environments[0])
+    for episode, environment in enumerate(environments):
+      environment.seed(seeding.stream_seed(seed, 'evaluation', *names, episode))
+    return evaluation.evaluate_policy(self.agent.greedy_policy(), environments)
+
+  def _get_state(self):
+    return {
+      'observation': self._observation,
+      'episode_return': self._episode_return,
+    }
+
+  def _set_state(self, state):
+    self._observation = state['observation']
+    self._episode_return = state['episode_return']
+
+  def _resume(self, state):
+    super()._resume(state)
+    # A checkpoint is never taken at the end of an episode: so this environment
+    # cannot be restored within one. gymnasium's own tasks can be.
+    if self.environment.current_time_step().step_type == ts.StepType.LAST:
+      self._observation = None
+      self._episode_return = 0.0
