@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # A package may import itself and those on lines above its own.
 LAYERS = (
+  ('rigl_rl.compat',),
   ('rigl_rl.config',),
   ('rigl_rl.kernels',),
   ('rigl_rl.sparsity',),

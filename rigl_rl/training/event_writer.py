@@ -7,6 +7,8 @@ import time
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
+from rigl_rl.compat import tensorflow as compat
+
 
 def create(directory: str, steps_done: int) -> tf.summary.SummaryWriter:
   """Makes a writer that goes on where a checkpoint was.
@@ -27,7 +29,7 @@ def create(directory: str, steps_done: int) -> tf.summary.SummaryWriter:
     session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START),
   )
   tf.raw_ops.ImportEvent(
-    writer=writer._resource, event=start.SerializeToString()
+    writer=compat.writer_resource(writer), event=start.SerializeToString()
   )
   writer.flush()
   return writer
