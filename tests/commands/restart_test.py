@@ -273,7 +273,8 @@ def test_own_algorithm_in_the_current_directory(tmp_path):
     )
   )
   assert 'stubborn: never' in out
-  assert 'Stubborn at 90 % sparsity on CartPole-v0' in out
+  assert 'Stubborn DQN on CartPole-v0, sparsity 0.9, 600 steps' in out
+  assert 'Stubborn at 90 % sparsity' in out
   summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
   assert summary['algorithm'] == 'Stubborn'
   # A user sees only what is about the run.
