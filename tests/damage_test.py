@@ -25,7 +25,7 @@ from rigl_rl.config import parsing
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import costs
 from rigl_rl.sweeps.executors import jobs
-from rigl_rl.training import dopamine_runner, run_directory, saved_run
+from rigl_rl.training import dopamine_runner, record, run_directory, saved_run
 
 _GIN_FILE = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _BINDINGS = (
@@ -241,7 +241,7 @@ def _read_all(trained, directory, builds):
   for name in ('graesser22/fig02_dqn', 'graesser22/fig06'):
     attempt(figures.draw, name, results, options)
   attempt(events.read_scalars, str(directory), '')
-  attempt(run_directory.read_evaluations, str(directory))
+  attempt(record.read_evaluations, str(directory))
   job = jobs.Job(_RUN, str(directory), ())
   attempt(
     sweep._print_plan, [job], str(directory.parent), costs.STEPS_PER_SECOND
@@ -269,6 +269,7 @@ def _damage_and_read(trained, tmp_path, name, damage, caplog, builds=False):
 
 _FILES = (
   'config.gin',
+  'run.json',
   'evaluations.csv',
   'timing.csv',
   'summary.json',
@@ -294,12 +295,17 @@ def test_bytes(trained, tmp_path, caplog, capsys, name, kind):
       path.write_bytes(_BYTES[kind](data, rng))
 
   _damage_and_read(
-    trained, tmp_path, name, damage, caplog, builds=name == 'config.gin'
+    trained,
+    tmp_path,
+    name,
+    damage,
+    caplog,
+    builds=name in ('config.gin', 'run.json'),
   )
 
 
 @pytest.mark.parametrize('seed', range(12))
-@pytest.mark.parametrize('name', ['summary.json', 'sweep.json'])
+@pytest.mark.parametrize('name', ['run.json', 'summary.json', 'sweep.json'])
 def test_values_of_json(trained, tmp_path, caplog, capsys, name, seed):
   rng = np.random.default_rng(seed)
   _damage_and_read(

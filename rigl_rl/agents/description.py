@@ -1,4 +1,4 @@
-"""What a run says of its sparse networks: in its title, summary and events."""
+"""What a run says of its sparse networks: in its title, files and events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def describe_network(
   optimizer: sparse_optimizer.SparseOptimizer,
   total_steps: int,
 ) -> dict[str, Any]:
-  """Returns a network's size and cost as they are now, for summary.json.
+  """Returns a network's size and cost as they are now.
 
   Args:
     model: the network.
@@ -53,6 +53,9 @@ def describe_network(
     'parameters': network.parameters,
     # Of a small dense network, from the size it stands for.
     'size_mismatch': getattr(model, 'size_mismatch', None),
+    'width': getattr(model, 'width', 1.0),
+    # Train steps of the agent to one of this network.
+    'period': optimizer.period,
     'forward_flops': network.forward_flops,
     'training_flops': counting.training_flops(
       network,

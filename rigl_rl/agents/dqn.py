@@ -518,12 +518,14 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     )
 
   def describe(self) -> dict[str, Any]:
-    """Returns the network's size and cost, for summary.json."""
+    """Returns the network's size and cost, for run.json and summary.json."""
+    online = description.describe_network(
+      self.online, self.layers, self.optimizer, self._total_gradient_steps
+    )
     return {
-      **description.describe_network(
-        self.online, self.layers, self.optimizer, self._total_gradient_steps
-      ),
+      'parameters': online['parameters'],
       'gradient_steps': self.optimizer.steps_taken,
+      'networks': {'online': online},
     }
 
   @property

@@ -463,7 +463,7 @@ class OffPolicyAgent:
     return self.networks.title
 
   def describe(self) -> dict[str, Any]:
-    """Returns the networks' sizes and costs, for summary.json."""
+    """Returns the networks' sizes and costs as they are now."""
     return self.networks.describe()
 
   @property

@@ -475,7 +475,7 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     return self.networks.title
 
   def describe(self) -> dict[str, Any]:
-    """Returns the networks' sizes and costs, for summary.json."""
+    """Returns the networks' sizes and costs as they are now."""
     return self.networks.describe()
 
   @property

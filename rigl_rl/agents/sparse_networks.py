@@ -152,7 +152,7 @@ class SparseNetworks(Mapping[str, Network]):
     )
 
   def describe(self) -> dict[str, Any]:
-    """Returns the networks' sizes and costs, for summary.json."""
+    """Returns the networks' sizes and costs as they are now."""
     networks = {
       name: description.describe_network(
         network, self.layers[name], self.optimizer_of(name), self.total_steps

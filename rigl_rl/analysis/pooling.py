@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Iterable, Iterator, Sequence
 
 import pandas as pd
 
-from rigl_rl import readers
-from rigl_rl.analysis import run_config
+from rigl_rl.training import record
 
 # A note names at most so many settings, and so many values of each.
 _MAX_NAMES = 5
@@ -22,9 +20,8 @@ def differences(
   """Says in what the runs behind one point differ, beside their seed.
 
   Bindings that change what is learned are compared, macros resolved; so are
-  the versions that finished runs were made with, and the number of weights,
-  which an earlier version of this package may have counted or chosen in another
-  way.
+  the versions that runs were made with, and the number of weights, which an
+  earlier version of this package may have counted or chosen in another way.
 
   Args:
     runs: of the table of runs.
@@ -58,32 +55,28 @@ def _differing(
   point: pd.DataFrame, ignore: Sequence[str]
 ) -> Iterator[tuple[str, list[str]]]:
   """Yields what differs within a point, and its values."""
-  if point.setting.nunique() > 1:
-    settings = [
-      _settings(directory)
-      for directory in point.drop_duplicates('setting').directory
-    ]
-    yield from _compared(settings, ignore)
-  made_with = [
-    dict(part.rpartition(' ')[::2] for part in text.split(', '))
-    for text in dict.fromkeys(point.versions)
-    if text
-  ]
-  yield from _compared(made_with)
+  if point.setting.nunique() > 1 or point.versions.nunique() > 1:
+    different = point.drop_duplicates(['setting', 'versions'])
+    records = [record.read(directory) for directory in different.directory]
+    yield from _compared(list(map(record.settings, records)), ignore)
+    yield from _compared(list(filter(None, map(record.versions, records))))
   weights = sorted(set(point.weights.dropna()))
   if len(weights) > 1:
     yield 'weights', [f'{number:,.0f}' for number in weights]
 
 
-def _settings(directory: str) -> dict[str, str]:
-  text = readers.read_text(os.path.join(directory, 'config.gin'))
-  return run_config.RunConfig(text).settings()
-
-
 def _compared(
   known: Sequence[dict[str, str]], ignore: Sequence[str] = ()
 ) -> Iterator[tuple[str, list[str]]]:
+  """Yields what differs, and its values; by name, a run's own each."""
+  # What a run does not call, another binding decides, or another version.
+  called = [{name.rpartition('.')[0] for name in each} for each in known]
   for name in dict.fromkeys(name for each in known for name in each):
-    values = list(dict.fromkeys(each.get(name, _UNBOUND) for each in known))
-    if len(values) > 1 and name not in ignore:
-      yield name, values
+    owner = name.rpartition('.')[0]
+    values = [
+      each.get(name, _UNBOUND)
+      for each, owners in zip(known, called)
+      if owner in owners
+    ]
+    if len(set(values)) > 1 and name not in ignore:
+      yield name, list(dict.fromkeys(values))

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import math
 import os
 from typing import Any, Iterator, Mapping
 
-import numpy as np
 import pandas as pd
 
 from rigl_rl import readers
-from rigl_rl.analysis import paths, run_config
+from rigl_rl.analysis import paths
+from rigl_rl.training import record as record_lib
 from rigl_rl.training import scores
 
-_CONFIG = 'config.gin'
 _SWEEP = 'sweep.json'
-_SUMMARY = 'summary.json'
-_EVALUATIONS = 'evaluations.csv'
 
 # What tells runs apart; in both tables.
 RUN_COLUMNS = (
@@ -39,22 +37,8 @@ RUN_COLUMNS = (
   'directory',
 )
 # What else figures choose runs by; in the table of runs.
-_CONFIG_COLUMNS = (
-  'paper',
-  'sparsity_bound',
-  'train_steps',
-  'batch_size',
-  'weight_decay',
-  'update_interval',
-  'drop_fraction',
-  'initializer',
-  'keep_dense',
-  'power',
-  'budget',
-  'observation_noise',
-  'gradient_snr',
-  'hard_targets',
-  'initial_policy',
+_MORE_COLUMNS = (
+  *(name for name in record_lib.FIELDS if name not in RUN_COLUMNS),
   'initial_policy_share',
   'swept',
   'fingerprint',
@@ -76,41 +60,30 @@ RESULT_COLUMNS = (
   'training_flops_by_weights',
   'seconds',
 )
+_SIZES = (
+  'weights',
+  'active_weights',
+  'forward_flops',
+  'training_flops',
+  'training_flops_by_weights',
+)
 # Text, in the table of runs: how far small dense networks are from the sizes
 # they stand for; what a run was made with.
 _TEXT_COLUMNS = ('size_mismatch', 'git_revision', 'versions')
 # Of columns that would have none if there were no row, or only nan in it.
 _KINDS = {
-  **dict.fromkeys(
-    (
-      'sparsity',
-      'size_sparsity',
-      'scale',
-      'weight_decay',
-      'update_interval',
-      'drop_fraction',
-      'power',
-      'budget',
-      'observation_noise',
-      'initial_policy_share',
-      *RESULT_COLUMNS[2:],
-      'return_mean',
-      'return_std',
-    ),
-    float,
-  ),
-  **dict.fromkeys(
-    ('sparsity_bound', 'gradient_snr', 'hard_targets', 'finished'), bool
-  ),
-  **dict.fromkeys(('steps', 'step', 'episodes'), int),
+  **{
+    name: kind
+    for name, kind in record_lib.FIELDS.items()
+    if kind in (float, bool)
+  },
+  **dict.fromkeys(('scale', 'initial_policy_share'), float),
+  **dict.fromkeys(RESULT_COLUMNS, float),
+  **record_lib.EVALUATION_COLUMNS,
+  'finished': bool,
+  'steps': int,
 }
-_EVALUATION_KINDS = {
-  'step': int,
-  'return_mean': float,
-  'return_std': float,
-  'episodes': int,
-}
-EVALUATION_COLUMNS = tuple(_EVALUATION_KINDS)
+EVALUATION_COLUMNS = tuple(record_lib.EVALUATION_COLUMNS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,10 +96,7 @@ class Results:
       return_std, episodes.
     runs: a row a run: the same columns of the run, and
 
-      * paper, sparsity_bound, train_steps, batch_size, weight_decay,
-        update_interval, drop_fraction, initializer, keep_dense, power, budget,
-        observation_noise, gradient_snr, hard_targets, initial_policy: of its
-        config, see `RunConfig.attributes`
+      * the other fields of what the run says of itself, see `record.describe`
       * initial_policy_share: steps of the run that `initial_policy` names, by
         its own steps; nan if that run is not among these
       * swept: names of the bindings its sweep varies, by commas
@@ -146,7 +116,7 @@ class Results:
       * training_flops: of the whole training, as `launch.cost` counts them
       * training_flops_by_weights: the same as Sokar et al. count
       * seconds: of training
-      * git_revision, versions: it was made with; '' until it is finished
+      * git_revision, versions: it was made with
 
     problems: a row for each directory that cannot be read: directory, reason.
   """
@@ -178,8 +148,10 @@ def load(directory: str) -> Results:
   """
   runs, evaluations, problems = [], [], []
   swept = {}
-  for path, names in paths.walk(directory, lambda names: _CONFIG in names):
-    if _CONFIG not in names:
+  for path, names in paths.walk(
+    directory, lambda names: record_lib.CONFIG in names
+  ):
+    if record_lib.CONFIG not in names:
       continue
     try:
       run, bindings, rows = _read_run(path, names)
@@ -198,7 +170,7 @@ def load(directory: str) -> Results:
     evaluations=_table(evaluations, [*run_columns, *EVALUATION_COLUMNS]),
     runs=_table(
       runs,
-      [*run_columns, *_CONFIG_COLUMNS, *RESULT_COLUMNS, *_TEXT_COLUMNS],
+      [*run_columns, *_MORE_COLUMNS, *RESULT_COLUMNS, *_TEXT_COLUMNS],
     ),
     problems=pd.DataFrame(problems, columns=['directory', 'reason']),
   )
@@ -296,20 +268,19 @@ def _read_run(
   Raises:
     FileError: one of its files cannot be used.
   """
-  text = readers.read_text(os.path.join(path, _CONFIG))
-  with readers.contents_of(os.path.join(path, _CONFIG)):
-    config = run_config.RunConfig(text)
-    attributes = config.attributes()
-  actor_period = attributes.pop('actor_period')
-  rows = []
-  if _EVALUATIONS in names:
-    file = os.path.join(path, _EVALUATIONS)
-    rows = readers.read_table(file, _EVALUATION_KINDS)
+  record = record_lib.read(path)
+  rows = record_lib.read_evaluations(path)
   run = {
-    **attributes,
+    **{name: record[name] for name in record_lib.FIELDS},
     'directory': path,
-    'fingerprint': config.fingerprint(),
-    'setting': config.setting(),
+    'fingerprint': _digest(record['bindings']),
+    'setting': _digest(record_lib.settings(record)),
+    'versions': ', '.join(
+      ' '.join(pair) for pair in record_lib.versions(record).items()
+    ),
+    'git_revision': ' then '.join(
+      made['git_revision'] or 'unknown' for made in record['made_with']
+    ),
   }
 
   file = os.path.join(path, _SWEEP)
@@ -323,18 +294,14 @@ def _read_run(
       swept=','.join(bindings),
     )
   # A method that is not ours is called what the sweep calls it.
-  if run['algorithm'] not in run_config.ALGORITHMS and sweep.get('label'):
+  if run['algorithm'] not in record_lib.ALGORITHMS and sweep.get('label'):
     run['method'] = run['label']
 
-  file = os.path.join(path, _SUMMARY)
-  summary = readers.read_json(file) if _SUMMARY in names else {}
+  file = os.path.join(path, record_lib.SUMMARY)
+  summary = readers.read_json(file) if record_lib.SUMMARY in names else {}
   with readers.contents_of(file):
-    run.update(_result(summary, rows, run, actor_period))
-    versions = run_config.as_mapping(summary.get('versions'))
-    run['git_revision'] = str(summary.get('git_revision') or '')
-    run['versions'] = ', '.join(
-      f'{package} {version}' for package, version in versions.items() if version
-    )
+    run.update(_result({**record, **summary}, rows))
+    run.update(_sizes(record, summary, run['gradient_steps']))
     if math.isnan(run['sparsity']) and run['weights']:
       run['sparsity'] = 1 - run['active_weights'] / run['weights']
       if math.isnan(run['size_sparsity']) and run['width'] == '1':
@@ -345,13 +312,19 @@ def _read_run(
   return run, bindings, rows
 
 
+def _digest(bindings: Mapping[str, str]) -> str:
+  """Returns what equal bindings have in common: 12 hexadecimal digits."""
+  text = repr(sorted(bindings.items()))
+  return hashlib.sha256(text.encode('utf-8')).hexdigest()[:12]
+
+
 def _bindings(sweep: Mapping[str, Any]) -> dict[str, Any]:
   """What a sweep varied, as columns; a column of ours keeps its meaning."""
-  own = {*RUN_COLUMNS, *_CONFIG_COLUMNS, *RESULT_COLUMNS}
+  own = {*RUN_COLUMNS, *_MORE_COLUMNS, *RESULT_COLUMNS}
   own |= {*EVALUATION_COLUMNS, *_TEXT_COLUMNS}
   return {
     name: _plain(value)
-    for name, value in run_config.as_mapping(sweep.get('bindings')).items()
+    for name, value in dict(sweep.get('bindings') or {}).items()
     if name not in own
   }
 
@@ -369,103 +342,79 @@ def _plain(value: Any) -> Any:
 
 
 def _result(
-  summary: Mapping[str, Any],
-  rows: list[dict[str, Any]],
-  run: Mapping[str, Any],
-  actor_period: int,
+  record: Mapping[str, Any], rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
-  """The columns of a run's result."""
-  finished = summary.get('finished') is True
-  returns = [row['return_mean'] for row in rows]
-  steps = rows[-1]['step'] if rows else 0
+  """The columns of a run's result, by its record and summary together."""
+  finished = record.get('finished') is True
 
   def value(name):
-    found = summary.get(name)
+    found = record.get(name)
     return math.nan if found is None else float(found)
 
+  steps = rows[-1]['step'] if rows else 0
   result = {
     'finished': finished,
     'steps': steps,
-    'gradient_steps': value('gradient_steps'),
     'final_score': math.nan,
     'learning_curve_area': math.nan,
     'learning_curve_area_per_step': math.nan,
-    'parameters': value('parameters'),
-    'actor_share': value('actor_share'),
-    'size_mismatch': ', '.join(
-      f'{name} {network["size_mismatch"]:+.4g}'
-      for name, network in _networks(summary).items()
-      if network.get('size_mismatch') is not None
-    ),
-    'seconds': value('seconds'),
-    **_costs(summary, run, actor_period),
+    **{
+      name: value(name)
+      for name in ('gradient_steps', 'parameters', 'actor_share', 'seconds')
+    },
   }
   if finished:
     result['final_score'] = value('final_score')
     result['learning_curve_area'] = value('learning_curve_area')
     per_step = value('learning_curve_area_per_step')
-    if math.isnan(per_step) and returns:  # Of an older summary.
+    if math.isnan(per_step) and rows:  # Of an older summary.
+      returns = [row['return_mean'] for row in rows]
       per_step = scores.learning_curve_area(returns, steps)
     result['learning_curve_area_per_step'] = per_step
   return result
 
 
-def _networks(summary: Mapping[str, Any]) -> Mapping[str, Any]:
-  """What a run's summary says of each network, by name."""
-  networks = summary.get('networks')
-  if networks is None:
-    networks = {'online': summary} if 'layers' in summary else {}
-  return networks
+def _sizes(
+  record: Mapping[str, Any], results: Mapping[str, Any], gradient_steps: float
+) -> dict[str, Any]:
+  """Weights and FLOPs of all networks: as they are in the end, if it has come.
 
-
-def _costs(
-  summary: Mapping[str, Any], run: Mapping[str, Any], actor_period: int
-) -> dict[str, float]:
-  """Weights and FLOPs by a run's summary; nan where it has none."""
-  networks = _networks(summary)
+  Args:
+    record: what the run is.
+    results: its summary, or {}.
+    gradient_steps: taken.
+  """
+  networks = {
+    name: {**network, **results.get('networks', {}).get(name, {})}
+    for name, network in record['networks'].items()
+  }
+  record_lib.check_networks(networks)
   if not networks:
-    return dict.fromkeys(
-      (
-        'weights',
-        'active_weights',
-        'forward_flops',
-        'training_flops',
-        'training_flops_by_weights',
-      ),
-      math.nan,
-    )
+    return {**dict.fromkeys(_SIZES, math.nan), 'size_mismatch': ''}
   active = {
     name: sum(layer['active_weights'] for layer in network['layers'].values())
     for name, network in networks.items()
   }
-  weights = sum(
-    math.prod(layer['kernel'])
-    for network in networks.values()
-    for layer in network['layers'].values()
-  )
-  # An actor that is trained every second step costs half as much.
-  by_example = sum(
-    network['training_flops'] / (actor_period if name == 'actor' else 1)
-    for name, network in networks.items()
-  )
-  batch_size = run['batch_size'] or math.nan
-  gradient_steps = summary.get('gradient_steps', math.nan)
+  # What is trained every second step costs half as much.
+  by_example = sum(n['training_flops'] / n['period'] for n in networks.values())
   by_weights = math.nan
-  if run['agent'] in ('SAC', 'TD3') and run['train_steps']:
+  if record['agent'] in ('SAC', 'TD3'):
     # As `counting.actor_critic_training_flops`, which needs TensorFlow.
-    critics = sum(active.values()) - active['actor']
-    by_weights = (
-      6.0
-      * (critics + active['actor'] / actor_period)
-      * batch_size
-      * run['train_steps']
-    )
+    weights = sum(active[name] / n['period'] for name, n in networks.items())
+    by_weights = 6.0 * weights * record['batch_size'] * record['train_steps']
   return {
-    'weights': weights,
-    'active_weights': sum(active.values()),
-    'forward_flops': float(
-      np.sum([network['forward_flops'] for network in networks.values()])
+    'weights': sum(
+      math.prod(layer['kernel'])
+      for network in networks.values()
+      for layer in network['layers'].values()
     ),
-    'training_flops': by_example * batch_size * gradient_steps,
+    'active_weights': sum(active.values()),
+    'forward_flops': sum(n['forward_flops'] for n in networks.values()),
+    'training_flops': by_example * record['batch_size'] * gradient_steps,
     'training_flops_by_weights': by_weights,
+    'size_mismatch': ', '.join(
+      f'{name} {network["size_mismatch"]:+.4g}'
+      for name, network in networks.items()
+      if network['size_mismatch'] is not None
+    ),
   }

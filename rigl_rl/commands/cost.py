@@ -23,10 +23,12 @@ of erdos_renyi_lambda are scaled by one factor, to reach it.
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 from typing import Any, Sequence
 
+from rigl_rl import files
 from rigl_rl.commands import command_line
-from rigl_rl.config import checking
 from rigl_rl.errors import UserError
 from rigl_rl.training import quiet
 
@@ -58,8 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _cost(arguments: argparse.Namespace) -> None:
   sparsities = _parse_sparsities(arguments.sparsities)
-  command_line.check_at_least(arguments, num_actions=1)
-  checking.check(arguments.gin_files, arguments.gin_bindings)
+  if arguments.num_actions is not None and arguments.num_actions < 1:
+    raise UserError(
+      f'--num_actions is {arguments.num_actions}, but must be at least 1.'
+    )
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
     # Before gin parses: nothing can be made configurable afterwards.
@@ -80,10 +84,7 @@ def _cost(arguments: argparse.Namespace) -> None:
     print()
     _print_table(rows)
   if arguments.csv:
-    from rigl_rl.analysis import paths
-
-    table = command_line.to_csv(list(rows[0]), rows)
-    paths.write(arguments.csv, table, '--csv')
+    _write_csv(arguments.csv, rows)
 
 
 def _parse_sparsities(text: str | None) -> list[float]:
@@ -196,3 +197,17 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     for name, cell, width in zip(rows[0], line, column_widths):
       cells.append(cell.rjust(width) if name in _FORMATS else cell.ljust(width))
     print('  '.join(cells).rstrip())
+
+
+def _write_csv(path: str, rows: list[dict[str, Any]]) -> None:
+  text = io.StringIO()
+  writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(rows)
+  try:
+    files.write(path, text.getvalue())
+  except OSError as error:
+    raise UserError(
+      f'--csv is {path!r}, but must be a file that can be written: '
+      f'{error.strerror}'
+    ) from error

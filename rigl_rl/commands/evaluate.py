@@ -21,6 +21,8 @@ are for a look, with --out.
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import os
 import sys
 from typing import Any, Sequence
@@ -175,7 +177,10 @@ def _check(
   arguments: argparse.Namespace, levels: Sequence[float] | None
 ) -> None:
   """Raises UserError on flags that are out of range, before anything loads."""
-  command_line.check_at_least(arguments, checkpoint=0, episodes=1, seed=0)
+  for name, low in (('checkpoint', 0), ('episodes', 1), ('seed', 0)):
+    value = getattr(arguments, name)
+    if value is not None and value < low:
+      raise UserError(f'--{name} is {value}, but must be at least {low}.')
   if arguments.video is not None:
     # Without TensorFlow, as the module is.
     from rigl_rl.environments import recording
@@ -326,13 +331,9 @@ def _evaluate(
 
 def _may_see_pixels(directory: str) -> bool:
   """Whether a run is of DQN, without building it."""
-  from rigl_rl import readers
-  from rigl_rl.analysis import run_config
+  from rigl_rl.training import record
 
-  path = os.path.join(directory, 'config.gin')
-  text = readers.read_text(path)
-  with readers.contents_of(path):
-    return run_config.RunConfig(text).attributes()['agent'] in ('DQN', '')
+  return record.read(directory)['agent'] in ('DQN', '')
 
 
 def _play(
@@ -399,9 +400,15 @@ class _Kept:
     ]
     self._rows.append(new)
     self._rows.sort(key=lambda other: float(other['observation_noise']))
-    paths.write(
-      self._path, command_line.to_csv(self._columns, self._rows), '--run'
-    )
+    paths.write(self._path, _to_csv(self._columns, self._rows), '--run')
+
+
+def _to_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> bytes:
+  text = io.StringIO()
+  writer = csv.DictWriter(text, columns, lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(rows)
+  return text.getvalue().encode('utf-8')
 
 
 def _write_returns(path: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -409,4 +416,4 @@ def _write_returns(path: str, rows: Sequence[dict[str, Any]]) -> None:
   from rigl_rl.analysis import paths
 
   columns = ('run', 'step', 'observation_noise', 'episode', 'return')
-  paths.write(path, command_line.to_csv(columns, rows))
+  paths.write(path, _to_csv(columns, rows))

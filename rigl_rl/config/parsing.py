@@ -15,8 +15,6 @@ from rigl_rl import errors, wording
 from rigl_rl.config import checking, declarations, effects, gin_paths
 from rigl_rl.config.gin_text import Config, Macro, references
 
-# How a run's operative_config.gin says where its own modules were found.
-_ORIGIN = '# Modules were imported from the current directory, '
 # In a checkout, or where a script runs.
 _NOT_A_USERS = ('rigl_rl', 'launch', '__main__', 'conftest')
 
@@ -51,10 +49,10 @@ def parse(
 
 
 def origin() -> str:
-  """Returns a comment that says where a run's own modules were found.
+  """Returns the directory that a run's own modules were found in.
 
-  It names the current directory if a module that was imported lies there, named
-  by a config's `import` or by a task; else it is ''.
+  It is the current one if a module that was imported lies there, named by a
+  config's `import` or by a task; else ''.
   """
   here = os.path.realpath(os.getcwd())
   for name, module in list(sys.modules.items()):
@@ -64,24 +62,23 @@ def origin() -> str:
     if os.path.basename(file) == '__init__.py':
       file = os.path.dirname(file)
     if os.path.realpath(os.path.dirname(file)) == here:
-      return f'{_ORIGIN}{here!r}\n'
+      return here
   return ''
 
 
 @contextlib.contextmanager
-def search_path(operative_config: str) -> Iterator[None]:
+def search_path(modules_from: str) -> Iterator[None]:
   """Takes the current directory off Python's path, unless a run needs it.
 
   That is so if the run's own command found modules there. A directory that
   PYTHONPATH or the package itself is in stays on the path.
 
   Args:
-    operative_config: the run's operative_config.gin, which begins with what
-      `origin` returned; '' if there is none.
+    modules_from: what `origin` returned when the run began.
   """
   here = os.path.realpath(os.getcwd())
   before = list(sys.path)
-  if operative_config.startswith(f'{_ORIGIN}{here!r}\n'):
+  if modules_from == here:
     sys.path.insert(0, here)
   else:
     asked = os.environ.get('PYTHONPATH', '').split(os.pathsep)

@@ -1,13 +1,15 @@
-"""What decides a run's numbers beside its config: versions and git revision."""
+"""What decides a run's numbers beside its config: code, versions, processor."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import pathlib
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import rigl_rl
 
@@ -81,3 +83,44 @@ def git_revision() -> str | None:
   except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
     return None
   return revision + ('+dirty' if changed else '')
+
+
+def processor() -> str:
+  """Returns the model of the processor, as exactly as the system names it."""
+  with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
+    for line in file:
+      if line.startswith('model name'):
+        return line.partition(':')[2].strip()
+  return platform.processor() or platform.machine()
+
+
+def collect() -> dict[str, Any]:
+  """Returns git_revision, processor and versions, for run.json."""
+  return {
+    'git_revision': git_revision(),
+    'processor': processor(),
+    'versions': versions(),
+  }
+
+
+def differences(before: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+  """Says in what a run was made otherwise: 'numpy was 1.0, is 2.0'.
+
+  Args:
+    before: what `collect` returned then.
+    here: what it returns here.
+
+  Returns:
+    Differences by commas, '' if there are none.
+  """
+
+  def flat(made):
+    names = ('git_revision', 'processor')
+    return {**{n: made[n] for n in names}, **made['versions']}
+
+  earlier, later = flat(before), flat(here)
+  return ', '.join(
+    f'{name.replace("_", " ")} was {earlier.get(name)}, is {later.get(name)}'
+    for name in {**earlier, **later}
+    if earlier.get(name) != later.get(name)
+  )

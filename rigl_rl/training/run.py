@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Callable
 import gin
 import tensorflow as tf
 
-from rigl_rl import files, seeding
+from rigl_rl import files, seeding, wording
 from rigl_rl.checks import check_number
-from rigl_rl.config import effects, parsing
+from rigl_rl.config import effects, gin_text, parsing
 from rigl_rl.config.domains import Count, Seed
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import user_code
-from rigl_rl.training import checkpointing, provenance, scores
+from rigl_rl.training import checkpointing, record, scores
 from rigl_rl.training import run_directory as run_directory_lib
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def train(
   seed: Seed = gin.REQUIRED,
   train_steps: Count = gin.REQUIRED,
   task: str = '',
+  paper: str = '',
   given: effects.Given | None = None,
 ) -> dict[str, Any]:
   """Trains as the gin config says, or continues a run that was cut off.
@@ -39,13 +40,16 @@ def train(
     seed: the run's SEED; every random stream of the run derives from it.
     train_steps: environment steps of training (agent steps on Atari).
     task: name of the task, above the curve.
+    paper: whose configuration it is, 'graesser22' or 'sokar22': among whose
+      figures the run is drawn. It changes nothing in training.
     given: what `parsing.parse` returned, to refuse bindings without effect;
       None for no such check.
 
   Returns:
     The content of summary.json: the final score and the learning curve area in
     units of return, the latter also by training step, as Sokar et al. (2022)
-    print it (see `scores`); and what the runner describes.
+    print it (see `scores`); and what the runner describes. What the run is
+    stands in run.json, see `record`.
 
   Raises:
     UserError: on a mistake in the config, or a base_dir that does not fit it.
@@ -98,10 +102,30 @@ def _train(
     print(f'note: {note}', file=sys.stderr)
   # Not before all is built: a mistake must not leave a config behind.
   run_directory.prepare(config)
-  run_directory.write_operative_config(
-    parsing.origin() + gin.operative_config_str()
+  operative_config = gin.operative_config_str()
+  run_directory.write_operative_config(operative_config)
+  described = {
+    **record.describe(gin_text.Config.of_text(operative_config)),
+    'networks': {},
+    **built.describe(),
+    'title': built.title,
+    'task': task,
+    'seed': seed,
+    'train_steps': train_steps,
+    'modules_from': parsing.origin(),
+  }
+  described.pop('gradient_steps', None)  # Those taken: a result.
+  differences = run_directory.write_record(described)
+  if differences:
+    print(
+      f'note: {differences}: the results may differ from those of a run that '
+      'was never stopped.',
+      file=sys.stderr,
+    )
+  print(
+    f'{built.title} on {task}, {wording.count(train_steps, "step")}, '
+    f'seed {seed}: {base_dir}'
   )
-  print(built.title)
   evaluations = run_directory.evaluations
   if resumed and evaluations:
     print(f'Continues at step {evaluations[-1]["step"]:,}.')
@@ -113,16 +137,12 @@ def _train(
   steps = evaluations[-1]['step']
   summary = {
     'finished': True,
-    'task': task,
     'final_score': scores.final_score(returns),
     'final_score_of': scored,
     'learning_curve_area': scores.learning_curve_area(returns),
     'learning_curve_area_per_step': scores.learning_curve_area(returns, steps),
     'steps': steps,
     'seconds': run_directory.elapsed_seconds,
-    'seed': seed,
-    'versions': provenance.versions(),
-    'git_revision': provenance.git_revision(),
     **built.describe(),
   }
   curve = run_directory.write_curve(title=f'{built.title} on {task}')

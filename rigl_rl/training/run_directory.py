@@ -2,9 +2,10 @@
 
     config.gin             as parsed, written before training
     operative_config.gin   with the defaults of what was really called
+    run.json               what the run is, see `record`
     evaluations.csv        step, return_mean, return_std, episodes
     timing.csv             step, seconds, steps_per_second
-    summary.json           final score and what led to it
+    summary.json           what came out of it
     curve.png              the learning curve
     checkpoints/           see `checkpointing`
     replay/                transitions that checkpoints name
@@ -34,29 +35,20 @@ import numpy as np
 
 from rigl_rl import files, locks, readers
 from rigl_rl.config import comparison
-from rigl_rl.config.gin_text import Config
+from rigl_rl.config.gin_text import Config, Key
 from rigl_rl.errors import UserError
 from rigl_rl.replay import segments
-from rigl_rl.training import checkpointing, curve
+from rigl_rl.training import checkpointing, curve, provenance
+from rigl_rl.training import record as record_lib
 
 _LOGGER = logging.getLogger(__name__)
 
-_CONFIG = 'config.gin'
-_OPERATIVE_CONFIG = 'operative_config.gin'
-_EVALUATIONS = 'evaluations.csv'
 _TIMING = 'timing.csv'
-_SUMMARY = 'summary.json'
 _CURVE = 'curve.png'
 _CHECKPOINTS = 'checkpoints'
 _REPLAY = 'replay'
 _EVENTS = 'events'
 
-_EVALUATION_COLUMNS = {
-  'step': int,
-  'return_mean': float,
-  'return_std': float,
-  'episodes': int,
-}
 _TIMING_COLUMNS = {'step': int, 'seconds': float, 'steps_per_second': float}
 
 # A conflict names at most so many bindings.
@@ -80,25 +72,6 @@ def _format_table(rows: Sequence[Mapping], columns: Mapping[str, type]) -> str:
   lines = [','.join(columns)]
   lines += [','.join(repr(row[name]) for name in columns) for row in rows]
   return '\n'.join(lines) + '\n'
-
-
-def read_evaluations(base_dir: str) -> list[dict[str, Any]]:
-  """Reads evaluations.csv of a run.
-
-  Args:
-    base_dir: the run directory.
-
-  Returns:
-    One dict per evaluation, in order of steps, with the keys step,
-    return_mean, return_std, episodes. Empty if there is no such file.
-
-  Raises:
-    FileError: the file cannot be used.
-  """
-  path = os.path.join(os.fspath(base_dir), _EVALUATIONS)
-  if not files.exists(path):
-    return []
-  return readers.read_table(path, _EVALUATION_COLUMNS)
 
 
 def _jsonable(value: Any) -> Any:
@@ -184,7 +157,7 @@ class RunDirectory:
       yield
 
   def _remove_lock(self) -> None:
-    if not files.exists(self.path(_CONFIG)):
+    if not files.exists(self.path(record_lib.CONFIG)):
       with contextlib.suppress(OSError):
         files.remove(self.path(locks.RUN))
 
@@ -205,7 +178,7 @@ class RunDirectory:
         than a run of this config.
     """
     if not self._is_there():
-      self.check_writable()
+      self._check_writable()
       return False
     existing = self._existing_config()
     if existing is not None:
@@ -216,7 +189,7 @@ class RunDirectory:
         raise UserError(f'{path} is a file, but must be a directory')
     # First, since on a full disk this makes room.
     self._clean()
-    self.check_writable()
+    self._check_writable()
     return existing is not None
 
   def _is_there(self) -> bool:
@@ -227,16 +200,18 @@ class RunDirectory:
 
   def _compare(self, config: str, existing: str) -> None:
     """Raises UserError if the existing config is another one."""
-    here = Config.of_text(config)
+    configs = [Config.of_text(config)]
     try:
-      with readers.contents_of(self.path(_CONFIG)):
-        differences = comparison.differing_bindings(
-          here, Config.of_text(existing)
-        )
+      with readers.contents_of(self.path(record_lib.CONFIG)):
+        configs.append(Config.of_text(existing))
+        for each in configs:
+          # It changes no result, and runs of the version before have none.
+          each.bindings.pop(Key.parse('train.paper'), None)
+        differences = comparison.differing_bindings(*configs)
     except readers.FileError as error:
       raise UserError(
-        f'--base_dir is {self._base_dir!r}, whose {_CONFIG} cannot be '
-        'read; give another --base_dir'
+        f'--base_dir is {self._base_dir!r}, whose {record_lib.CONFIG} cannot '
+        'be read; give another --base_dir'
       ) from error
     if differences:
       shown = '; '.join(differences[:_MAX_DIFFERENCES])
@@ -258,17 +233,12 @@ class RunDirectory:
     resumed = self.check(config)
     files.make_directory(self._base_dir)
     if not resumed:
-      files.write(self.path(_CONFIG), config)
+      files.write(self.path(record_lib.CONFIG), config)
     elif self._evaluations:
       self._write_evaluations()
     return resumed
 
-  def check_writable(self) -> None:
-    """Writes a file, and removes it.
-
-    Raises:
-      UserError: the directory cannot be written to.
-    """
+  def _check_writable(self) -> None:
     # Written for real: permission bits do not tell of read-only or full file
     # systems, nor of remote ones.
     probe = files.temporary_name(self.path('probe'))
@@ -287,29 +257,30 @@ class RunDirectory:
 
   def _existing_config(self) -> str | None:
     """The config of the run in the directory, or None if there is no run."""
-    path = self.path(_CONFIG)
+    path = self.path(record_lib.CONFIG)
     with readers.contents_of(path):
       if files.exists(path):
         # A broken one is reported by the comparison.
         return readers.read_bytes(path).decode('utf-8', 'replace')
     # The config is written before anything else, so it was taken away: what
     # the run was can no longer be told, and must not be overwritten.
-    for name in (_CHECKPOINTS, _EVALUATIONS, _SUMMARY):
+    for name in (_CHECKPOINTS, record_lib.EVALUATIONS, record_lib.SUMMARY):
       if files.exists(self.path(name)):
         raise UserError(
           f'--base_dir is {self._base_dir!r}, which holds {name} but no '
-          f'{_CONFIG}; give another --base_dir'
+          f'{record_lib.CONFIG}; give another --base_dir'
         )
     return None
 
   def _clean(self) -> None:
     """Removes what killed processes and failed saves have left, only that."""
     own = (
-      _CONFIG,
-      _OPERATIVE_CONFIG,
-      _EVALUATIONS,
+      record_lib.CONFIG,
+      record_lib.OPERATIVE_CONFIG,
+      record_lib.RECORD,
+      record_lib.EVALUATIONS,
       _TIMING,
-      _SUMMARY,
+      record_lib.SUMMARY,
       _CURVE,
       'probe',
     )
@@ -332,7 +303,7 @@ class RunDirectory:
     Args:
       text: `gin.operative_config_str()`, taken once all is built.
     """
-    files.write(self.path(_OPERATIVE_CONFIG), text)
+    files.write(self.path(record_lib.OPERATIVE_CONFIG), text)
 
   @property
   def evaluations(self) -> list[dict[str, Any]]:
@@ -350,7 +321,7 @@ class RunDirectory:
     Raises:
       ValueError: other columns, or a step that is not above the last one.
     """
-    row = _parse_row(row, _EVALUATION_COLUMNS)
+    row = _parse_row(row, record_lib.EVALUATION_COLUMNS)
     if self._evaluations and row['step'] <= self._evaluations[-1]['step']:
       raise ValueError(
         f'step {row["step"]} comes after {self._evaluations[-1]["step"]}'
@@ -360,8 +331,8 @@ class RunDirectory:
 
   def _write_evaluations(self) -> None:
     files.write(
-      self.path(_EVALUATIONS),
-      _format_table(self._evaluations, _EVALUATION_COLUMNS),
+      self.path(record_lib.EVALUATIONS),
+      _format_table(self._evaluations, record_lib.EVALUATION_COLUMNS),
     )
 
   def append_timing(
@@ -410,7 +381,8 @@ class RunDirectory:
       state: what `get_state` returned.
     """
     self._evaluations = [
-      _parse_row(row, _EVALUATION_COLUMNS) for row in state['evaluations']
+      _parse_row(row, record_lib.EVALUATION_COLUMNS)
+      for row in state['evaluations']
     ]
     last = self._evaluations[-1]['step'] if self._evaluations else -1
     timing = []
@@ -422,6 +394,36 @@ class RunDirectory:
       _LOGGER.warning('%s; its rows are dropped', error)
     self._timing = [row for row in timing if row['step'] <= last]
 
+  def write_record(self, record: Mapping[str, Any]) -> str:
+    """Writes run.json, once: it says what the run was begun as.
+
+    A process that continues the run leaves it alone, but for its own git
+    revision, processor and versions where these are others: with them the run
+    need not equal one that was never stopped.
+
+    Args:
+      record: what `record.read` is to return, without `made_with`.
+
+    Returns:
+      What is other than before, in words; '' if nothing is.
+    """
+    path = self.path(record_lib.RECORD)
+    step = self._evaluations[-1]['step'] if self._evaluations else 0
+    made_with, differences = [], ''
+    if files.exists(path):
+      try:
+        record = record_lib.read(self._base_dir)
+        made_with = [m for m in record['made_with'] if m['step'] < step]
+      except readers.FileError as error:
+        _LOGGER.warning('%s; it is written again', error)
+    here = provenance.collect()
+    if made_with:
+      differences = provenance.differences(made_with[-1], here)
+    if differences or not made_with:
+      made_with.append({'step': step, **here})
+    self._write_json(path, {**record, 'made_with': made_with})
+    return differences
+
   def write_summary(self, summary: Mapping[str, Any]) -> None:
     """Writes summary.json.
 
@@ -429,14 +431,17 @@ class RunDirectory:
       summary: nested dict of JSON or NumPy values; numbers that are not
         finite become null. `'finished': True` marks the run as finished.
     """
+    self._write_json(self.path(record_lib.SUMMARY), summary)
+
+  def _write_json(self, path: str, content: Mapping[str, Any]) -> None:
     text = json.dumps(
-      _jsonable(summary),
+      _jsonable(content),
       sort_keys=True,
       indent=2,
       allow_nan=False,
       ensure_ascii=False,
     )
-    files.write(self.path(_SUMMARY), text + '\n')
+    files.write(path, text + '\n')
 
   def read_summary(self) -> dict[str, Any] | None:
     """Returns the content of summary.json, or None if there is none.
@@ -444,7 +449,7 @@ class RunDirectory:
     One that cannot be used, which a warning names, counts as none: what is left
     of the run writes another.
     """
-    path = self.path(_SUMMARY)
+    path = self.path(record_lib.SUMMARY)
     if not files.exists(path):
       return None
     try:

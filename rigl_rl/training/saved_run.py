@@ -14,12 +14,17 @@ import tensorflow as tf
 from rigl_rl import files, readers
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.config import bindings, effects, parsing
+from rigl_rl.environments import classic_control, mujoco
 from rigl_rl.errors import UserError
-from rigl_rl.training import checkpointing, quiet, run
+from rigl_rl.training import (
+  actor_critic_loop,
+  checkpointing,
+  dopamine_runner,
+  ppo_loop,
+  record,
+  run,
+)
 from rigl_rl.training import run_directory as run_directory_lib
-
-CONFIG = 'config.gin'
-OPERATIVE_CONFIG = 'operative_config.gin'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +52,10 @@ class SavedRun:
   @property
   def sees_pixels(self) -> bool:
     """Whether its observations are pixels, to which noise can be added."""
-    return getattr(self.runner.agent, 'observation_dtype', None) == tf.uint8
+    return (
+      isinstance(self.runner, dopamine_runner.DopamineRunner)
+      and self.runner.agent.observation_dtype == tf.uint8
+    )
 
   def evaluate(
     self,
@@ -116,30 +124,23 @@ def load(
       config.
   """
   run_directory = run_directory_lib.RunDirectory(directory)
-  path = run_directory.path(CONFIG)
+  path = run_directory.path(record.CONFIG)
   if not files.exists(path):
     raise UserError(
       f'--run is {directory!r}, but must be the directory of a run, or hold '
-      f'some: there is no {CONFIG}.'
+      f'some: there is no {record.CONFIG}.'
     )
   step, state = _load_state(directory, run_directory.checkpoints, checkpoint)
   gin.clear_config()
-  operative = run_directory.path(OPERATIVE_CONFIG)
-  text = ''
-  if files.exists(operative):
-    text = readers.read_bytes(operative).decode('utf-8', 'replace')
   readers.read_text(path)
-  overrides = _overrides(episodes, render)
+  modules_from = record.read(directory)['modules_from']
+  given = [*_overrides(episodes, render), *gin_bindings]
   with (
     readers.contents_of(path),
     tempfile.TemporaryDirectory() as scratch,
-    parsing.search_path(text),
+    parsing.search_path(modules_from),
   ):
-    with quiet.import_quietly():
-      config = parsing.parse_saved(path, gin_bindings)
-      with gin.unlock_config():
-        # Only what the run imports is known.
-        gin.parse_config([*overrides, *gin_bindings], skip_unknown=True)
+    config = parsing.parse_saved(path, given)
     bound = bindings.read(run.train, ('runner', 'seed', 'train_steps', 'task'))
     runner = bound['runner'](
       # What it writes, if only events, must not reach the run.
@@ -158,7 +159,7 @@ def load(
   except Exception as error:  # Whatever the content leads to.
     raise UserError(
       f'--run is {directory!r}, whose checkpoint of step {step} does not fit '
-      f'its {CONFIG}: {readers.reason(error)}'
+      f'its {record.CONFIG}: {readers.reason(error)}'
     ) from error
   return SavedRun(directory, step, str(bound.get('task', '')), runner)
 
@@ -197,21 +198,28 @@ def _overrides(episodes: int | None, render: bool) -> list[str]:
   if episodes is not None:
     overrides.append('DopamineRunner.evaluation_steps = None')
     overrides += [
-      f'{runner}.evaluation_episodes = {episodes}'
-      for runner in ('DopamineRunner', 'ActorCriticLoop', 'PPOLoop')
+      f'{runner.__name__}.evaluation_episodes = {episodes}'
+      for runner in (
+        dopamine_runner.DopamineRunner,
+        actor_critic_loop.ActorCriticLoop,
+        ppo_loop.PPOLoop,
+      )
     ]
   if render:
     overrides += [
-      f'create_{kind}_environment.render = True'
-      for kind in ('classic_control', 'mujoco')
+      f'{create.__name__}.render = True'
+      for create in (
+        classic_control.create_classic_control_environment,
+        mujoco.create_mujoco_environment,
+      )
     ]
   return overrides
 
 
 def _restore(runner: Any, state: dict[str, Any]) -> None:
   """Puts the weights of a checkpoint in place."""
-  if 'online' in state['agent']:
-    # Of DQN. Not `unbundle`: the replay buffer of an Atari game is 7 GB.
+  if isinstance(runner, dopamine_runner.DopamineRunner):
+    # Not `unbundle`: the replay buffer of an Atari game is 7 GB.
     variables_lib.assign(
       runner.agent.online.variables, state['agent']['online']
     )

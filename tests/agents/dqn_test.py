@@ -709,11 +709,16 @@ def test_title_and_description():
   assert _make_agent('Dense').title == 'Dense'
   _play(agent, 20)
   description = agent.describe()
-  assert description['algorithm'] == 'RigL'
+  online = description['networks']['online']
+  assert (online['algorithm'], online['width'], online['period']) == (
+    'RigL',
+    1.0,
+    1,
+  )
   assert description['gradient_steps'] == agent.optimizer.step.numpy()
   active = sum(int(m.sum()) for _, m in _sparse_layers(agent.online))
   assert active == sum(
-    layer['active_weights'] for layer in description['layers'].values()
+    layer['active_weights'] for layer in online['layers'].values()
   )
   assert description['parameters'] == active + 8 + 8 + 2
 

@@ -39,7 +39,7 @@ def test_runs_that_differ_in_their_seed_only(differences):
   [
     ('adam.learning_rate', (1e-3, 3e-4), '(0.001, 0.0003)'),
     ('Critic.hidden_units', ((64, 64), (256,)), '((64, 64), (256,))'),
-    ('HopperEnv.terminate', (True, None), '(True, unbound)'),
+    ('sparsify.keep_dense', (('a',), None), "(('a',), unbound)"),
     ('sparsify.storage', ('masked', 'auto'), "('masked', 'auto')"),
     ('actor/sparsify.keep_dense', ('a', 'b'), "('a', 'b')"),
     ('sparsify.distribution', ('@uniform', '@erdos_renyi'), ''),
@@ -60,13 +60,17 @@ def test_a_setting_that_differs_is_named(differences, name, values, text):
   [
     ('ActorCriticLoop.checkpoint_period', (1, 5)),
     ('SparseDQNAgent.summarize_gradient_snr', (True, False)),
+    # Of what one run called, and the other one did not.
+    ('HopperEnv.terminate', (True, None)),
     ('saved_policy.run', ('a/seed0', 'a/seed1')),
-    ('SET.drop_fraction', (0.1, 0.2)),
     ('NOTHING', (1, 2)),
   ],
 )
 def test_what_changes_no_result_may_differ(differences, name, values):
-  assert differences(*({name: value} for value in values)) == []
+  assert (
+    differences(*({} if value is None else {name: value} for value in values))
+    == []
+  )
 
 
 def test_a_dense_run_has_no_masks(differences):
@@ -91,28 +95,49 @@ def test_long_lists_are_cut(differences):
   assert note.count('a.b') == 4 and note.endswith(', 3 more.')
 
 
-def _summary(path, **changes):
-  summary = json.loads((path / 'summary.json').read_text())
-  (path / 'summary.json').write_text(json.dumps({**summary, **changes}))
-
-
 def test_versions_that_differ_are_named(synthetic_runs, tmp_path):
   for seed, mujoco in enumerate(('3.1', '3.2', None)):
     path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
     if mujoco:
-      _summary(path, versions={'mujoco': mujoco, 'numpy': '2.0'})
+      synthetic_runs.change_record(
+        path, made_with=[_made_with(mujoco=mujoco, numpy='2.0')]
+      )
   runs = analysis.load(tmp_path).runs
   assert pooling.differences(runs, COLUMNS) == [
     'Runs of one point differ beside their seed: mujoco (3.1, 3.2).'
   ]
 
 
+def _made_with(step=0, **versions):
+  return {
+    'step': step,
+    'git_revision': None,
+    'processor': 'P',
+    'versions': versions,
+  }
+
+
+def test_a_run_that_was_continued_with_another_version(
+  synthetic_runs, tmp_path
+):
+  for seed in range(2):
+    path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
+    made_with = [_made_with(numpy='2.0'), _made_with(50_000, numpy='2.1')]
+    synthetic_runs.change_record(path, made_with=made_with[: seed + 1])
+  runs = analysis.load(tmp_path).runs
+  assert list(runs.versions) == ['numpy 2.0', 'numpy 2.0 then 2.1']
+  assert pooling.differences(runs, COLUMNS) == [
+    'Runs of one point differ beside their seed: numpy (2.0, 2.0 then 2.1).'
+  ]
+
+
 def test_sizes_that_differ_are_named(synthetic_runs, tmp_path):
   for seed, outputs in enumerate((2, 3)):
     path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
-    layers = json.loads((path / 'summary.json').read_text())['layers']
+    summary = json.loads((path / 'summary.json').read_text())
+    layers = summary['networks']['online']['layers']
     layers['layer2']['kernel'][-1] = outputs
-    _summary(path, layers=layers)
+    (path / 'summary.json').write_text(json.dumps(summary))
   runs = analysis.load(tmp_path).runs
   assert pooling.differences(runs, COLUMNS) == [
     'Runs of one point differ beside their seed: weights (265,216, 265,728).'

@@ -1,6 +1,5 @@
 """Tests of the report."""
 
-import json
 import re
 
 import pandas as pd
@@ -61,10 +60,13 @@ def test_versions_of_the_runs(synthetic_runs, tmp_path):
   for seed, version in enumerate(['2.15', '2.15', '2.16', None]):
     path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
     if version:
-      summary = json.loads((path / 'summary.json').read_text())
-      summary['versions'] = {'tensorflow': version, 'mujoco': None}
-      summary['git_revision'] = 'abc+dirty'
-      (path / 'summary.json').write_text(json.dumps(summary))
+      made = {
+        'step': 0,
+        'git_revision': 'abc+dirty',
+        'processor': 'P',
+        'versions': {'tensorflow': version, 'mujoco': None},
+      }
+      synthetic_runs.change_record(path, made_with=[made])
   synthetic_runs.write_run(tmp_path / 'on', seed=9, finished=False)
   runs = analysis.load(tmp_path).runs
   assert list(runs.git_revision) == ['abc+dirty'] * 3 + ['', '']

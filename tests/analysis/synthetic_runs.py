@@ -14,6 +14,9 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
+from rigl_rl.config import gin_text
+from rigl_rl.training import record
+
 # Kernels of the networks that an agent trains, by agent and network.
 _KERNELS = {
   ('DQN', 'MLP'): {'online': [(4, 512), (512, 512), (512, 2)]},
@@ -41,6 +44,11 @@ _GIN_NETWORKS = {
   'CNN': 'NatureQNetwork',
   'ResNet': 'ImpalaQNetwork',
 }
+_ACTORS = {
+  'SAC': 'SquashedGaussianActor',
+  'TD3': 'DeterministicActor',
+  'PPO': 'GaussianActor',
+}
 _ALGORITHMS = {
   'Dense': 'Dense',
   'Small dense': 'Dense',
@@ -67,7 +75,7 @@ def config(
   train_steps: int = 100_000,
   more: Mapping[str, Any] | None = None,
 ) -> str:
-  """Returns a config.gin, as short as it can be.
+  """Returns a config, as short as it can be; the operative one is the same.
 
   Args:
     agent: 'DQN', 'SAC', 'PPO' or 'TD3'.
@@ -90,6 +98,9 @@ def config(
     'train.task': '%ENV_NAME',
     'train.seed': '%SEED',
     'train.train_steps': '%TRAIN_STEPS',
+    'train.paper': (
+      'sokar22' if distribution == 'erdos_renyi_lambda' else 'graesser22'
+    ),
     'sparsify.algorithm': f'@{algorithm}()',
     'sparsify.distribution': f'@{distribution}',
     'sparsify.initializer': '@sparsity_aware',
@@ -124,6 +135,10 @@ def config(
         'CRITIC_SPARSITY': '%SPARSITY',
         'train.runner': f'@{loop}',
         f'{loop}.create_agent': f'@{bound_agent}',
+        f'{bound_agent}.actor': f'@{_ACTORS[agent]}',
+        f'{_ACTORS[agent]}.width': '%ACTOR_WIDTH',
+        f'{bound_agent}.critic': '@Critic',
+        'Critic.width': '%CRITIC_WIDTH',
         'Critic.weight_decay': 1e-4,
         'TransitionBuffer.batch_size': 256,
         'actor/sparsify.sparsity': '%ACTOR_SPARSITY',
@@ -141,7 +156,23 @@ def config(
   return '\n'.join(lines) + '\n'
 
 
-def _network(kernels, sparsity, algorithm, factor):
+def write_config(directory: pathlib.Path, text: str) -> None:
+  """Writes a run's config.gin, and into its run.json what that says it is."""
+  (directory / 'config.gin').write_text(text)
+  described = record.describe(gin_text.Config.of_text(text))
+  change_record(directory, modules_from='', **described)
+
+
+def change_record(directory: pathlib.Path, **changes: Any) -> None:
+  """Changes keys of a run's run.json, which need not be there."""
+  path = directory / 'run.json'
+  known = json.loads(path.read_text()) if path.exists() else {}
+  text = json.dumps({**known, **changes})
+  # As training writes it, without NaN.
+  path.write_text(json.dumps(json.loads(text, parse_constant=lambda _: None)))
+
+
+def _network(kernels, sparsity, algorithm, factor, period):
   layers, parameters, flops = {}, 0, 0
   for index, kernel in enumerate(kernels):
     kernel = list(kernel)
@@ -157,6 +188,8 @@ def _network(kernels, sparsity, algorithm, factor):
     flops += 2 * active
   return {
     'algorithm': algorithm,
+    'period': period,
+    'size_mismatch': None,
     'layers': layers,
     'parameters': parameters,
     'sparsity': sparsity,
@@ -196,9 +229,9 @@ def write_run(
     swept: its bindings beyond SEED; those of `more` are among them.
     evaluations: how many; an unfinished run has half of them.
     finished: whether there is a summary.json.
-    actor_share: in summary.json; None for that of the kernels.
+    actor_share: in both JSON files; None for that of the kernels.
     spread: of scores from seed to seed, as a share of `score`.
-    mismatches: by network, `size_mismatch` in summary.json; 'online' of DQN.
+    mismatches: by network, `size_mismatch`; 'online' of DQN.
     others: see `config`.
 
   Returns:
@@ -212,7 +245,8 @@ def write_run(
     more.setdefault('matched_width.sparsity', sparsity)
     factor = 1 - sparsity
   directory.mkdir(parents=True)
-  (directory / 'config.gin').write_text(
+  write_config(
+    directory,
     config(
       agent,
       task,
@@ -223,8 +257,20 @@ def write_run(
       distribution,
       train_steps,
       more,
-    )
+    ),
   )
+  zeros = 0.0 if algorithm == 'Dense' else sparsity
+  networks = {}
+  for name, kernels in _KERNELS[agent, network].items():
+    period = 2 if (agent, name) == ('TD3', 'actor') else 1
+    networks[name] = _network(kernels, zeros, algorithm, factor, period)
+    networks[name]['size_mismatch'] = (mismatches or {}).get(name)
+  sizes = {'networks': networks}
+  sizes['parameters'] = sum(each['parameters'] for each in networks.values())
+  if 'actor' in networks:
+    share = networks['actor']['parameters'] / sizes['parameters']
+    sizes['actor_share'] = share if actor_share is None else actor_share
+  change_record(directory, made_with=[], **sizes)
   if sweep:
     bindings = {'SEED': seed, 'ENV_NAME': task, **(swept or {}), **more}
     (directory / 'sweep.json').write_text(
@@ -252,34 +298,16 @@ def write_run(
   if not finished:
     return directory
 
-  zeros = 0.0 if algorithm == 'Dense' else sparsity
-  networks = {
-    name: _network(kernels, zeros, algorithm, factor)
-    for name, kernels in _KERNELS[agent, network].items()
-  }
-  for name, described in networks.items():
-    described['size_mismatch'] = (mismatches or {}).get(name)
   summary = {
     'finished': True,
-    'task': task,
     'final_score': float(returns[-1]),
     'learning_curve_area': float(np.mean(returns)),
     'learning_curve_area_per_step': float(np.sum(returns) / train_steps),
-    'seed': seed,
     'steps': train_steps,
     'seconds': 60.0,
     'gradient_steps': train_steps - 1000,
   }
-  if agent == 'DQN':
-    summary.update(networks['online'])
-  else:
-    parameters = sum(each['parameters'] for each in networks.values())
-    share = networks['actor']['parameters'] / parameters
-    summary.update(
-      networks=networks,
-      parameters=parameters,
-      actor_share=share if actor_share is None else actor_share,
-    )
+  summary.update(sizes)
   (directory / 'summary.json').write_text(json.dumps(summary))
   return directory
 

@@ -100,7 +100,10 @@ def test_an_unfinished_run_has_evaluations_and_no_score(
   (run,) = results.runs.to_dict('records')
   assert not run['finished']
   assert run['steps'] == 50_000
-  assert math.isnan(run['final_score']) and math.isnan(run['parameters'])
+  assert math.isnan(run['final_score']) and math.isnan(run['gradient_steps'])
+  # As it began.
+  assert run['parameters'] == 27549 and run['weights'] == 265_216
+  assert math.isnan(run['training_flops'])
   assert len(results.evaluations) == 5
 
 
@@ -154,15 +157,19 @@ def test_methods(
 
 def test_what_cannot_be_read_is_told(synthetic_runs, tmp_path):
   synthetic_runs.write_run(tmp_path / 'good')
-  synthetic_runs.write_run(tmp_path / 'bad').joinpath('config.gin').write_text(
-    'train.seed = ['
+  synthetic_runs.write_run(tmp_path / 'bad').joinpath('run.json').write_text(
+    '{"seed": 1}'
   )
+  old = tmp_path / 'old'
+  old.mkdir()
+  (old / 'config.gin').write_text('train.seed = [')
   torn = synthetic_runs.write_run(tmp_path / 'torn')
   (torn / 'summary.json').write_text('{"finished"')
   results = analysis.load(tmp_path)
   assert list(results.runs.directory) == [str(tmp_path / 'good')]
   assert list(results.problems.directory) == [
     str(tmp_path / 'bad'),
+    str(tmp_path / 'old'),
     str(tmp_path / 'torn'),
   ]
   assert all(results.problems.reason)

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from rigl_rl.training import checkpointing, run_directory
+from rigl_rl.training import checkpointing, record
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -189,7 +189,7 @@ def test_killed_three_times(name, tmp_path):
     return _start(base_dir, run.gin_file, *run.bindings, steps)
 
   def rows():
-    return len(run_directory.read_evaluations(str(killed)))
+    return len(record.read_evaluations(str(killed)))
 
   whole = start(tmp_path / 'whole')
   # Before the first checkpoint, but in training: nothing to go on from.
@@ -228,9 +228,13 @@ def test_killed_three_times(name, tmp_path):
     for path in (tmp_path / 'whole', killed)
   ]
   for summary in summaries:
-    # The second, because the checkout may change while this runs.
-    del summary['seconds'], summary['git_revision']
+    del summary['seconds']
   assert summaries[0] == summaries[1]
+  records = [record.read(str(path)) for path in (tmp_path / 'whole', killed)]
+  for each in records:
+    # The checkout may change while this runs.
+    del each['made_with']
+  assert repr(records[0]) == repr(records[1])  # With nan.
 
 
 _ALGORITHM = '''
@@ -273,9 +277,9 @@ def test_own_algorithm_in_the_current_directory(tmp_path):
     )
   )
   assert 'stubborn: never' in out
-  assert 'Stubborn DQN on CartPole-v0, sparsity 0.9, 600 steps' in out
-  assert 'Stubborn at 90 % sparsity' in out
-  summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
-  assert summary['algorithm'] == 'Stubborn'
+  assert 'Stubborn at 90 % sparsity on CartPole-v0' in out
+  described = record.read(str(tmp_path / 'run'))
+  assert described['algorithm'] == 'Stubborn'
+  assert described['modules_from'] == str(tmp_path)
   # A user sees only what is about the run.
   assert 'Warning' not in out and 'Traceback' not in out

@@ -6,7 +6,7 @@ import gin
 import pytest
 
 from rigl_rl.commands import train
-from rigl_rl.training import run_directory
+from rigl_rl.training import record, run_directory
 
 _RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _PONG = 'gin_configs/graesser22/dqn_atari_cnn/rigl.gin'
@@ -88,12 +88,10 @@ def _assert_one_line(capsys, *parts):
 def test_trains(tmp_path, capsys):
   assert _train(tmp_path) == 0
   out = capsys.readouterr().out
-  assert out.startswith(
-    'RigL DQN on CartPole-v0, sparsity 0.9, 300 steps, seed 0: '
-    f'{tmp_path}\nRigL at '
-  )
+  assert out.startswith('RigL at ')
+  assert f'sparsity on CartPole-v0, 300 steps, seed 0: {tmp_path}' in out
   assert 'Final score' in out
-  steps = [row['step'] for row in run_directory.read_evaluations(str(tmp_path))]
+  steps = [row['step'] for row in record.read_evaluations(str(tmp_path))]
   assert len(steps) == 3 and steps[-1] == 300
   assert run_directory.RunDirectory(str(tmp_path)).finished
 
@@ -105,26 +103,21 @@ def test_trains(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-  'agent,gin_file,bindings,steps,gradient_steps',
-  [
-    ('SAC', _SAC, _SMALL_SAC, [25, 50, 60], 30),
-    ('PPO', _PPO, _SMALL_PPO, [32, 64], 16),
-  ],
+  'gin_file,bindings,steps,gradient_steps',
+  [(_SAC, _SMALL_SAC, [25, 50, 60], 30), (_PPO, _SMALL_PPO, [32, 64], 16)],
 )
 def test_trains_actor_and_critic(
-  tmp_path, capsys, agent, gin_file, bindings, steps, gradient_steps
+  tmp_path, capsys, gin_file, bindings, steps, gradient_steps
 ):
   def train_():
     return _train(tmp_path, *bindings, gin_files=(gin_file,), small=False)
 
   assert train_() == 0
   out = capsys.readouterr().out
-  assert out.startswith(
-    f'RigL {agent} on Hopper-v4, sparsity 0.9, 60 steps, seed 0: '
-    f'{tmp_path}\nRigL at '
-  )
+  assert out.startswith('RigL at ')
+  assert f'sparsity on Hopper-v4, 60 steps, seed 0: {tmp_path}' in out
   assert 'Final score' in out
-  rows = run_directory.read_evaluations(str(tmp_path))
+  rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] for row in rows] == steps
   summary = run_directory.RunDirectory(str(tmp_path)).read_summary()
   assert summary['finished'] and summary['task'] == 'Hopper-v4'
@@ -200,7 +193,7 @@ def test_diverging_actor_and_critic_lose_nothing(
   )
   assert code == 2
   _assert_one_line(capsys, 'loss', 'adam.learning_rate')
-  rows = run_directory.read_evaluations(str(tmp_path))
+  rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] for row in rows] == steps
   names = {path.name for path in tmp_path.iterdir()}
   assert 'config.gin' in names and 'summary.json' not in names
@@ -373,7 +366,7 @@ def test_loss_that_is_not_finite_loses_nothing(tmp_path, capsys):
   )
   assert code == 2
   _assert_one_line(capsys, 'loss', 'adam.learning_rate', '1e+20')
-  rows = run_directory.read_evaluations(str(tmp_path))
+  rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] // 100 for row in rows] == [1, 2]
   names = {path.name for path in tmp_path.iterdir()}
   assert {'config.gin', 'evaluations.csv', 'timing.csv'} <= names

@@ -17,7 +17,12 @@ from rigl_rl.agents import sac
 from rigl_rl.config import parsing
 from rigl_rl.environments import mujoco
 from rigl_rl.replay import transition_buffer
-from rigl_rl.training import actor_critic_loop, checkpointing, run_directory
+from rigl_rl.training import (
+  actor_critic_loop,
+  checkpointing,
+  record,
+  run_directory,
+)
 
 _RIGL = 'gin_configs/graesser22/sac_mujoco/rigl.gin'
 _BINDINGS = (
@@ -122,7 +127,7 @@ def _run(*args, **arguments):
 
 
 def _steps(base_dir):
-  return [row['step'] for row in run_directory.read_evaluations(str(base_dir))]
+  return [row['step'] for row in record.read_evaluations(str(base_dir))]
 
 
 def _latest(base_dir):
@@ -163,7 +168,7 @@ def test_evaluations(tmp_path, train_steps, expected):
   loop = _run(tmp_path, train_steps=train_steps)
   assert _steps(tmp_path) == expected
   assert loop.steps_done == train_steps
-  for row in run_directory.read_evaluations(str(tmp_path)):
+  for row in record.read_evaluations(str(tmp_path)):
     assert row['episodes'] == 2
 
 

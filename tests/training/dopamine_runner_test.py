@@ -12,7 +12,12 @@ from dopamine.discrete_domains import run_experiment
 
 from rigl_rl import errors
 from rigl_rl.config import parsing
-from rigl_rl.training import checkpointing, dopamine_runner, run_directory
+from rigl_rl.training import (
+  checkpointing,
+  dopamine_runner,
+  record,
+  run_directory,
+)
 
 _RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _BINDINGS = [
@@ -81,7 +86,7 @@ def _assert_same_state(one, other, path='state'):
 def test_short_run(tmp_path):
   runner, directory = _run(tmp_path)
   rows = directory.evaluations
-  assert rows == run_directory.read_evaluations(str(tmp_path))
+  assert rows == record.read_evaluations(str(tmp_path))
   # Each evaluation is at a multiple of the period, and less than an episode
   # of 200 steps behind it; the overshoot does not add up. The last is exact.
   assert len(rows) == 5 and rows[-1]['step'] == 500
@@ -328,7 +333,7 @@ def test_loss_that_is_not_finite_keeps_what_is_written(tmp_path):
   runner._run_train_phase = explode
   with pytest.raises(errors.UserError, match='loss is not finite'):
     runner.run_experiment()
-  rows = run_directory.read_evaluations(str(tmp_path))
+  rows = record.read_evaluations(str(tmp_path))
   assert rows and runner.steps_done > 200
   # Weights that are lost are neither evaluated nor saved.
   assert rows[-1]['step'] <= 200

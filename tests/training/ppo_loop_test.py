@@ -15,7 +15,7 @@ import tensorflow as tf
 from rigl_rl.agents import ppo
 from rigl_rl.config import parsing
 from rigl_rl.environments import mujoco
-from rigl_rl.training import checkpointing, ppo_loop, run_directory
+from rigl_rl.training import checkpointing, ppo_loop, record, run_directory
 
 _RIGL = 'gin_configs/graesser22/ppo_mujoco/rigl.gin'
 _BINDINGS = (
@@ -100,7 +100,7 @@ def _run(*args, **arguments):
 
 
 def _steps(base_dir):
-  return [row['step'] for row in run_directory.read_evaluations(str(base_dir))]
+  return [row['step'] for row in record.read_evaluations(str(base_dir))]
 
 
 # -------------------------------------------------------------------- schedule

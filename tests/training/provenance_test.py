@@ -1,4 +1,4 @@
-"""Versions and git revision, as they stand in a run's summary."""
+"""Versions, processor and git revision, as they stand in a run.json."""
 
 import json
 import shutil
@@ -78,3 +78,17 @@ def test_git_revision(tmp_path, monkeypatch):
   assert provenance.git_revision() == revision + '+dirty'
   monkeypatch.setenv('PATH', str(tmp_path))
   assert provenance.git_revision() is None
+
+
+def test_processor():
+  assert provenance.processor() and '\n' not in provenance.processor()
+
+
+def test_differences_are_named():
+  made = provenance.collect()
+  assert provenance.differences(made, made) == ''
+  other = {**made, 'processor': 'X', 'versions': {'numpy': '0', 'more': '1'}}
+  found = provenance.differences(made, other)
+  assert f'processor was {made["processor"]}, is X' in found
+  assert f'numpy was {np.__version__}, is 0' in found
+  assert 'more was None, is 1' in found and '\n' not in found

@@ -12,7 +12,7 @@ import pytest
 
 from rigl_rl import files
 from rigl_rl.errors import UserError
-from rigl_rl.training import checkpointing, curve, run_directory
+from rigl_rl.training import checkpointing, curve, record, run_directory
 
 CONFIG = """
 import rigl_rl.agents.dqn
@@ -97,6 +97,13 @@ def test_several_differences_macros_first(run):
     'SEED is 4 here, 3 in the existing run; '
     'Agent.algorithm is not set here, @RigL() in the existing run',
   )
+
+
+def test_whose_figures_it_is_among_may_differ(run):
+  """Runs of the version before do not say."""
+  again = run_directory.RunDirectory(run.path())
+  assert again.prepare(CONFIG + "train.paper = 'sokar22'\n")
+  assert pathlib.Path(run.path('config.gin')).read_text() == CONFIG
 
 
 @pytest.mark.parametrize(
@@ -255,12 +262,12 @@ def test_evaluations_are_written_exactly(run):
     '2000,0.30000000000000004,0.3333333333333333,20\n'
     '4000,0.10000000149011612,0.0,5\n'
   )
-  assert run_directory.read_evaluations(run.path()) == run.evaluations
+  assert record.read_evaluations(run.path()) == run.evaluations
   assert run.evaluations[0] == row(2000, 0.1 + 0.2, 1 / 3)
 
 
 def test_no_evaluations_yet(run):
-  assert run_directory.read_evaluations(run.path()) == []
+  assert record.read_evaluations(run.path()) == []
 
 
 @pytest.mark.parametrize(
@@ -316,10 +323,10 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
   again = run_directory.RunDirectory(str(tmp_path / 'killed'))
   again.set_state(checkpointer.load_latest()[1])
   # Loading writes nothing: that could fail for want of room.
-  assert len(run_directory.read_evaluations(again.path())) == 3
+  assert len(record.read_evaluations(again.path())) == 3
   assert again.prepare(CONFIG)
   # Cut back at once, not only at the next evaluation.
-  assert len(run_directory.read_evaluations(again.path())) == 2
+  assert len(record.read_evaluations(again.path())) == 2
   assert again.elapsed_seconds == 20.0
   finish(again, 3)
   again.append_timing(5, 77.0, 50.0)
@@ -338,7 +345,7 @@ def test_start_over_without_a_checkpoint_drops_the_old_rows(run):
   again = run_directory.RunDirectory(run.path())
   assert again.prepare(CONFIG)
   again.append_evaluation(row(1))
-  assert run_directory.read_evaluations(run.path()) == [row(1)]
+  assert record.read_evaluations(run.path()) == [row(1)]
 
 
 def test_state_holds_no_clock(run):

@@ -1,12 +1,14 @@
 """Tests of what surrounds a run, with a runner that trains nothing."""
 
 import json
+import os
 
 import gin
 import pytest
+import tensorflow as tf
 
 from rigl_rl import errors
-from rigl_rl.training import run, run_directory
+from rigl_rl.training import provenance, record, run, run_directory
 
 # From its third evaluation on, none is left out.
 _RETURNS = [float(i) for i in range(20)]
@@ -70,12 +72,12 @@ def test_summary_and_files(tmp_path, capsys):
   assert written['final_score_of'] == 'last 10 %'
   assert written['learning_curve_area'] == 9.5
   assert written['learning_curve_area_per_step'] == 190 / 200
-  assert written['steps'] == 200 and written['seed'] == 4
+  assert written['steps'] == 200
   assert written['seconds'] == 12.5
   assert written['parameters'] == 7
   assert written['got_seed'] == 4 and written['got_train_steps'] == 200
-  assert 'tensorflow' in written['versions']
-  assert 'git_revision' in written
+  # What the run is stands in run.json.
+  assert not {'seed', 'task', 'versions', 'git_revision'} & set(written)
   assert (tmp_path / 'curve.png').read_bytes().startswith(b'\x89PNG')
   assert 'train.seed = 4' in (tmp_path / 'config.gin').read_text()
   assert (tmp_path / 'operative_config.gin').exists()
@@ -83,6 +85,94 @@ def test_summary_and_files(tmp_path, capsys):
   assert out.startswith('Nothing at 50 % sparsity on Nowhere-v0, 200 steps')
   assert 'Final score 18.5 (last 10 %)' in out
   assert f'{tmp_path}/curve.png' in out and f'{tmp_path}/summary.json' in out
+
+
+def test_the_run_describes_itself_before_it_trains(tmp_path):
+  gin.parse_config('train.paper = "sokar22"')
+  found = []
+
+  class Runner(_Runner):
+    def run_experiment(self):
+      found.append((tmp_path / 'run.json').read_bytes())
+      super().run_experiment()
+
+  _train(tmp_path, runner=Runner)
+  assert found == [(tmp_path / 'run.json').read_bytes()]
+  described = record.read(str(tmp_path))
+  assert (described['task'], described['seed']) == ('Nowhere-v0', 4)
+  assert described['train_steps'] == 200 and described['paper'] == 'sokar22'
+  assert described['title'] == Runner.title and described['parameters'] == 7
+  (made,) = described['made_with']
+  assert made['step'] == 0 and made['processor']
+  assert made['versions']['tensorflow'] == tf.__version__
+  assert 'git_revision' in made
+  # Strict JSON, in which there is no NaN.
+  json.loads(found[0], parse_constant=lambda name: pytest.fail(name))
+
+
+def _stop_at_100(directory, seed, train_steps):
+  """A run that is killed after its checkpoint of step 100."""
+  rows = [
+    {'step': step, 'return_mean': 0.0, 'return_std': 0.0, 'episodes': 1}
+    for step in (100, 200)
+  ]
+
+  class Runner(_Runner):
+    def run_experiment(self):
+      for row in rows[len(self._directory.evaluations) :]:
+        self._directory.append_evaluation(row)
+        if row['step'] == 100:
+          raise errors.UserError('killed')
+
+  if os.path.exists(directory.path('evaluations.csv')):
+    directory.set_state({'evaluations': rows[:1]})
+  return Runner(directory, seed, train_steps)
+
+
+def _continue(tmp_path):
+  with pytest.raises(errors.UserError, match='killed'):
+    _train(tmp_path, runner=_stop_at_100)
+  before = (tmp_path / 'run.json').read_bytes()
+  _train(tmp_path, runner=_stop_at_100)
+  return before, (tmp_path / 'run.json').read_bytes()
+
+
+def test_the_description_stays_as_the_run_goes_on(tmp_path, capsys):
+  before, after = _continue(tmp_path)
+  assert after == before
+  assert 'note:' not in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, monkeypatch, capsys):
+  made = [
+    {'git_revision': 'abc', 'processor': 'A', 'versions': {'numpy': '2.0'}},
+    {'git_revision': 'abd', 'processor': 'A', 'versions': {'numpy': '2.1'}},
+  ]
+  collected = iter(made)
+  monkeypatch.setattr(provenance, 'collect', lambda: next(collected))
+  before, after = map(json.loads, _continue(tmp_path))
+  assert before.pop('made_with') == [{'step': 0, **made[0]}]
+  assert after.pop('made_with') == [
+    {'step': 0, **made[0]},
+    {'step': 100, **made[1]},
+  ]
+  assert after == before
+  err = capsys.readouterr().err
+  assert err.startswith(
+    'note: git revision was abc, is abd, numpy was 2.0, is 2.1: the results '
+  )
+  assert err.count('\n') == 1
+
+
+def test_a_damaged_description_is_written_again(tmp_path, caplog):
+  with pytest.raises(errors.UserError, match='killed'):
+    _train(tmp_path, runner=_stop_at_100)
+  (tmp_path / 'run.json').write_text('{"seed": 4')
+  _train(tmp_path, runner=_stop_at_100)
+  (made,) = record.read(str(tmp_path))['made_with']
+  assert made['step'] == 100  # Of what came before nothing is known.
+  (message,) = [each.getMessage() for each in caplog.records]
+  assert 'run.json' in message and '\n' not in message
 
 
 def test_final_score_by_its_binding(tmp_path, capsys):

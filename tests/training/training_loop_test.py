@@ -12,7 +12,12 @@ from rigl_rl import files
 from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
 from rigl_rl.replay import segments
-from rigl_rl.training import checkpointing, run_directory, tf_agents_loop
+from rigl_rl.training import (
+  checkpointing,
+  record,
+  run_directory,
+  tf_agents_loop,
+)
 
 # Of periods of 3 steps, in 14 steps.
 _ENDS = [3, 6, 9, 12, 14]
@@ -142,7 +147,7 @@ def _summaries(base_dir):
 
 def test_evaluations_and_what_is_told_of_them(tmp_path):
   loop = _run(tmp_path)
-  rows = run_directory.read_evaluations(str(tmp_path))
+  rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] for row in rows] == _ENDS
   assert loop.steps_done == loop.agent.count == 14
   for row in rows:
@@ -208,7 +213,7 @@ def test_resumed_run_equals_one_never_stopped(tmp_path, period):
   with pytest.raises(KeyboardInterrupt):
     _run(tmp_path / 'cut', fail_in_period=12, checkpoint_period=period)
   # All that was evaluated is there, though the last row may be trained anew.
-  rows = run_directory.read_evaluations(str(tmp_path / 'cut'))
+  rows = record.read_evaluations(str(tmp_path / 'cut'))
   assert [row['step'] for row in rows] == [3, 6, 9]
 
   resumed = _CountingLoop(tmp_path / 'cut', checkpoint_period=period)
@@ -301,7 +306,7 @@ def test_nothing_stays_of_a_checkpoint_that_is_refused(tmp_path, part):
 def test_error_in_training_loses_nothing(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     _run(tmp_path, fail_in_period=9)
-  rows = run_directory.read_evaluations(str(tmp_path))
+  rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] for row in rows] == [3, 6]
   assert _checkpoints(tmp_path).steps() == [3, 6]
   assert [step for step, _ in _summaries(tmp_path)['agent/count']] == [3, 6]

@@ -8,13 +8,13 @@ from typing import Collection, Iterable, Sequence
 import pandas as pd
 
 from rigl_rl import wording
-from rigl_rl.analysis import normalization, pooling, run_config
+from rigl_rl.analysis import normalization, pooling
 from rigl_rl.analysis.figures import mismatch
 
 # What the papers' main comparisons vary. A run whose sweep varied more belongs
 # to another figure.
 _MAIN_BINDINGS = {
-  run_config.GRAESSER: {
+  'graesser22': {
     'ENV_NAME',
     'GAME',
     'SPARSITY',
@@ -23,7 +23,7 @@ _MAIN_BINDINGS = {
     'matched_width.sparsity',
     'sparsify.distribution',
   },
-  run_config.SOKAR: {'ENV_NAME', 'SEED'},
+  'sokar22': {'ENV_NAME', 'SEED'},
 }
 # What a run has unless a figure varies it, by column of the table of runs: so
 # that a run which no sweep started is judged as well.
@@ -59,7 +59,7 @@ def select(
   agent: str,
   network: str | None = None,
   tasks: Iterable[str] | None = None,
-  paper: str = run_config.GRAESSER,
+  paper: str = 'graesser22',
   varied: Collection[str] = (),
   by_task: bool = True,
 ) -> Selection:
@@ -92,7 +92,7 @@ def select(
       wanted &= runs[column] == standard
   if 'Budget.total' not in allowed:
     wanted &= runs.budget.isna()
-  if paper == run_config.SOKAR and 'SPARSITY' not in allowed:
+  if paper == 'sokar22' and 'SPARSITY' not in allowed:
     # Dense runs are bound to 0.
     wanted &= ~runs.sparsity_bound.astype(bool) | (runs.sparsity == 0)
   chosen = runs[wanted]

@@ -48,29 +48,10 @@ def _runs(name: str) -> list[sweeps.Run]:
   return runs
 
 
-def _literal(value):
-  """A value as gin writes it."""
-  if isinstance(value, (gin_text.Reference, gin_text.Macro)):
-    return str(value)
-  if isinstance(value, dict):
-    items = (f'{_literal(k)}: {_literal(v)}' for k, v in value.items())
-    return f'{{{", ".join(items)}}}'
-  if isinstance(value, list):
-    return f'[{", ".join(map(_literal, value))}]'
-  if isinstance(value, tuple):
-    return f'({"".join(_literal(item) + ", " for item in value)})'
-  return repr(value)
-
-
 def _config(run: sweeps.Run) -> str:
   """The run's config.gin."""
   config = gin_text.Config(run.gin_files, run.gin_bindings('/base'))
-  lines = []
-  for key, value in config._bindings.items():
-    name = f'{key.name}.{key.parameter}' if key.parameter else key.name
-    scope = f'{key.scope}/' if key.scope else ''
-    lines.append(f'{scope}{name} = {_literal(value)}')
-  return '\n'.join(lines) + '\n'
+  return ''.join(f'{k} = {value!r}\n' for k, value in config.bindings.items())
 
 
 def _sparsity(run: sweeps.Run) -> float:
@@ -98,7 +79,7 @@ def results(synthetic_runs, tmp_path_factory):
       evaluations=2,
       actor_share=run.values.get('Budget.actor_share'),
     )
-    (path / 'config.gin').write_text(_config(run))
+    synthetic_runs.write_config(path, _config(run))
     (path / 'sweep.json').write_text(json.dumps(run.description()))
     if any('gradient_snr' in name for name, _ in run.fixed):
       names = ('snr', 'snr/actor', 'snr/critic')

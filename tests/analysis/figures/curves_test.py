@@ -25,11 +25,10 @@ def _write(synthetic_runs, directory, method, seed=0, **kwargs):
   if 'SPARSITY' in kwargs.get('swept', {}):
     del more['SPARSITY']
   path = synthetic_runs.write_run(directory, method, seed=seed, **kwargs)
-  config = path / 'config.gin'
-  lines = config.read_text()
+  lines = (path / 'config.gin').read_text()
   lines += ''.join(f'{name} = {value!r}\n' for name, value in more.items())
-  config.write_text(
-    lines.replace("'@", '@').replace("saved_policy'", 'saved_policy')
+  synthetic_runs.write_config(
+    path, lines.replace("'@", '@').replace("saved_policy'", 'saved_policy')
   )
   return path
 

@@ -35,15 +35,16 @@ def _values(name, tmp_path, panel):
   }
 
 
-def test_figure_4(write, tmp_path):
+def test_figure_4(write, synthetic_runs, tmp_path):
   write('own', swept={'SPARSITY': 0.8})
   write('uniform', score=80.0, distribution='uniform')
   write('dense', 'Dense', 110.0)
   # A name of the sweep's own, which stands for two bindings.
   write('wd', score=70.0, seed=1)
-  config = tmp_path / 'wd' / 'config.gin'
-  config.write_text(
-    config.read_text().replace('weight_decay = 0.0001', 'weight_decay = 0.0')
+  config = (tmp_path / 'wd' / 'config.gin').read_text()
+  synthetic_runs.write_config(
+    tmp_path / 'wd',
+    config.replace('weight_decay = 0.0001', 'weight_decay = 0.0'),
   )
   sweep = tmp_path / 'wd' / 'sweep.json'
   sweep.write_text(sweep.read_text().replace('"SEED"', '"WEIGHT_DECAY"'))
