@@ -23,6 +23,7 @@ import gin
 import numpy as np
 
 from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import BatchSize, Capacity, Count
 from rigl_rl.errors import UserError
 from rigl_rl.replay import ring
@@ -94,10 +95,8 @@ class ReplayBuffer(ring.Ring):
     Raises:
       UserError: if a size is no positive integer, or the capacity too small.
     """
+    check_arguments(type(self), locals())
     for name, value in (
-      ('replay_capacity', replay_capacity),
-      ('batch_size', batch_size),
-      ('max_sample_attempts', max_sample_attempts),
       ('stack_size', stack_size),
       ('update_horizon', update_horizon),
     ):

@@ -8,7 +8,8 @@ from typing import Annotated, NamedTuple
 import gin
 import numpy as np
 
-from rigl_rl import checks, seeding
+from rigl_rl import seeding
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import BatchSize, Range
 from rigl_rl.replay import ring
 
@@ -65,10 +66,7 @@ class TransitionBuffer(ring.Ring):
     Raises:
       UserError: if a size is out of range.
     """
-    checks.check_number('TransitionBuffer.capacity', capacity, 2, whole=True)
-    checks.check_number(
-      'TransitionBuffer.batch_size', batch_size, 1, whole=True
-    )
+    check_arguments(type(self), locals())
     self._observation_shape = tuple(observation_shape)
     self._action_shape = tuple(action_shape)
     # One row more: it holds the next observation of the newest transition.

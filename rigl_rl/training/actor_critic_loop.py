@@ -10,8 +10,8 @@ from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
 from rigl_rl.agents import sac
-from rigl_rl.checks import check_number
 from rigl_rl.config import bindings
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, Episodes
 from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
@@ -72,22 +72,12 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
     Raises:
       UserError: on a value outside its range.
     """
-    check_number(
-      'ActorCriticLoop.initial_collect_steps',
-      initial_collect_steps,
-      1,
-      whole=True,
-    )
+    check_arguments(type(self), locals())
     if train_steps <= initial_collect_steps:
       raise UserError(
         f'TRAIN_STEPS is {train_steps:,}, but must exceed the '
         f'{initial_collect_steps:,} steps before training '
         '(ActorCriticLoop.initial_collect_steps).'
-      )
-    if initial_policy is not None and not callable(initial_policy):
-      raise UserError(
-        f'ActorCriticLoop.initial_policy is {initial_policy!r}, but must be '
-        '@saved_policy or None.'
       )
     self._initial_collect_steps = initial_collect_steps
     environment = create_environment(

@@ -10,7 +10,7 @@ from dopamine.discrete_domains import iteration_statistics, run_experiment
 
 from rigl_rl import seeding
 from rigl_rl.agents import dqn
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, Episodes, NonNegative
 from rigl_rl.environments import classic_control, noise
 from rigl_rl.errors import UserError
@@ -84,13 +84,7 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
         f'{evaluation_episodes!r} and evaluation_steps {evaluation_steps!r}, '
         'but exactly one of them must be a number.'
       )
-    for name, value in (
-      ('max_steps_per_episode', max_steps_per_episode),
-      ('evaluation_steps', evaluation_steps)
-      if evaluation_episodes is None
-      else ('evaluation_episodes', evaluation_episodes),
-    ):
-      check_number(f'DopamineRunner.{name}', value, 1, whole=True)
+    check_arguments(type(self), locals())
     self._train_steps = train_steps
     self._create_environment = create_environment
     self._evaluation_episodes = evaluation_episodes

@@ -11,7 +11,7 @@ from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
 from rigl_rl.agents import ppo
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, Episodes, Range
 from rigl_rl.environments import mujoco
 from rigl_rl.training import run_directory as run_directory_lib
@@ -56,11 +56,7 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
     Raises:
       UserError: on a value outside its range.
     """
-    for name, value in (
-      ('rollout_steps', rollout_steps),
-      ('evaluation_period', evaluation_period),
-    ):
-      check_number(f'PPOLoop.{name}', value, 1, whole=True)
+    check_arguments(type(self), locals())
     num_rollouts = math.ceil(train_steps / rollout_steps)
     environment = create_environment(
       seed=seeding.stream_seed(seed, 'environment')

@@ -359,9 +359,9 @@ def test_wrong_transition(transition, message):
   'name, value, allowed',
   [
     ('capacity', 2, 'above stack_size + update_horizon, 2'),
-    ('capacity', 0, 'a whole number of at least 1'),
-    ('capacity', 1e6, 'a whole number of at least 1'),
-    ('batch_size', 0, 'a whole number of at least 1'),
+    ('capacity', 0, 'a whole number in [1, 1000000000]'),
+    ('capacity', 1e6, 'a whole number in [1, 1000000000]'),
+    ('batch_size', 0, 'a whole number in [1, 1000000]'),
     ('max_sample_attempts', 0, 'a whole number of at least 1'),
     ('update_horizon', 0, 'a whole number of at least 1'),
   ],

@@ -129,7 +129,7 @@ def test_an_end_shared_by_two_episodes():
 
 def test_capacity_of_one_is_a_user_error():
   # An end would fill it.
-  with pytest.raises(errors.UserError, match='at least 2'):
+  with pytest.raises(errors.UserError, match=r'in \[2, 1000000000\]'):
     _make(capacity=1)
 
 
