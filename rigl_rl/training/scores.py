@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import fractions
 import math
-import numbers
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import gin
 import numpy as np
 
 from rigl_rl.config import bindings
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, Range
-from rigl_rl.errors import UserError
 
 
 def _checked(returns: Sequence[float]) -> np.ndarray:
@@ -24,18 +23,6 @@ def _checked(returns: Sequence[float]) -> np.ndarray:
       f'{values.shape}'
     )
   return values
-
-
-def _check_last(last: Any) -> None:
-  """Raises UserError unless `last` says which evaluations count."""
-  is_count = isinstance(last, numbers.Integral) and not isinstance(last, bool)
-  if is_count and last >= 1 or isinstance(last, float) and 0 < last <= 1:
-    return
-  raise UserError(
-    f'final_score.last is {last!r}, but must be a share of the evaluations, a '
-    'number in (0, 1] such as 0.1, or how many they are, a whole number of at '
-    'least 1; all of them are 1.0.'
-  )
 
 
 @gin.configurable(denylist=['returns'])
@@ -65,7 +52,7 @@ def final_score(
     UserError: `last` is neither.
     ValueError: `returns` is empty or not one-dimensional.
   """
-  _check_last(last)
+  check_arguments(final_score, locals())
   values = _checked(returns)
   count = last
   if isinstance(last, float):
@@ -82,7 +69,7 @@ def describe_final_score() -> str:
     UserError: on a bad `final_score.last`; so a run asks before it trains.
   """
   last = bindings.read(final_score)['last']
-  _check_last(last)
+  check_arguments(final_score, {'last': last})
   if isinstance(last, float):
     return f'last {100 * last:g} %'
   return 'last evaluation' if last == 1 else f'last {last} evaluations'
