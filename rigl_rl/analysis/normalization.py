@@ -40,8 +40,6 @@ _RANDOM_AND_HUMAN = {
 }
 
 ATARI_GAMES = tuple(_RANDOM_AND_HUMAN)
-MUJOCO_TASKS = ('HalfCheetah', 'Hopper', 'Walker2d', 'Ant', 'Humanoid')
-CLASSIC_TASKS = ('CartPole', 'Acrobot', 'MountainCar')
 
 
 def family(task: str) -> str:

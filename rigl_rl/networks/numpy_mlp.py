@@ -23,7 +23,7 @@ Weights = Sequence[tuple[np.ndarray, np.ndarray]]
 class NumpyMLP:
   """Dense layers with an activation between them, and none after the last.
 
-  Holds the weights as they were given: give them anew when they have changed.
+  Holds the weights as they were given: call `set_weights` when they change.
   """
 
   def __init__(self, weights: Weights, activation: str = 'relu'):
@@ -134,12 +134,13 @@ class _NumpyActor:
       actor: the network, built. Its weights are read now, and when `refresh`
         is called.
     """
-    self._mlp = _ActorMLP(actor)
+    self._actor = actor
+    self._mlp = NumpyMLP(read_weights(actor), actor.activation)
     self._range = _ActionRange(actor.action_spec)
 
   def refresh(self) -> None:
     """Reads the weights, which training has changed."""
-    self._mlp.refresh()
+    self._mlp.set_weights(read_weights(self._actor))
 
 
 class NumpyDeterministicActor(_NumpyActor):
@@ -191,25 +192,13 @@ class NumpySquashedGaussianActor(_NumpyActor):
     mean, _ = self.mean_and_log_std(observations)
     return self._range.squash(mean)
 
-  def sample(self, observations: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Returns the actions that standard normal noise selects.
-
-    Args:
-      observations: `(batch, observation)`, of any number type.
-      noise: `(batch, n)`, drawn from N(0, 1).
-
-    Returns:
-      Actions, `(batch, n)`.
-    """
-    return self.sample_from(*self.mean_and_log_std(observations), noise)
-
   def sample_from(
     self, mean: np.ndarray, log_std: np.ndarray, noise: np.ndarray
   ) -> np.ndarray:
-    """Does the same with parameters known already.
+    """Returns the actions that standard normal noise selects.
 
     Args:
-      mean: `(batch, n)`, such as a train step returned it.
+      mean: `(batch, n)`, as `mean_and_log_std` or a train step returns it.
       log_std: `(batch, n)`.
       noise: `(batch, n)`, drawn from N(0, 1).
 
@@ -280,37 +269,9 @@ class NumpyGaussianActor(_NumpyActor):
     """Returns the means, clipped to the range of actions, `(batch, n)`."""
     return self._range.clip(self.mean_and_std(observations)[0].copy())
 
-  def sample(self, observations: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Returns the actions that standard normal noise selects.
-
-    Args:
-      observations: `(batch, observation)`, as the environment gives them.
-      noise: `(batch, n)`, drawn from N(0, 1).
-
-    Returns:
-      Actions, `(batch, n)`; they may lie outside the range of actions, as those
-      of PPO's policies do.
-    """
-    mean, std = self.mean_and_std(observations)
-    actions = np.multiply(std, noise, dtype=np.float32)
-    actions += mean
-    return actions
-
   def _read_std(self) -> None:
     # Softplus.
     self._std = np.logaddexp(np.float32(0), self._raw_std.numpy())
-
-
-class _ActorMLP(NumpyMLP):
-  """The perceptron of a network, whose weights it reads."""
-
-  def __init__(self, network):
-    self._network = network
-    super().__init__(read_weights(network), network.activation)
-
-  def refresh(self) -> None:
-    """Reads the weights, which training has changed."""
-    self.set_weights(read_weights(self._network))
 
 
 class _ActionRange:
@@ -353,19 +314,3 @@ def read_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
   """
   layers = wrappers.named_layers(model).values()
   return [(layer.kernel.numpy(), layer.bias.numpy()) for layer in layers]
-
-
-def numpy_forward(
-  weights: Weights, states: np.ndarray, activation: str = 'relu'
-) -> np.ndarray:
-  """Computes an MLP's outputs once; see `NumpyMLP`, which is faster in a loop.
-
-  Args:
-    weights: (kernel, bias) of each layer, first layer first.
-    states: `(batch, *state)`, of any number type.
-    activation: 'relu' or 'tanh'.
-
-  Returns:
-    float32 array `(batch, outputs)`.
-  """
-  return NumpyMLP(weights, activation)(states)

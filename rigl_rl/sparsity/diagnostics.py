@@ -23,14 +23,12 @@ class Call:
     layer: the wrapper or Keras layer.
     inputs: `(batch, ..., in)`.
     pre_activation: `(batch, ..., out)`, before the activation function.
-    activation: `(batch, ..., out)`, what the layer returned.
     affine: the layer without its activation function, as it can be called.
   """
 
   layer: tf.keras.layers.Layer
   inputs: tf.Tensor
   pre_activation: tf.Tensor
-  activation: tf.Tensor
   affine: Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -72,11 +70,8 @@ def _record(layer, calls):
   def call(inputs):
     pre_activation = affine(inputs)
     activation = keras_layer.activation
-    result = pre_activation
-    if activation is not None:
-      result = activation(pre_activation)
-    calls.append(Call(layer, inputs, pre_activation, result, affine))
-    return result
+    calls.append(Call(layer, inputs, pre_activation, affine))
+    return pre_activation if activation is None else activation(pre_activation)
 
   keras_layer.call = call
   try:
@@ -207,55 +202,6 @@ def _gradient_moments(call: Call, delta: tf.Tensor):
 
   zeros = [(tf.zeros(p.shape), tf.zeros(p.shape)) for p in parameters]
   return tf.foldl(add_example, (call.inputs, delta), initializer=zeros)
-
-
-def mask_overlap(old: tf.Tensor, new: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-  """Compares two masks of one layer.
-
-  Args:
-    old: tensor of zeros and ones.
-    new: tensor of the same shape.
-
-  Returns:
-    float32 scalars in [0, 1]: the share of old's ones that new has too, and the
-    intersection over union; either is 1 where it would be 0/0.
-  """
-  old, new = tf.cast(old, tf.bool), tf.cast(new, tf.bool)
-  both = tf.math.count_nonzero(old & new, dtype=tf.float32)
-  either = tf.math.count_nonzero(old | new, dtype=tf.float32)
-  ones = tf.math.count_nonzero(old, dtype=tf.float32)
-
-  def share(total):
-    return tf.where(total > 0, tf.math.divide_no_nan(both, total), 1.0)
-
-  return share(ones), share(either)
-
-
-def dormant_share(
-  activations: Sequence[tf.Tensor], tau: float = 0.025
-) -> tf.Tensor:
-  """Share of τ-dormant units (Sokar et al., 2023, definitions 3.1 and 3.2).
-
-  A unit is dormant if its mean |activation| over the batch (and, for a
-  convolution's channel, the positions) is at most τ of the mean over its layer.
-  In a layer whose units are all silent, all are dormant.
-
-  Args:
-    activations: of each hidden layer, `(batch, ..., units)`; see
-      `Call.activation`.
-    tau: τ >= 0.
-
-  Returns:
-    float32 scalar in [0, 1], of the units of all layers.
-  """
-  dormant, count = tf.constant(0.0), 0
-  for activation in activations:
-    axes = list(range(activation.shape.rank - 1))
-    size = tf.reduce_mean(tf.abs(activation), axis=axes)
-    is_dormant = size <= tau * tf.reduce_mean(size)
-    dormant += tf.math.count_nonzero(is_dormant, dtype=tf.float32)
-    count += activation.shape[-1]
-  return dormant / count
 
 
 def _keras_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:

@@ -160,19 +160,3 @@ def drop_and_grow(
   kept = top_k_mask(drop_score, num_active - num_moved, candidates=active)
   grown = top_k_mask(grow_score, num_moved, candidates=tf.equal(kept, 0))
   return kept + grown
-
-
-def magnitude_mask(weight: tf.Tensor, num_active) -> tf.Tensor:
-  """Marks the `num_active` weights of the largest magnitude.
-
-  This is pruning's criterion (Zhu & Gupta, 2018) and MaintainSparsity (Sokar et
-  al., 2022, algorithm 3).
-
-  Args:
-    weight: float tensor of any shape.
-    num_active: integer scalar in [0, size].
-
-  Returns:
-    float32 tensor of weight's shape with exactly `num_active` ones.
-  """
-  return top_k_mask(tf.abs(weight), num_active)

@@ -288,9 +288,9 @@ def test_bernoulli_mask():
   assert masks.bernoulli_mask((20, 20), 0.0, seed=3).numpy().all()
 
 
-def test_magnitude_mask():
+def test_top_k_of_magnitudes():
   weight = tf.constant([[0.5, -2.0, 0.0, 1.0], [-0.5, 3.0, -0.0, -1.0]])
-  assert _bits(masks.magnitude_mask(weight, 3)) == '01010100'
-  assert _bits(masks.magnitude_mask(weight, 4)) == '01010101'
-  assert _bits(masks.magnitude_mask(weight, 7)) == '11111101'
-  assert masks.magnitude_mask(weight, 3).shape == (2, 4)
+  assert _bits(masks.top_k_mask(tf.abs(weight), 3)) == '01010100'
+  assert _bits(masks.top_k_mask(tf.abs(weight), 4)) == '01010101'
+  assert _bits(masks.top_k_mask(tf.abs(weight), 7)) == '11111101'
+  assert masks.top_k_mask(tf.abs(weight), 3).shape == (2, 4)
