@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Sequence
+from typing import Any
 
 import pandas as pd
 
-from rigl_rl.analysis import statistics, tables
 from rigl_rl.analysis.figures import base, mismatch, selection, style
 
 _LABELS = {'Small dense': 'Dense'}
 
 
 @dataclasses.dataclass(frozen=True)
-class ReturnByActorShare:
+class ReturnByActorShare(base.Kind):
   """Figure 3 of Graesser et al.: a column a task, a row a budget.
 
   "The vertical line corresponds to the standard parameter split and the
@@ -34,13 +33,13 @@ class ReturnByActorShare:
   train_steps: int
   agent: str = 'SAC'
 
-  def draw(
-    self, name: str, title: str, results: tables.Results, options: base.Options
-  ) -> base.Drawing:
-    """Draws it; see `figures.draw`."""
-    progress = selection.Progress(options.planned.get(name))
+  x_label = "actor's share of parameters in %"
+  y_label = 'final return'
+  grid = {'sharex': True, 'sharey': 'col'}
+
+  def find(self, request):
     chosen = selection.select(
-      results.runs,
+      request.results.runs,
       self.agent,
       'MLP',
       self.tasks,
@@ -51,48 +50,32 @@ class ReturnByActorShare:
         'CRITIC_SPARSITY',
       ),
     )
-    runs = chosen.runs
-    dense_or_erk = (runs.algorithm == 'Dense') | (
-      runs.distribution == 'erdos_renyi_kernel'
-    )
-    runs = runs[
-      dense_or_erk & runs.method.isin(['Dense', 'Small dense', 'RigL'])
-    ]
+    runs = selection.of_distribution(chosen.runs)
+    runs = runs[runs.method.isin(['Dense', 'Small dense', 'RigL'])]
     runs = runs.assign(
       curve=runs.method.replace(_LABELS),
       # What is not bound follows from how large the networks are.
       budget=runs.budget.fillna((1 - runs.size_sparsity).round(6)),
+      split=runs.actor_share.round(2),
     )
     runs = runs[selection.near(runs.budget, self.budgets)]
-    finished = runs[runs.finished.astype(bool) & runs.final_score.notna()]
-    finished = finished.assign(split=finished.actor_share.round(2))
-    finished, notes = selection.once_a_seed(
-      finished, ['task', 'curve', 'budget', 'split']
+    runs = request.progress.take(
+      chosen, runs, ['task', 'curve', 'budget', 'split'], self.train_steps
     )
-    progress.add(finished, runs, [*chosen.notes, *notes])
-    progress.add_length(runs, self.train_steps)
     points = []
-    for keys, group in finished.groupby(['task', 'budget', 'curve', 'split']):
+    for keys, group in runs.groupby(['task', 'budget', 'curve', 'split']):
       task, budget, curve, split = keys
-      estimate = statistics.mean(
-        group.final_score,
-        *(name, task, f'{budget:g}', curve, f'{split:.2f}'),
-        resamples=options.resamples,
-      )
+      stream = (task, f'{budget:g}', curve, f'{split:.2f}')
       points.append(
         {
           'task': task,
           'budget': budget,
           'method': curve,
           'actor_share': float(group.actor_share.mean()),
-          'standard_split': bool((group.swept.map(_is_standard)).any()),
+          'standard_split': bool((~group.swept.str.contains('Budget.')).any()),
           'parameters': float(group.parameters.mean()),
           'size_mismatch': mismatch.cell(group),
-          'return_mean': estimate.value,
-          'return_low': estimate.low,
-          'return_high': estimate.high,
-          'runs': estimate.runs,
-          'seeds': ' '.join(str(seed) for seed in sorted(group.seed)),
+          **request.estimate(group, *stream),
         }
       )
     if not points:
@@ -100,106 +83,69 @@ class ReturnByActorShare:
         f'no finished run of {self.agent} on {", ".join(self.tasks)} with a '
         'Budget'
       )
-    data = pd.DataFrame(points)
-    spec = dataclasses.replace(
-      self, tasks=selection.tasks_of(finished, self.tasks)
-    )
-    figure = _figure(spec, title, data, progress.notes)
-    return base.Drawing(data, progress.notes, figure)
+    spec = dataclasses.replace(self, tasks=selection.tasks_of(runs, self.tasks))
+    return spec, pd.DataFrame(points)
+
+  @property
+  def columns(self):
+    return len(self.tasks)
+
+  def cells(self, data):
+    return [
+      ((task, budget), data[data.task == task])
+      for budget in self.budgets
+      for task in self.tasks
+    ]
+
+  def title(self, panel, points):
+    task, budget = panel
+    return f'{task}, {100 * budget:g} % of parameters'
+
+  def draw_empty(self, axes):
+    _say_empty(axes)
+    axes.tick_params(left=False, labelleft=False)
+    axes.set_xlim(0, 100)
+
+  def draw_panel(self, axes, panel, points, canvas):
+    _mark_dense(axes, points, canvas.marks)
+    points = points[(points.budget - panel[1]).abs() < 1e-6]
+    for method in style.ordered(points.method):
+      own = points[points.method == method].sort_values('actor_share')
+      look = style.of_method(method)
+      x = 100 * own.actor_share
+      base.shade(axes, x, own, look.color)
+      base.bars(axes, x, own, look.color)
+      canvas.lines[method] = base.line(axes, x, own.return_mean, look)
+    if not len(points):
+      _say_empty(axes)
+    axes.set_xlim(0, 100)
+    axes.yaxis.set_major_formatter(style.short_number)
 
 
-def _is_standard(swept: str) -> bool:
-  return 'Budget.' not in swept
+def _say_empty(axes: Any) -> None:
+  # Not style.say_empty, which would take its ticks from those that share its
+  # axes.
+  axes.text(
+    0.5,
+    0.5,
+    'no finished run',
+    transform=axes.transAxes,
+    horizontalalignment='center',
+    color=style.GRAY,
+    backgroundcolor='white',  # The dense agent's lines are below.
+  )
 
 
-def _figure(
-  spec: ReturnByActorShare,
-  title: str,
-  data: pd.DataFrame,
-  notes: Sequence[str],
-) -> Any:
-  handles: dict[str, Any] = {}
-  marks: dict[str, Any] = {}
-  with style.settings():
-    figure, axes = style.grid(
-      len(spec.budgets), len(spec.tasks), sharex=True, sharey='col'
-    )
-    for row, budget in enumerate(spec.budgets):
-      for column, task in enumerate(spec.tasks):
-        cell = axes[row, column]
-        cell.set_title(f'{task}, {100 * budget:g} % of parameters')
-        of_task = data[data.task == task]
-        points = of_task[(of_task.budget - budget).abs() < 1e-6]
-        _draw_lines(cell, of_task, marks)
-        for method in style.ordered(points.method):
-          own = points[points.method == method].sort_values('actor_share')
-          look = style.of_method(method)
-          x = 100 * own.actor_share
-          cell.fill_between(
-            x,
-            own.return_low,
-            own.return_high,
-            color=look.color,
-            alpha=0.13,
-            linewidth=0,
-          )
-          cell.vlines(
-            x, own.return_low, own.return_high, color=look.color, linewidth=0.8
-          )
-          (handles[method],) = cell.plot(
-            x,
-            own.return_mean,
-            color=look.color,
-            linestyle=look.line,
-            marker=look.marker,
-          )
-        if not len(points):
-          # Not say_empty, which would take its ticks from those that share its
-          # axes.
-          cell.text(
-            0.5,
-            0.5,
-            'no finished run',
-            transform=cell.transAxes,
-            horizontalalignment='center',
-            color=style.GRAY,
-            backgroundcolor='white',  # The dense agent's lines are below.
-          )
-        if not len(of_task):
-          cell.tick_params(left=False, labelleft=False)
-        cell.set_xlim(0, 100)
-        cell.yaxis.set_major_formatter(style.short_number)
-    style.label_y(axes, 'final return')
-    style.label_x(axes, "actor's share of parameters in %")
-    intervals = style.intervals(style.SHADED, data.runs)
-    style.add_header(figure, title, [*notes, intervals])
-    methods = {label: handles[label] for label in style.ordered(handles)}
-    style.add_legend(figure, {**methods, **marks})
-  return figure
-
-
-def _draw_lines(
+def _mark_dense(
   axes: Any, of_task: pd.DataFrame, marks: dict[str, Any]
 ) -> None:
-  """The dense agent's return and split."""
-  full = of_task[
-    (of_task.method == 'Dense')
-    & ((of_task.budget - 1).abs() < 1e-6)
-    & of_task.standard_split
-  ]
-  if not len(full):
-    return
-  marks['dense at full width'] = axes.axhline(
-    full.return_mean.iloc[0],
-    color=style.of_method('Dense').color,
-    linewidth=0.9,
-    linestyle=(0, (7, 3)),
-    zorder=1,
-  )
-  marks['standard split'] = axes.axvline(
-    100 * full.actor_share.iloc[0],
-    color=style.GRAY,
-    linewidth=1.1,
-    linestyle=':',
-    zorder=1,
-  )
+  """Draws the dense agent's return and split."""
+  is_full = (of_task.budget - 1).abs() < 1e-6
+  full = of_task[(of_task.method == 'Dense') & is_full & of_task.standard_split]
+  if len(full):
+    marks['dense at full width'] = base.level(
+      axes, full.return_mean.iloc[0], zorder=1
+    )
+    marks['standard split'] = base.mark(
+      axes, 100 * full.actor_share.iloc[0], zorder=1
+    )

@@ -6,7 +6,6 @@ import dataclasses
 
 import pandas as pd
 
-from rigl_rl.analysis import tables
 from rigl_rl.analysis.figures import base
 
 
@@ -41,29 +40,21 @@ class CostTable:
   systems: tuple[System, ...]
   tasks: tuple[str, ...]
 
-  def draw(
-    self, name: str, title: str, results: tables.Results, options: base.Options
-  ) -> base.Drawing:
+  def draw(self, request: base.Request) -> base.Drawing:
     """Makes it; see `figures.draw`. Results play no part."""
-    del name, results
-    if options.read_training_cost is None:
-      raise base.NothingToDraw(
-        'costs are read by python -m launch.figures alone'
-      )
+    if request.options.read_training_cost is None:
+      raise base.NothingToDraw(base.NO_COSTS)
     rows = []
     for system in self.systems:
       for task in self.tasks:
-        cost = options.read_training_cost(
+        cost = request.options.read_training_cost(
           system.gin_files, (f'ENV_NAME={task!r}',)
         )
-        for method, kind in (
-          (system.dense, 'dense'),
-          (system.sparse, 'sparse'),
-        ):
+        for kind in ('dense', 'sparse'):
           rows.append(
             {
               'task': task,
-              'method': method,
+              'method': getattr(system, kind),
               'sparsity': 1 - cost[f'{kind}_weights'] / cost['dense_weights'],
               'weights': cost[f'{kind}_weights'],
               'training_flops': cost[f'{kind}_flops'],
@@ -72,18 +63,20 @@ class CostTable:
             }
           )
     data = pd.DataFrame(rows).drop_duplicates(['task', 'method'])
-    notes = ['Counted, not trained.']
-    lines = [
-      f'**{title}**',
-      '',
-      *notes,
-      '',
-      '| task | system | sparsity | weights | training FLOPs | of dense |',
-      '|---|---|---|---|---|---|',
-    ]
-    for row in data.itertuples():
-      lines.append(
-        f'| {row.task} | {row.method} | {row.sparsity:.3f} | {row.weights:,} '
-        f'| {row.training_flops:.5g} | {row.share:.3f} |'
-      )
-    return base.Drawing(data, notes, markdown='\n'.join(lines) + '\n')
+    markdown = base.markdown(
+      request.title,
+      base.COUNTED,
+      ('task', 'system', 'sparsity', 'weights', 'training FLOPs', 'of dense'),
+      [
+        (
+          row.task,
+          row.method,
+          f'{row.sparsity:.3f}',
+          f'{row.weights:,}',
+          f'{row.training_flops:.5g}',
+          f'{row.share:.3f}',
+        )
+        for row in data.itertuples()
+      ],
+    )
+    return base.Drawing(data, base.COUNTED, markdown=markdown)

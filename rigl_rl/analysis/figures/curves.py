@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
 import pandas as pd
 from matplotlib import ticker
 
-from rigl_rl.analysis import tables
 from rigl_rl.analysis.figures import base, selection, style
 
 
@@ -51,7 +50,7 @@ class Panel:
 
 
 @dataclasses.dataclass(frozen=True)
-class LearningCurves:
+class LearningCurves(base.Kind):
   """Figures 1 to 4 of Sokar et al. (2022).
 
   Lines are means over seeds, "the shaded region represents the standard
@@ -68,15 +67,17 @@ class LearningCurves:
   train_steps: int
   columns: int = 3
 
-  def draw(
-    self, name: str, title: str, results: tables.Results, options: base.Options
-  ) -> base.Drawing:
-    """Draws it; see `figures.draw`."""
-    progress = selection.Progress(options.planned.get(name))
+  x_label = 'environment steps'
+  y_label = 'return'
+  intervals = 'Shaded areas: standard deviation over runs.'
+  empty = 'no run'
+  grid = {'panel': (2.8, 2.2)}
+
+  def find(self, request):
     points, panels = [], []
     for panel in self.panels:
       candidates = pd.concat(
-        [_matching(results.runs, line) for line in panel.lines]
+        [_matching(request.results.runs, line) for line in panel.lines]
       )
       # Runs of other panels may be longer, and would push these out.
       candidates = candidates[~candidates.index.duplicated()]
@@ -89,14 +90,10 @@ class LearningCurves:
           paper='sokar22',
           varied=panel.varied,
         )
-        runs, notes = selection.once_a_seed(
-          _matching(chosen.runs, line), ['task']
+        own = _matching(chosen.runs, line)
+        runs = request.progress.take(
+          chosen, own, ['task'], self.train_steps, unfinished=True
         )
-        # An unfinished run is drawn as far as it came.
-        progress.add(
-          runs[runs.finished.astype(bool)], runs, [*chosen.notes, *notes]
-        )
-        progress.add_length(runs, self.train_steps)
         by_line.append((line, runs))
       drawn = pd.concat([runs for _, runs in by_line])
       for task in selection.tasks_of(drawn, [panel.task]):
@@ -105,25 +102,33 @@ class LearningCurves:
         )
         panels.append(part)
         for line, runs in by_line:
-          points += [
-            {
-              'panel': part.title,
-              'task': task,
-              'line': line.label,
-              'method': line.method,
-              **row,
-            }
-            for row in _points(runs[runs.task == task], results.evaluations)
-          ]
+          what = {
+            'panel': part.title,
+            'task': task,
+            'line': line.label,
+            'method': line.method,
+          }
+          own = _points(runs[runs.task == task], request.results.evaluations)
+          points += [{**what, **row} for row in own]
     if not points:
-      agents = dict.fromkeys(
-        line.label for panel in self.panels for line in panel.lines
-      )
+      agents = self.legend_order(())
       raise base.NothingToDraw(f'no run of {", ".join(agents)}')
-    data = pd.DataFrame(points)
-    spec = dataclasses.replace(self, panels=tuple(panels))
-    figure = _figure(spec, title, data, progress.notes)
-    return base.Drawing(data, progress.notes, figure)
+    return dataclasses.replace(self, panels=tuple(panels)), pd.DataFrame(points)
+
+  def legend_order(self, labels):
+    return dict.fromkeys(
+      line.label for panel in self.panels for line in panel.lines
+    )
+
+  def draw_panel(self, axes, panel, points, canvas):
+    for line in panel.lines:
+      own = points[points.line == line.label]
+      if len(own):
+        canvas.lines[line.label] = _draw_line(axes, own, line)
+    axes.xaxis.set_major_formatter(style.short_number)
+    axes.yaxis.set_major_formatter(style.short_number)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
+    axes.margins(x=0.02)
 
 
 def _matching(runs: pd.DataFrame, line: Line) -> pd.DataFrame:
@@ -160,43 +165,6 @@ def _points(
   return points
 
 
-def _figure(
-  spec: LearningCurves, title: str, data: pd.DataFrame, notes: Sequence[str]
-) -> Any:
-  columns = min(spec.columns, len(spec.panels))
-  num_rows = -(-len(spec.panels) // columns)
-  lines: dict[str, Any] = {}
-  with style.settings():
-    figure, axes = style.grid(num_rows, columns, panel=(2.8, 2.2))
-    for cell, panel in zip(axes.flat, spec.panels):
-      cell.set_title(panel.title)
-      points = data[data.panel == panel.title]
-      if not len(points):
-        style.say_empty(cell, 'no run')
-      for line in panel.lines:
-        own = points[points.line == line.label]
-        if len(own):
-          lines[line.label] = _draw_line(cell, own, line)
-      if len(points):
-        cell.xaxis.set_major_formatter(style.short_number)
-        cell.yaxis.set_major_formatter(style.short_number)
-        cell.xaxis.set_major_locator(ticker.MaxNLocator(5))
-        cell.margins(x=0.02)
-    style.label_x(axes, 'environment steps')
-    style.label_y(axes, 'return')
-    intervals = style.intervals(
-      'Shaded areas: standard deviation over runs.', data.runs
-    )
-    style.add_header(figure, title, [*notes, intervals])
-    order = dict.fromkeys(
-      line.label for panel in spec.panels for line in panel.lines
-    )
-    style.add_legend(
-      figure, {label: lines[label] for label in order if label in lines}
-    )
-  return figure
-
-
 def _draw_line(axes: Any, points: pd.DataFrame, line: Line) -> Any:
   look = style.of_method(line.method)
   if line.setting is not None:
@@ -209,14 +177,12 @@ def _draw_line(axes: Any, points: pd.DataFrame, line: Line) -> Any:
     alpha=0.15,
     linewidth=0,
   )
-  (handle,) = axes.plot(
+  return base.line(
+    axes,
     points.step,
     points.return_mean,
-    color=look.color,
-    linestyle=look.line,
-    marker=look.marker,
+    look,
     # A few markers tell lines apart; one for each evaluation would hide them.
     markevery=max(len(points) // 6, 1),
     markersize=4.5,
   )
-  return handle

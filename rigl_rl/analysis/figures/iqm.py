@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import ticker
 
 from rigl_rl import wording
-from rigl_rl.analysis import normalization, statistics, tables
+from rigl_rl.analysis import normalization, statistics
 from rigl_rl.analysis.figures import base, mismatch, selection, style
 
 # As the paper orders them, from top to bottom.
@@ -41,7 +41,7 @@ class Panel:
 
 
 @dataclasses.dataclass(frozen=True)
-class InterquartileMeans:
+class InterquartileMeans(base.Kind):
   """Figures 1 and 15 to 18 of Graesser et al.
 
   Attributes:
@@ -52,23 +52,22 @@ class InterquartileMeans:
   panels: tuple[Panel, ...]
   columns: int = 2
 
-  def draw(
-    self, name: str, title: str, results: tables.Results, options: base.Options
-  ) -> base.Drawing:
-    """Draws it; see `figures.draw`."""
-    progress = selection.Progress(options.planned.get(name))
-    references = options.references
+  intervals = 'Bars: 95 % confidence intervals.'
+  grid = {'panel': (4.2, 2.1)}
+
+  def find(self, request):
+    references = request.options.references
     if references is None:
-      dense = selection.dense_sac(results.runs)
+      dense = selection.dense_sac(request.results.runs)
       references = dense.groupby('task').final_score.mean().to_dict()
       for panel in self.panels:
         # They are behind the figure, too, though PPO's has no bar of them.
         own = dense[dense.task.isin(selection.tasks_of(dense, panel.tasks))]
-        progress.add(own, own)
-        progress.add_length(own, panel.train_steps)
+        request.progress.add(own, own)
+        request.progress.add_length(own, panel.train_steps)
     points, reasons, panels = [], [], []
     for panel in self.panels:
-      runs = _runs(panel, results.runs, progress)
+      runs = _runs(panel, request)
       scores = [
         normalization.normalize(score, task, references)
         for score, task in zip(runs.final_score, runs.task)
@@ -76,63 +75,64 @@ class InterquartileMeans:
       runs = runs.assign(normalized=np.array(scores, dtype=float))
       unknown = sorted(set(runs.task[runs.normalized.isna()]))
       if unknown:
-        reason = (
+        reasons.append(
           f'Left out: {", ".join(unknown)}, without a dense SAC score above 0 '
           'to normalize by.'
         )
-        reasons.append(reason)
-        progress.add(runs[:0], runs[:0], [reason])
       runs = runs[runs.normalized.notna()]
-      progress.add(runs, runs)
+      request.progress.add(runs, runs, reasons[-1:] if unknown else [])
       for version, own in selection.by_version(runs):
         part = dataclasses.replace(panel, title=panel.title + version)
         panels.append(part)
-        for method in METHODS:
-          point = _point(own[own.method == method], part, method, name, options)
-          if point:
-            points.append(point)
+        points += [
+          _point(own[own.method == method], part, method, request)
+          for method in METHODS
+          if (own.method == method).any()
+        ]
     if not points:
-      wanted = ', '.join(
-        dict.fromkeys(f'{p.agent} ({p.network})' for p in self.panels)
-      )
+      wanted = dict.fromkeys(f'{p.agent} ({p.network})' for p in self.panels)
       raise base.NothingToDraw(
-        ' '.join(dict.fromkeys(reasons)) or f'no finished run of {wanted}'
+        ' '.join(dict.fromkeys(reasons))
+        or f'no finished run of {", ".join(wanted)}'
       )
-    data = pd.DataFrame(points)
-    spec = dataclasses.replace(self, panels=tuple(panels))
-    figure = _figure(spec, title, data, progress.notes)
-    return base.Drawing(data, progress.notes, figure)
+    return dataclasses.replace(self, panels=tuple(panels)), pd.DataFrame(points)
+
+  @property
+  def x_label(self):
+    names = {_axis(panel) for panel in self.panels}
+    return names.pop() if len(names) == 1 else ''
+
+  def draw_panel(self, axes, panel, points, canvas):
+    _draw_panel(axes, points, panel)
+    if not self.x_label:
+      axes.set_xlabel(_axis(panel))
 
 
-def _runs(
-  panel: Panel, runs: pd.DataFrame, progress: selection.Progress
-) -> pd.DataFrame:
+def _runs(panel: Panel, request: base.Request) -> pd.DataFrame:
   """The finished runs of a panel; notes how many others there are."""
   chosen = selection.select(
-    runs, panel.agent, panel.network, panel.tasks, by_task=False
+    request.results.runs,
+    panel.agent,
+    panel.network,
+    panel.tasks,
+    by_task=False,
   )
-  own = chosen.runs
-  own = own[own.method.isin(METHODS)]
-  is_dense = own.method.isin(['Dense', 'Small dense'])
-  own = own[is_dense | (own.distribution == 'erdos_renyi_kernel')]
+  own = chosen.runs[chosen.runs.method.isin(METHODS)]
+  own = selection.of_distribution(own)
   same_size = (own.size_sparsity - panel.sparsity).abs() < 1e-6
   own = own[same_size | (own.method == 'Dense')]
-  finished = own[own.finished.astype(bool) & own.final_score.notna()]
-  finished, notes = selection.once_a_seed(finished, ['task', 'method'])
-  progress.add(finished[:0], own, [*chosen.notes, *notes])
-  progress.add_length(own, panel.train_steps)
+  finished, notes = selection.once_a_seed(
+    selection.finished(own), ['task', 'method']
+  )
+  # Which of them are drawn, only their references tell.
+  request.progress.add(finished[:0], own, [*chosen.notes, *notes])
+  request.progress.add_length(own, panel.train_steps)
   return finished
 
 
 def _point(
-  runs: pd.DataFrame,
-  panel: Panel,
-  method: str,
-  name: str,
-  options: base.Options,
-) -> Mapping[str, Any] | None:
-  if not len(runs):
-    return None
+  runs: pd.DataFrame, panel: Panel, method: str, request: base.Request
+) -> dict[str, Any]:
   by_task = {
     task: group.normalized.to_numpy() for task, group in runs.groupby('task')
   }
@@ -141,7 +141,9 @@ def _point(
   for column, values in enumerate(by_task.values()):
     scores[: len(values), column] = values
   estimate = statistics.interquartile_mean(
-    scores, name, panel.title, method, resamples=options.resamples
+    scores,
+    *(request.name, panel.title, method),
+    resamples=request.options.resamples,
   )
   return {
     'panel': panel.title,
@@ -159,42 +161,9 @@ def _point(
   }
 
 
-def _figure(
-  spec: InterquartileMeans,
-  title: str,
-  data: pd.DataFrame,
-  notes: Sequence[str],
-) -> Any:
-  columns = min(spec.columns, len(spec.panels))
-  num_rows = -(-len(spec.panels) // columns)
-  with style.settings():
-    figure, axes = style.grid(num_rows, columns, panel=(4.2, 2.1))
-    for cell, panel in zip(axes.flat, spec.panels):
-      points = data[data.panel == panel.title]
-      cell.set_title(panel.title)
-      if len(points):
-        _draw_panel(cell, points, panel)
-      else:
-        style.say_empty(cell)
-    _label_x(axes, spec)
-    intervals = style.intervals('Bars: 95 % confidence intervals.', data.runs)
-    style.add_header(figure, title, [*notes, intervals])
-  return figure
-
-
-def _label_x(axes: Any, spec: InterquartileMeans) -> None:
-  """Names the x axes: of all panels, if they are not normalized alike."""
-  names = [
-    'IQM of scores normalized by '
-    + ('human' if panel.agent == 'DQN' else 'dense SAC')
-    for panel in spec.panels
-  ]
-  if len(set(names)) == 1:
-    style.label_x(axes, names[0])
-    return
-  for cell, name in zip(axes.flat, names):
-    if cell.get_frame_on():
-      cell.set_xlabel(name)
+def _axis(panel: Panel) -> str:
+  reference = 'human' if panel.agent == 'DQN' else 'dense SAC'
+  return f'IQM of scores normalized by {reference}'
 
 
 def _draw_panel(axes: Any, points: pd.DataFrame, panel: Panel) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Sequence
+from typing import Any, Mapping
 
 import pandas as pd
 
 from rigl_rl import files, readers, wording
-from rigl_rl.analysis import pooling, statistics, tables
+from rigl_rl.analysis import pooling
 from rigl_rl.analysis.figures import base, comparable, selection, style
 
 # What `launch.evaluate --observation_noise` leaves in a run directory.
@@ -30,7 +30,7 @@ _LINES = ('-', (0, (5, 2)), (0, (1.2, 1.5)))
 
 
 @dataclasses.dataclass(frozen=True)
-class ReturnByNoise:
+class ReturnByNoise(base.Kind):
   """Figure 6 of Graesser et al.
 
   A run counts at the noises in its observation_noise.csv, of its last
@@ -43,31 +43,30 @@ class ReturnByNoise:
     methods: that are compared; dense ones are of full width or small.
     densities: shares of the dense network's parameters, the largest first.
     train_steps: of the paper's runs.
+    rule: by which policies were chosen, once they are.
   """
 
   games: tuple[str, ...]
   methods: tuple[str, ...]
   densities: tuple[float, ...]
   train_steps: int
+  rule: str = ''
 
-  def draw(
-    self, name: str, title: str, results: tables.Results, options: base.Options
-  ) -> base.Drawing:
-    """Draws it; see `figures.draw`."""
-    progress = selection.Progress(options.planned.get(name))
+  x_label = 'standard deviation of noise in gray levels'
+  y_label = 'return'
+  empty = 'no run evaluated under noise'
+  grid = {'panel': (3.1, 2.6)}
+
+  def find(self, request):
     chosen = selection.select(
-      results.runs,
+      request.results.runs,
       'DQN',
       'CNN',
       self.games,
       varied=('DopamineRunner.evaluation_noise', 'observation_noise'),
     )
-    runs = chosen.runs
-    is_dense = runs.method.isin(['Dense', 'Small dense'])
-    runs = runs[
-      runs.method.isin(self.methods)
-      & (is_dense | (runs.distribution == 'erdos_renyi_kernel'))
-    ]
+    runs = selection.of_distribution(chosen.runs)
+    runs = runs[runs.method.isin(self.methods)]
     runs = runs.assign(
       density=(1 - runs.size_sparsity).round(6),
       curve=runs.method.replace({'Small dense': 'Dense'}),
@@ -83,7 +82,7 @@ class ReturnByNoise:
       raise base.NothingToDraw(
         f'{reason}: python -m launch.evaluate --observation_noise=0,1,…,30'
       )
-    count = options.comparable_policies
+    count = request.options.comparable_policies
     candidates = comparable.candidates(evaluated, count)
     if not len(candidates):
       raise base.NothingToDraw(
@@ -91,23 +90,6 @@ class ReturnByNoise:
         'are not known: python -m launch.figures --comparable_policies=0'
       )
     policies, rule = comparable.choose(candidates, count)
-    rows = [
-      (*point, run.seed, score, run.policies)
-      for run in policies.itertuples()
-      for noise, score in found[run.directory]
-      for point in [(run.task, run.curve, run.density, noise)]
-    ]
-    columns = [
-      'game',
-      'method',
-      'density',
-      'observation_noise',
-      'seed',
-      'score',
-      'policies',
-    ]
-    scores = pd.DataFrame(rows, columns=columns)
-    scores = scores.drop_duplicates(columns[:5])
     notes = [
       *chosen.notes,
       *pooling.differences(
@@ -126,33 +108,78 @@ class ReturnByNoise:
       if missing:
         verb = 'is' if missing == 1 else 'are'
         notes.append(f'{wording.count(missing, "run")} {verb} {what}.')
-    progress.add(candidates, runs, notes)
-    progress.add_length(runs, self.train_steps)
-    points = []
-    for keys, group in scores.groupby(columns[:4]):
-      game, method, density, noise = keys
-      estimate = statistics.mean(
-        group.score,
-        *(name, game, method, f'{density:g}', f'{noise:g}'),
-        resamples=options.resamples,
-      )
-      points.append(
-        {
-          'game': game,
-          'method': method,
-          'density': density,
-          'observation_noise': noise,
-          'return_mean': estimate.value,
-          'return_low': estimate.low,
-          'return_high': estimate.high,
-          'runs': estimate.runs,
-          'seeds': ' '.join(str(seed) for seed in sorted(group.seed)),
-          'policies': group.policies.iloc[0],
-        }
-      )
-    data = pd.DataFrame(points)
-    figure = _figure(self, title, data, [*progress.notes, rule])
-    return base.Drawing(data, progress.notes, figure)
+    request.progress.add(candidates, runs, notes)
+    request.progress.add_length(runs, self.train_steps)
+    spec = dataclasses.replace(self, rule=rule)
+    return spec, _points(policies, found, request)
+
+  def cells(self, data):
+    return [(game, data[data.game == game]) for game in self.games]
+
+  def title(self, panel, points):
+    return panel
+
+  def legend_order(self, labels):
+    methods = style.ordered(label.partition(',')[0] for label in labels)
+    return [_label(m, density) for density in self.densities for m in methods]
+
+  def face_notes(self):
+    return [self.rule, "Percentages are of the full network's parameters."]
+
+  def draw_panel(self, axes, panel, points, canvas):
+    axes.yaxis.set_major_formatter(style.short_number)
+    for density, line in zip(self.densities, _LINES):
+      for method in style.ordered(points.method):
+        near = (points.density - density).abs() < 1e-6
+        own = points[near & (points.method == method)]
+        if len(own):
+          look = style.of_method(method)
+          x = own.observation_noise
+          base.shade(axes, x, own, look.color, alpha=0.08)
+          canvas.lines[_label(method, density)] = base.line(
+            axes,
+            x,
+            own.return_mean,
+            look,
+            linestyle=line,
+            markevery=max(len(own) // 8, 1),
+            markersize=4.5,
+            # Hollow where networks are smaller.
+            markerfacecolor=look.color if density == 1 else 'white',
+          )
+
+
+def _label(method: str, density: float) -> str:
+  return f'{method}, {100 * density:g} %'
+
+
+def _points(
+  policies: pd.DataFrame,
+  found: Mapping[str, list[tuple[float, float]]],
+  request: base.Request,
+) -> pd.DataFrame:
+  """A row per game, method, density and noise."""
+  keys = ['game', 'method', 'density', 'observation_noise']
+  scores = pd.DataFrame(
+    [
+      (run.task, run.curve, run.density, noise, run.seed, score, run.policies)
+      for run in policies.itertuples()
+      for noise, score in found[run.directory]
+    ],
+    columns=[*keys, 'seed', 'score', 'policies'],
+  )
+  points = []
+  for values, group in scores.drop_duplicates([*keys, 'seed']).groupby(keys):
+    game, method, density, noise = values
+    stream = (game, method, f'{density:g}', f'{noise:g}')
+    points.append(
+      {
+        **dict(zip(keys, values)),
+        **request.estimate(group, *stream, score='score'),
+        'policies': group.policies.iloc[0],
+      }
+    )
+  return pd.DataFrame(points)
 
 
 def read_rows(path: str) -> list[dict[str, str]]:
@@ -188,59 +215,3 @@ def _read(run: Any) -> list[tuple[float, float]]:
   if run.observation_noise:
     return [(run.observation_noise, run.final_score)]
   return []
-
-
-def _figure(
-  spec: ReturnByNoise, title: str, data: pd.DataFrame, notes: Sequence[str]
-) -> Any:
-  lines: dict[str, Any] = {}
-  with style.settings():
-    figure, axes = style.grid(1, len(spec.games), panel=(3.1, 2.6))
-    for cell, game in zip(axes.flat, spec.games):
-      points = data[data.game == game]
-      cell.set_title(game)
-      cell.yaxis.set_major_formatter(style.short_number)
-      if not len(points):
-        style.say_empty(cell, 'no run evaluated under noise')
-      for density, line in zip(spec.densities, _LINES):
-        for method in style.ordered(points.method):
-          own = points[
-            (points.method == method)
-            & ((points.density - density).abs() < 1e-6)
-          ]
-          if not len(own):
-            continue
-          look = style.of_method(method)
-          cell.fill_between(
-            own.observation_noise,
-            own.return_low,
-            own.return_high,
-            color=look.color,
-            alpha=0.08,
-            linewidth=0,
-          )
-          (lines[f'{method}, {100 * density:g} %'],) = cell.plot(
-            own.observation_noise,
-            own.return_mean,
-            color=look.color,
-            linestyle=line,
-            marker=look.marker,
-            markevery=max(len(own) // 8, 1),
-            markersize=4.5,
-            # Hollow where networks are smaller.
-            markerfacecolor=look.color if density == 1 else 'white',
-          )
-    style.label_y(axes, 'return')
-    style.label_x(axes, 'standard deviation of noise in gray levels')
-    sizes = "Percentages are of the full network's parameters."
-    intervals = style.intervals(style.SHADED, data.runs)
-    style.add_header(figure, title, [*notes, sizes, intervals])
-    order = [
-      f'{method}, {100 * density:g} %'
-      for density in spec.densities
-      for method in style.ordered(data.method)
-    ]
-    style.add_legend(
-      figure, {label: lines[label] for label in order if label in lines}
-    )
-  return figure

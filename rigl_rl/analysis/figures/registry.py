@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from rigl_rl import tasks
 from rigl_rl.analysis.figures import (
@@ -31,14 +30,8 @@ _MUJOCO_STEPS = 1_000_000
 _ATARI_STEPS = 10_000_000
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-  """A figure or table.
-
-  Attributes:
-    title: above it.
-    kind: draws it, by a method `draw(name, title, results, options)`.
-  """
+class Entry(NamedTuple):
+  """A figure or table: its title, and what draws it, `kind.draw(request)`."""
 
   title: str
   kind: Any
@@ -121,6 +114,11 @@ def _within(
     task=task,
     level='Dense',
   )
+
+
+def _sac_snr(network: str) -> snr.Panel:
+  name = f'gradients/snr/{network}'
+  return snr.Panel(f'SAC, {network}', 'SAC', name, _ALL_MUJOCO, _MUJOCO_STEPS)
 
 
 _SOKAR_TASKS = ('HalfCheetah', 'Walker2d', 'Hopper', 'Ant', 'Humanoid')
@@ -215,20 +213,8 @@ FIGURES = {
     snr.SnrOverTraining(
       (
         snr.Panel('DQN', 'DQN', 'gradients/snr', _CLASSIC, _CLASSIC_STEPS),
-        snr.Panel(
-          'SAC, actor',
-          'SAC',
-          'gradients/snr/actor',
-          _ALL_MUJOCO,
-          _MUJOCO_STEPS,
-        ),
-        snr.Panel(
-          'SAC, critic',
-          'SAC',
-          'gradients/snr/critic',
-          _ALL_MUJOCO,
-          _MUJOCO_STEPS,
-        ),
+        _sac_snr('actor'),
+        _sac_snr('critic'),
       )
     ),
   ),
@@ -327,11 +313,7 @@ FIGURES = {
         )
         for panel in (
           _within(f'{name}: SAC, HalfCheetah, all layers', distribution),
-          _within(
-            f'{name}: last layers dense',
-            distribution,
-            '(output)',
-          ),
+          _within(f'{name}: last layers dense', distribution, '(output)'),
           _within(f'{name}: DQN, Acrobot', distribution, '', 'DQN', 'Acrobot'),
         )
       ),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Sequence
 
 import pandas as pd
 
 from rigl_rl import wording
-from rigl_rl.analysis import tables
 from rigl_rl.analysis.figures import base, selection
 
 
@@ -59,26 +58,20 @@ class ScoreTable:
   tasks: tuple[str, ...]
   train_steps: int
 
-  def draw(
-    self, name: str, title: str, results: tables.Results, options: base.Options
-  ) -> base.Drawing:
+  def draw(self, request: base.Request) -> base.Drawing:
     """Makes it; see `figures.draw`."""
-    progress = selection.Progress(options.planned.get(name))
     cells, parts = [], []
     # Runs of other tables may be longer, and would push these out.
     candidates = pd.concat(
-      [_matching(results.runs, column) for column in self.columns]
+      [_matching(request.results.runs, column) for column in self.columns]
     )
     for column in self.columns:
       chosen = selection.select(
         candidates, column.agent, tasks=self.tasks, paper='sokar22'
       )
-      own = _matching(chosen.runs, column)
-      runs, notes = selection.once_a_seed(
-        own[own.finished.astype(bool)], ['task']
+      runs = request.progress.take(
+        chosen, _matching(chosen.runs, column), ['task'], self.train_steps
       )
-      progress.add(runs, own, [*chosen.notes, *notes])
-      progress.add_length(own, self.train_steps)
       parts.append(runs)
       for task in selection.tasks_of(runs, self.tasks):
         scores = runs[runs.task == task][self.score].dropna()
@@ -96,32 +89,29 @@ class ScoreTable:
       labels = ', '.join(column.label for column in self.columns)
       raise base.NothingToDraw(f'no finished run of {labels}')
     data = pd.DataFrame(cells)
-    spec = dataclasses.replace(
-      self, tasks=selection.tasks_of(pd.concat(parts), self.tasks)
-    )
-    markdown = spec._markdown(data, title, progress.notes)
-    return base.Drawing(data, progress.notes, markdown=markdown)
+    tasks = selection.tasks_of(pd.concat(parts), self.tasks)
+    markdown = self._markdown(data, tasks, request)
+    return base.Drawing(data, request.progress.notes, markdown=markdown)
 
-  def _markdown(self, data: pd.DataFrame, title: str, notes: list[str]) -> str:
+  def _markdown(
+    self, data: pd.DataFrame, tasks: Sequence[str], request: base.Request
+  ) -> str:
     """The table as the paper prints it: the best of each task in bold."""
     labels = [column.label for column in self.columns]
-    lines = [
-      f'**{title}**',
-      '',
-      ' '.join(notes),
-      '',
-      f'| task | {" | ".join(labels)} |',
-      f'|---|{"---|" * len(labels)}',
-    ]
     most = data.runs.max()
-    for task in self.tasks:
+    rows = []
+    for task in tasks:
       of_task = data[data.task == task].set_index('method')
       best = of_task['mean'].max() if len(of_task) else math.nan
-      row = [self._cell(of_task, label, best, most) for label in labels]
-      lines.append(f'| {task} | {" | ".join(row)} |')
+      rows.append(
+        [task, *(self._cell(of_task, label, best, most) for label in labels)]
+      )
+    text = base.markdown(
+      request.title, request.progress.notes, ['task', *labels], rows
+    )
     if most > 1:
-      lines += ['', f'Cells that do not say otherwise are of {most} runs.']
-    return '\n'.join(lines) + '\n'
+      text += f'\nCells that do not say otherwise are of {most} runs.\n'
+    return text
 
   def _cell(self, of_task: Any, label: str, best: float, most: int) -> str:
     if label not in of_task.index:

@@ -35,6 +35,9 @@ _STANDARD = {
 }
 
 
+DENSE = ('Dense', 'Small dense')
+
+
 @dataclasses.dataclass(frozen=True)
 class Selection:
   """Runs of a figure, or of a panel.
@@ -50,8 +53,7 @@ class Selection:
   @property
   def finished(self) -> pd.DataFrame:
     """Those that have a final score."""
-    runs = self.runs
-    return runs[runs.finished.astype(bool) & runs.final_score.notna()]
+    return finished(self.runs)
 
 
 def select(
@@ -128,6 +130,19 @@ def dense_sac(runs: pd.DataFrame) -> pd.DataFrame:
   finished = select(runs, 'SAC', 'MLP').finished
   dense, _ = once_a_seed(finished[finished.method == 'Dense'], ['task'])
   return dense
+
+
+def finished(runs: pd.DataFrame) -> pd.DataFrame:
+  """Returns the runs that have a final score."""
+  return runs[runs.finished.astype(bool) & runs.final_score.notna()]
+
+
+def of_distribution(
+  runs: pd.DataFrame, distribution: str = 'erdos_renyi_kernel'
+) -> pd.DataFrame:
+  """Returns the runs of a distribution; dense ones, whatever they bind."""
+  is_dense = runs.method.isin(DENSE)
+  return runs[is_dense | (runs.distribution == distribution)]
 
 
 def _split(swept: str) -> list[str]:
@@ -220,6 +235,32 @@ class Progress:
     self._drawn_runs: list[pd.DataFrame] = []
     self._unfinished: set[str] = set()
     self._notes: list[str] = []
+
+  def take(
+    self,
+    chosen: Selection,
+    runs: pd.DataFrame,
+    columns: Sequence[str],
+    paper_steps: int,
+    unfinished: bool = False,
+  ) -> pd.DataFrame:
+    """Counts the runs of a panel, and returns those that it draws.
+
+    Args:
+      chosen: what `select` returned.
+      runs: those of them that fit the panel.
+      columns: what makes a point, see `once_a_seed`.
+      paper_steps: length of the paper's runs.
+      unfinished: whether unfinished runs are drawn, as far as they came.
+    """
+    drawn = runs if unfinished else finished(runs)
+    drawn, notes = once_a_seed(drawn, columns)
+    if unfinished:
+      runs = drawn
+    done = drawn[drawn.finished.astype(bool)]
+    self.add(done, runs, [*chosen.notes, *notes])
+    self.add_length(runs, paper_steps)
+    return drawn
 
   def add(
     self, drawn: pd.DataFrame, chosen: pd.DataFrame, notes: Iterable[str] = ()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
 import pandas as pd
 from matplotlib import ticker
 
-from rigl_rl.analysis import normalization, statistics, tables
+from rigl_rl.analysis import normalization
 from rigl_rl.analysis.figures import base, selection, style
 
 _NAMES = {
@@ -53,7 +53,7 @@ class Panel:
 
 
 @dataclasses.dataclass(frozen=True)
-class ReturnBySetting:
+class ReturnBySetting(base.Kind):
   """Figures 4, 13 and 14 of Graesser et al.
 
   Attributes:
@@ -66,15 +66,15 @@ class ReturnBySetting:
   train_steps: Mapping[str, int]
   columns: int = 3
 
-  def draw(
-    self, name: str, title: str, results: tables.Results, options: base.Options
-  ) -> base.Drawing:
-    """Draws it; see `figures.draw`."""
-    progress = selection.Progress(options.planned.get(name))
+  y_label = 'final return'
+  intervals = 'Vertical lines: 95 % confidence intervals.'
+  grid = {'panel': (3.4, 2.3)}
+
+  def find(self, request):
     points = []
     for panel in self.panels:
       chosen = selection.select(
-        results.runs,
+        request.results.runs,
         panel.agent,
         'MLP',
         [panel.task] if panel.task else None,
@@ -86,8 +86,7 @@ class ReturnBySetting:
       others -= {task}
       own = own[own.task == task]
       runs, notes = selection.once_a_seed(
-        own[own.finished.astype(bool) & own.final_score.notna()],
-        ['task', 'method', panel.column],
+        selection.finished(own), ['task', 'method', panel.column]
       )
       if (runs.method == panel.level).all():
         runs = runs[:0]  # A level alone has nothing to be compared with.
@@ -95,15 +94,22 @@ class ReturnBySetting:
         notes.append(
           f'{panel.title}: {task}; not drawn: {", ".join(sorted(others))}.'
         )
-      progress.add(runs, own, [*chosen.notes, *notes])
-      progress.add_length(own, self.train_steps[panel.agent])
-      points += _points(runs, panel, task, name, options)
+      request.progress.add(runs, own, [*chosen.notes, *notes])
+      request.progress.add_length(own, self.train_steps[panel.agent])
+      points += _points(runs, panel, task, request)
     if not points:
       titles = '; '.join(panel.title for panel in self.panels)
       raise base.NothingToDraw(f'no finished run of: {titles}')
-    data = pd.DataFrame(points)
-    figure = _figure(self, title, data, progress.notes)
-    return base.Drawing(data, progress.notes, figure)
+    return self, pd.DataFrame(points)
+
+  def title(self, panel, points):
+    if panel.task or not len(points):
+      return panel.title
+    return f'{panel.title}, {points.task.iloc[0]}'
+
+  def draw_panel(self, axes, panel, points, canvas):
+    _draw_panel(axes, points, panel, canvas)
+    axes.set_xlabel(panel.x)
 
 
 def _matching(runs: pd.DataFrame, panel: Panel) -> pd.DataFrame:
@@ -141,11 +147,7 @@ def _main_task(runs: pd.DataFrame, panel: Panel) -> str:
 
 
 def _points(
-  runs: pd.DataFrame,
-  panel: Panel,
-  task: str,
-  name: str,
-  options: base.Options,
+  runs: pd.DataFrame, panel: Panel, task: str, request: base.Request
 ) -> list[dict[str, Any]]:
   points = []
   for method in style.ordered(runs.method):
@@ -154,11 +156,6 @@ def _points(
     if method == panel.level:
       groups = [('', of_method)]
     for value, group in groups:
-      estimate = statistics.mean(
-        group.final_score,
-        *(name, panel.title, method, str(value)),
-        resamples=options.resamples,
-      )
       points.append(
         {
           'panel': panel.title,
@@ -166,11 +163,7 @@ def _points(
           'setting': panel.column,
           'value': value,
           'method': method,
-          'return_mean': estimate.value,
-          'return_low': estimate.low,
-          'return_high': estimate.high,
-          'runs': estimate.runs,
-          'seeds': ' '.join(str(seed) for seed in sorted(group.seed)),
+          **request.estimate(group, panel.title, method, str(value)),
         }
       )
   return points
@@ -184,45 +177,13 @@ def _written(value: Any, column: str) -> str:
   return style.setting(value)
 
 
-def _figure(
-  spec: ReturnBySetting, title: str, data: pd.DataFrame, notes: Sequence[str]
-) -> Any:
-  columns = min(spec.columns, len(spec.panels))
-  num_rows = -(-len(spec.panels) // columns)
-  handles: dict[str, Any] = {}
-  levels: dict[str, Any] = {}
-  with style.settings():
-    figure, axes = style.grid(num_rows, columns, panel=(3.4, 2.3))
-    for cell, panel in zip(axes.flat, spec.panels):
-      points = data[data.panel == panel.title]
-      cell.set_title(panel.title)
-      if not len(points):
-        style.say_empty(cell)
-        continue
-      if not panel.task:
-        cell.set_title(f'{panel.title}, {points.task.iloc[0]}')
-      _draw_panel(cell, points, panel, handles, levels)
-      cell.set_xlabel(panel.x)
-    style.label_y(axes, 'final return')
-    for cell in axes.flat[len(spec.panels) :]:
-      cell.set_axis_off()
-    intervals = style.intervals(
-      'Vertical lines: 95 % confidence intervals.', data.runs
-    )
-    style.add_header(figure, title, [*notes, intervals])
-    methods = {label: handles[label] for label in style.ordered(handles)}
-    style.add_legend(figure, {**methods, **levels})
-  return figure
-
-
 def _draw_panel(
   axes: Any,
   points: pd.DataFrame,
   panel: Panel,
-  handles: dict[str, Any],
-  levels: dict[str, Any],
+  canvas: base.Canvas,
 ) -> None:
-  """Draws bars; adds what the legend shows to `handles` and `levels`."""
+  """Draws bars, and the level."""
   level = points[points.method == panel.level]
   points = points[points.method != panel.level]
   values = sorted(set(points.value))
@@ -233,7 +194,7 @@ def _draw_panel(
     look = style.of_method(method, methods)
     offset = (index - (len(methods) - 1) / 2) * width
     positions = [values.index(value) + offset for value in own.value]
-    handles[method] = axes.bar(
+    canvas.lines[method] = axes.bar(
       positions,
       own.return_mean,
       width=0.9 * width,
@@ -242,17 +203,10 @@ def _draw_panel(
       edgecolor=look.color,
       linewidth=0.8,
     )
-    axes.vlines(
-      positions, own.return_low, own.return_high, color='#1a1a1a', linewidth=1.1
-    )
+    base.bars(axes, positions, own, '#1a1a1a', width=1.1)
   if len(level):
-    look = style.of_method(panel.level)
-    levels[_LEVELS[panel.level]] = axes.axhline(
-      level.return_mean.iloc[0],
-      color=look.color,
-      linewidth=1.1,
-      linestyle=(0, (7, 3)),
-      zorder=3,
+    canvas.marks[_LEVELS[panel.level]] = base.level(
+      axes, level.return_mean.iloc[0], panel.level, linewidth=1.1, zorder=3
     )
   axes.set_xticks(
     range(len(values)), [_written(value, panel.column) for value in values]

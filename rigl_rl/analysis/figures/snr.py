@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib import ticker
 
 from rigl_rl import wording
-from rigl_rl.analysis import events, tables
+from rigl_rl.analysis import events
 from rigl_rl.analysis.figures import base, selection, style
 
 _PREFIX = 'gradients/snr'
@@ -37,7 +37,7 @@ class Panel:
 
 
 @dataclasses.dataclass(frozen=True)
-class SnrOverTraining:
+class SnrOverTraining(base.Kind):
   """Figure 5 of Graesser et al.
 
   A line is the mean over tasks of the mean over seeds.
@@ -46,53 +46,81 @@ class SnrOverTraining:
     panels: in order.
     methods: dense, and the one sparse method.
     bins: points of a line; ratios between two of them are averaged.
+    sparsities: of all lines, by which they are told apart; once found.
   """
 
   panels: tuple[Panel, ...]
   methods: tuple[str, ...] = ('Dense', 'RigL')
   bins: int = 40
+  sparsities: tuple[float, ...] = ()
 
-  def draw(
-    self, name: str, title: str, results: tables.Results, options: base.Options
-  ) -> base.Drawing:
-    """Draws it; see `figures.draw`."""
-    progress = selection.Progress(options.planned.get(name))
+  x_label = 'environment steps'
+  y_label = 'SNR of gradients'
+  intervals = ''
+  empty = 'no run'
+  grid = {'panel': (2.9, 2.4)}
+
+  def find(self, request):
     frames, panels = [], []
     scalars: dict[str, pd.DataFrame] = {}
     for panel in self.panels:
       chosen = selection.select(
-        results.runs, panel.agent, 'MLP', panel.tasks, by_task=False
+        request.results.runs, panel.agent, 'MLP', panel.tasks, by_task=False
       )
-      runs = chosen.runs
-      runs = runs[runs.gradient_snr.astype(bool)]
-      runs = runs[runs.method.isin(self.methods)]
-      is_dense = runs.method == 'Dense'
-      runs = runs[is_dense | (runs.distribution == 'erdos_renyi_kernel')]
-      runs, notes = selection.once_a_seed(
-        runs, ['task', 'method', 'size_sparsity']
+      own = selection.of_distribution(chosen.runs)
+      own = own[own.gradient_snr.astype(bool) & own.method.isin(self.methods)]
+      runs = request.progress.take(
+        chosen,
+        own,
+        ['task', 'method', 'size_sparsity'],
+        panel.train_steps,
+        unfinished=True,
       )
       for directory in runs.directory:
         if directory not in scalars:
           scalars[directory] = events.read_scalars(directory, _PREFIX)
-      progress.add(
-        runs[runs.finished.astype(bool)], runs, [*chosen.notes, *notes]
-      )
-      progress.add_length(runs, panel.train_steps)
       for version, own in selection.by_version(runs):
         part = dataclasses.replace(panel, title=panel.title + version)
         panels.append(part)
         frames.append(self._points(part, own, scalars))
     frames = [frame for frame in frames if len(frame)]
     if not frames:
+      agents = dict.fromkeys(panel.agent for panel in self.panels)
       raise base.NothingToDraw(
-        'no run of '
-        + ' or '.join(dict.fromkeys(panel.agent for panel in self.panels))
-        + ' that writes ratios (summarize_gradient_snr=True)'
+        f'no run of {" or ".join(agents)} that writes ratios '
+        '(summarize_gradient_snr=True)'
       )
     data = pd.concat(frames, ignore_index=True)
-    spec = dataclasses.replace(self, panels=tuple(panels))
-    figure = _figure(spec, title, data, progress.notes)
-    return base.Drawing(data, progress.notes, figure)
+    sparsities = tuple(sorted(set(data.sparsity)))
+    spec = dataclasses.replace(
+      self, panels=tuple(panels), sparsities=sparsities
+    )
+    return spec, data
+
+  def title(self, panel, points):
+    tasks = set(' '.join(points.tasks).split())
+    count = f', {wording.count(len(tasks), "task")}' if tasks else ''
+    return f'{panel.title}{count}'
+
+  def legend_order(self, labels):
+    return labels
+
+  def draw_panel(self, axes, panel, points, canvas):
+    for method, sparsity in sorted(
+      set(zip(points.method, points.sparsity)), key=lambda key: key[1]
+    ):
+      of_method = points[points.method == method]
+      own = of_method[of_method.sparsity == sparsity]
+      label = f'{method}, {100 * sparsity:.3g} %' if sparsity else method
+      canvas.lines[label] = base.line(
+        axes,
+        own.step,
+        own.snr,
+        style.of_setting(self.sparsities.index(sparsity)),
+        markevery=max(len(own) // 6, 1),
+        markersize=4.5,
+      )
+    _scale(axes, points.snr)
 
   def _points(
     self,
@@ -137,51 +165,15 @@ class SnrOverTraining:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _figure(
-  spec: SnrOverTraining,
-  title: str,
-  data: pd.DataFrame,
-  notes: Sequence[str],
-) -> Any:
-  lines: dict[str, Any] = {}
-  sparsities = sorted(set(data.sparsity))
-  with style.settings():
-    figure, axes = style.grid(1, len(spec.panels), panel=(2.9, 2.4))
-    for cell, panel in zip(axes.flat, spec.panels):
-      points = data[data.panel == panel.title]
-      if not len(points):
-        cell.set_title(panel.title)
-        style.say_empty(cell, 'no run')
-        continue
-      tasks = set(' '.join(points.tasks).split())
-      cell.set_title(f'{panel.title}, {wording.count(len(tasks), "task")}')
-      for method, sparsity in sorted(
-        set(zip(points.method, points.sparsity)), key=lambda key: key[1]
-      ):
-        own = points[(points.method == method) & (points.sparsity == sparsity)]
-        look = style.of_setting(sparsities.index(sparsity))
-        label = f'{method}, {100 * sparsity:.3g} %' if sparsity else method
-        (lines[label],) = cell.plot(
-          own.step,
-          own.snr,
-          color=look.color,
-          linestyle=look.line,
-          marker=look.marker,
-          markevery=max(len(own) // 6, 1),
-          markersize=4.5,
-        )
-      cell.set_yscale('log')
-      cell.xaxis.set_major_formatter(style.short_number)
-      low, high = points.snr.min(), points.snr.max()
-      if 0 < high < _FEW * low:
-        # Powers of ten, and what lies between them, would be a tick or two.
-        cell.yaxis.set_major_locator(ticker.MaxNLocator(5))
-        cell.yaxis.set_minor_locator(ticker.NullLocator())
-      cell.yaxis.set_major_formatter(style.plain_number)
-      cell.yaxis.set_minor_formatter(style.few_plain_numbers(points.snr))
-      cell.margins(x=0.02)
-    style.label_x(axes, 'environment steps')
-    style.label_y(axes, 'SNR of gradients')
-    style.add_header(figure, title, notes)
-    style.add_legend(figure, lines)
-  return figure
+def _scale(axes: Any, ratios: pd.Series) -> None:
+  """Makes the axis of ratios logarithmic."""
+  axes.set_yscale('log')
+  axes.xaxis.set_major_formatter(style.short_number)
+  low, high = ratios.min(), ratios.max()
+  if 0 < high < _FEW * low:
+    # Powers of ten, and what lies between them, would be a tick or two.
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
+    axes.yaxis.set_minor_locator(ticker.NullLocator())
+  axes.yaxis.set_major_formatter(style.plain_number)
+  axes.yaxis.set_minor_formatter(style.few_plain_numbers(ratios))
+  axes.margins(x=0.02)

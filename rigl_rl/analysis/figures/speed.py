@@ -7,7 +7,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rigl_rl.analysis.figures import style
+from rigl_rl.analysis.figures import base, style
 
 _REFERENCE = 'dense'
 _NAMES = {
@@ -60,15 +60,13 @@ def time_against_sparsity(
     title: above it.
     notes: what a reader has to know.
   """
-  lines = {}
-  with style.settings():
-    figure, axes = style.grid(1, 1, panel=(4.6, 2.8))
-    cell = axes[0, 0]
+  with base.canvas(title, notes, panel=(4.6, 2.8)) as canvas:
+    cell = canvas.axes[0, 0]
     shown = [name for name in _NAMES if name in set(times.storage)]
     for index, storage in enumerate(shown, start=1):
       own = times[times.storage == storage].sort_values('sparsity')
       look = style.of_setting(index)
-      lines[_NAMES[storage]] = cell.errorbar(
+      canvas.lines[_NAMES[storage]] = cell.errorbar(
         (100 * own.sparsity).to_numpy(),
         own.time.to_numpy(),
         yerr=[
@@ -80,19 +78,12 @@ def time_against_sparsity(
         marker=look.marker,
         capsize=2,
       )
-    lines[_REFERENCE] = cell.axhline(
-      1,
-      color=style.of_method('Dense').color,
-      linewidth=0.9,
-      linestyle=(0, (7, 3)),
-    )
-    (lines['ideal: active weights'],) = cell.plot(
+    canvas.marks[_REFERENCE] = base.level(cell, 1)
+    (canvas.marks['ideal: active weights'],) = cell.plot(
       [0, 100], [1, 0], color=style.GRAY, linewidth=1.1, linestyle=':'
     )
     cell.set_xlim(min(100 * times.sparsity.min() - 5, 45), 100)
     cell.set_ylim(0, 1.08 * max(1, times.high.max()))
     cell.set_xlabel('sparsity in %')
     cell.set_ylabel('time, dense = 1')
-    style.add_header(figure, title, notes)
-    style.add_legend(figure, lines)
-  return figure
+  return canvas.figure
