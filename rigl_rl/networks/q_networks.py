@@ -38,9 +38,29 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
     weight_decay: float,
     weight_decay_factor: float,
     seed: int,
+    decay_output: bool,
     name: str | None,
-    decay_output: bool = True,
   ):
+    """Initializes the network.
+
+    Args:
+      num_actions: number of outputs.
+      width: n units or filters become ⌈n · width⌉, hidden units of an
+        MLPQNetwork int(max(1, n · width)); > 0. Or a function that chooses it,
+        see `sparse_layers`.
+      weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
+        biases), which the model's `losses` hold.
+      weight_decay_factor: factor of that term; as released 1.0 for classic
+        control, as TF-Agents has it, and 0.5 for Atari.
+      seed: int32 seed of all initial weights.
+      decay_output: whether that term has the last kernel too; as released not
+        for classic control, but for Atari.
+      name: name of the model.
+
+    Raises:
+      UserError: on a width that is not positive, a negative weight decay, or
+        units below 1.
+    """
     super().__init__(name=name)
     self._set_up_layers(
       width, weight_decay, weight_decay_factor, seed, decay_output
@@ -97,21 +117,9 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
     """Initializes the network.
 
     Args:
-      num_actions: number of outputs.
-      seed: int32 seed of all initial weights.
-      width: n hidden units become int(max(1, n · width)); > 0. Or a function
-        that chooses it, see `sparse_layers`.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
-        biases), which the model's `losses` hold.
-      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
-      decay_output: whether that term has the last kernel too; False as released
-        for classic control.
       hidden_units: units of each hidden layer at width 1.
-      name: name of the model.
 
-    Raises:
-      UserError: on a width that is not positive, a negative weight decay, or
-        hidden units below 1.
+    For all the others, and for errors, see `QNetwork`.
     """
     super().__init__(
       num_actions,
@@ -119,8 +127,8 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
       weight_decay,
       weight_decay_factor,
       seed,
-      name,
       decay_output,
+      name,
     )
     self._set_hidden_units(hidden_units)
     self._hidden_layers = []
@@ -144,17 +152,14 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
     return self._call_perceptron(_flatten(tf.cast(state, tf.float32)))
 
 
-@gin.configurable(denylist=['num_actions', 'seed', 'name'])
-class NatureQNetwork(QNetwork):
-  """The convolutional network of Mnih et al. (2015), for Atari (table 7).
+class _ConvolutionalQNetwork(QNetwork):
+  """Stages of convolutions, a hidden dense layer, and the outputs.
 
-  Convolutions (filters, window, stride) (32, 8, 4), (64, 4, 2), (64, 3, 1) with
-  SAME padding, then 512 dense units; ReLU; Glorot's uniform initialization.
-  Pixels are scaled from 0…255 to 0…1.
+  Pixels are scaled from 0…255 to 0…1. ReLU; Glorot's uniform initialization.
   """
 
-  _FILTERS = (32, 64, 64)
-  _WINDOWS_AND_STRIDES = ((8, 4), (4, 2), (3, 1))
+  # Filters of each stage, and the stride by which it shrinks the image.
+  _FILTERS_AND_STRIDES: tuple[tuple[int, int], ...]
 
   def __init__(
     self,
@@ -170,21 +175,10 @@ class NatureQNetwork(QNetwork):
     """Initializes the network.
 
     Args:
-      num_actions: number of outputs.
-      seed: int32 seed of all initial weights.
-      width: n units or filters become ⌈n · width⌉; > 0. Or a function that
-        chooses it, see `sparse_layers`.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
-        biases), which the model's `losses` hold.
-      weight_decay_factor: factor of that term; 0.5 as released for Atari.
-      decay_output: whether that term has the last kernel too; True as released
-        for Atari.
-      dense_units: units of the dense layer at width 1.
-      name: name of the model.
+      dense_units: units of the dense layer at width 1. The paper has 512; the
+        released code has 256 in the ResNet.
 
-    Raises:
-      UserError: on a width that is not positive, a negative weight decay, or
-        dense units below 1.
+    For all the others, and for errors, see `QNetwork`.
     """
     super().__init__(
       num_actions,
@@ -192,24 +186,34 @@ class NatureQNetwork(QNetwork):
       weight_decay,
       weight_decay_factor,
       seed,
-      name,
       decay_output,
+      name,
     )
     self._dense_units = sparse_layers.check_units(
-      'NatureQNetwork.dense_units', dense_units
+      f'{self._gin_name()}.dense_units', dense_units
     )
-    self._convolutions = []
+    self._stages = []
+
+  def _stage_shapes(
+    self, number: int, channels: int, filters: int
+  ) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each kernel of a stage; the first has number 1."""
+    raise NotImplementedError
+
+  def _make_stage(self, number: int, filters: int) -> tf.keras.layers.Layer:
+    raise NotImplementedError
+
+  def _scaled_units(self, width: float | None = None) -> list[int]:
+    filters = [filters for filters, _ in self._FILTERS_AND_STRIDES]
+    return self._scaled((*filters, self._dense_units), width)
 
   def layer_shapes(self, state_shape, width=None):
     shapes = {}
     *image, channels = _image_shape(state_shape)
-    *all_filters, units = self._scaled(
-      (*self._FILTERS, self._dense_units), width
-    )
-    for number, (filters, (window, stride)) in enumerate(
-      zip(all_filters, self._WINDOWS_AND_STRIDES), start=1
-    ):
-      shapes[f'conv{number}'] = (window, window, channels, filters)
+    *all_filters, units = self._scaled_units(width)
+    for number, filters in enumerate(all_filters, start=1):
+      shapes.update(self._stage_shapes(number, channels, filters))
+      _, stride = self._FILTERS_AND_STRIDES[number - 1]
       image = [math.ceil(side / stride) for side in image]
       channels = filters
     shapes['dense1'] = (math.prod(image) * channels, units)
@@ -217,104 +221,9 @@ class NatureQNetwork(QNetwork):
     return shapes
 
   def _make_layers(self):
-    *all_filters, units = self._scaled((*self._FILTERS, self._dense_units))
-    self._convolutions = [
-      self._conv(f'conv{number}', filters, window, stride, 'relu')
-      for number, (filters, (window, stride)) in enumerate(
-        zip(all_filters, self._WINDOWS_AND_STRIDES), start=1
-      )
-    ]
-    self._dense_layer = self._dense('dense1', units, activation='relu')
-    self._output_layer = self._dense('output', self.num_actions)
-
-  def call(self, state):
-    """Maps images `(batch, height, width, ..., stack)` to Q-values."""
-    x = _to_images(state)
-    for layer in self._convolutions:
-      x = layer(x)
-    return self._output_layer(self._dense_layer(_flatten(x)))
-
-
-@gin.configurable(denylist=['num_actions', 'seed', 'name'])
-class ImpalaQNetwork(QNetwork):
-  """The residual network of IMPALA (Espeholt et al., 2018; table 7).
-
-  Three stacks of 32, 64 and 64 filters, each a convolution (3×3, stride 1), a
-  max-pool (3×3, stride 2) and two residual blocks of two convolutions; then a
-  dense layer. No batch normalization. ReLU; Glorot's uniform initialization.
-  Pixels are scaled from 0…255 to 0…1.
-  """
-
-  _FILTERS = (32, 64, 64)  # of each stack
-  _BLOCKS = 2
-
-  def __init__(
-    self,
-    num_actions: int,
-    seed: int,
-    width: WidthOrRule = 1.0,
-    weight_decay: NonNegative = 0.0,
-    weight_decay_factor: NonNegative = 0.5,
-    decay_output: bool = True,
-    dense_units: Units = 512,
-    name: str | None = None,
-  ):
-    """Initializes the network.
-
-    Args:
-      num_actions: number of outputs.
-      seed: int32 seed of all initial weights.
-      width: n units or filters become ⌈n · width⌉; > 0. Or a function that
-        chooses it, see `sparse_layers`.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
-        biases), which the model's `losses` hold.
-      weight_decay_factor: factor of that term; 0.5 as released for Atari.
-      decay_output: whether that term has the last kernel too; True as released
-        for Atari.
-      dense_units: units of the dense layer at width 1. The paper has 512, the
-        released code 256.
-      name: name of the model.
-
-    Raises:
-      UserError: on a width that is not positive, a negative weight decay, or
-        dense units below 1.
-    """
-    super().__init__(
-      num_actions,
-      width,
-      weight_decay,
-      weight_decay_factor,
-      seed,
-      name,
-      decay_output,
-    )
-    self._dense_units = sparse_layers.check_units(
-      'ImpalaQNetwork.dense_units', dense_units
-    )
-    self._stacks = []
-
-  def layer_shapes(self, state_shape, width=None):
-    shapes = {}
-    *image, channels = _image_shape(state_shape)
-    *all_filters, units = self._scaled(
-      (*self._FILTERS, self._dense_units), width
-    )
-    for stack, filters in enumerate(all_filters, start=1):
-      shapes[f'stack{stack}/conv'] = (3, 3, channels, filters)
-      for block in range(1, self._BLOCKS + 1):
-        for conv in (1, 2):
-          path = f'stack{stack}/block{block}/conv{conv}'
-          shapes[path] = (3, 3, filters, filters)
-      image = [math.ceil(side / 2) for side in image]
-      channels = filters
-    shapes['dense1'] = (math.prod(image) * channels, units)
-    shapes['output'] = (units, self.num_actions)
-    return shapes
-
-  def _make_layers(self):
-    *all_filters, units = self._scaled((*self._FILTERS, self._dense_units))
-    self._stacks = [
-      _Stack(f'stack{number}', filters, self._BLOCKS, self._conv)
+    *all_filters, units = self._scaled_units()
+    self._stages = [
+      self._make_stage(number, filters)
       for number, filters in enumerate(all_filters, start=1)
     ]
     self._dense_layer = self._dense('dense1', units, activation='relu')
@@ -322,11 +231,64 @@ class ImpalaQNetwork(QNetwork):
 
   def call(self, state):
     """Maps images `(batch, height, width, ..., stack)` to Q-values."""
-    x = _to_images(state)
-    for stack in self._stacks:
-      x = stack(x)
-    x = _flatten(tf.nn.relu(x))
-    return self._output_layer(self._dense_layer(x))
+    features = _flatten(self._features(_to_images(state)))
+    return self._output_layer(self._dense_layer(features))
+
+  def _features(self, images: tf.Tensor) -> tf.Tensor:
+    for stage in self._stages:
+      images = stage(images)
+    return images
+
+
+@gin.configurable(denylist=['num_actions', 'seed', 'name'])
+class NatureQNetwork(_ConvolutionalQNetwork):
+  """The convolutional network of Mnih et al. (2015), for Atari (table 7).
+
+  Convolutions (filters, window, stride) (32, 8, 4), (64, 4, 2), (64, 3, 1) with
+  SAME padding, then 512 dense units.
+  """
+
+  _FILTERS_AND_STRIDES = ((32, 4), (64, 2), (64, 1))
+  _WINDOWS = (8, 4, 3)
+
+  def _stage_shapes(self, number, channels, filters):
+    window = self._WINDOWS[number - 1]
+    return {f'conv{number}': (window, window, channels, filters)}
+
+  def _make_stage(self, number, filters):
+    window = self._WINDOWS[number - 1]
+    _, stride = self._FILTERS_AND_STRIDES[number - 1]
+    return self._conv(f'conv{number}', filters, window, stride, 'relu')
+
+
+@gin.configurable(denylist=['num_actions', 'seed', 'name'])
+class ImpalaQNetwork(_ConvolutionalQNetwork):
+  """The residual network of IMPALA (Espeholt et al., 2018; table 7).
+
+  Three stacks of 32, 64 and 64 filters, each a convolution (3×3, stride 1), a
+  max-pool (3×3, stride 2) and two residual blocks of two convolutions; then a
+  dense layer. No batch normalization.
+  """
+
+  _FILTERS_AND_STRIDES = ((32, 2), (64, 2), (64, 2))
+  _BLOCKS = 2
+
+  def _stage_shapes(self, number, channels, filters):
+    stack = f'stack{number}'
+    return {
+      f'{stack}/conv': (3, 3, channels, filters),
+      **{
+        f'{stack}/block{block}/conv{conv}': (3, 3, filters, filters)
+        for block in range(1, self._BLOCKS + 1)
+        for conv in (1, 2)
+      },
+    }
+
+  def _make_stage(self, number, filters):
+    return _Stack(f'stack{number}', filters, self._BLOCKS, self._conv)
+
+  def _features(self, images):
+    return tf.nn.relu(super()._features(images))
 
 
 class _Stack(tf.keras.layers.Layer):
