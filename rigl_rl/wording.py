@@ -1,9 +1,9 @@
-"""How messages write numbers of things, and guess what was meant."""
+"""How commands write numbers of things and tables, and guess what was meant."""
 
 from __future__ import annotations
 
 import difflib
-from typing import Collection
+from typing import Collection, Sequence
 
 
 def count(number: int, noun: str) -> str:
@@ -20,3 +20,24 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
   """Returns ' Did you mean …?' by the known names that look like one, or ''."""
   matches = difflib.get_close_matches(name, known, 3, 0.7)
   return f' Did you mean {" or ".join(matches)}?' if matches else ''
+
+
+def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
+  """Lays out cells in columns, each as wide as its longest cell.
+
+  Args:
+    rows: of as many cells each; at least one row.
+    right: numbers of the columns that are aligned to the right, from 0.
+
+  Returns:
+    The lines, without an end of line behind the last one.
+  """
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  lines = (
+    '  '.join(
+      cell.rjust(width) if number in right else cell.ljust(width)
+      for number, (cell, width) in enumerate(zip(row, widths))
+    )
+    for row in rows
+  )
+  return '\n'.join(line.rstrip() for line in lines)

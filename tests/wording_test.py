@@ -1,4 +1,4 @@
-"""Tests of how messages write numbers."""
+"""Tests of how commands write numbers and tables."""
 
 import pytest
 
@@ -11,3 +11,12 @@ from rigl_rl import wording
 )
 def test_count(number, text):
   assert wording.count(number, 'run') == text
+
+
+def test_columns():
+  rows = [('', 'runs', 'mark'), ('RigL', '12', '*'), ('Pruning', '1,200', '')]
+  assert wording.columns(rows, right=(1,)).splitlines() == [
+    '          runs  mark',
+    'RigL        12  *',
+    'Pruning  1,200',
+  ]

@@ -203,22 +203,19 @@ def _print_table(
   rates: Mapping[str, Sequence[float]], references: Sequence[str]
 ) -> None:
   """Prints rates by turn: median, range, and ratios to the references'."""
-  width = max(12, *(len(name) + 1 for name in rates))
-  header = f'{"":{width}}{"steps/s":>10}{"min":>8}{"max":>8}'
-  print(
-    header + ''.join(f'   {f"ratio to {r}":25}' for r in references).rstrip()
-  )
+  ratios_to = [f'ratio to {reference}' for reference in references]
+  lines = [['', 'steps/s', 'min', 'max', *ratios_to]]
   for name, values in rates.items():
-    line = (
-      f'{name:{width}}{statistics.median(values):10.4g}{min(values):8.4g}'
-      f'{max(values):8.4g}'
-    )
+    numbers = (statistics.median(values), min(values), max(values))
+    line = [name, *(f'{number:.4g}' for number in numbers)]
     for reference in references:
       ratios = [a / b for a, b in zip(values, rates[reference])]
-      ratio = f'{statistics.median(ratios):.3f} '
-      ratio += f'({min(ratios):.3f} to {max(ratios):.3f})'
-      line += f'   {ratio:25}'
-    print(line.rstrip())
+      line.append(
+        f'{statistics.median(ratios):.3f} '
+        f'({min(ratios):.3f} to {max(ratios):.3f})'
+      )
+    lines.append(line)
+  print(wording.columns(lines, right=(1, 2, 3)))
 
 
 def _make_directory(path: pathlib.Path) -> None:

@@ -27,7 +27,7 @@ import csv
 import io
 from typing import Any, Sequence
 
-from rigl_rl import files
+from rigl_rl import files, wording
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
 from rigl_rl.training import quiet
@@ -191,12 +191,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     lines.append(
       [_FORMATS.get(name, '{}').format(value) for name, value in row.items()]
     )
-  column_widths = [max(map(len, column)) for column in zip(*lines)]
-  for line in lines:
-    cells = []
-    for name, cell, width in zip(rows[0], line, column_widths):
-      cells.append(cell.rjust(width) if name in _FORMATS else cell.ljust(width))
-    print('  '.join(cells).rstrip())
+  right = [number for number, name in enumerate(rows[0]) if name in _FORMATS]
+  print(wording.columns(lines, right))
 
 
 def _write_csv(path: str, rows: list[dict[str, Any]]) -> None:

@@ -128,10 +128,7 @@ def _print(table: Any, top: int | None) -> None:
           mark,
         ]
       )
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    print()
-    for line in lines:
-      print('  '.join(t.ljust(w) for t, w in zip(line, widths)).rstrip())
+    print(f'\n{wording.columns(lines)}')
     if left_out:
       left = wording.count(left_out, 'setting')
       print(f'and {left} without a finished run')

@@ -294,13 +294,16 @@ def _print_plan(
       job.run for job, state in zip(all_jobs, states) if state != 'finished'
     ]
     rows.append(('to do', costs.estimate(left, speeds)))
-  longest = max(len(label) for label, _ in rows)
-  for label, cost in rows:
-    print(
-      f'{label:{longest}}  {wording.count(cost.runs, "run"):>11}  '
-      f'{wording.count(cost.steps, "step"):>21}  '
-      f'{_hours(cost.core_hours):>9} core-hours'
+  lines = [
+    (
+      label,
+      wording.count(cost.runs, 'run'),
+      wording.count(cost.steps, 'step'),
+      f'{_hours(cost.core_hours)} core-hours',
     )
+    for label, cost in rows
+  ]
+  print(wording.columns(lines, right=(1, 2, 3)))
   families = sorted({job.run.family for job in all_jobs if job.run.family})
   used = ', '.join(f'{name} {speeds[name]:g}' for name in families)
   print(
