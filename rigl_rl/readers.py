@@ -72,12 +72,16 @@ def contents_of(path: str) -> Iterator[None]:
     raise FileError(f'{path} cannot be used: {reason(error)}') from error
 
 
+def check_file(path: str) -> None:
+  """Raises ValueError unless a path is that of a file: a pipe never ends."""
+  if not files.is_url(path) and not stat.S_ISREG(os.stat(path).st_mode):
+    raise ValueError('it is not a file')
+
+
 def read_bytes(path: str) -> bytes:
   """Returns the content of a file."""
   with contents_of(path):
-    # A pipe would never end.
-    if not files.is_url(path) and not stat.S_ISREG(os.stat(path).st_mode):
-      raise ValueError('it is not a file')
+    check_file(path)
     return files.read(path)
 
 

@@ -1,25 +1,15 @@
-"""Reads scalars from TensorBoard event files, without TensorFlow.
-
-An event file is a row of records, each a length, a checksum of it, an Event
-message and a checksum of that. tensorboard, which TensorFlow brings, has the
-message.
-"""
+"""Reads scalars from the event files that TensorBoard shows."""
 
 from __future__ import annotations
 
 import math
 import os
-import struct
-from typing import Iterator
 
-import numpy as np
 import pandas as pd
 
 from rigl_rl import readers
 from rigl_rl.analysis import paths
-
-_HEADER = struct.Struct('<QI')  # Length of the message, its checksum.
-_CHECKSUM_BYTES = 4
+from rigl_rl.training import quiet
 
 
 def read_scalars(run: str, prefix: str) -> pd.DataFrame:
@@ -46,9 +36,9 @@ def read_scalars(run: str, prefix: str) -> pd.DataFrame:
   # Their names begin with the time at which they were begun.
   for path in files:
     if '.tfevents.' in os.path.basename(path):
-      data = readers.read_bytes(path)
       with readers.contents_of(path):
-        start, found = _read(data, prefix)
+        readers.check_file(path)
+        start, found = _read(path, prefix)
       rows = {key: value for key, value in rows.items() if key[1] < start}
       rows.update(found)
   return pd.DataFrame(
@@ -57,50 +47,23 @@ def read_scalars(run: str, prefix: str) -> pd.DataFrame:
   )
 
 
-def _read(
-  data: bytes, prefix: str
-) -> tuple[float, dict[tuple[str, int], float]]:
+def _read(path: str, prefix: str) -> tuple[float, dict[tuple[str, int], float]]:
   """Returns the first step of a process, and its {(name, step): value}."""
+  # By which TensorBoard reads records; other figures do without.
+  with quiet.import_quietly():
+    import tensorflow  # noqa: F401
+  from tensorboard.backend.event_processing import event_file_loader
   from tensorboard.compat.proto import event_pb2
+  from tensorboard.util import tensor_util
 
-  wanted = prefix.encode('utf-8')
   start, found = None, {}
-  for number, record in enumerate(_records(data)):
-    # Most records have other names: not worth parsing. The first two say of
-    # which version the file is, and where the process started.
-    if number > 1 and wanted not in record:
-      continue
-    event = event_pb2.Event.FromString(record)
+  for event in event_file_loader.EventFileLoader(path).Load():
     if event.session_log.status == event_pb2.SessionLog.START:
       start = event.step
     for value in event.summary.value:
       if value.tag.startswith(prefix):
-        found[value.tag, event.step] = _number(value)
+        number = tensor_util.make_ndarray(value.tensor).item()
+        found[value.tag, event.step] = float(number)
   if start is None:
     start = min((step for _, step in found), default=math.inf)
   return start, found
-
-
-def _records(data: bytes) -> Iterator[bytes]:
-  position = 0
-  while position + _HEADER.size <= len(data):
-    length, _ = _HEADER.unpack_from(data, position)
-    begin = position + _HEADER.size
-    position = begin + length + _CHECKSUM_BYTES
-    if position > len(data):
-      return
-    yield data[begin : begin + length]
-
-
-def _number(value) -> float:
-  """The number of a scalar summary, of TensorFlow 2 or 1."""
-  if value.WhichOneof('value') == 'simple_value':
-    return float(value.simple_value)
-  tensor = value.tensor
-  if tensor.tensor_content:
-    kinds = {1: '<f4', 2: '<f8', 3: '<i4', 9: '<i8'}
-    return float(np.frombuffer(tensor.tensor_content, kinds[tensor.dtype])[0])
-  for field in (tensor.float_val, tensor.double_val, tensor.int64_val):
-    if len(field):
-      return float(field[0])
-  return float('nan')

@@ -22,7 +22,7 @@ _KIND = gymnasium_tasks.TaskKind(
 )
 
 
-class ClassicControlEnvironment:
+class ClassicControlEnvironment(gymnasium_tasks.TaskEnvironment):
   """A gymnasium task under Dopamine's protocol, with a state to save.
 
   Attributes:
@@ -41,17 +41,10 @@ class ClassicControlEnvironment:
       seed: non-negative integer, given to the first reset. Later resets go on
         from the generator that it started.
     """
-    env, limit = gymnasium_tasks.unwrap(env)
-    self._env = env
-    self._env_name = env_name
-    self._seed = seed
-    self._max_episode_steps = float('inf') if limit is None else limit
-    self.action_space = env.action_space
-    self.observation_space = env.observation_space
+    self._set_up_task(env, env_name, seed)
+    self.action_space = self._env.action_space
+    self.observation_space = self._env.observation_space
     self.game_over = False
-    self._elapsed_steps = 0
-    self._started = False  # Whether the generator has been seeded.
-    self._in_episode = False
 
   def reset(self) -> np.ndarray:
     """Starts an episode.
@@ -59,16 +52,7 @@ class ClassicControlEnvironment:
     Returns:
       The first observation, float32 of shape (n,).
     """
-    try:
-      if self._started:
-        observation, _ = self._env.reset()
-      else:
-        observation, _ = self._env.reset(seed=self._seed)
-        self._started = True
-    except Exception as error:
-      raise gymnasium_tasks.failure(self._env_name, 'reset', error) from error
-    self._elapsed_steps = 0
-    self._in_episode = True
+    observation = self._reset_task()
     self.game_over = False
     return np.asarray(observation, dtype=np.float32)
 
@@ -90,34 +74,10 @@ class ClassicControlEnvironment:
     """
     if not self._in_episode:
       raise RuntimeError('step() was called between episodes: call reset().')
-    try:
-      observation, reward, terminated, truncated, info = self._env.step(action)
-    except Exception as error:
-      raise gymnasium_tasks.failure(self._env_name, 'step', error) from error
-    self._elapsed_steps += 1
-    if (
-      terminated or truncated or self._elapsed_steps >= self._max_episode_steps
-    ):
-      self.game_over = True
-      self._in_episode = False
+    observation, reward, terminated, info = self._step_task(action)
+    self.game_over = not self._in_episode
     observation = np.asarray(observation, dtype=np.float32)
     return observation, float(reward), bool(terminated), info
-
-  @property
-  def render_fps(self) -> float:
-    """Pictures by second of the task's own time."""
-    return float(self._env.metadata.get('render_fps', 30))
-
-  def render(self, mode: str = 'rgb_array') -> np.ndarray:
-    """Returns a picture, uint8 of shape (height, width, 3).
-
-    The task has to be made with `render=True`.
-    """
-    del mode  # Dopamine's protocol has it.
-    return gymnasium_tasks.render(self._env)
-
-  def close(self) -> None:
-    self._env.close()
 
   def get_state(self) -> Dict[str, Any]:
     """Returns all that decides what comes next.
@@ -129,20 +89,7 @@ class ClassicControlEnvironment:
     Returns:
       dict of JSON values and numpy arrays.
     """
-    state = {
-      'env_name': self._env_name,
-      'started': self._started,
-      'in_episode': self._in_episode,
-      'game_over': self.game_over,
-      'elapsed_steps': self._elapsed_steps,
-      'rng': None,
-      'simulator': None,
-    }
-    if self._started:
-      state['rng'] = gymnasium_tasks.get_rng_state(self._env)
-    if self._in_episode:
-      state['simulator'] = gymnasium_tasks.get_classic_control_state(self._env)
-    return state
+    return {**self._get_task_state(), 'game_over': self.game_over}
 
   def set_state(self, state: Dict[str, Any]) -> None:
     """Goes on where `get_state` was called.
@@ -155,21 +102,8 @@ class ClassicControlEnvironment:
     Raises:
       ValueError: if the state belongs to another task.
     """
-    if state['env_name'] != self._env_name:
-      raise ValueError(
-        f'This is the state of {state["env_name"]}, not of {self._env_name}.'
-      )
-    self._started = bool(state['started'])
-    self._in_episode = bool(state['in_episode'])
+    self._set_task_state(state)
     self.game_over = bool(state['game_over'])
-    self._elapsed_steps = int(state['elapsed_steps'])
-    if self._started:
-      gymnasium_tasks.set_rng_state(self._env, state['rng'])
-    if self._in_episode:
-      if state['simulator'] is None:
-        self._in_episode = False
-      else:
-        gymnasium_tasks.set_classic_control_state(self._env, state['simulator'])
 
 
 @gin.configurable(denylist=['seed'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import math
 import re
 import warnings
 from typing import Any
@@ -205,6 +206,127 @@ def render(env: gymnasium.Env) -> np.ndarray:
       "(render_mode='rgb_array')."
     )
   return np.asarray(picture, np.uint8)
+
+
+class TaskEnvironment:
+  """What our environments of one gymnasium task share; a mixin.
+
+  It keeps the seed, the time limit and the state of the task, and says which
+  task it is whose own code raises.
+  """
+
+  def _set_up_task(
+    self,
+    env: gymnasium.Env,
+    env_name: str,
+    seed: int,
+    max_episode_steps: int | None = None,
+  ) -> None:
+    """Takes a task.
+
+    Args:
+      env: what gymnasium.make returned.
+      env_name: its gymnasium id.
+      seed: non-negative integer, given to the first reset. Later resets go on
+        from the generator that it started.
+      max_episode_steps: steps after which an episode is cut; None for the
+        task's own limit.
+    """
+    self._env, limit = unwrap(env)
+    if max_episode_steps is not None:
+      limit = max_episode_steps
+    self._env_name = env_name
+    self._max_episode_steps = math.inf if limit is None else limit
+    self._seed = seed  # None once the task's generator has been seeded with it.
+    self._started = False  # Whether the task has a generator.
+    self._in_episode = False
+    self._elapsed_steps = 0
+
+  def _reset_task(self) -> np.ndarray:
+    """Starts an episode; returns the task's observation."""
+    try:
+      observation, _ = self._env.reset(seed=self._seed)
+    except Exception as error:
+      raise failure(self._env_name, 'reset', error) from error
+    self._seed = None
+    self._started = self._in_episode = True
+    self._elapsed_steps = 0
+    return observation
+
+  def _step_task(self, action: Any) -> tuple[np.ndarray, Any, bool, dict]:
+    """Takes a step; returns observation, reward, terminated and info.
+
+    `_in_episode` is false after it if the episode has ended.
+    """
+    try:
+      observation, reward, terminated, truncated, info = self._env.step(action)
+    except Exception as error:
+      raise failure(self._env_name, 'step', error) from error
+    self._elapsed_steps += 1
+    if (
+      terminated or truncated or self._elapsed_steps >= self._max_episode_steps
+    ):
+      self._in_episode = False
+    return observation, reward, terminated, info
+
+  @property
+  def render_fps(self) -> float:
+    """Pictures per second of the task's own time."""
+    return float(self._env.metadata.get('render_fps', 30))
+
+  def render(self, mode: str = 'rgb_array') -> np.ndarray:
+    """Returns a picture, uint8 of shape (height, width, 3).
+
+    The task has to be made with `render=True`.
+    """
+    del mode  # Dopamine's and TF-Agents' protocols have it.
+    return render(self._env)
+
+  def close(self) -> None:
+    self._env.close()
+
+  def _get_task_state(self) -> dict[str, Any]:
+    """Returns the task's part of `get_state`."""
+    return {
+      'env_name': self._env_name,
+      'seed': self._seed,
+      'rng': get_rng_state(self._env) if self._started else None,
+      'in_episode': self._in_episode,
+      'elapsed_steps': self._elapsed_steps,
+      'simulator': self._get_simulator_state() if self._in_episode else None,
+    }
+
+  def _set_task_state(self, state: dict[str, Any]) -> bool:
+    """Puts the task where `_get_task_state` found it.
+
+    Returns:
+      Whether the episode can go on; False, too, if there was none.
+
+    Raises:
+      ValueError: if the state belongs to another task.
+    """
+    if state['env_name'] != self._env_name:
+      raise ValueError(
+        f'This is the state of {state["env_name"]}, not of {self._env_name}.'
+      )
+    self._started = state['rng'] is not None
+    if self._started:
+      set_rng_state(self._env, state['rng'])
+    # Classic control once saved none: it was given to the first reset alone.
+    self._seed = state.get('seed', None if self._started else self._seed)
+    self._elapsed_steps = int(state['elapsed_steps'])
+    self._in_episode = bool(state['in_episode']) and (
+      state['simulator'] is not None
+    )
+    if self._in_episode:
+      self._set_simulator_state(state['simulator'])
+    return self._in_episode
+
+  def _get_simulator_state(self) -> dict[str, Any] | None:
+    return get_classic_control_state(self._env)
+
+  def _set_simulator_state(self, state: dict[str, Any]) -> None:
+    set_classic_control_state(self._env, state)
 
 
 def get_rng_state(env: gymnasium.Env) -> dict[str, Any]:

@@ -15,7 +15,6 @@ thousands.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,7 +64,9 @@ _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
 
-class MujocoEnvironment(py_environment.PyEnvironment):
+class MujocoEnvironment(
+  gymnasium_tasks.TaskEnvironment, py_environment.PyEnvironment
+):
   """A gymnasium task as a TF-Agents environment, with a state to save.
 
   Observations are float32 of shape (n,), a new array each. An episode that ends
@@ -103,22 +104,13 @@ class MujocoEnvironment(py_environment.PyEnvironment):
         task's own limit.
     """
     super().__init__()
-    env, limit = gymnasium_tasks.unwrap(env)
-    if max_episode_steps is not None:
-      limit = max_episode_steps
-    self._env = env
-    self._env_name = env_name
+    self._set_up_task(env, env_name, seed, max_episode_steps)
     self._clip_actions = clip_actions
-    self._max_episode_steps = math.inf if limit is None else limit
-    self._low = np.asarray(env.action_space.low, np.float32)
-    self._high = np.asarray(env.action_space.high, np.float32)
-    (task_size,) = env.observation_space.shape
+    self._low = np.asarray(self._env.action_space.low, np.float32)
+    self._high = np.asarray(self._env.action_space.high, np.float32)
+    (task_size,) = self._env.observation_space.shape
     self._num_observed = task_size if num_observed is None else num_observed
     self._size = self._num_observed + padding
-    self._seed = seed  # None once the task's generator has been seeded with it.
-    self._started = False  # Whether the task has a generator.
-    self._in_episode = False
-    self._elapsed_steps = 0
 
   def observation_spec(self) -> array_spec.ArraySpec:
     return array_spec.ArraySpec((self._size,), np.float32, 'observation')
@@ -139,30 +131,10 @@ class MujocoEnvironment(py_environment.PyEnvironment):
     """
     self._seed = seed
 
-  @property
-  def render_fps(self) -> float:
-    """Pictures by second of the task's own time."""
-    return float(self._env.metadata.get('render_fps', 30))
-
-  def render(self, mode: str = 'rgb_array') -> np.ndarray:
-    """Returns a picture, uint8 of shape (height, width, 3)."""
-    del mode  # TF-Agents has it.
-    return gymnasium_tasks.render(self._env)
-
-  def close(self) -> None:
-    self._env.close()
-
   def _reset(self) -> ts.TimeStep:
     """Starts an episode."""
-    try:
-      observation, _ = self._env.reset(seed=self._seed)
-    except Exception as error:
-      raise gymnasium_tasks.failure(self._env_name, 'reset', error) from error
-    self._seed = None
-    self._started = True
-    self._in_episode = True
-    self._elapsed_steps = 0
-    return ts.TimeStep(_FIRST, _ZERO, _ONE, self._convert(observation))
+    observation = self._convert(self._reset_task())
+    return ts.TimeStep(_FIRST, _ZERO, _ONE, observation)
 
   def _step(self, action: np.ndarray) -> ts.TimeStep:
     """Takes one step.
@@ -180,19 +152,9 @@ class MujocoEnvironment(py_environment.PyEnvironment):
     if self._clip_actions:
       # Both in one: half the time of np.clip.
       action = np.minimum(np.maximum(action, self._low), self._high)
-    try:
-      observation, reward, terminated, truncated, _ = self._env.step(action)
-    except Exception as error:
-      raise gymnasium_tasks.failure(self._env_name, 'step', error) from error
-    self._elapsed_steps += 1
-    step_type, discount = _MID, _ONE
-    if (
-      terminated or truncated or self._elapsed_steps >= self._max_episode_steps
-    ):
-      self._in_episode = False
-      step_type = _LAST
-      if terminated:
-        discount = _ZERO
+    observation, reward, terminated, _ = self._step_task(action)
+    step_type = _MID if self._in_episode else _LAST
+    discount = _ZERO if terminated else _ONE
     return ts.TimeStep(
       step_type, np.float32(reward), discount, self._convert(observation)
     )
@@ -224,16 +186,7 @@ class MujocoEnvironment(py_environment.PyEnvironment):
         'discount': float(time_step.discount),
         'observation': time_step.observation.copy(),
       }
-    rng = gymnasium_tasks.get_rng_state(self._env) if self._started else None
-    return {
-      'env_name': self._env_name,
-      'seed': self._seed,
-      'rng': rng,
-      'in_episode': self._in_episode,
-      'elapsed_steps': self._elapsed_steps,
-      'time_step': time_step,
-      'simulator': self._get_simulator_state() if self._in_episode else None,
-    }
+    return {**self._get_task_state(), 'time_step': time_step}
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Goes on where `get_state` was called; `current_time_step` too.
@@ -247,16 +200,7 @@ class MujocoEnvironment(py_environment.PyEnvironment):
     Raises:
       ValueError: if the state belongs to another task.
     """
-    if state['env_name'] != self._env_name:
-      raise ValueError(
-        f'This is the state of {state["env_name"]}, not of {self._env_name}.'
-      )
-    self._seed = state['seed']
-    self._started = state['rng'] is not None
-    if self._started:
-      gymnasium_tasks.set_rng_state(self._env, state['rng'])
-    self._in_episode = bool(state['in_episode'])
-    self._elapsed_steps = int(state['elapsed_steps'])
+    goes_on = self._set_task_state(state)
     time_step = state['time_step']
     if time_step is not None:
       time_step = ts.TimeStep(
@@ -265,12 +209,8 @@ class MujocoEnvironment(py_environment.PyEnvironment):
         np.float32(time_step['discount']),
         np.array(time_step['observation'], np.float32),
       )
-    if self._in_episode:
-      if state['simulator'] is None:
-        self._in_episode = False
-        time_step = time_step._replace(step_type=_LAST)
-      else:
-        self._set_simulator_state(state['simulator'])
+    if state['in_episode'] and not goes_on:
+      time_step = time_step._replace(step_type=_LAST)
     self._current_time_step = time_step
 
   def _is_mujoco(self) -> bool:
@@ -278,7 +218,7 @@ class MujocoEnvironment(py_environment.PyEnvironment):
 
   def _get_simulator_state(self) -> dict[str, Any] | None:
     if not self._is_mujoco():
-      return gymnasium_tasks.get_classic_control_state(self._env)
+      return super()._get_simulator_state()
     model, data = self._env.unwrapped.model, self._env.unwrapped.data
     integration = np.empty(mujoco.mj_stateSize(model, _INTEGRATION_STATE))
     mujoco.mj_getState(model, data, integration, _INTEGRATION_STATE)
@@ -287,7 +227,7 @@ class MujocoEnvironment(py_environment.PyEnvironment):
 
   def _set_simulator_state(self, state: dict[str, Any]) -> None:
     if not self._is_mujoco():
-      gymnasium_tasks.set_classic_control_state(self._env, state)
+      super()._set_simulator_state(state)
       return
     model, data = self._env.unwrapped.model, self._env.unwrapped.data
     integration = np.asarray(state['integration'])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from typing import Any
 
 import numpy as np
 
-from rigl_rl import errors
+from rigl_rl import errors, files
 
 SUFFIXES = ('.mp4', '.gif')
 # Smaller pictures, such as Atari's of 210 x 160, are shown in twice the size.
@@ -108,7 +109,7 @@ class _Mp4:
     self._fps = fps
     self._writer = None
     # OpenCV knows the kind by the suffix.
-    self._temporary = f'{path}.tmp-{os.getpid()}.mp4'
+    self._temporary = f'{files.temporary_name(path)}.mp4'
 
   def add(self, picture: np.ndarray) -> None:
     import cv2
@@ -131,7 +132,7 @@ class _Mp4:
   def close(self) -> None:
     if self._writer is not None:
       self._writer.release()
-      os.replace(self._temporary, self._path)
+      files.rename(self._temporary, self._path)
 
 
 class _Gif:
@@ -155,16 +156,16 @@ class _Gif:
   def close(self) -> None:
     if not self._pictures:
       return
-    temporary = f'{self._path}.tmp-{os.getpid()}'
+    video = io.BytesIO()
+    self._pictures[0].save(
+      video,
+      format='GIF',
+      save_all=True,
+      append_images=self._pictures[1:],
+      duration=self._milliseconds,
+      loop=0,
+    )
     try:
-      self._pictures[0].save(
-        temporary,
-        format='GIF',
-        save_all=True,
-        append_images=self._pictures[1:],
-        duration=self._milliseconds,
-        loop=0,
-      )
-      os.replace(temporary, self._path)
+      files.write(self._path, video.getvalue())
     except OSError as error:
       raise _cannot_write(self._path, error.strerror or str(error)) from error

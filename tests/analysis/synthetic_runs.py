@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import pathlib
-import struct
 import zlib
 from typing import Any, Mapping, Sequence
 
@@ -325,13 +324,15 @@ def write_events(
     time: at which the file was begun.
 
   Returns:
-    Its path. Checksums in it are zero.
+    Its path.
   """
   from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2
+  from tensorboard.summary.writer import record_writer
 
   path = run / 'events' / f'events.out.tfevents.{time:010}.host.1.0.v2'
   path.parent.mkdir(parents=True, exist_ok=True)
   with path.open('wb') as file:
+    writer = record_writer.RecordWriter(file)
     for step, scalars in events:
       values = [
         summary_pb2.Summary.Value(
@@ -340,8 +341,8 @@ def write_events(
         )
         for name, value in scalars.items()
       ]
-      record = event_pb2.Event(
+      event = event_pb2.Event(
         step=step, summary=summary_pb2.Summary(value=values)
-      ).SerializeToString()
-      file.write(struct.pack('<QI', len(record), 0) + record + bytes(4))
+      )
+      writer.write(event.SerializeToString())
   return path
