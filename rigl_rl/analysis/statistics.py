@@ -12,7 +12,6 @@ from typing import NamedTuple, Sequence
 import numpy as np
 
 from rigl_rl import seeding
-from rigl_rl.errors import UserError
 
 # Resamples of a bootstrap, unless more are asked for.
 RESAMPLES = 2000
@@ -51,9 +50,8 @@ def mean(
     return Estimate(value, math.nan, math.nan, 1)
   rng = seeding.generator(_SEED, 'bootstrap', *stream)
   chosen = rng.integers(len(values), size=(resamples, len(values)))
-  tail = 100 * (1 - _CONFIDENCE) / 2
-  low, high = np.percentile(values[chosen].mean(axis=1), [tail, 100 - tail])
-  return Estimate(value, float(low), float(high), len(values))
+  low, high = _interval(values[chosen].mean(axis=1))
+  return Estimate(value, low, high, len(values))
 
 
 def interquartile_mean(
@@ -61,10 +59,10 @@ def interquartile_mean(
 ) -> Estimate:
   """Returns the IQM over runs of several tasks (Agarwal et al., 2021).
 
-  By rliable: `metrics.aggregate_iqm`, the mean of the middle half of all
-  scores, and `library.StratifiedBootstrap`, which resamples runs within each
-  task. Both are rliable's own where every task has as many runs. Where a sweep
-  is incomplete, a task is resampled from the runs it has.
+  rliable's `metrics.aggregate_iqm`, the mean of the middle half of all scores,
+  with an interval as its `library.StratifiedBootstrap` finds it: runs are
+  resampled within each task. Where a sweep is incomplete, a task is resampled
+  from the runs it has.
 
   Deviation: rliable 1.2 draws from NumPy's global generator, whatever random
   state it is given. Here it is a generator of its own.
@@ -78,11 +76,9 @@ def interquartile_mean(
   Returns:
     The estimate; nan throughout if there is no run, and without an interval if
     no task has more than one.
-
-  Raises:
-    UserError: rliable cannot be imported.
   """
-  library, metrics = _import_rliable()
+  from rliable import metrics  # Imports SciPy, which takes a second.
+
   scores = np.asarray(scores, dtype=float)
   counts = np.isfinite(scores).sum(axis=0)
   scores = np.sort(scores[:, counts > 0], axis=0)  # nan goes last.
@@ -90,37 +86,28 @@ def interquartile_mean(
   if not len(counts):
     return Estimate(math.nan, math.nan, math.nan, 0)
 
-  def aggregate(values: np.ndarray) -> np.ndarray:
-    return np.array([metrics.aggregate_iqm(values[np.isfinite(values)])])
+  def aggregate(values: np.ndarray) -> float:
+    return float(metrics.aggregate_iqm(values[np.isfinite(values)]))
 
-  value = float(aggregate(scores)[0])
+  value = aggregate(scores)
   runs = int(counts.sum())
   if counts.max() == 1:
     return Estimate(value, math.nan, math.nan, runs)
   rng = seeding.generator(_SEED, 'bootstrap', *stream)
   rows = np.arange(len(scores))[:, None]
 
-  class Bootstrap(library.StratifiedBootstrap):
-    """Draws by our generator, from the runs that a task has."""
+  def resample() -> np.ndarray:
+    drawn = rng.integers(counts, size=scores.shape)
+    # A row that holds no run stays where it is.
+    drawn = np.where(rows < counts, drawn, rows)
+    return np.take_along_axis(scores, drawn, axis=0)
 
-    def update_indices(self):
-      drawn = rng.integers(counts, size=self._args_shape)
-      # A row that holds no run stays where it is.
-      return (np.where(rows < counts, drawn, rows), *self._strata_indices)
-
-  interval = Bootstrap(scores).conf_int(
-    aggregate, reps=resamples, size=_CONFIDENCE, method='percentile'
-  )
-  return Estimate(value, float(interval[0, 0]), float(interval[1, 0]), runs)
+  low, high = _interval([aggregate(resample()) for _ in range(resamples)])
+  return Estimate(value, low, high, runs)
 
 
-def _import_rliable():
-  try:
-    from rliable import library, metrics
-  except (ImportError, TypeError) as error:
-    # arch, which it imports, knows no pandas 3.
-    raise UserError(
-      f'rliable cannot be imported ({error}): it needs arch<8, and that needs '
-      'pandas<3; install the versions of requirements.txt.'
-    ) from error
-  return library, metrics
+def _interval(means: Sequence[float]) -> tuple[float, float]:
+  """Returns the interval in which a share _CONFIDENCE of the means lies."""
+  tail = (1 - _CONFIDENCE) / 2
+  low, high = np.percentile(means, [100 * tail, 100 * (1 - tail)])
+  return float(low), float(high)

@@ -1,6 +1,5 @@
 """Tests of rigl_rl.environments.atari."""
 
-import json
 import os
 import subprocess
 import sys
@@ -16,16 +15,6 @@ from rigl_rl import errors, tasks
 from rigl_rl.environments import atari, noise
 
 create = atari.create_atari_environment
-
-
-def _through_json(state):
-  """Sends the state where a checkpointer sends it: JSON, and arrays apart."""
-  if isinstance(state, dict):
-    return {key: _through_json(value) for key, value in state.items()}
-  if isinstance(state, np.ndarray):
-    assert state.dtype != object
-    return state.copy()
-  return json.loads(json.dumps(state))
 
 
 def _roll(env, steps, seed):
@@ -192,26 +181,26 @@ def test_seed_decides_everything():
 @pytest.mark.parametrize(
   'game', ['Breakout', 'Pong', 'MsPacman', 'Asterix', 'DemonAttack']
 )
-def test_state_within_a_game_continues_to_the_bit(game):
+def test_state_within_a_game_continues_to_the_bit(game, through_json):
   env = create(game, seed=11)
   fresh = create(game, seed=99)  # One that never was reset.
   env.reset()
   for moment in range(12):
     _roll(env, 10 * moment + 1, seed=moment)
-    state = _through_json(env.get_state())
+    state = through_json(env.get_state())
     expected = _roll(env, 25, seed=100 + moment)
     fresh.set_state(state)
     _assert_equal(fresh.get_state(), state)
     assert _roll(fresh, 25, seed=100 + moment) == expected, moment
 
 
-def test_state_after_the_end_of_a_game():
+def test_state_after_the_end_of_a_game(through_json):
   env = create('Breakout', seed=11)
   env.reset()
   while not env.game_over:
     _roll(env, 1, seed=1)
     env.step(1)
-  state = _through_json(env.get_state())
+  state = through_json(env.get_state())
   expected = _roll(env, 400, seed=2)  # Into another game, and beyond.
   assert sum(isinstance(seen, bytes) for seen in expected) >= 1
   fresh = create('Breakout', seed=99)
@@ -220,10 +209,10 @@ def test_state_after_the_end_of_a_game():
   assert _roll(fresh, 400, seed=2) == expected
 
 
-def test_state_before_the_first_reset():
+def test_state_before_the_first_reset(through_json):
   env = create('Qbert', seed=11)
   fresh = create('Qbert', seed=99)
-  fresh.set_state(_through_json(env.get_state()))
+  fresh.set_state(through_json(env.get_state()))
   np.testing.assert_array_equal(fresh.reset(), env.reset())
   assert _roll(fresh, 30, seed=0) == _roll(env, 30, seed=0)
 
@@ -234,7 +223,7 @@ def test_state_of_another_game_is_refused():
     create('Qbert', seed=0).set_state(state)
 
 
-def test_noise_goes_on_the_processed_frame():
+def test_noise_goes_on_the_processed_frame(through_json):
   plain = create('Pong', seed=0)
   noisy = noise.ObservationNoise(create('Pong', seed=0), seed=1, sigma=20.0)
   for frame, noisy_frame in (
@@ -246,7 +235,7 @@ def test_noise_goes_on_the_processed_frame():
     assert 15 < difference[frame > 80].std() < 21
   assert noisy.action_space.n == 6
   fresh = noise.ObservationNoise(create('Pong', seed=5), seed=6, sigma=20.0)
-  fresh.set_state(_through_json(noisy.get_state()))
+  fresh.set_state(through_json(noisy.get_state()))
   assert _roll(fresh, 20, seed=0) == _roll(noisy, 20, seed=0)
 
 

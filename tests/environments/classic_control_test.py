@@ -1,6 +1,5 @@
 """Tests of rigl_rl.environments.classic_control."""
 
-import json
 import warnings
 
 import gin
@@ -13,16 +12,6 @@ from rigl_rl.environments import classic_control
 
 TASKS = classic_control.CLASSIC_CONTROL_TASKS
 create = classic_control.create_classic_control_environment
-
-
-def _through_json(state):
-  """Sends the state where a checkpointer sends it: JSON, and arrays apart."""
-  if isinstance(state, dict):
-    return {key: _through_json(value) for key, value in state.items()}
-  if isinstance(state, np.ndarray):
-    assert state.dtype != object
-    return state.copy()
-  return json.loads(json.dumps(state))
 
 
 def _roll(env, steps, seed):
@@ -134,11 +123,11 @@ def test_seed_decides_everything():
 
 @pytest.mark.parametrize('name', TASKS)
 @pytest.mark.parametrize('steps_before', [0, 1, 7, 199, 200, 731])
-def test_state_continues_to_the_bit(name, steps_before):
+def test_state_continues_to_the_bit(name, steps_before, through_json):
   env = create(name, seed=11)
   env.reset()
   _roll(env, steps_before, seed=1)
-  state = _through_json(env.get_state())
+  state = through_json(env.get_state())
   expected = _roll(env, 600, seed=2)
 
   fresh = create(name, seed=99)
@@ -150,22 +139,37 @@ def test_state_continues_to_the_bit(name, steps_before):
 
 
 @pytest.mark.parametrize('name', TASKS)
-def test_state_at_the_end_of_an_episode(name):
+def test_state_at_the_end_of_an_episode(name, through_json):
   env = create(name, seed=11)
   env.reset()
   while not env.game_over:
     env.step(0)
-  state = _through_json(env.get_state())
+  state = through_json(env.get_state())
   fresh = create(name, seed=99)
   fresh.set_state(state)
   assert fresh.game_over
   assert _roll(fresh, 300, seed=2) == _roll(env, 300, seed=2)
 
 
-def test_state_before_the_first_reset():
+def test_state_before_the_first_reset(through_json):
   env = create('CartPole-v0', seed=11)
   fresh = create('CartPole-v0', seed=11)
-  fresh.set_state(_through_json(env.get_state()))
+  fresh.set_state(through_json(env.get_state()))
+  np.testing.assert_array_equal(fresh.reset(), env.reset())
+
+
+@pytest.mark.parametrize('has_started', [False, True])
+def test_state_of_an_earlier_version(has_started, through_json):
+  env = create('CartPole-v0', seed=11)
+  if has_started:
+    env.reset()
+    _roll(env, 7, seed=1)
+  state = through_json(env.get_state())
+  # Only the first reset takes the seed.
+  del state['seed']
+  state['started'] = has_started
+  fresh = create('CartPole-v0', seed=11)
+  fresh.set_state(state)
   np.testing.assert_array_equal(fresh.reset(), env.reset())
 
 
@@ -199,11 +203,13 @@ def hidden_state_task():
   del gymnasium.registry[name]
 
 
-def test_unknown_state_is_complete_between_episodes(hidden_state_task):
+def test_unknown_state_is_complete_between_episodes(
+  hidden_state_task, through_json
+):
   env = create(hidden_state_task, seed=0)
   env.reset()
   env.step(0)
-  state = _through_json(env.get_state())
+  state = through_json(env.get_state())
   fresh = create(hidden_state_task, seed=1)
   fresh.set_state(state)
   with pytest.raises(RuntimeError, match='reset'):

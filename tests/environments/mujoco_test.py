@@ -1,6 +1,5 @@
 """Tests of rigl_rl.environments.mujoco."""
 
-import json
 import os
 import warnings
 
@@ -54,16 +53,6 @@ def _roll(env, steps, seed):
       seen.append(_bits(env.reset()))
     seen.append(_bits(env.step(action)))
   return seen
-
-
-def _through_json(state):
-  """Sends the state where a checkpointer sends it: JSON, and arrays apart."""
-  if isinstance(state, dict):
-    return {key: _through_json(value) for key, value in state.items()}
-  if isinstance(state, np.ndarray):
-    assert state.dtype != object
-    return state.copy()
-  return json.loads(json.dumps(state))
 
 
 @pytest.mark.parametrize(
@@ -297,13 +286,13 @@ def test_seed_decides_everything(name):
     ('MountainCarContinuous-v0', {}),
   ],
 )
-def test_state_continues_to_the_bit(name, bindings):
+def test_state_continues_to_the_bit(name, bindings, through_json):
   env = create(name, seed=11, max_episode_steps=110, **bindings)
   env.reset()
   # After a reset, within episodes, and (the last) right after a cut.
   for moment, steps in enumerate((0, 1, 12, 70)):
     _roll(env, steps, seed=moment)
-    state = _through_json(env.get_state())
+    state = through_json(env.get_state())
     assert state['in_episode'] == (not env.current_time_step().is_last())
     seen_last = _bits(env.current_time_step())
     expected = _roll(env, 150, seed=100 + moment)
@@ -317,32 +306,32 @@ def test_state_continues_to_the_bit(name, bindings):
   assert _roll(env, 150, seed=100 + moment) == expected
 
 
-def test_state_at_the_end_of_an_episode():
+def test_state_at_the_end_of_an_episode(through_json):
   env = create('Hopper-v4', seed=11)
   _steps_to_fall(env)
   fresh = create('Hopper-v4', seed=99)
-  fresh.set_state(_through_json(env.get_state()))
+  fresh.set_state(through_json(env.get_state()))
   assert fresh.current_time_step().is_last()
   assert fresh.current_time_step().discount == 0
   assert _roll(fresh, 60, seed=2) == _roll(env, 60, seed=2)
 
 
-def test_state_before_the_first_reset():
+def test_state_before_the_first_reset(through_json):
   env, fresh = create('Hopper-v4', seed=11), create('Hopper-v4', seed=12)
   fresh.reset()
-  fresh.set_state(_through_json(env.get_state()))
+  fresh.set_state(through_json(env.get_state()))
   with pytest.raises(ValueError):
     fresh.current_time_step()
   assert _bits(fresh.reset()) == _bits(env.reset())
   assert _roll(fresh, 60, seed=2) == _roll(env, 60, seed=2)
 
 
-def test_state_keeps_a_seed_that_waits_for_the_next_reset():
+def test_state_keeps_a_seed_that_waits_for_the_next_reset(through_json):
   env, fresh = create('Hopper-v4', seed=11), create('Hopper-v4', seed=12)
   env.reset()
   _roll(env, 10, seed=0)
   env.seed(5)
-  fresh.set_state(_through_json(env.get_state()))
+  fresh.set_state(through_json(env.get_state()))
   assert _roll(fresh, 3, seed=2) == _roll(env, 3, seed=2)
   assert _bits(fresh.reset()) == _bits(create('Hopper-v4', seed=5).reset())
 
@@ -388,12 +377,12 @@ def custom_task(request):
   del gymnasium.registry[name]
 
 
-def test_unknown_state_cuts_the_episode(custom_task):
+def test_unknown_state_cuts_the_episode(custom_task, through_json):
   env = create(custom_task, seed=0)
   env.reset()
   env.step(np.zeros(2, np.float32))
   fresh = create(custom_task, seed=1)
-  fresh.set_state(_through_json(env.get_state()))
+  fresh.set_state(through_json(env.get_state()))
   restored, current = fresh.current_time_step(), env.current_time_step()
   assert current.is_mid() and restored.is_last()
   assert restored.discount == 1 and restored.reward == current.reward

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 
-import pandas as pd
 import pytest
 
 from rigl_rl import analysis, sweeps
@@ -24,7 +23,6 @@ _FIGURES = [
   for name in definition.shipped()
   if name != 'graesser22/fig06' and '/search' not in name
 ]
-_IQM = [f'graesser22/fig{number:02}' for number in (1, 15, 16, 17, 18)]
 _KINDS = {
   'dqn_classic': ('DQN', 'MLP'),
   'dqn_atari_cnn': ('DQN', 'CNN'),
@@ -108,8 +106,6 @@ def test_all_runs_are_read(results):
 
 @pytest.mark.parametrize('name', _FIGURES)
 def test_a_complete_sweep_makes_a_complete_figure(name, results):
-  if name in _IQM and int(pd.__version__.split('.')[0]) >= 3:
-    pytest.skip('arch 7, which rliable imports, knows no pandas 3')
   runs = _runs(name)
   needed = {need for run in runs for need in run.needs}
   planned = sum(run.directory not in needed for run in runs)

@@ -1,15 +1,10 @@
 """Tests of interquartile means."""
 
-import pandas as pd
 import pytest
 
 from rigl_rl import analysis
 from rigl_rl.analysis import figures
 
-pytestmark = pytest.mark.skipif(
-  int(pd.__version__.split('.')[0]) >= 3,
-  reason='arch 7, which rliable imports, knows no pandas 3',
-)
 OPTIONS = figures.Options(resamples=50)
 
 

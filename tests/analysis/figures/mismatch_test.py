@@ -1,6 +1,5 @@
 """Tests of what figures say of networks that are not quite of their size."""
 
-import pandas as pd
 import pytest
 
 from rigl_rl import analysis
@@ -88,10 +87,6 @@ def test_figure_3_of_a_budget(write, tmp_path):
   )
 
 
-@pytest.mark.skipif(
-  int(pd.__version__.split('.')[0]) >= 3,
-  reason='arch 7, which rliable imports, knows no pandas 3',
-)
 def test_a_point_of_several_tasks_names_them(write, tmp_path):
   for task, mismatches in _PPO.items():
     write(task, method='Dense', agent='SAC')
