@@ -14,7 +14,7 @@ from rigl_rl.sparsity import optimizer as sparse_optimizer
 def method_title(layers: Sequence[wrappers.SparseWrapper]) -> str:
   """The method in words: 'RigL at 90 % sparsity', or 'Dense'.
 
-  And how many of the layers hold their active weights alone, if any does.
+  And how many of the layers are stored sparsely, if any is.
   """
   sizes = [layer.kernel_shape.num_elements() for layer in layers]
   zeros = sum(size * layer.sparsity for size, layer in zip(sizes, layers))
@@ -22,7 +22,7 @@ def method_title(layers: Sequence[wrappers.SparseWrapper]) -> str:
   name = type(layers[0].algorithm).__name__
   if not share:
     return name
-  stored = sum(layer.storage is not None for layer in layers)
+  stored = sum(_storage_of(layer) == 'sparse' for layer in layers)
   how = (
     f' ({stored} of {wording.count(len(layers), "layer")} stored sparsely)'
     if stored
@@ -77,7 +77,8 @@ def describe_network(
 
 
 def _storage_of(layer: tf.keras.layers.Layer) -> str:
-  return 'masked' if getattr(layer, 'storage', None) is None else 'sparse'
+  is_wrapped = isinstance(layer, wrappers.SparseWrapper)
+  return layer.storage.name if is_wrapped else 'masked'
 
 
 def write_mask_summaries(

@@ -266,6 +266,7 @@ class OffPolicyAgent:
     loader.load()  # What it says belongs before training.
     # By network: so the critics' are updated while the actor still trains.
     pairs = []
+    copies_masks = self._target_sparsity is targets.copy_masks
     for name, copy in self._target_networks.items():
       twins = zip(
         self.networks.layers[name], self.networks.matching_layers(name, copy)
@@ -281,13 +282,11 @@ class OffPolicyAgent:
             moved = self.networks.optimizer_of(name).masks_moved(period)
           else:
             moved = self._kind.masks_moved
-        compressed = [pair for pair in layers if pair[0].storage is not None]
-        masked = [pair for pair in layers if pair[0].storage is None]
-        if compressed:
-          targets.copy_compressed_masks(*zip(*compressed), moved)
+        if layers and copies_masks:
+          targets.copy_masks(*zip(*layers), moved)
         targets.move(online.trainable_variables, copy.trainable_variables, tau)
-        if masked:
-          self._target_sparsity(*zip(*masked), moved)
+        if layers and not copies_masks:
+          self._target_sparsity(*zip(*layers), moved)
       return tf.no_op()
 
     def update_if_due():

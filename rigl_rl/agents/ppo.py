@@ -262,9 +262,9 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     self.initialize()
     for each in self.networks.values():
       # The norm by which gradients are clipped counts inactive weights' too.
-      compression.compress(
+      compression.Compressor(
         each, obstacle="for PPO it must be 'masked' or 'auto'"
-      )
+      ).compress()
     self.networks.create_slots()
     self._learning_rate = float(
       tf.convert_to_tensor(self._sparse_optimizer.inner.learning_rate)

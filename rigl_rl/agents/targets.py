@@ -16,6 +16,7 @@ from rigl_rl.sparsity import masks, wrappers
 
 Layers = Sequence[wrappers.SparseWrapper]
 # Of the online network's layers, the target's, and whether masks have moved.
+# Called just after the target has moved; `copy_masks` just before.
 MaskUpdate = Callable[[Layers, Layers, Union[tf.Tensor, bool]], None]
 
 
@@ -49,53 +50,31 @@ def move(
     )
 
 
-def copy_compressed_masks(
-  online: Layers, target: Layers, masks_moved: tf.Tensor | bool
-) -> None:
-  """Does what `copy_masks` does to compressed layers, before they are moved.
-
-  They cannot be moved while other weights of theirs are active.
-
-  Args:
-    online: the online network's sparse layers, compressed.
-    target: the target network's, in the same order.
-    masks_moved: see `copy_masks`.
-  """
-
-  def copy():
-    for source, layer in zip(online, target):
-      layer.storage.copy_mask(source.storage)
-
-  _if_moved(masks_moved, copy)
-
-
-def _if_moved(masks_moved, body):
-  if tf.is_tensor(masks_moved):
-    tf.cond(masks_moved, body, lambda: None)
-  elif masks_moved:
-    body()
-
-
 @gin.configurable(denylist=['online', 'target', 'masks_moved'])
 def copy_masks(
   online: Layers, target: Layers, masks_moved: tf.Tensor | bool
 ) -> None:
   """Gives the target the online network's masks (the default).
 
+  Before the target moves: where both are zero, a move leaves zero. Kernels that
+  are stored sparsely cannot move at all until the same weights are active.
+
   Args:
     online: the online network's sparse layers.
-    target: the target network's, in the same order, just updated.
+    target: the target network's, in the same order.
     masks_moved: whether an online mask may have changed since the last update;
       if none has, there is no residue. A bool scalar, or a bool itself where
       that is known when it is traced.
   """
 
-  def remove_residue():
+  def copy():
     for source, layer in zip(online, target):
-      layer.mask.assign(source.mask)
-      layer.kernel.assign(layer.kernel * source.mask)
+      layer.storage.copy_mask(source.storage)
 
-  _if_moved(masks_moved, remove_residue)
+  if tf.is_tensor(masks_moved):
+    tf.cond(masks_moved, copy, lambda: None)
+  elif masks_moved:
+    copy()
 
 
 @gin.configurable(denylist=['online', 'target', 'masks_moved'])

@@ -7,16 +7,16 @@ from typing import Sequence
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl.sparsity import storage
+from rigl_rl.sparsity import sparse_kernel
 
 
 def read(variables: Sequence[tf.Variable]) -> list[np.ndarray]:
   """Returns the values of some variables.
 
-  Those of a layer that stores its active weights alone are given as if it were
-  stored masked: so a run may go on in either storage.
+  Those of a layer that is stored sparsely are given as if it were stored
+  masked, so that a run may go on in either storage.
   """
-  return [storage.read(variable) for variable in variables]
+  return [sparse_kernel.read(variable) for variable in variables]
 
 
 def assign(
@@ -31,4 +31,4 @@ def assign(
     raise ValueError(
       f'The checkpoint has {len(values)} arrays for {len(variables)} variables.'
     )
-  storage.assign(variables, values)
+  sparse_kernel.assign(variables, values)

@@ -76,7 +76,7 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
         f'--contenders names {contender}, which needs the compiled operations: '
         'a C++ compiler, and RIGL_RL_KERNELS not 0.'
       )
-    layer.compress()
+    layer.store_sparsely()
   x = tf.random.stateless_normal((examples, inputs), (1, 2))
   dy = tf.random.stateless_normal((examples, outputs), (3, 4))
 

@@ -1,4 +1,4 @@
-"""Which layers store their active weights alone; compresses these."""
+"""Compressor: which layers of a network are stored sparsely, and when."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 from rigl_rl.sparsity import optimizer as sparse_optimizer
-from rigl_rl.sparsity import wrappers
+from rigl_rl.sparsity import sparse_kernel, wrappers
 
 # How long an active weight takes, as multiples of a weight of a dense product,
 # on a processor with AVX-512; by `launch.benchmark sparse`.
@@ -19,74 +19,28 @@ _COST_OF_WEIGHT = 2.4
 # them fills much of the second cache.
 _COST_IN_WIDE_LAYER = 3.0
 _NOT_WIDE = 512
-# The same beside other compressed layers, so that nothing need be transposed,
-# where all weights are active, or a block of examples of all inputs lies in the
-# first cache.
+# The same beside other sparse layers, so that nothing need be transposed, where
+# all weights are active, or a block of examples of all inputs lies in the first
+# cache.
 _COST_BESIDE_OTHERS = 1.2
 _FEW_INPUTS = 64
 # What an operation is worth, in weights of a dense product: a layer is not
-# compressed to save less, and one whose neighbors are may cost as much more.
+# stored sparsely to save less, and one whose neighbors are may cost as much
+# more.
 _OPERATION = 8192
 
 
-def compress(
-  network: tf.keras.layers.Layer,
-  copies: Sequence[tf.keras.layers.Layer] = (),
-  optimizer: sparse_optimizer.SparseOptimizer | None = None,
-  obstacle: str | None = None,
-) -> list[wrappers.SparseWrapper]:
-  """Compresses what `sparsify.storage` wants to be, with its optimizer's slots.
-
-  With 'auto' layers are compressed that then take less time, by the measured
-  cost of a weight in either storage. Those that are no dense layers stay
-  masked.
-
-  A layer that is pruned starts dense, and so masked, whatever the storage. Call
-  this again when its mask has changed, as a `Compressor` does: as soon as it
-  takes less time it is compressed, and again whenever half of its room is
-  empty. What is done depends on nothing but the masks: a run that goes on from
-  a checkpoint does the same.
-
-  Args:
-    network: built and sparsified.
-    copies: networks of its structure that have the same masks, such as targets,
-      or had them before they last changed.
-    optimizer: trains the network; None if nothing does.
-    obstacle: why nothing can be compressed, if that is so and no reason of the
-      optimizer's: 'sparsify.storage is … , but {obstacle}'.
-
-  Returns:
-    The network's layers that were compressed: their variables are others now.
-
-  Raises:
-    UserError: if the storage must be 'sparse', and there is an obstacle.
-  """
-  models = (network, *copies)
-  groups = list(zip(*(wrappers.named_layers(m).values() for m in models)))
-  possible = [group for group in groups if _is_possible(group[0], optimizer)]
-  if obstacle is None and optimizer is not None:
-    obstacle = optimizer.storage_obstacle
-  if obstacle is not None:
-    if any(
-      layer.sparsity > 0 and layer.wanted_storage == 'sparse'
-      for layer, *_ in possible
-    ):
-      raise UserError(f"sparsify.storage is 'sparse', but {obstacle}.")
-    return []
-  due = [group for group in _choose(possible) if not _is_stored_so(group)]
-  if not due or loader.load() is None:
-    return []
-  for group in due:
-    kernel, capacity = group[0].trained_kernel, _capacity(group)
-    for layer in group:
-      layer.compress(capacity)
-    if optimizer is not None:
-      optimizer.move_slots(kernel, group[0].storage)
-  return [group[0] for group in due]
-
-
 class Compressor:
-  """Compresses a network that trains: again, whenever its masks are new."""
+  """Stores a network's layers sparsely where `sparsify.storage` asks for it.
+
+  With 'auto' those layers that then take less time, by the measured cost of a
+  weight in either storage. Only dense layers can be stored sparsely.
+
+  A layer that is pruned starts dense, and so masked, whatever the storage. It
+  is stored sparsely as soon as that takes less time, and with less room
+  whenever half of its room is empty. All depends on nothing but the masks: a
+  run that goes on from a checkpoint does the same.
+  """
 
   def __init__(
     self,
@@ -95,60 +49,89 @@ class Compressor:
     optimizer: sparse_optimizer.SparseOptimizer | None = None,
     obstacle: str | None = None,
   ):
-    """Initializes it; for the arguments see `compress`."""
-    self._arguments = (network, copies, optimizer, obstacle)
-    self._layers = [
-      layer
-      for layer in wrappers.named_layers(network).values()
-      if isinstance(layer, wrappers.SparseWrapper)
-    ]
+    """Initializes the compressor; `compress` is due.
+
+    Args:
+      network: built and sparsified.
+      copies: networks of its structure that have the same masks, such as
+        targets, or had them before they last changed.
+      optimizer: trains the network; None if nothing does.
+      obstacle: why nothing can be stored sparsely, if that is so and no reason
+        of the optimizer's: 'sparsify.storage is … , but {obstacle}'.
+    """
+    models = (network, *copies)
+    self._groups = list(
+      zip(*(wrappers.named_layers(m).values() for m in models))
+    )
+    self._optimizer = optimizer
+    self._obstacle = obstacle
+    if obstacle is None and optimizer is not None:
+      self._obstacle = optimizer.storage_obstacle
     self.is_due = True
 
   def note_new_masks(self) -> None:
-    """Has masks looked at, if that may lead to anything."""
+    """Makes `compress` due, if new masks can change how a layer is stored."""
     self.is_due = any(
       layer.sparsity > 0
       and _is_pruned(layer)
       and layer.wanted_storage != 'masked'
-      for layer in self._layers
+      for layer, *_ in self._groups
+      if isinstance(layer, wrappers.SparseWrapper)
     )
 
-  def compress(self) -> bool:
-    """Compresses what it can, if masks are new.
+  def compress(self) -> list[wrappers.SparseWrapper]:
+    """Stores layers sparsely, with the optimizer's slots, if that is due.
 
     Returns:
-      Whether variables are others now.
+      The network's layers whose variables are others now.
 
     Raises:
-      UserError: see the function `compress`.
+      UserError: if the storage must be 'sparse', and there is an obstacle.
     """
     if not self.is_due:
-      return False
+      return []
     self.is_due = False
-    return bool(compress(*self._arguments))
+    possible = [group for group in self._groups if self._is_possible(group[0])]
+    if self._obstacle is not None:
+      if any(
+        layer.sparsity > 0 and layer.wanted_storage == 'sparse'
+        for layer, *_ in possible
+      ):
+        raise UserError(f"sparsify.storage is 'sparse', but {self._obstacle}.")
+      return []
+    due = [group for group in _choose(possible) if not _is_stored_so(group)]
+    if not due or loader.load() is None:
+      return []
+    for group in due:
+      trained, capacity = group[0].trained_kernel, _capacity(group)
+      for layer in group:
+        layer.store_sparsely(capacity)
+      if self._optimizer is not None:
+        self._optimizer.move_slots(trained, group[0].storage)
+    return [group[0] for group in due]
+
+  def _is_possible(self, layer: tf.keras.layers.Layer) -> bool:
+    """Whether a layer can be stored sparsely, now or once it is pruned."""
+    return (
+      isinstance(layer, wrappers.SparseWrapper)
+      and sparse_kernel.can_store(layer.layer, layer.storage)
+      and (
+        not _is_pruned(layer)
+        or self._optimizer is None
+        or self._optimizer.can_move_slots
+      )
+    )
 
 
 # A layer, and the layers of the copies that match it.
 _Group = Sequence[wrappers.SparseWrapper]
 
 
-def _is_possible(
-  layer: tf.keras.layers.Layer,
-  optimizer: sparse_optimizer.SparseOptimizer | None,
-) -> bool:
-  """Whether a layer can be compressed, if need be when it has slots."""
-  return (
-    isinstance(layer, wrappers.SparseWrapper)
-    and wrappers.can_compress(layer)
-    and (not _is_pruned(layer) or optimizer is None or optimizer.can_move_slots)
-  )
-
-
 def _choose(groups: Sequence[_Group]) -> list[_Group]:
-  """Returns those to be compressed, of those that can be."""
+  """Returns those to store sparsely, of those that can be."""
   active = list(map(_most_active, groups))
   wanted = [
-    group[0].sparsity > 0 and _wants_compression(group[0], count)
+    group[0].sparsity > 0 and _gains_alone(group[0], count)
     for group, count in zip(groups, active)
   ]
   if not any(wanted):
@@ -156,20 +139,20 @@ def _choose(groups: Sequence[_Group]) -> list[_Group]:
   return [
     group
     for group, count, is_wanted in zip(groups, active, wanted)
-    if is_wanted or _fits_beside(group[0], count)
+    if is_wanted or _gains_beside(group[0], count)
   ]
 
 
-def _wants_compression(layer: wrappers.SparseWrapper, active: int) -> bool:
-  """Whether a layer is to be compressed whatever the others are."""
+def _gains_alone(layer: wrappers.SparseWrapper, active: int) -> bool:
+  """Whether to store a layer sparsely, whatever its neighbors do."""
   if layer.wanted_storage == 'sparse' and not _is_pruned(layer):
     return True
   saved = layer.kernel_shape.num_elements() - _cost(layer) * active
   return layer.wanted_storage != 'masked' and saved > _OPERATION
 
 
-def _fits_beside(layer: wrappers.SparseWrapper, active: int) -> bool:
-  """Whether it costs no more than an operation to compress a layer as well."""
+def _gains_beside(layer: wrappers.SparseWrapper, active: int) -> bool:
+  """Whether to store a layer sparsely beside others that are."""
   size = layer.kernel_shape.num_elements()
   is_cheap = layer.kernel_shape[0] <= _FEW_INPUTS or active == size
   cost = _COST_BESIDE_OTHERS if is_cheap else _cost(layer)
@@ -186,10 +169,10 @@ def _is_pruned(layer: wrappers.SparseWrapper) -> bool:
 
 
 def _is_stored_so(group: _Group) -> bool:
-  storage = group[0].storage
-  if storage is None:
-    return False
-  return not _is_pruned(group[0]) or storage.capacity == _capacity(group)
+  layer = group[0]
+  return layer.storage.name == 'sparse' and (
+    not _is_pruned(layer) or layer.storage.capacity == _capacity(group)
+  )
 
 
 def _capacity(group: _Group) -> int:

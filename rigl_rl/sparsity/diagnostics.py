@@ -56,9 +56,9 @@ def record_layers(
 
 @contextlib.contextmanager
 def _record(layer, calls):
-  """Replaces the `call` of one Keras layer for a while."""
+  """Replaces the `call` of one layer for a while."""
   keras_layer = _keras_layer(layer)
-  original = keras_layer.call
+  original = layer.call
 
   def affine(inputs):
     activation, keras_layer.activation = keras_layer.activation, None
@@ -73,11 +73,11 @@ def _record(layer, calls):
     calls.append(Call(layer, inputs, pre_activation, affine))
     return pre_activation if activation is None else activation(pre_activation)
 
-  keras_layer.call = call
+  layer.call = call
   try:
     yield
   finally:
-    del keras_layer.call
+    del layer.call
 
 
 def gradient_snr(
@@ -152,17 +152,17 @@ def gradient_snr(
 
 @contextlib.contextmanager
 def _as_dense(layers):
-  """Lets compressed layers compute through their Keras layers for a while."""
-  compressed = [
+  """Lets wrapped layers compute one by one, with dense gradients, meanwhile."""
+  wrapped = [
     layer for layer in layers if isinstance(layer, wrappers.SparseWrapper)
   ]
-  before = [layer.computes_densely for layer in compressed]
-  for layer in compressed:
+  before = [layer.computes_densely for layer in wrapped]
+  for layer in wrapped:
     layer.computes_densely = True
   try:
     yield
   finally:
-    for layer, value in zip(compressed, before):
+    for layer, value in zip(wrapped, before):
       layer.computes_densely = value
 
 

@@ -99,4 +99,4 @@ class MaskUpdater(tf.Module):
       if self._at_window_end and not algorithm.updates_at_window_end:
         # The step may be the window's last, which only other layers asked for.
         new_mask = tf.where(on_interval, new_mask, old_mask)
-      layer.change_mask(new_mask, slots(layer))
+      layer.storage.change_mask(new_mask, slots(layer))

@@ -11,9 +11,8 @@ import tensorflow as tf
 
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import mask_updater as mask_updater_lib
-from rigl_rl.sparsity import schedules, wrappers
+from rigl_rl.sparsity import schedules, sparse_kernel, wrappers
 from rigl_rl.sparsity import slots as slots_lib
-from rigl_rl.sparsity import storage as storage_lib
 
 
 class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
@@ -121,7 +120,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
 
   @property
   def storage_obstacle(self) -> str | None:
-    """Why its layers cannot be compressed, if that is so."""
+    """Why its layers cannot be stored sparsely, if that is so."""
     if not self._dense_slots:
       return None
     return 'make_sparse_optimizer.dense_slots must be False for that'
@@ -157,10 +156,8 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     self._slots_of_inner.create(variables)
     self._has_slots = True
     for variable in variables:
-      storage = storage_lib.storage_of(variable)
-      if storage is not None:
-        for slot in self._slots_of_inner.of(variable):
-          storage.adopt(slot)
+      for slot in self._slots_of_inner.of(variable):
+        sparse_kernel.adopt(slot, variable)
     self._fix_masks(False)
 
   @property
@@ -169,19 +166,19 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     return isinstance(self.inner, tf.keras.optimizers.legacy.Optimizer)
 
   def move_slots(
-    self, kernel: tf.Variable, storage: storage_lib.SparseStorage
+    self, trained: tf.Variable, kernel: sparse_kernel.SparseKernel
   ) -> None:
-    """Gives active weights the slots of the kernel that they were part of.
+    """Gives active weights the slots of the variable that they were part of.
 
     Args:
-      kernel: what was trained until now; it may have no slots yet.
-      storage: what its layer is stored by from now on.
+      trained: the variable trained until now; it may have no slots yet.
+      kernel: how its layer's kernel is stored from now on.
     """
     weights = self.inner._weights
-    for name, slot in self.inner._slots.pop(kernel._unique_id, {}).items():
-      values = storage.active(tf.constant(storage_lib.read(slot)))
-      moved = self.inner.add_slot(storage.values, name, values)
-      storage.adopt(moved)
+    for name, slot in self.inner._slots.pop(trained._unique_id, {}).items():
+      values = kernel.active(tf.constant(sparse_kernel.read(slot)))
+      moved = self.inner.add_slot(kernel.trained, name, values)
+      sparse_kernel.adopt(moved, kernel.trained)
       # Where the slot was: a checkpoint has them in this order.
       weights.pop()
       weights[next(i for i, w in enumerate(weights) if w is slot)] = moved
@@ -192,7 +189,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
 
     Args:
       masks_are_fixed: whether none does. Else, and outside, they may: then
-        compressed layers whose algorithm needs it compute a dense gradient.
+        layers whose algorithm needs it compute a dense gradient.
     """
     before = self.masks_are_fixed
     self._fix_masks(masks_are_fixed)
@@ -204,7 +201,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
   def _fix_masks(self, masks_are_fixed: bool) -> None:
     self.masks_are_fixed = masks_are_fixed
     for layer in self.mask_updater.layers:
-      if layer.storage is not None and layer.algorithm.needs_dense_gradient:
+      if layer.algorithm.needs_dense_gradient:
         layer.computes_densely = not masks_are_fixed
 
   @tf.autograph.experimental.do_not_convert
@@ -234,15 +231,13 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
       with tf.init_scope():
         self.create_slots([variable for _, variable in grads_and_vars])
     gradients = [
-      (_active_gradient(gradient, variable), variable)
+      (sparse_kernel.as_variable(gradient, variable), variable)
       for gradient, variable in grads_and_vars
     ]
-    masked_layers = [
-      layer
-      for layer in self.layers
-      if layer.sparsity > 0 and layer.storage is None
-    ]
-    masks = {layer.kernel.ref(): layer.mask for layer in masked_layers}
+    masks = {}
+    for layer in self.layers:
+      if layer.sparsity > 0:
+        masks.update(layer.storage.step_masks())
     inner_masks = (
       not kwargs
       and hasattr(self.inner, 'takes_masks')
@@ -259,8 +254,8 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
         return
       self.inner.apply_gradients(gradients, **kwargs)
       if self._dense_slots:
-        for layer in masked_layers:
-          layer.kernel.assign(layer.kernel * layer.mask)
+        for kernel, mask in masks.items():
+          kernel.deref().assign(kernel.deref() * mask)
 
     if self.masks_are_fixed or not self.mask_updater.layers:
       gradient_step()
@@ -332,7 +327,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     update(
       step,
       *(
-        _dense_gradient(gradients[kernel.ref()], kernel)
+        sparse_kernel.as_kernel(gradients[kernel.ref()], kernel)
         for kernel in (layer.trained_kernel for layer in layers)
       ),
     )
@@ -351,22 +346,6 @@ def _mask_gradients(grads_and_vars, masks):
     else (gradient, variable)
     for gradient, variable in grads_and_vars
   ]
-
-
-def _active_gradient(gradient, variable):
-  """Returns the gradient of active weights, if those alone are stored."""
-  storage = storage_lib.storage_of(variable)
-  if storage is None or gradient is None or gradient.shape != storage.shape:
-    return gradient
-  return storage.active(gradient)
-
-
-def _dense_gradient(gradient, variable):
-  """Returns a gradient in the shape of the kernel."""
-  storage = storage_lib.storage_of(variable)
-  if storage is None or gradient.shape == storage.shape:
-    return gradient
-  return storage.dense(gradient)
 
 
 @gin.configurable(allowlist=['replace_gradient_step', 'dense_slots'])

@@ -13,9 +13,14 @@ import tensorflow as tf
 
 from rigl_rl.config.domains import Sparsity
 from rigl_rl.errors import UserError
-from rigl_rl.kernels import loader
-from rigl_rl.sparsity import algorithms, distributions, initializers, user_code
-from rigl_rl.sparsity import storage as storage_lib
+from rigl_rl.sparsity import (
+  algorithms,
+  distributions,
+  initializers,
+  sparse_kernel,
+  user_code,
+)
+from rigl_rl.sparsity.masked_kernel import MaskedKernel
 
 MASKABLE_LAYERS = (
   tf.keras.layers.Dense,
@@ -31,22 +36,19 @@ _TRANSPOSED_LAYERS = (
 
 
 class SparseWrapper(tf.keras.layers.Layer):
-  """A layer whose kernel is stored masked, or by its active weights alone.
+  """A layer whose kernel has a mask.
 
-  Masked, the forward pass uses the kernel as it is: it never multiplies by the
-  mask, so the gradient is dense, and acting and evaluation see exact zeros.
-  Keeping the kernel zero off the mask is `SparseOptimizer`'s part.
-
-  After `compress`, inactive weights are neither held nor computed with.
+  The kernel is stored as a MaskedKernel, or after `store_sparsely` as a
+  SparseKernel. `SparseOptimizer` keeps it zero off the mask.
 
   Attributes:
     layer: the wrapped Dense, Conv1D or Conv2D layer.
     sparsity: target sparsity, in [0, 1); 0 until `initialize`.
     algorithm: the layer's SparseAlgorithm; None until `initialize`.
     wanted_storage: how `sparsify` would have it stored: one of STORAGES.
-    storage: the active weights; None while the kernel is stored masked.
-    computes_densely: whether what is traced now takes the kernel as a whole
-      from the storage, so that its gradient is that of all weights.
+    storage: the stored kernel.
+    computes_densely: whether what is traced now needs the gradient of all
+      weights, however they are stored.
   """
 
   def __init__(
@@ -82,9 +84,8 @@ class SparseWrapper(tf.keras.layers.Layer):
     self.sparsity = 0.0
     self.algorithm = None
     self.wanted_storage = 'masked'
-    self.storage = None
+    self.storage = MaskedKernel(layer)
     self.computes_densely = False
-    self._mask = None
     self._arguments = None
     if sparsity is not None:
       distributions.check_sparsity('SparseWrapper.sparsity', sparsity)
@@ -98,14 +99,14 @@ class SparseWrapper(tf.keras.layers.Layer):
       with tf.name_scope(self.layer.name):
         self.layer.build(input_shape)
       self.layer.built = True
-    if self._mask is None:
+    if self.mask is None:
       self._add_mask()
     super().build(input_shape)
 
   def _add_mask(self):
-    self._mask = self.add_weight(
+    self._mask = self.storage.mask = self.add_weight(
       name='mask',
-      shape=self.kernel.shape,
+      shape=self.layer.kernel.shape,
       initializer='ones',
       trainable=False,
     )
@@ -136,11 +137,11 @@ class SparseWrapper(tf.keras.layers.Layer):
     kernel = initializer(self.kernel, self.mask, seed)
     self.kernel.assign(kernel * self.mask)
 
-  def compress(self, capacity: int | None = None) -> None:
-    """Stores the active weights alone from now on; see `can_compress`.
+  def store_sparsely(self, capacity: int | None = None) -> None:
+    """Stores only the active weights from now on.
 
     What an optimizer trains is then another variable: create its slots later,
-    or let `SparseOptimizer.move_slots` take them along.
+    or let `SparseOptimizer.move_slots` move them.
 
     Args:
       capacity: active weights to leave room for; None for those of now.
@@ -148,68 +149,42 @@ class SparseWrapper(tf.keras.layers.Layer):
     layer = self.layer
     if capacity is None:
       capacity = int(np.count_nonzero(self.mask))
-    storage = storage_lib.SparseStorage(
-      self.kernel, self.mask, capacity, name=layer.kernel.name.split(':')[0]
-    )
-    # Where the kernel and the mask were among the variables, now are the
-    # values and the structure: so the variables of both storages match.
-    del layer.kernel, self._mask
-    layer.kernel = storage.values
-    layer._trainable_weights.insert(0, layer._trainable_weights.pop())
-    self._mask = storage.structure
-    self.storage = storage
+    self.storage = sparse_kernel.SparseKernel(layer, self.storage, capacity)
+    # Keras and checkpoints find the variables as attributes, in the order of
+    # those of a MaskedKernel: what is trained, the bias, where weights are.
+    if hasattr(layer, 'kernel'):
+      del layer.kernel
+    self._trained, self._mask = self.storage.trained, self.storage.structure
     layer._callable_losses.clear()
     for regularizer, read in (
-      (layer.kernel_regularizer, self._trained_kernel),
+      (layer.kernel_regularizer, self._decayed_weights),
       (layer.bias_regularizer, lambda: layer.bias),
     ):
       if regularizer is not None:
         layer.add_loss(lambda r=regularizer, read=read: r(read()))
 
-  def change_mask(
-    self, mask: tf.Tensor, slots: Sequence[tf.Variable] = ()
-  ) -> None:
-    """Changes the mask; weights that leave or enter it become 0.
-
-    Args:
-      mask: the new one.
-      slots: of an optimizer, of the kernel; they are zeroed as well.
-    """
-    if self.storage is not None:
-      self.storage.change_mask(mask, slots)
-      return
-    lasting = self._mask * mask
-    self._mask.assign(mask)
-    self.layer.kernel.assign(self.layer.kernel * mask)
-    for slot in slots:
-      slot.assign(slot * lasting)
+  def _decayed_weights(self):
+    """The weights for weight decay: of the shape that the loss trains."""
+    return self.trained_kernel if self.computes_sparsely else self.kernel
 
   @property
   def kernel(self) -> tf.Variable | tf.Tensor:
-    """The weights, `(*window, in, out)`; exactly 0 where the mask is.
-
-    A variable if they are stored masked, else a tensor.
-    """
-    return self.layer.kernel if self.storage is None else self.storage.kernel()
+    """The weights, `(*window, in, out)`; exactly 0 where the mask is."""
+    return self.storage.weights
 
   @property
-  def mask(self) -> tf.Variable | tf.Tensor:
-    """float32, of the kernel's shape, 1 where a weight is active.
-
-    A variable if it is stored, else a tensor.
-    """
-    return self._mask if self.storage is None else self.storage.mask()
+  def mask(self) -> tf.Variable | tf.Tensor | None:
+    """float32, of the kernel's shape, 1 where a weight is active."""
+    return self.storage.mask
 
   @property
   def kernel_shape(self) -> tf.TensorShape:
-    return (
-      self.layer.kernel.shape if self.storage is None else self.storage.shape
-    )
+    return self.storage.shape
 
   @property
   def trained_kernel(self) -> tf.Variable:
     """What an optimizer trains: the kernel, or its active weights."""
-    return self.layer.kernel
+    return self.storage.trained
 
   @property
   def bias(self) -> tf.Variable | None:
@@ -217,25 +192,11 @@ class SparseWrapper(tf.keras.layers.Layer):
 
   @property
   def computes_sparsely(self) -> bool:
-    """Whether what is traced now computes with active weights alone."""
-    return self.storage is not None and not self.computes_densely
+    """Whether what is traced now computes only with active weights."""
+    return self.storage.name == 'sparse' and not self.computes_densely
 
   def call(self, inputs):
-    if self.storage is None:
-      return self.layer(inputs)
-    if self.computes_sparsely and inputs.shape.rank == 2:
-      return storage_lib.chain([self], inputs)
-    # Keras' layer computes with the attribute that it has.
-    attributes = vars(self.layer)
-    values, attributes['kernel'] = attributes['kernel'], self.kernel
-    try:
-      return self.layer(inputs)
-    finally:
-      attributes['kernel'] = values
-
-  def _trained_kernel(self):
-    """What weight decay is of: its gradient has the shape of the loss's."""
-    return self.storage.values if self.computes_sparsely else self.kernel
+    return self.storage.call(inputs, densely=self.computes_densely)
 
   def compute_output_shape(self, input_shape):
     return self.layer.compute_output_shape(input_shape)
@@ -275,9 +236,9 @@ class SparseWrapper(tf.keras.layers.Layer):
 def _algorithm_to_json(algorithm):
   """An algorithm of the package as its name and settings, others as is."""
   name = type(algorithm).__name__
-  if type(algorithm) is not getattr(algorithms, name, None):
-    return algorithm
-  return {'name': name, 'settings': dict(vars(algorithm))}
+  is_known = type(algorithm) is getattr(algorithms, name, None)
+  words = {'name': name, 'settings': dict(vars(algorithm))}
+  return words if is_known else algorithm
 
 
 def _algorithm_from_json(words):
@@ -290,9 +251,8 @@ def _algorithm_from_json(words):
 def _initializer_to_json(initializer):
   """An initializer of the package as its name, others as is."""
   name = getattr(initializer, '__name__', '')
-  if initializer is not getattr(initializers, name, None):
-    return initializer
-  return name
+  is_known = initializer is getattr(initializers, name, None)
+  return name if is_known else initializer
 
 
 def call_in_turn(layers: Sequence[SparseWrapper], x: tf.Tensor) -> tf.Tensor:
@@ -311,26 +271,11 @@ def call_in_turn(layers: Sequence[SparseWrapper], x: tf.Tensor) -> tf.Tensor:
     layers, lambda layer: layer.computes_sparsely
   ):
     if sparse:
-      x = storage_lib.chain(list(group), x)
+      x = sparse_kernel.chain([layer.storage for layer in group], x)
     else:
       for layer in group:
         x = layer(x)
   return x
-
-
-def can_compress(layer: SparseWrapper) -> bool:
-  """Whether a layer can be stored by its active weights alone.
-
-  A dense layer, float32, on a CPU, linear or with ReLU or tanh.
-  """
-  inner = layer.layer
-  return (
-    isinstance(inner, tf.keras.layers.Dense)
-    and loader.suits(inner.kernel)
-    and inner.activity_regularizer is None
-    and inner.kernel_constraint is None
-    and storage_lib.activation_name(layer) is not None
-  )
 
 
 def _is_maskable(layer: tf.keras.layers.Layer) -> bool:

@@ -109,8 +109,8 @@ def _assert_alike(state, other, tolerance=2e-4):
 def test_actor_critics_train_alike(agent_class, algorithm):
   masked = _actor_critic(agent_class, 'masked', algorithm)
   sparse = _actor_critic(agent_class, 'sparse', algorithm)
-  assert all(layer.storage is None for layer in _layers(masked))
-  assert all(layer.storage is not None for layer in _layers(sparse))
+  assert all(layer.storage.name == 'masked' for layer in _layers(masked))
+  assert all(layer.storage.name == 'sparse' for layer in _layers(sparse))
   _assert_alike(masked.get_state(), sparse.get_state(), 0)
   first = [np.array(layer.mask) for layer in _layers(sparse)]
   _train(masked)
@@ -230,10 +230,7 @@ def test_dqn_trains_alike(algorithm, overlap):
   states = []
   for storage in ('masked', 'sparse'):
     agent = _dqn(storage, algorithm, overlap_training=overlap)
-    is_sparse = storage == 'sparse'
-    assert all(
-      (layer.storage is not None) == is_sparse for layer in agent.layers
-    )
+    assert all(layer.storage.name == storage for layer in agent.layers)
     _play(agent, 60)
     states.append(agent.get_state())
   _assert_alike(*states)
@@ -250,8 +247,11 @@ def cheap_operations(monkeypatch):
 
 
 def _capacities(layers):
+  """The share of weights that sparse kernels have room for; None if masked."""
   return [
-    layer.storage and layer.storage.capacity / layer.kernel_shape.num_elements()
+    layer.storage.capacity / layer.kernel_shape.num_elements()
+    if layer.storage.name == 'sparse'
+    else None
     for layer in layers
   ]
 
@@ -272,7 +272,7 @@ def test_dqn_compresses_what_it_has_pruned(cheap_operations, storage, overlap):
   seen = [each for i, each in enumerate(seen) if each not in seen[:i]]
   assert seen == [None, 0.5, 0.25, 0.125]
   for layer in agent.layers:
-    assert layer.storage is not None
+    assert layer.storage.name == 'sparse'
     active = np.count_nonzero(layer.mask)
     assert active <= layer.trained_kernel.shape[0] < 2 * active + 2
     for name in agent.optimizer.inner.get_slot_names():
@@ -289,10 +289,10 @@ def test_actor_critics_compress_what_they_have_pruned(
 ):
   masked = _actor_critic(agent_class, 'masked', 'Prune')
   sparse = _actor_critic(agent_class, 'auto', 'Prune')
-  assert all(layer.storage is None for layer in _layers(sparse))
+  assert all(layer.storage.name == 'masked' for layer in _layers(sparse))
   _train(masked)
   _train(sparse)
-  assert all(layer.storage is not None for layer in _layers(sparse))
+  assert all(layer.storage.name == 'sparse' for layer in _layers(sparse))
   _assert_alike(masked.get_state(), sparse.get_state())
 
 
@@ -326,7 +326,7 @@ def test_a_pruned_checkpoint_of_one_storage_loads_into_the_other(
     _assert_alike(state, resumed.get_state(), 0)
     _train(resumed, begin=_STEPS - 1)
     assert all(
-      (layer.storage is None) == (other == 'masked')
+      (layer.storage.name == 'masked') == (other == 'masked')
       for layer in _layers(resumed)
     )
 
@@ -335,10 +335,10 @@ def test_auto_compresses_what_is_large_and_sparse():
   gin.bind_parameter('MLPQNetwork.hidden_units', (256, 256))
   gin.bind_parameter('sparsify.sparsity', 0.9)
   agent = _dqn('auto', 'RigL')
-  assert all(layer.storage is not None for layer in agent.layers)
+  assert all(layer.storage.name == 'sparse' for layer in agent.layers)
   gin.bind_parameter('sparsify.sparsity', 0.3)
   agent = _dqn('auto', 'RigL')
-  assert all(layer.storage is None for layer in agent.layers)
+  assert all(layer.storage.name == 'masked' for layer in agent.layers)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_what_cannot_be_stored_sparsely_is_said(bindings, wrong):
 def test_a_binding_of_copy_masks_is_no_obstacle():
   gin.parse_config('SparseSacAgent.target_sparsity = @copy_masks')
   agent = _actor_critic(sac.SparseSacAgent, 'sparse', 'RigL')
-  assert all(layer.storage is not None for layer in _layers(agent))
+  assert all(layer.storage.name == 'sparse' for layer in _layers(agent))
 
 
 def test_ppo_stays_masked():
@@ -378,7 +378,7 @@ def test_ppo_stays_masked():
   agent = ppo.SparsePPOAgent(*_specs(), **arguments)
   for network in agent.networks.values():
     for layer in wrappers.named_layers(network).values():
-      assert layer.storage is None
+      assert layer.storage.name == 'masked'
   _bind('sparse', 'RigL')
   with pytest.raises(errors.UserError, match='for PPO'):
     ppo.SparsePPOAgent(*_specs(), **arguments)

@@ -253,14 +253,14 @@ def test_refresh_reads_the_weights_of_this_moment(network, numpy_network):
   assert not np.any(np.isclose(after, before))
 
 
-def test_refresh_reads_layers_that_were_compressed_since(operations):
+def test_refresh_reads_layers_that_are_stored_sparsely_since(operations):
   actor = _build(actor_critic.DeterministicActor)
   layers = wrappers.sparsify(actor, sparsity=0.9, seed=1)
   in_numpy = numpy_mlp.NumpyDeterministicActor(actor)
   observations = _observations(4) / 10
   before = in_numpy.greedy(observations)
   for layer in layers[:2]:
-    layer.compress()
+    layer.store_sparsely()
     in_numpy.refresh()
     np.testing.assert_array_equal(in_numpy.greedy(observations), before)
   # They are read from where they are trained now.

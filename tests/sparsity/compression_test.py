@@ -1,6 +1,6 @@
-"""Tests of compression: layers that store their active weights alone.
+"""Tests of layers that are stored sparsely, and of when they are.
 
-As before, they compute and are trained; only which variables do so changes.
+They compute and are trained as before, by other variables.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from rigl_rl.sparsity import (
   algorithms,
   compression,
   distributions,
-  storage,
+  sparse_kernel,
   wrappers,
 )
 from rigl_rl.sparsity import optimizer as sparse_optimizer
@@ -27,7 +27,7 @@ def _kernels(request):
 
 
 def _twins(inputs=7, units=5, **arguments):
-  """Two built layers that are alike, the second one compressed."""
+  """Two built layers that are alike, the second one stored sparsely."""
   twins = []
   for _ in range(2):
     arguments.setdefault(
@@ -40,7 +40,7 @@ def _twins(inputs=7, units=5, **arguments):
     )
     twins.append(wrappers.SparseWrapper(layer, sparsity=0.6, seed=1))
     twins[-1].build((None, inputs))
-  twins[1].compress()
+  twins[1].store_sparsely()
   return twins
 
 
@@ -64,10 +64,10 @@ def test_what_is_stored_stays():
   np.testing.assert_array_equal(sparse.mask, masked.mask)
   assert sparse.bias is sparse.layer.bias
   assert sparse.kernel_shape == masked.kernel_shape == (7, 5)
-  assert sparse.trained_kernel is sparse.storage.values
+  assert sparse.trained_kernel is sparse.storage.trained
   assert sparse.trained_kernel.shape == (active,)
   assert masked.trained_kernel is masked.kernel
-  assert masked.storage is None
+  assert (masked.storage.name, sparse.storage.name) == ('masked', 'sparse')
 
 
 @pytest.mark.parametrize('use_bias', [True, False])
@@ -80,9 +80,10 @@ def test_variables_keep_their_places(use_bias):
   assert _names(sparse.non_trainable_variables) == ['kernel_structure:0']
   for variable, other in zip(masked.weights, sparse.weights):
     assert variable.trainable == other.trainable
-    np.testing.assert_array_equal(storage.read(variable), storage.read(other))
-  values = sparse.trainable_variables[0]
-  assert storage.storage_of(values) is sparse.storage
+    np.testing.assert_array_equal(
+      sparse_kernel.read(variable), sparse_kernel.read(other)
+    )
+  assert sparse.trainable_variables[0] is sparse.storage.trained
   # Nothing holds the kernel, or the mask, any more.
   assert all(np.size(variable) < 35 for variable in sparse.trainable_variables)
 
@@ -111,8 +112,6 @@ def test_call(activation, use_bias, shape):
   for one, other in itertools.zip_longest(*found):
     assert one.shape == other.shape
     _assert_close(one, other)
-  # Keras' layer has its variable back.
-  assert sparse.layer.kernel is sparse.storage.values
 
 
 def test_in_a_model():
@@ -179,29 +178,28 @@ def test_change_mask():
   slots = []
   for layer in twins:
     slot = tf.Variable(tf.ones_like(layer.trained_kernel))
-    if layer.storage is None:
+    if layer is twins[0]:
       slot.assign(layer.mask)
-    else:
-      layer.storage.adopt(slot)
-    layer.change_mask(tf.constant(mask), [slot])
-    slots.append(storage.read(slot))
+    sparse_kernel.adopt(slot, layer.trained_kernel)
+    layer.storage.change_mask(tf.constant(mask), [slot])
+    slots.append(sparse_kernel.read(slot))
   for layer in twins:
     np.testing.assert_array_equal(layer.mask, mask)
   np.testing.assert_array_equal(twins[0].kernel, twins[1].kernel)
   np.testing.assert_array_equal(*slots)
 
 
-def _can_compress(layer):
+def _can_store(layer):
   wrapper = wrappers.SparseWrapper(layer)
   wrapper.build((None, 8, 8, 3)[: 4 if 'conv' in layer.name else 2])
-  return wrappers.can_compress(wrapper)
+  return sparse_kernel.can_store(layer, wrapper.storage)
 
 
-def test_can_compress():
+def test_can_store():
   dense = tf.keras.layers.Dense
   for activation in (None, 'linear', 'relu', 'tanh'):
-    assert _can_compress(dense(3, activation=activation))
-  assert _can_compress(dense(3, kernel_regularizer='l2', use_bias=False))
+    assert _can_store(dense(3, activation=activation))
+  assert _can_store(dense(3, kernel_regularizer='l2', use_bias=False))
   for layer in (
     dense(3, activation='elu'),
     dense(3, activity_regularizer='l2'),
@@ -209,7 +207,7 @@ def test_can_compress():
     dense(3, dtype='float64'),
     tf.keras.layers.Conv2D(3, 3, name='conv'),
   ):
-    assert not _can_compress(layer)
+    assert not _can_store(layer)
 
 
 def _layers(units):
@@ -243,19 +241,19 @@ def _operations(layers, x):
   ]
 
 
-@pytest.mark.parametrize('compressed', ['', '0', '123', '0123', '013', '03'])
-def test_call_in_turn(compressed):
+@pytest.mark.parametrize('stored', ['', '0', '123', '0123', '013', '03'])
+def test_call_in_turn(stored):
   layers = _layers((6, 9, 8, 7, 5))
   x = _examples(11, 6)
   expected = x
   for layer in layers:
     expected = layer(expected)
-  for i in map(int, compressed):
-    layers[i].compress()
+  for i in map(int, stored):
+    layers[i].store_sparsely()
   _assert_close(wrappers.call_in_turn(layers, x), expected)
-  # Neighbors that are compressed are one operation.
+  # Neighbors that are stored sparsely are one operation.
   kinds = [
-    'RiglSparseChain' if str(i) in compressed else 'MatMul' for i in range(4)
+    'RiglSparseChain' if str(i) in stored else 'MatMul' for i in range(4)
   ]
   expected = [
     operation
@@ -270,7 +268,7 @@ def test_call_in_turn_where_one_computes_densely():
   x = _examples(11, 6)
   expected = wrappers.call_in_turn(layers, x)
   for layer in layers:
-    layer.compress()
+    layer.store_sparsely()
   layers[1].computes_densely = True
   _assert_close(wrappers.call_in_turn(layers, x), expected)
   assert _operations(layers, x) == [
@@ -285,7 +283,7 @@ UNITS = (4, 300, 200, 2)
 
 
 def _network(sparsity=0.9, units=UNITS, activation='relu', **arguments):
-  """A network whose layers all want the storage, none compressed yet."""
+  """A network whose layers all want the storage, and are masked yet."""
   model = tf.keras.Sequential(
     [
       wrappers.SparseWrapper(tf.keras.layers.Dense(n, activation))
@@ -298,10 +296,14 @@ def _network(sparsity=0.9, units=UNITS, activation='relu', **arguments):
   return model
 
 
-def _compressed(model):
-  """By layer, whether it is compressed."""
+def _compress(*arguments, **named):
+  return compression.Compressor(*arguments, **named).compress()
+
+
+def _stored_sparsely(model):
+  """By layer, whether it is stored sparsely."""
   return [
-    getattr(layer, 'storage', None) is not None
+    isinstance(layer, wrappers.SparseWrapper) and layer.storage.name == 'sparse'
     for layer in wrappers.named_layers(model).values()
   ]
 
@@ -310,11 +312,11 @@ def _compressed(model):
 @pytest.mark.parametrize('wanted', wrappers.STORAGES)
 def test_choice(wanted, sparsity):
   model = _network(sparsity, storage=wanted)
-  assert _compressed(model) == [False] * 3
-  chosen = compression.compress(model)
+  assert _stored_sparsely(model) == [False] * 3
+  chosen = _compress(model)
   # If the large layer takes less time, its small neighbors join it.
   expected = wanted == 'sparse' or (wanted == 'auto' and sparsity == 0.9)
-  assert _compressed(model) == [expected] * 3
+  assert _stored_sparsely(model) == [expected] * 3
   layers = list(wrappers.named_layers(model).values())
   assert chosen == (layers if expected else [])
 
@@ -328,8 +330,8 @@ def test_auto_leaves_a_large_dense_neighbor_masked():
       path: sparsities[shape] for path, shape in shapes.items()
     },
   )
-  chosen = compression.compress(model)
-  assert _compressed(model) == [True, True, False, True]
+  chosen = _compress(model)
+  assert _stored_sparsely(model) == [True, True, False, True]
   assert [tuple(layer.kernel_shape) for layer in chosen] == [
     (4, 300),
     (300, 200),
@@ -347,8 +349,8 @@ def test_auto_compresses_a_neighbor_of_few_inputs(inputs, expected):
       path: sparsities[shape] for path, shape in shapes.items()
     },
   )
-  compression.compress(model)
-  assert _compressed(model) == [expected, True, True]
+  _compress(model)
+  assert _stored_sparsely(model) == [expected, True, True]
 
 
 @pytest.mark.parametrize('sparsity,expected', [(0.0, True), (0.05, False)])
@@ -364,8 +366,8 @@ def test_auto_compresses_a_neighbor_that_has_all_its_weights(
       path: sparsities[shape] for path, shape in shapes.items()
     },
   )
-  compression.compress(model)
-  assert _compressed(model) == [True, True, expected]
+  _compress(model)
+  assert _stored_sparsely(model) == [True, True, expected]
 
 
 def test_auto_compresses_few_inputs_beside_others_alone():
@@ -375,7 +377,7 @@ def test_auto_compresses_few_inputs_beside_others_alone():
     storage='auto',
     distribution=distributions.uniform,
   )
-  assert compression.compress(model) == []
+  assert _compress(model) == []
 
 
 @pytest.mark.parametrize(
@@ -385,8 +387,8 @@ def test_auto_compresses_few_inputs_beside_others_alone():
 def test_auto_by_the_cost_of_a_weight(monkeypatch, cost, sparsity, expected):
   monkeypatch.setattr(compression, '_COST_OF_WEIGHT', cost)
   model = _network(sparsity, storage='auto')
-  compression.compress(model)
-  assert _compressed(model) == [expected] * 3
+  _compress(model)
+  assert _stored_sparsely(model) == [expected] * 3
 
 
 @pytest.mark.parametrize('not_wide,expected', [(10_000, True), (1, False)])
@@ -395,26 +397,26 @@ def test_auto_by_the_cost_in_wide_layers(monkeypatch, not_wide, expected):
   monkeypatch.setattr(compression, '_COST_IN_WIDE_LAYER', 3.0)
   monkeypatch.setattr(compression, '_NOT_WIDE', not_wide)
   model = _network(0.6, storage='auto')
-  compression.compress(model)
-  assert _compressed(model) == [expected] * 3
+  _compress(model)
+  assert _stored_sparsely(model) == [expected] * 3
 
 
 def test_auto_leaves_masked_what_saves_too_little(monkeypatch):
   units = (4, 90, 80, 2)
-  assert compression.compress(_network(units=units, storage='auto')) == []
+  assert _compress(_network(units=units, storage='auto')) == []
   # As where operations cost nothing.
   monkeypatch.setattr(compression, '_OPERATION', 0)
   model = _network(units=units, storage='auto')
-  compression.compress(model)
-  assert _compressed(model) == [True] * 3
+  _compress(model)
+  assert _stored_sparsely(model) == [True] * 3
 
 
 def test_dense_networks_stay_as_they_are():
   for arguments in ({'sparsity': 0.0}, {'algorithm': algorithms.Dense()}):
     for wanted in ('sparse', 'auto'):
       model = _network(storage=wanted, **arguments)
-      assert compression.compress(model) == []
-      assert not any(_compressed(model))
+      assert _compress(model) == []
+      assert not any(_stored_sparsely(model))
 
 
 def test_what_cannot_be_compressed_stays_masked():
@@ -436,8 +438,8 @@ def test_what_cannot_be_compressed_stays_masked():
     distribution=distributions.uniform,
   )
   expected = model(x)
-  compression.compress(model)
-  assert _compressed(model) == [False, False, True, False]
+  _compress(model)
+  assert _stored_sparsely(model) == [False, False, True, False]
   _assert_close(model(x), expected)
 
 
@@ -446,25 +448,25 @@ def _prune(model, share):
   rng = np.random.default_rng(int(1000 * share))
   for layer in model.layers:
     mask = layer.mask * np.float32(rng.random(layer.mask.shape) < share)
-    layer.change_mask(mask)
+    layer.storage.change_mask(mask)
 
 
 @pytest.mark.parametrize('wanted', wrappers.STORAGES)
 def test_pruned_layers_are_compressed_once_they_take_less_time(wanted):
   model = _network(storage=wanted, algorithm=algorithms.Prune())
-  assert compression.compress(model) == []
+  assert _compress(model) == []
   # Three eighths of the weights take longer than all; the half of these do not.
   for share, expected in ((0.375, False), (0.5, wanted != 'masked')):
     _prune(model, share)
-    compression.compress(model)
-    assert _compressed(model) == [expected] * 3
+    _compress(model)
+    assert _stored_sparsely(model) == [expected] * 3
   if wanted == 'masked':
     return
   large = model.layers[1].storage
   assert large.capacity == 300 * 200 // 4
-  assert compression.compress(model) == []
+  assert _compress(model) == []
   _prune(model, 0.4)
-  assert model.layers[1] in compression.compress(model)
+  assert model.layers[1] in _compress(model)
   assert model.layers[1].storage is not large
   assert model.layers[1].storage.capacity == 300 * 200 // 8
 
@@ -478,7 +480,7 @@ def test_compressor_looks_at_new_masks(operations, wanted):
   assert not compressor.compress()  # Nobody has said so.
   compressor.note_new_masks()
   assert compressor.compress()
-  assert _compressed(model) == [True] * 3
+  assert _stored_sparsely(model) == [True] * 3
   assert not compressor.is_due
 
 
@@ -503,10 +505,10 @@ def test_a_copy_that_is_less_sparse_decides():
     _network(storage='auto', algorithm=algorithms.Prune()) for _ in range(2)
   )
   _prune(model, 0.2)
-  assert compression.compress(model, [copy]) == []
+  assert _compress(model, [copy]) == []
   _prune(copy, 0.25)
-  compression.compress(model, [copy])
-  assert _compressed(model) == _compressed(copy) == [True] * 3
+  _compress(model, [copy])
+  assert _stored_sparsely(model) == _stored_sparsely(copy) == [True] * 3
   # A target takes over what the network has.
   for variable, other in zip(copy.variables, model.variables):
     assert variable.shape == other.shape
@@ -540,10 +542,10 @@ def test_slots_come_along():
     masks = {layer.kernel_shape: layer.mask.numpy() for layer in model.layers}
     before = [
       value * masks.get(value.shape, 1)
-      for value in map(storage.read, optimizer.variables())
+      for value in map(sparse_kernel.read, optimizer.variables())
     ]
-    assert compression.compress(model, optimizer=optimizer)
-    after = list(map(storage.read, optimizer.variables()))
+    assert _compress(model, optimizer=optimizer)
+    after = list(map(sparse_kernel.read, optimizer.variables()))
     assert len(after) == len(before)
     for one, other in zip(after, before):
       np.testing.assert_array_equal(one, other)
@@ -555,18 +557,18 @@ def test_slots_come_along():
 
 def test_pruned_layers_stay_masked_where_slots_cannot_come_along():
   model, optimizer = _with_optimizer(tf.compat.v1.train.AdamOptimizer())
-  assert compression.compress(model, optimizer=optimizer) == []
-  assert not any(_compressed(model))
+  assert _compress(model, optimizer=optimizer) == []
+  assert not any(_stored_sparsely(model))
 
 
 def test_copies_are_compressed_too():
   model, copy, other = (_network(storage='sparse') for _ in range(3))
   expected = model(_examples(5, 4))
   copy.set_weights(model.get_weights())
-  layers = compression.compress(model, [copy, other])
+  layers = _compress(model, [copy, other])
   assert layers == model.layers
   for each in (model, copy, other):
-    assert _compressed(each) == [True] * 3
+    assert _stored_sparsely(each) == [True] * 3
   _assert_close(model(_examples(5, 4)), expected)
   _assert_close(copy(_examples(5, 4)), expected)
   for one, two in zip(model.layers, copy.layers):
@@ -575,37 +577,37 @@ def test_copies_are_compressed_too():
 
 def test_what_is_compressed_stays_so():
   model = _network(storage='sparse')
-  layers = compression.compress(model)
+  layers = _compress(model)
   before = [layer.storage for layer in layers]
-  assert compression.compress(model) == []
+  assert _compress(model) == []
   assert [layer.storage for layer in layers] == before
 
 
 def test_an_obstacle():
   for wanted in ('masked', 'auto'):
     model = _network(storage=wanted)
-    assert compression.compress(model, obstacle='it is Tuesday') == []
-    assert not any(_compressed(model))
+    assert _compress(model, obstacle='it is Tuesday') == []
+    assert not any(_stored_sparsely(model))
   model = _network(storage='sparse')
   with pytest.raises(UserError) as error:
-    compression.compress(model, obstacle='it is Tuesday')
+    _compress(model, obstacle='it is Tuesday')
   assert str(error.value) == "sparsify.storage is 'sparse', but it is Tuesday."
-  assert not any(_compressed(model))
+  assert not any(_stored_sparsely(model))
   # It is told before a layer has been pruned.
   model = _network(storage='sparse', algorithm=algorithms.Prune())
   with pytest.raises(UserError, match='but it is Tuesday'):
-    compression.compress(model, obstacle='it is Tuesday')
+    _compress(model, obstacle='it is Tuesday')
   # It is none to a network that would stay masked anyway.
   model = _network(0.0, storage='sparse')
-  assert compression.compress(model, obstacle='it is Tuesday') == []
+  assert _compress(model, obstacle='it is Tuesday') == []
 
 
 def test_without_kernels_layers_stay_masked(nothing_loaded, monkeypatch, capfd):
   monkeypatch.setenv('RIGL_RL_KERNELS', '0')
   for wanted in ('sparse', 'auto'):
     model = _network(storage=wanted)
-    assert compression.compress(model) == []
-    assert not any(_compressed(model))
+    assert _compress(model) == []
+    assert not any(_stored_sparsely(model))
   assert capfd.readouterr() == ('', '')
 
 
@@ -616,8 +618,8 @@ def test_without_a_compiler_one_line_says_so(
   monkeypatch.setenv('PATH', '')
   monkeypatch.delenv('CXX', raising=False)
   model = _network(storage='sparse')
-  assert compression.compress(model) == []
-  assert compression.compress(_network(storage='sparse')) == []
-  assert not any(_compressed(model))
+  assert _compress(model) == []
+  assert _compress(_network(storage='sparse')) == []
+  assert not any(_stored_sparsely(model))
   (line,) = capfd.readouterr().err.splitlines()
   assert 'no C++ compiler' in line

@@ -1,11 +1,10 @@
-"""Tests of SparseStorage: the active weights of a layer, and where they lie."""
+"""Tests of SparseKernel: the active weights of a layer, and where they lie."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl.sparsity import storage as storage_lib
-from rigl_rl.sparsity import wrappers
+from rigl_rl.sparsity import masked_kernel, sparse_kernel
 
 MASK = np.float32([[0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 0]])
 KERNEL = np.float32([[0, 2, 0, 4], [0, 0, 0, 0], [1, 3, 0, 0]])
@@ -14,34 +13,36 @@ KERNEL = np.float32([[0, 2, 0, 4], [0, 0, 0, 0], [1, 3, 0, 0]])
 pytestmark = pytest.mark.usefixtures('operations')
 
 
-def _storage(kernel=KERNEL, mask=MASK, name='layer/kernel'):
-  return storage_lib.SparseStorage(
-    tf.constant(kernel), tf.constant(mask), int(np.sum(mask)), name
-  )
+def _storage(kernel=KERNEL, mask=MASK):
+  layer = tf.keras.layers.Dense(kernel.shape[1], name='layer')
+  layer(tf.zeros((1, len(kernel))))
+  layer.kernel.assign(kernel)
+  masked = masked_kernel.MaskedKernel(layer, tf.Variable(mask))
+  return sparse_kernel.SparseKernel(layer, masked, int(np.sum(mask)))
 
 
 def _assert_stores(storage, kernel, mask):
-  np.testing.assert_array_equal(storage.kernel(), kernel)
-  np.testing.assert_array_equal(storage.mask(), mask)
+  np.testing.assert_array_equal(storage.weights, kernel)
+  np.testing.assert_array_equal(storage.mask, mask)
 
 
 def _slot(storage, values):
   slot = tf.Variable(np.float32(values))
-  storage.adopt(slot)
+  sparse_kernel.adopt(slot, storage.trained)
   return slot
 
 
 def test_active_weights_by_output_then_by_input():
   storage = _storage()
-  assert storage.values.numpy().tolist() == [1, 2, 3, 4]
+  assert storage.trained.numpy().tolist() == [1, 2, 3, 4]
   assert storage.shape == (3, 4)
   _assert_stores(storage, KERNEL, MASK)
 
 
 def test_variables():
   storage = _storage()
-  assert storage.values.trainable and not storage.structure.trainable
-  assert storage.values.name == 'layer/kernel:0'
+  assert storage.trained.trainable and not storage.structure.trainable
+  assert storage.trained.name == 'layer/kernel:0'
   assert storage.structure.name == 'layer/kernel_structure:0'
   # Where active weights lie: three numbers each, and where each row begins.
   assert storage.structure.shape == (3 * 4 + (3 + 1) + (4 + 1),)
@@ -53,7 +54,7 @@ def test_memory_is_proportional_to_density():
   for density in (0.1, 0.2):
     mask = np.float32(rng.permutation(20000) < density * 20000)
     storage = _storage(mask.reshape(100, 200), mask.reshape(100, 200))
-    assert storage.values.shape == (int(density * 20000),)
+    assert storage.trained.shape == (int(density * 20000),)
     sizes.append(storage.structure.shape[0] - (100 + 1) - (200 + 1))
   assert sizes == [6000, 12000]
 
@@ -62,9 +63,9 @@ def test_memory_is_proportional_to_density():
 def test_all_or_no_weights_are_active(density):
   mask = np.full((5, 3), density, np.float32)
   storage = _storage(7 * mask, mask)
-  assert storage.values.shape == (15 * density,)
+  assert storage.trained.shape == (15 * density,)
   _assert_stores(storage, 7 * mask, mask)
-  np.testing.assert_array_equal(storage.active(7 * mask), storage.values)
+  np.testing.assert_array_equal(storage.active(7 * mask), storage.trained)
 
 
 def test_dense_and_active():
@@ -80,9 +81,9 @@ def test_dense_and_active():
 def test_gradient_of_the_kernel_is_that_of_all_weights():
   storage = _storage()
   with tf.GradientTape() as tape:
-    loss = tf.reduce_sum(storage.kernel() * [[1.0], [2], [3]])
+    loss = tf.reduce_sum(storage.weights * [[1.0], [2], [3]])
   np.testing.assert_array_equal(
-    tape.gradient(loss, storage.values), [[1] * 4, [2] * 4, [3] * 4]
+    tape.gradient(loss, storage.trained), [[1] * 4, [2] * 4, [3] * 4]
   )
 
 
@@ -97,7 +98,7 @@ def test_change_mask(in_function):
   new = np.float32([[0, 0, 0, 1], [0, 1, 0, 0], [1, 0, 1, 0]])
   change(tf.constant(new), slots)
   _assert_stores(storage, KERNEL * new, new)
-  assert storage.values.numpy().tolist() == [1, 0, 0, 4]
+  assert storage.trained.numpy().tolist() == [1, 0, 0, 4]
   assert [slot.numpy().tolist() for slot in slots] == [
     [10, 0, 0, 40],
     [-1, 0, 0, -4],
@@ -114,9 +115,9 @@ def test_fewer_weights_than_there_is_room_for():
   few = np.float32([[0, 1, 0, 0], [0] * 4, [0] * 4])
   storage.change_mask(few, [slot])
   _assert_stores(storage, KERNEL * few, few)
-  assert storage.values.numpy().tolist() == [2, 0, 0, 0]
+  assert storage.trained.numpy().tolist() == [2, 0, 0, 0]
   # Even if an optimizer moves those that are not in use.
-  storage.values.assign_add(tf.ones(4))
+  storage.trained.assign_add(tf.ones(4))
   slot.assign_add(tf.ones(4))
   _assert_stores(storage, 3 * few, few)
   storage.change_mask(MASK, [slot])
@@ -136,23 +137,32 @@ def test_copy_mask():
   target = _storage(KERNEL * 10, MASK)
   new = np.float32([[0, 0, 0, 1], [0, 1, 0, 0], [1, 0, 1, 0]])
   online.change_mask(new)
-  online.values.assign([5, 6, 7, 8])
+  online.trained.assign([5, 6, 7, 8])
   target.copy_mask(online)
   _assert_stores(target, 10 * KERNEL * new, new)
   # They share nothing.
-  target.values.assign_add(tf.ones(4))
-  assert online.values.numpy().tolist() == [5, 6, 7, 8]
+  target.trained.assign_add(tf.ones(4))
+  assert online.trained.numpy().tolist() == [5, 6, 7, 8]
   online.change_mask(MASK)
-  np.testing.assert_array_equal(target.mask(), new)
+  np.testing.assert_array_equal(target.mask, new)
 
 
-def test_storage_of():
+def test_shapes_of_gradients():
   storage = _storage()
   slot = _slot(storage, [0, 0, 0, 0])
-  for variable in (storage.values, storage.structure, slot):
-    assert storage_lib.storage_of(variable) is storage
-  assert storage_lib.storage_of(tf.Variable([1.0])) is None
-  assert storage_lib.storage_of('text') is None
+  plain = tf.Variable([1.0])
+  sparse_kernel.adopt(tf.Variable([0.0]), plain)
+  values = tf.constant([1.0, 2, 3, 4])
+  for variable in (storage.trained, slot):
+    for gradient in (values, tf.constant(KERNEL)):
+      np.testing.assert_array_equal(
+        sparse_kernel.as_variable(gradient, variable), values
+      )
+      np.testing.assert_array_equal(
+        sparse_kernel.as_kernel(gradient, variable), KERNEL
+      )
+  assert sparse_kernel.as_variable(values, plain) is values
+  assert sparse_kernel.as_kernel(values, plain) is values
 
 
 def test_read():
@@ -160,12 +170,12 @@ def test_read():
   slot = _slot(storage, [5, 6, 7, 8])
   plain = tf.Variable([1.0, 2])
   for variable, expected in (
-    (storage.values, KERNEL),
+    (storage.trained, KERNEL),
     (storage.structure, MASK),
     (slot, [[0, 6, 0, 8], [0] * 4, [5, 7, 0, 0]]),
     (plain, [1, 2]),
   ):
-    array = storage_lib.read(variable)
+    array = sparse_kernel.read(variable)
     assert isinstance(array, np.ndarray)
     np.testing.assert_array_equal(array, expected)
 
@@ -179,53 +189,55 @@ def test_assign(structure_first):
   mask = np.float32([[1, 0, 0, 1], [1, 0, 0, 0], [0, 0, 1, 0]])
   kernel = np.float32(np.arange(1, 13)).reshape(3, 4) * mask
   pairs = [
-    (storage.values, kernel),
+    (storage.trained, kernel),
     (bias, np.float32([7])),
     (slot, -kernel),
     (storage.structure, mask),
   ]
   if structure_first:
     pairs.reverse()
-  storage_lib.assign(*zip(*pairs))
+  sparse_kernel.assign(*zip(*pairs))
   _assert_stores(storage, kernel, mask)
-  np.testing.assert_array_equal(storage_lib.read(slot), -kernel)
+  np.testing.assert_array_equal(sparse_kernel.read(slot), -kernel)
   assert bias.numpy().tolist() == [7]
 
 
 def test_what_one_storage_reads_another_assigns():
   storage, other = _storage(), _storage(KERNEL[::-1], MASK[::-1])
   one, two = (
-    [s.values, s.structure, _slot(s, range(4))] for s in (storage, other)
+    [s.trained, s.structure, _slot(s, range(4))] for s in (storage, other)
   )
-  storage_lib.assign(two, [storage_lib.read(variable) for variable in one])
+  sparse_kernel.assign(two, [sparse_kernel.read(variable) for variable in one])
   for variable, copy in zip(one, two):
     np.testing.assert_array_equal(variable, copy)
 
 
 @pytest.mark.parametrize(
-  'activation,name',
+  'activation,expected',
   [
-    (None, 'linear'),
-    ('linear', 'linear'),
-    ('relu', 'relu'),
-    ('tanh', 'tanh'),
-    (tf.keras.activations.relu, 'relu'),
-    ('elu', None),
-    (tf.nn.relu, None),  # It may be, but is not known.
-    (lambda x: x, None),
-    (tf.keras.layers.ReLU(), None),
+    (None, True),
+    ('linear', True),
+    ('relu', True),
+    ('tanh', True),
+    (tf.keras.activations.relu, True),
+    ('elu', False),
+    (tf.nn.relu, False),  # It may be, but is not known.
+    (lambda x: x, False),
+    (tf.keras.layers.ReLU(), False),
   ],
 )
-def test_activation_name(activation, name):
-  wrapper = wrappers.SparseWrapper(
-    tf.keras.layers.Dense(3, activation=activation)
-  )
-  assert storage_lib.activation_name(wrapper) == name
+def test_activations_that_can_be_stored(activation, expected):
+  layer = tf.keras.layers.Dense(3, activation=activation)
+  layer.build((None, 2))
+  masked = masked_kernel.MaskedKernel(layer, tf.ones((2, 3)))
+  assert sparse_kernel.can_store(layer, masked) == expected
 
 
 def test_an_activation_with_a_name_that_it_is_not():
   def relu(x):
     return x
 
-  wrapper = wrappers.SparseWrapper(tf.keras.layers.Dense(3, activation=relu))
-  assert storage_lib.activation_name(wrapper) is None
+  layer = tf.keras.layers.Dense(3, activation=relu)
+  layer.build((None, 2))
+  masked = masked_kernel.MaskedKernel(layer, tf.ones((2, 3)))
+  assert not sparse_kernel.can_store(layer, masked)

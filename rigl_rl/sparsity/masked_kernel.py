@@ -1,0 +1,76 @@
+"""MaskedKernel: a kernel that holds all its weights, and a mask beside it."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import tensorflow as tf
+
+
+class MaskedKernel:
+  """How a kernel is stored by default; SparseKernel has the same methods.
+
+  The forward pass uses the weights as they are and never multiplies by the
+  mask, so the gradient is dense, and acting and evaluation see exact zeros.
+
+  Attributes:
+    name: what `sparsify.storage` calls this kind of kernel.
+    trained: the variable that an optimizer trains.
+    weights: `(*window, in, out)`; exactly 0 where the mask is.
+    mask: float32, of the same shape, 1 where a weight is active; None until the
+      layer is built.
+    shape: of both.
+  """
+
+  name = 'masked'
+
+  def __init__(
+    self, layer: tf.keras.layers.Layer, mask: tf.Variable | None = None
+  ):
+    self._layer = layer
+    self.mask = mask
+
+  @property
+  def weights(self) -> tf.Variable:
+    return self._layer.kernel
+
+  trained = weights
+
+  @property
+  def shape(self) -> tf.TensorShape:
+    return self.weights.shape
+
+  def call(self, inputs: tf.Tensor, densely: bool) -> tf.Tensor:
+    """Computes the layer's outputs.
+
+    Args:
+      inputs: `(batch, ..., in)`.
+      densely: whether the gradient of `trained` has to be that of all weights;
+        here it always is.
+    """
+    del densely
+    return self._layer(inputs)
+
+  def change_mask(
+    self, mask: tf.Tensor, slots: Sequence[tf.Variable] = ()
+  ) -> None:
+    """Changes the mask; weights that leave or enter it become 0.
+
+    Args:
+      mask: the new one.
+      slots: of an optimizer, of `trained`; they are zeroed as well.
+    """
+    lasting = self.mask * mask
+    self.mask.assign(mask)
+    self.weights.assign(self.weights * mask)
+    for slot in slots:
+      slot.assign(slot * lasting)
+
+  def copy_mask(self, other: MaskedKernel) -> None:
+    """Makes active what is active in another kernel of the same kind."""
+    self.mask.assign(other.mask)
+    self.weights.assign(self.weights * other.mask)
+
+  def step_masks(self) -> dict:
+    """Returns what an optimizer has to mask in a step: {ref: mask}."""
+    return {self.trained.ref(): self.mask}

@@ -1,0 +1,220 @@
+"""SparseKernel: the active weights of a dense layer, and where they lie.
+
+Inactive weights neither take memory nor time. The numbers are those of a
+MaskedKernel, except for rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from rigl_rl.kernels import loader, sparse_chain
+from rigl_rl.sparsity.masked_kernel import MaskedKernel
+
+# The attribute by which a variable refers to the kernel that it is part of.
+_KERNEL = '_rigl_kernel'
+
+
+class SparseKernel:
+  """The kernel of a dense layer, `(in, out)`, stored as its active weights.
+
+  Attributes:
+    name, trained, weights, mask, shape: see MaskedKernel. `trained` holds the
+      active weights, float32 `(capacity,)`, by output, then by input, then
+      zeros; `weights` and `mask` are tensors.
+    capacity: active weights that there is room for.
+    structure: int32 variable, where they lie; of a length that is proportional
+      to the capacity.
+  """
+
+  name = 'sparse'
+
+  def __init__(
+    self,
+    layer: tf.keras.layers.Dense,
+    kernel: MaskedKernel | SparseKernel,
+    capacity: int,
+  ):
+    """Stores what is the layer's kernel until now."""
+    self._layer = layer
+    self._operations = loader.load()
+    self.shape = kernel.shape
+    self.capacity = capacity
+    name = kernel.trained.name.split(':')[0]
+    structure = self._structure_of(kernel.mask)
+    # Not Keras' own variables: a layer is given them when it is built already.
+    self.trained = tf.Variable(
+      self._gather(kernel.weights, structure), trainable=True, name=name
+    )
+    self.structure = tf.Variable(
+      structure, trainable=False, name=f'{name}_structure'
+    )
+    for variable in (self.trained, self.structure):
+      setattr(variable, _KERNEL, self)
+
+  @property
+  def weights(self) -> tf.Tensor:
+    return self.dense(self.trained)
+
+  @property
+  def mask(self) -> tf.Tensor:
+    return self.dense(tf.ones(self.capacity))
+
+  def call(self, inputs: tf.Tensor, densely: bool) -> tf.Tensor:
+    """Computes the layer's outputs; see MaskedKernel."""
+    if not densely and inputs.shape.rank == 2:
+      return chain([self], inputs)
+    outputs = tf.matmul(inputs, self.weights)
+    if self._layer.use_bias:
+      outputs = tf.nn.bias_add(outputs, self._layer.bias)
+    if self._layer.activation is not None:
+      outputs = self._layer.activation(outputs)
+    return outputs
+
+  def change_mask(
+    self, mask: tf.Tensor, slots: Sequence[tf.Variable] = ()
+  ) -> None:
+    """Changes the mask, to at most `capacity` weights; see MaskedKernel."""
+    self._change_structure(self._structure_of(mask), [self.trained, *slots])
+
+  def copy_mask(self, other: SparseKernel) -> None:
+    """Makes active what is active in another kernel of as much room."""
+    self._change_structure(other.structure, [self.trained])
+
+  def step_masks(self) -> dict:
+    """Returns {}: no inactive weight takes part in an optimizer's step."""
+    return {}
+
+  def dense(self, values: tf.Tensor) -> tf.Tensor:
+    """Returns `(capacity,)` values where weights are active, 0 elsewhere."""
+    inputs, outputs = self.shape
+    return self._operations.rigl_sparse_scatter(
+      values=values, structure=self.structure, inputs=inputs, outputs=outputs
+    )
+
+  def active(self, dense: tf.Tensor) -> tf.Tensor:
+    """Returns what `dense`, of the kernel's shape, has at active weights."""
+    return self._gather(dense, self.structure)
+
+  def _change_structure(self, structure, variables):
+    dense = [self.dense(variable) for variable in variables]
+    self.structure.assign(structure)
+    for variable, all_weights in zip(variables, dense):
+      variable.assign(self._gather(all_weights, structure))
+
+  def _structure_of(self, mask):
+    return self._operations.rigl_sparse_structure(
+      mask=mask, capacity=self.capacity
+    )
+
+  def _gather(self, dense, structure):
+    return self._operations.rigl_sparse_gather(
+      kernel=dense, structure=structure, capacity=self.capacity
+    )
+
+
+def can_store(
+  layer: tf.keras.layers.Layer, kernel: MaskedKernel | SparseKernel
+) -> bool:
+  """Whether a SparseKernel can store a layer's kernel.
+
+  That of a dense layer, float32, on a CPU, linear or with ReLU or tanh.
+  """
+  return (
+    isinstance(layer, tf.keras.layers.Dense)
+    and loader.suits(kernel.trained)
+    and layer.activity_regularizer is None
+    and layer.kernel_constraint is None
+    and _activation_name(layer) is not None
+  )
+
+
+def _activation_name(layer: tf.keras.layers.Layer) -> str | None:
+  """Returns 'linear', 'relu' or 'tanh'; None for another activation."""
+  if layer.activation is None:
+    return 'linear'
+  for name in ('linear', 'relu', 'tanh'):
+    if layer.activation is getattr(tf.keras.activations, name):
+      return name
+  return None
+
+
+def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
+  """Sends examples through dense layers, by their active weights.
+
+  Args:
+    kernels: of the layers, first layer first.
+    x: `(batch, inputs)`.
+
+  Returns:
+    float32 `(batch, outputs)`, of the last.
+  """
+  layers = [kernel._layer for kernel in kernels]
+  empty = tf.zeros((0,))
+  return sparse_chain.chain(
+    loader.load(),
+    x,
+    [kernel.trained for kernel in kernels],
+    [kernel.structure for kernel in kernels],
+    [empty if layer.bias is None else layer.bias for layer in layers],
+    [kernels[0].shape[0], *(kernel.shape[1] for kernel in kernels)],
+    [_activation_name(layer) for layer in layers],
+  )
+
+
+def adopt(slot: tf.Variable, variable: tf.Variable) -> None:
+  """Makes a slot part of the kernel, if any, that its variable is part of."""
+  kernel = _kernel_of(variable)
+  if kernel is not None:
+    setattr(slot, _KERNEL, kernel)
+
+
+def as_variable(tensor: Any, variable: tf.Variable) -> Any:
+  """Returns a gradient or other value in the shape of a variable or slot."""
+  kernel = _kernel_of(variable)
+  if kernel is None or tensor is None or tensor.shape != kernel.shape:
+    return tensor
+  return kernel.active(tensor)
+
+
+def as_kernel(tensor: Any, variable: tf.Variable) -> Any:
+  """Returns a gradient or other value in the shape of a variable's kernel."""
+  kernel = _kernel_of(variable)
+  if kernel is None or tensor.shape == kernel.shape:
+    return tensor
+  return kernel.dense(tensor)
+
+
+def read(variable: tf.Variable) -> np.ndarray:
+  """Reads a variable as it would be if its kernel were stored masked.
+
+  Active weights give the kernel, slots what they would be, and the structure
+  the mask.
+  """
+  kernel = _kernel_of(variable)
+  if kernel is not None and variable is kernel.structure:
+    return kernel.mask.numpy()
+  return as_kernel(variable, variable).numpy()
+
+
+def assign(
+  variables: Sequence[tf.Variable], arrays: Sequence[np.ndarray]
+) -> None:
+  """Assigns what `read` returned, of either storage, to variables."""
+  others = []
+  for variable, array in zip(variables, arrays):
+    kernel = _kernel_of(variable)
+    if kernel is not None and variable is kernel.structure:
+      kernel.change_mask(tf.constant(array))
+    else:
+      others.append((variable, array))
+  # Masks first: which weights are stored depends on them.
+  for variable, array in others:
+    variable.assign(as_variable(array, variable))
+
+
+def _kernel_of(variable: Any) -> SparseKernel | None:
+  return getattr(variable, _KERNEL, None)
