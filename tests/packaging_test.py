@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 
 import gin
@@ -22,12 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def wheel(tmp_path_factory) -> pathlib.Path:
   """A wheel of this checkout plus two gin files and a command of our own."""
   source = tmp_path_factory.mktemp('source')
-  ignore = shutil.ignore_patterns('__pycache__')
-  for name in ('rigl_rl', 'gin_configs'):
-    shutil.copytree(ROOT / name, source / name, ignore=ignore)
-  for path in ROOT.iterdir():
-    if path.is_file():
-      shutil.copy(path, source)
+  _copy_sources(source)
   probe = source / 'gin_configs' / 'probe'
   (probe / 'deeper').mkdir(parents=True)
   (probe / 'outer.gin').write_text(
@@ -37,7 +34,19 @@ def wheel(tmp_path_factory) -> pathlib.Path:
   (source / 'rigl_rl' / 'commands' / 'probe.py').write_text(
     'def main(argv=None):\n  print(argv)\n  return 7\n'
   )
-  out = tmp_path_factory.mktemp('wheel')
+  return _build(source, tmp_path_factory.mktemp('wheel'), RIGL_RL_KERNELS='0')
+
+
+def _copy_sources(directory):
+  ignore = shutil.ignore_patterns('__pycache__')
+  for name in ('rigl_rl', 'gin_configs'):
+    shutil.copytree(ROOT / name, directory / name, ignore=ignore)
+  for path in ROOT.iterdir():
+    if path.is_file():
+      shutil.copy(path, directory)
+
+
+def _build(source, out, **environment) -> pathlib.Path:
   build = 'from setuptools import build_meta as b; import sys; '
   build += 'b.build_wheel(sys.argv[1])'
   done = subprocess.run(
@@ -45,6 +54,7 @@ def wheel(tmp_path_factory) -> pathlib.Path:
     cwd=source,
     capture_output=True,
     text=True,
+    env={**os.environ, **environment},
   )
   assert done.returncode == 0, done.stdout + done.stderr
   (path,) = out.glob('*.whl')
@@ -60,7 +70,7 @@ def unpacked(wheel, tmp_path_factory) -> pathlib.Path:
   return directory
 
 
-def _run(unpacked, code, cwd, *arguments):
+def _run(unpacked, code, cwd, *arguments, **environment):
   """Runs code against the unpacked wheel, before any other install of it."""
   code = f'import sys; sys.path[0] = {str(unpacked)!r}\n{code}'
   return subprocess.run(
@@ -68,6 +78,7 @@ def _run(unpacked, code, cwd, *arguments):
     cwd=cwd,
     capture_output=True,
     text=True,
+    env={**os.environ, **environment},
   )
 
 
@@ -83,9 +94,35 @@ def test_the_wheel_carries_everything_and_no_more(wheel):
     for path in (ROOT / 'gin_configs').rglob('*.gin')
   }
   assert expected - names == set()
+  assert wheel.name.endswith('-py3-none-any.whl')
   tops = {name.split('/')[0] for name in names}
   assert {t for t in tops if not t.endswith('.dist-info')} == {'rigl_rl'}
   assert any(re.search(r'\.dist-info/(.*/)?LICENSE$', n) for n in names)
+
+
+@pytest.mark.slow
+def test_a_wheel_with_kernels_needs_no_compiler(operations, tmp_path):
+  source = tmp_path / 'source'
+  _copy_sources(source)
+  wheel = _build(source, tmp_path / 'wheel', RIGL_RL_KERNELS='')
+  system = sysconfig.get_platform().replace('-', '_').replace('.', '_')
+  assert wheel.name.endswith(f'-py3-none-{system}.whl')
+  unpacked = tmp_path / 'site'
+  with zipfile.ZipFile(wheel) as archive:
+    archive.extractall(unpacked)
+  code = (
+    'from rigl_rl.training import quiet\n'
+    'with quiet.import_quietly():\n'
+    '  from rigl_rl.kernels import loader\n'
+    'print(hasattr(loader.load(), "rigl_adam"), loader.__file__)\n'
+  )
+  cache = tmp_path / 'cache'
+  environment = {'PATH': '/nonexistent', 'XDG_CACHE_HOME': str(cache)}
+  done = _run(unpacked, code, tmp_path, RIGL_RL_KERNELS='', **environment)
+  assert done.stderr == ''
+  path = unpacked / 'rigl_rl' / 'kernels' / 'loader.py'
+  assert done.stdout == f'True {path}\n'
+  assert not cache.exists()
 
 
 def test_the_wheel_finds_its_gin_files_from_anywhere(unpacked, tmp_path):

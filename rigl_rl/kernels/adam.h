@@ -3,6 +3,7 @@
 #ifndef RIGL_RL_KERNELS_ADAM_H_
 #define RIGL_RL_KERNELS_ADAM_H_
 
+#include <cmath>
 #include <cstdint>
 
 namespace rigl_rl {
@@ -17,8 +18,15 @@ struct AdamStep {
 };
 
 // Of the step that comes after `iterations` others.
-AdamStep MakeAdamStep(float learning_rate, float beta1, float beta2,
-                      float epsilon, float weight_decay, int64_t iterations);
+inline AdamStep MakeAdamStep(float learning_rate, float beta1, float beta2,
+                             float epsilon, float weight_decay,
+                             int64_t iterations) {
+  const float count = static_cast<float>(iterations + 1);
+  const float bias1 = 1.0f - std::pow(beta1, count);
+  const float bias2 = 1.0f - std::pow(beta2, count);
+  return {learning_rate * std::sqrt(bias2) / bias1, beta1, beta2, epsilon,
+          weight_decay};
+}
 
 // What a mask is multiplied with.
 enum class Masked { kNothing, kGradient, kVariable };
@@ -33,9 +41,9 @@ enum class Masked { kNothing, kGradient, kVariable };
 //
 //   gradient, mask, variable, m, v: `size` values each, no two of one memory;
 //     `mask` is not read if nothing is masked.
-void TakeAdamStep(const AdamStep& step, Masked masked, const float* gradient,
-                  const float* mask, float* variable, float* m, float* v,
-                  int64_t size);
+using AdamFunction = void(const AdamStep& step, Masked masked,
+                          const float* gradient, const float* mask,
+                          float* variable, float* m, float* v, int64_t size);
 
 }  // namespace rigl_rl
 

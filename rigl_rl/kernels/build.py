@@ -1,10 +1,11 @@
 """Compiles the kernels, and keeps what was compiled.
 
-The object lies in the user's cache, under a name that depends on all that it
-depends on: sources, flags, compiler, TensorFlow, processor. Runs that start
-together wait for the one that compiles; killed at any moment, none leaves an
-object that another would take for a whole one. To load an object is to run its
-code, so one that somebody else could have written is not used.
+A wheel may bring a compiled library, which is used where TensorFlow is the one
+that it was compiled for. Any other lies in the user's cache, under a name that
+depends on all that it depends on: sources, flags, compiler, TensorFlow. Runs
+that start together wait for the one that compiles; killed at any moment, none
+leaves an object that another would take for a whole one. To load an object is
+to run its code, so one that somebody else could have written is not used.
 """
 
 from __future__ import annotations
@@ -32,23 +33,25 @@ from rigl_rl.kernels import ownership
 # compiled for no processor in particular, as the library itself is: both must
 # lay out memory alike.
 _OPS = 'ops.cc'
-# What is compiled for several kinds of x86 processors, of which one is chosen
-# when it runs; by the end of the file's name. These sums need not be rounded as
-# TensorFlow's are.
-_SUMS = '-ffp-contract=fast'
+# How the names end of files that are compiled for several kinds of processors,
+# of which one is chosen when it runs: see kernels.h.
+_SIMD = '_simd.cc'
 _KINDS = {
-  '_avx512': (
+  'avx512': (
     '-mavx512f',
     '-mavx512dq',
     '-mavx512vl',
     '-mfma',
     '-mprefer-vector-width=512',
-    _SUMS,
   ),
-  '_avx2': ('-mavx2', '-mfma', _SUMS),
-  '_portable': (_SUMS,),
+  'avx2': ('-mavx2', '-mfma'),
+  'portable': (),
 }
+# These sums need not be rounded as TensorFlow's are.
+_SUMS = 'sparse_layers_simd.cc'
 _DIRECTORY = pathlib.Path(__file__).resolve().parent
+# Where a wheel has its library.
+_COMPILED = _DIRECTORY / 'compiled'
 # A product and a sum are not contracted into one operation, which would round
 # once: so numbers are those of TensorFlow's operations.
 _FLAGS = (
@@ -59,8 +62,6 @@ _FLAGS = (
   '-fno-math-errno',
   '-fno-trapping-math',
 )
-# The objects are kept apart by processor.
-_NATIVE_FLAGS = {'x86_64': ('-march=native',), 'aarch64': ('-mcpu=native',)}
 # How long to wait for another run that compiles, in seconds.
 _PATIENCE = 180
 # How directories begin that the compiler writes to.
@@ -81,15 +82,18 @@ def library(anew: bool = False) -> pathlib.Path:
   """Returns the path of the compiled kernels; compiles them if need be.
 
   Args:
-    anew: whether to compile them even if there is an object in the cache.
+    anew: whether to compile them even if there is an object.
 
   Raises:
     BuildError: if there is no compiler, if it fails, or if the cache cannot be
       written.
   """
+  of_wheel = _COMPILED / f'{_key()}.so'
+  if of_wheel.exists() and not anew:
+    return of_wheel
   try:
     compiler = _compiler()
-    key = _key(compiler)
+    key = _key(*compiler, _version(compiler))
     directory = _private(cache_directory())
     path = None if anew else _find(directory, key)
     # Of a process that was killed, unless it is still at work.
@@ -143,41 +147,37 @@ def _compiler() -> list[str]:
   for name in names:
     if shutil.which(name):
       return [name, *chosen[1:]]
-  raise BuildError(f'there is no C++ compiler ({", ".join(names)})')
+  reason = f'there is no C++ compiler ({", ".join(names)})'
+  if _COMPILED.exists():
+    reason += f', and those installed are not for TensorFlow {tf.__version__}'
+  raise BuildError(reason)
 
 
 def _sources() -> list[pathlib.Path]:
   return sorted([*_DIRECTORY.glob('*.cc'), *_DIRECTORY.glob('*.h')])
 
 
-def _native_flags() -> Sequence[str]:
-  return _NATIVE_FLAGS.get(platform.machine(), ())
+def objects() -> dict[str, tuple[pathlib.Path, list[str]]]:
+  """Returns the source and the flags of each object, by the object's name."""
+  kinds = _KINDS if platform.machine() == 'x86_64' else {'portable': ()}
+  found = {}
+  for source in _sources():
+    flags = list(_FLAGS)
+    if source.name == _SUMS:
+      flags.append('-ffp-contract=fast')
+    if source.name.endswith(_SIMD):
+      for kind, more in kinds.items():
+        kind_flags = [*flags, *more, f'-DRIGL_RL_ISA={kind}']
+        found[f'{source.stem}_{kind}'] = source, kind_flags
+    elif source.suffix == '.cc':
+      if source.name.endswith(_OPS):
+        flags += tf.sysconfig.get_compile_flags()
+      found[source.stem] = source, flags
+  return found
 
 
-def _flags_of(source: pathlib.Path) -> Sequence[str]:
-  """Returns the flags of one file, beside those of all."""
-  if source.name.endswith(_OPS):
-    return tf.sysconfig.get_compile_flags()
-  for ending, flags in _KINDS.items():
-    if source.stem.endswith(ending):
-      return flags if platform.machine() == 'x86_64' else (_SUMS,)
-  return _native_flags()
-
-
-def _processor() -> str:
-  """Returns what tells one kind of processor from another."""
-  found = [platform.machine(), platform.processor()]
-  with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
-    for line in file:
-      if line.startswith(('model name', 'flags', 'Features', 'CPU part')):
-        found.append(line)
-      elif not line.strip():  # The others are alike.
-        break
-  return '\n'.join(found)
-
-
-def _key(compiler: Sequence[str]) -> str:
-  """Returns a digest of all that the object depends on."""
+def _version(compiler: Sequence[str]) -> str:
+  """Returns what a compiler says of itself."""
   try:
     version = subprocess.run(
       [*compiler, '--version'],
@@ -191,24 +191,25 @@ def _key(compiler: Sequence[str]) -> str:
     raise BuildError(f'{shlex.join(compiler)} --version hangs') from error
   if version.returncode:
     raise BuildError(f'{shlex.join(compiler)} --version fails')
+  return version.stdout
+
+
+def _key(*more: str) -> str:
+  """Returns a digest of all that the library depends on, and more."""
   digest = hashlib.sha256()
+  flags = [flag for _, flags in objects().values() for flag in flags]
   for part in (
-    *compiler,
-    version.stdout,
-    *_FLAGS,
-    *_native_flags(),
-    *(flag for flags in _KINDS.values() for flag in flags),
+    *more,
+    platform.machine(),
     # Where TensorFlow lies does not matter: the object names no path.
     *(
       flag
-      for flag in tf.sysconfig.get_compile_flags()
-      + tf.sysconfig.get_link_flags()
+      for flag in flags + tf.sysconfig.get_link_flags()
       if not flag.startswith(('-I', '-L'))
     ),
     tf.version.VERSION,
     tf.version.GIT_VERSION,
     tf.version.COMPILER_VERSION,
-    _processor(),
     *(f'{path.name}\n{path.read_text("utf-8")}' for path in _sources()),
   ):
     digest.update(part.encode() + b'\0')
@@ -271,25 +272,7 @@ def _build(
   )
   # In the cache itself: a rename cannot cross file systems.
   with tempfile.TemporaryDirectory(prefix=_BUILD, dir=directory) as temporary:
-
-    def compile_file(source):
-      made = os.path.join(temporary, source.stem + '.o')
-      more = _flags_of(source)
-      _run(
-        [*compiler, *_FLAGS, *more, '-c', str(source), '-o', made], temporary
-      )
-      return made
-
-    with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-      objects = list(threads.map(compile_file, _DIRECTORY.glob('*.cc')))
-    made = pathlib.Path(temporary) / 'kernels.so'
-    _run(
-      [*compiler, '-shared', '-o', str(made), *objects]
-      + tf.sysconfig.get_link_flags(),
-      temporary,
-    )
-    if not made.exists():
-      raise BuildError(f'{compiler[0]} makes no library')
+    made = _compile(compiler, temporary)
     made.chmod(0o700)  # Whatever the umask lets others do.
     path = directory / f'{key}-{_digest(made)}.so'
     os.replace(made, path)
@@ -298,6 +281,27 @@ def _build(
       with contextlib.suppress(OSError):
         old.unlink()
   return path
+
+
+def _compile(compiler: Sequence[str], temporary: str) -> pathlib.Path:
+  """Compiles the kernels inside a temporary directory; returns their path."""
+
+  def compile_object(job):
+    name, (source, flags) = job
+    made = os.path.join(temporary, f'{name}.o')
+    _run([*compiler, *flags, '-c', str(source), '-o', made], temporary)
+    return made
+
+  with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    made = list(threads.map(compile_object, objects().items()))
+  library_path = pathlib.Path(temporary) / 'kernels.so'
+  links = tf.sysconfig.get_link_flags()
+  _run(
+    [*compiler, '-shared', '-o', str(library_path), *made, *links], temporary
+  )
+  if not library_path.exists():
+    raise BuildError(f'{compiler[0]} makes no library')
+  return library_path
 
 
 def _run(command: Sequence[str], temporary: str) -> None:
@@ -321,10 +325,29 @@ def _run(command: Sequence[str], temporary: str) -> None:
     raise BuildError(f'{command[0]} fails: {(errors or lines)[0].strip()}')
 
 
-def main() -> int:
-  """Compiles the kernels before they are needed; returns the exit code."""
+def compile_for_wheel(directory: pathlib.Path) -> None:
+  """Compiles the kernels into a directory that a wheel will have them in.
+
+  Raises:
+    BuildError: if there is no compiler, or it fails.
+  """
+  directory.mkdir(parents=True)
+  with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
+    made = _compile(_compiler(), temporary)
+    os.replace(made, directory / f'{_key()}.so')
+
+
+def main(arguments: Sequence[str]) -> int:
+  """Compiles the kernels before they are needed; returns the exit code.
+
+  Args:
+    arguments: none, or the directory for `compile_for_wheel`.
+  """
   try:
-    print(library())
+    if arguments:
+      compile_for_wheel(pathlib.Path(arguments[0]))
+    else:
+      print(library())
   except BuildError as error:
     print(f'The kernels cannot be compiled: {error}.', file=sys.stderr)
     return 1
@@ -332,4 +355,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  sys.exit(main(sys.argv[1:]))

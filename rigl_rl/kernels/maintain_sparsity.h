@@ -15,8 +15,9 @@ namespace rigl_rl {
 //     is kept and 0 elsewhere, with k ones, on zeros too where fewer than k
 //     weights are not zero; `target` is multiplied by it.
 //   scratch: room for `size` + kScratchMargin values.
-void MaintainSparsity(const float* online, float* target, float* mask,
-                      int64_t size, int32_t* scratch);
+using MaintainSparsityFunction = void(const float* online, float* target,
+                                      float* mask, int64_t size,
+                                      int32_t* scratch);
 
 inline constexpr int64_t kScratchMargin = 16;
 

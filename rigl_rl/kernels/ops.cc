@@ -6,10 +6,8 @@
 #include <numeric>
 #include <vector>
 
-#include "adam.h"
-#include "maintain_sparsity.h"
+#include "kernels.h"
 #include "sharing.h"
-#include "soft_update.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -44,8 +42,8 @@ class MaintainSparsityOp : public tf::OpKernel {
         scratch.reset(new int32_t[size + kScratchMargin]);
         room = size;
       }
-      MaintainSparsity(variables.data(0), variables.data(1), variables.data(2),
-                       size, scratch.get());
+      BestKernels().maintain_sparsity(variables.data(0), variables.data(1),
+                                      variables.data(2), size, scratch.get());
     }
   }
 
@@ -70,8 +68,9 @@ class SoftUpdateOp : public tf::OpKernel {
       OP_REQUIRES_OK(context, variables.LockLayer(context, {i}, {count_ + i}));
       Share(context, variables.size(), kCyclesPerValue,
             [&](int64_t begin, int64_t end) {
-              SoftUpdate(variables.data(0) + begin, variables.data(1) + begin,
-                         end - begin, tau.scalar<float>()());
+              BestKernels().soft_update(
+                  variables.data(0) + begin, variables.data(1) + begin,
+                  end - begin, tau.scalar<float>()());
             });
     }
   }
@@ -186,9 +185,9 @@ class AdamOp : public tf::OpKernel {
         masked = mask_kernels_ ? Masked::kVariable : Masked::kGradient;
         mask = part->mask + from;
       }
-      TakeAdamStep(step, masked, part->gradient + from, mask,
-                   part->variable + from, part->m + from, part->v + from,
-                   size);
+      BestKernels().take_adam_step(step, masked, part->gradient + from, mask,
+                                   part->variable + from, part->m + from,
+                                   part->v + from, size);
       begin += size;
       start = part->end;
       ++part;

@@ -8,7 +8,8 @@
 namespace rigl_rl {
 
 // target -= (target - online) * tau, in place, rounded after each operation.
-void SoftUpdate(const float* online, float* target, int64_t size, float tau);
+using SoftUpdateFunction = void(const float* online, float* target,
+                                int64_t size, float tau);
 
 }  // namespace rigl_rl
 

@@ -1,49 +1,9 @@
 #include "sparse_layers.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <string>
 
 namespace rigl_rl {
-
-#if defined(__x86_64__)
-namespace avx512 {
-const SparseKernels& Kernels();
-}
-namespace avx2 {
-const SparseKernels& Kernels();
-}
-#endif
-namespace portable {
-const SparseKernels& Kernels();
-}
-
-namespace {
-
-const SparseKernels& Choose() {
-  const char* wish = std::getenv("RIGL_RL_SIMD");
-  const std::string most = wish == nullptr ? "avx512" : wish;
-#if defined(__x86_64__)
-  if (most == "avx512" && __builtin_cpu_supports("avx512f") &&
-      __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    return avx512::Kernels();
-  }
-  if (most != "portable" && __builtin_cpu_supports("avx2") &&
-      __builtin_cpu_supports("fma")) {
-    return avx2::Kernels();
-  }
-#endif
-  return portable::Kernels();
-}
-
-}  // namespace
-
-const SparseKernels& BestKernels() {
-  static const SparseKernels& kernels = Choose();
-  return kernels;
-}
 
 SparseStructure SparseStructure::At(const int32_t* data, int64_t inputs,
                                     int64_t outputs, int64_t capacity) {

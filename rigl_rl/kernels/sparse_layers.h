@@ -59,41 +59,6 @@ struct Range {
   int64_t last;
 };
 
-// Activations are held as features x examples: row i of `x` is x + i * stride.
-
-// The arithmetic, for one kind of processor.
-struct SparseKernels {
-  const char* name;
-  // y = activation(W^T x + bias), rows being outputs. `bias` may be null.
-  void (*forward)(const SparseStructure& structure, const float* values,
-                  const float* bias, Activation activation, const float* x,
-                  float* y, int64_t stride, Range range);
-  // dx = (W dy) * activation'(x), rows being inputs; `x` is the activation of
-  // the layer before, or null where there is none.
-  void (*input_gradient)(const SparseStructure& structure, const float* values,
-                         Activation activation, const float* x,
-                         const float* dy, float* dx, int64_t stride,
-                         Range range);
-  // Gradients of values and bias, summed over the range's examples; rows are
-  // outputs. `dbias` may be null.
-  void (*weight_gradient)(const SparseStructure& structure, const float* x,
-                          const float* dy, float* dvalues, float* dbias,
-                          int64_t stride, Range range);
-  // dy *= activation'(y), on rows of `y`.
-  void (*activation_gradient)(Activation activation, const float* y, float* dy,
-                              int64_t stride, Range range);
-  // Between (examples, features) and features x examples. Up to a multiple of
-  // kLanes, the columns of examples that there are none of become 0.
-  void (*to_columns)(const float* x, int64_t examples, int64_t features,
-                     int64_t stride, float* columns);
-  void (*from_columns)(const float* columns, int64_t examples, int64_t features,
-                       int64_t stride, float* y);
-};
-
-// The fastest for this processor; RIGL_RL_SIMD=avx2 or portable in the
-// environment asks for another one, for tests.
-const SparseKernels& BestKernels();
-
 }  // namespace rigl_rl
 
 #endif  // RIGL_RL_KERNELS_SPARSE_LAYERS_H_

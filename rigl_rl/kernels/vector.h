@@ -1,6 +1,4 @@
-// Sixteen floats, in as many registers as the processor needs for them. Included
-// once for each kind of processor, by a file that sets RIGL_RL_ISA, its
-// namespace, and is compiled for it.
+// Sixteen floats, in as many registers as the processor needs for them.
 //
 // Compilers do take vectors that are wider than a register, but go through
 // memory then, number by number.

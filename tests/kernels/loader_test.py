@@ -110,7 +110,8 @@ def test_an_object_is_kept_by_all_it_depends_on(
   _compiler(tmp_path, monkeypatch, WRITES)
   first = build.library()
   assert first.parent == cache and build.library() == first
-  monkeypatch.setattr(build, '_processor', lambda: 'another')
+  (tmp_path / 'another').mkdir()
+  _compiler(tmp_path / 'another', monkeypatch, WRITES)
   second = build.library()
   monkeypatch.setattr(build, '_FLAGS', (*build._FLAGS, '-O1'))
   third = build.library()
@@ -146,42 +147,104 @@ def test_an_object_is_kept_wherever_tensorflow_lies(
 
 
 @pytest.mark.parametrize('machine', ['x86_64', 'aarch64'])
-def test_each_file_has_its_flags(cache, monkeypatch, tmp_path, machine):
+def test_each_object_has_its_flags(cache, monkeypatch, tmp_path, machine):
   log = tmp_path / 'log'
   _compiler(tmp_path, monkeypatch, f'echo "$@" >>{log}\n' + WRITES)
   monkeypatch.setattr(build.platform, 'machine', lambda: machine)
   build.library()
   *compiled, linked = [line.split() for line in log.read_text().splitlines()]
+  kinds = (
+    ('avx512', 'avx2', 'portable') if machine == 'x86_64' else ('portable',)
+  )
   flags = {}
   for words in compiled:
     assert set(build._FLAGS) <= set(words)
-    flags[pathlib.Path(words[words.index('-c') + 1]).stem] = words
-  assert set(flags) == {path.stem for path in build._DIRECTORY.glob('*.cc')}
+    source = pathlib.Path(words[words.index('-c') + 1]).name
+    flags.setdefault(source, []).append(words)
+  directory = ROOT / 'rigl_rl'
+  assert set(flags) == {path.name for path in directory.rglob('*.cc')}
   assert '-shared' in linked
-  assert len([word for word in linked if word.endswith('.o')]) == len(flags)
-  is_x86 = machine == 'x86_64'
-  native = '-march=native' if is_x86 else '-mcpu=native'
+  objects = {word for word in linked if word.endswith('.o')}
+  assert len(objects) == sum(map(len, flags.values()))
   of_vectors = {'avx512': '-mavx512f', 'avx2': '-mavx2'}
-  for stem, words in flags.items():
-    kind = stem.rpartition('_')[2]
-    # Sums of sparse layers need not be rounded as TensorFlow's are.
-    contract = [word for word in words if word.startswith('-ffp-contract')]
-    is_kind = kind in ('avx512', 'avx2', 'portable')
-    assert contract[-1] == f'-ffp-contract={"fast" if is_kind else "off"}'
-    # Only what is chosen when it runs is compiled for a kind of processor.
-    for name, flag in of_vectors.items():
-      assert (flag in words) == (is_x86 and kind == name)
-    is_ops = stem.endswith('ops')
-    assert (native in words) == (not is_kind and not is_ops)
-    assert any('tensorflow' in word for word in words) == is_ops
+  for source, calls in flags.items():
+    is_simd = source.endswith('_simd.cc')
+    # What is compiled for a kind of processor is chosen when it runs.
+    assert len(calls) == (len(kinds) if is_simd else 1)
+    found = {
+      word.partition('=')[2]: words
+      for words in calls
+      for word in words
+      if word.startswith('-DRIGL_RL_ISA=')
+    }
+    assert set(found) == (set(kinds) if is_simd else set())
+    for kind, words in (found or {None: calls[0]}).items():
+      for name, flag in of_vectors.items():
+        assert (flag in words) == (kind == name)
+      assert not any(word.startswith(('-march', '-mcpu')) for word in words)
+      # Sums of sparse layers need not be rounded as TensorFlow's are.
+      contract = [word for word in words if word.startswith('-ffp-contract')]
+      is_sum = source == 'sparse_layers_simd.cc'
+      assert contract[-1] == f'-ffp-contract={"fast" if is_sum else "off"}'
+      is_ops = source.endswith('ops.cc')
+      assert any('tensorflow' in word for word in words) == is_ops
 
 
 def test_an_object_is_kept_by_the_flags_of_kinds(cache, monkeypatch, tmp_path):
   _compiler(tmp_path, monkeypatch, WRITES)
   first = build.library()
-  kinds = {**build._KINDS, '_portable': ('-msse4',)}
+  kinds = {**build._KINDS, 'portable': ('-msse4',)}
   monkeypatch.setattr(build, '_KINDS', kinds)
   assert build.library() != first
+
+
+@pytest.fixture
+def of_wheel(monkeypatch, tmp_path) -> pathlib.Path:
+  """The library of an installed wheel, and no compiler."""
+  _compiler(tmp_path, monkeypatch, WRITES)
+  directory = tmp_path / 'wheel' / 'compiled'
+  directory.parent.mkdir()
+  assert build.main([str(directory)]) == 0
+  (path,) = directory.iterdir()
+  monkeypatch.setattr(build, '_COMPILED', directory)
+  monkeypatch.setenv('PATH', '')
+  monkeypatch.delenv('CXX')
+  return path
+
+
+def test_the_library_of_a_wheel_needs_no_compiler(of_wheel, cache):
+  assert build.library() == of_wheel
+  assert not cache.exists()
+
+
+def test_the_library_of_a_wheel_is_of_one_tensorflow(
+  of_wheel, cache, nothing_loaded, monkeypatch, tmp_path, capfd
+):
+  monkeypatch.setattr(build.tf.version, 'GIT_VERSION', 'v2.99')
+  assert loader.load() is None
+  (line,) = capfd.readouterr().err.splitlines()
+  assert 'no C++ compiler (g++, c++, clang++), and those installed' in line
+  # With a compiler it does not matter.
+  _compiler(tmp_path, monkeypatch, WRITES)
+  assert build.library().parent == cache
+
+
+def test_a_library_of_a_wheel_that_cannot_be_loaded_is_compiled_here(
+  of_wheel, cache, nothing_loaded, monkeypatch, tmp_path, capfd
+):
+  _compiler(tmp_path, monkeypatch, WRITES)
+  assert loader.load() is None
+  announced, line = capfd.readouterr().err.splitlines()
+  assert announced == COMPILES and 'cannot be used' in line
+  assert list(cache.glob('*.so'))
+
+
+def test_no_compiler_for_a_wheel_is_one_line(monkeypatch, tmp_path, capfd):
+  monkeypatch.setenv('PATH', '')
+  monkeypatch.delenv('CXX', raising=False)
+  assert build.main([str(tmp_path / 'compiled')]) == 1
+  (line,) = capfd.readouterr().err.splitlines()
+  assert 'no C++ compiler' in line
 
 
 def test_a_torn_object_is_compiled_anew(cache, monkeypatch, tmp_path):

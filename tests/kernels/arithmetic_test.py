@@ -1,7 +1,8 @@
-"""Tests of the arithmetic of sparse layers, alone, under the sanitizers."""
+"""Tests of the arithmetic, without TensorFlow, under the sanitizers."""
 
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -19,8 +20,8 @@ _SANITIZERS = (
 
 @pytest.fixture(scope='module')
 def program(tmp_path_factory) -> pathlib.Path:
-  """The tests in C++, each file compiled with its own flags."""
-  directory = tmp_path_factory.mktemp('sparse_layers')
+  """The tests in C++, with all that needs no TensorFlow."""
+  directory = tmp_path_factory.mktemp('arithmetic')
   try:
     compiler = build._compiler()
   except build.BuildError as error:
@@ -38,22 +39,20 @@ def program(tmp_path_factory) -> pathlib.Path:
   empty.write_text('int main() {}\n')
   if run(empty, '-o', directory / 'empty').returncode:
     pytest.skip('the compiler has no address sanitizer')
-  sources = sorted(build._DIRECTORY.glob('sparse_layers*.cc'))
-  assert len(sources) == 4
+  jobs = {
+    **{
+      name: job
+      for name, job in build.objects().items()
+      if not job[0].name.endswith(build._OPS)
+    },
+    'tests': (_DIRECTORY / 'kernels_test.cc', build._FLAGS),
+  }
   objects = []
-  for source in (*sources, _DIRECTORY / 'sparse_layers_test.cc'):
-    objects.append(directory / f'{source.stem}.o')
-    done = run(
-      *build._FLAGS,
-      *build._flags_of(source),
-      f'-I{build._DIRECTORY}',
-      '-c',
-      source,
-      '-o',
-      objects[-1],
-    )
+  for name, (source, flags) in jobs.items():
+    objects.append(directory / f'{name}.o')
+    done = run(*flags, f'-I{build._DIRECTORY}', '-c', source, '-o', objects[-1])
     assert done.returncode == 0, done.stdout
-  done = run(*objects, '-o', directory / 'tests')
+  done = run(*objects, '-pthread', '-o', directory / 'tests')
   assert done.returncode == 0, done.stdout
   return directory / 'tests'
 
@@ -81,3 +80,24 @@ def test_arithmetic(program):
   for name in tested:
     done = _run(program, '--best', RIGL_RL_SIMD=name)
     assert done.stdout.split() == [name]
+
+
+@pytest.mark.slow
+def test_code_for_one_kind_of_processor_is_used_by_no_other(tmp_path):
+  """A shared (weak) symbol could be linked from the kind that cannot run."""
+  if shutil.which('nm') is None:
+    pytest.skip('there is no nm')
+  compiler = build._compiler()
+  for name, (source, flags) in build.objects().items():
+    if source.name.endswith(build._SIMD):
+      made = tmp_path / f'{name}.o'
+      subprocess.run([*compiler, *flags, '-c', source, '-o', made], check=True)
+      symbols = subprocess.run(
+        ['nm', '--defined-only', '--extern-only', made],
+        capture_output=True,
+        text=True,
+        check=True,
+      ).stdout.splitlines()
+      assert symbols
+      kind = name.rpartition('_')[2]
+      assert [line for line in symbols if kind not in line] == []

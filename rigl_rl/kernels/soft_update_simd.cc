@@ -1,6 +1,7 @@
 #include "soft_update.h"
 
 namespace rigl_rl {
+namespace RIGL_RL_ISA {
 
 void SoftUpdate(const float* __restrict__ online, float* __restrict__ target,
                 int64_t size, float tau) {
@@ -10,4 +11,5 @@ void SoftUpdate(const float* __restrict__ online, float* __restrict__ target,
   }
 }
 
+}  // namespace RIGL_RL_ISA
 }  // namespace rigl_rl

@@ -3,6 +3,7 @@
 #include <cmath>
 
 namespace rigl_rl {
+namespace RIGL_RL_ISA {
 namespace {
 
 // One loop for each case, so that none has a branch in it.
@@ -48,15 +49,6 @@ void TakeStep(const AdamStep& step, Masked masked, const float* gradient,
 
 }  // namespace
 
-AdamStep MakeAdamStep(float learning_rate, float beta1, float beta2,
-                      float epsilon, float weight_decay, int64_t iterations) {
-  const float count = static_cast<float>(iterations + 1);
-  const float bias1 = 1.0f - std::pow(beta1, count);
-  const float bias2 = 1.0f - std::pow(beta2, count);
-  return {learning_rate * std::sqrt(bias2) / bias1, beta1, beta2, epsilon,
-          weight_decay};
-}
-
 void TakeAdamStep(const AdamStep& step, Masked masked, const float* gradient,
                   const float* mask, float* variable, float* m, float* v,
                   int64_t size) {
@@ -67,4 +59,5 @@ void TakeAdamStep(const AdamStep& step, Masked masked, const float* gradient,
   }
 }
 
+}  // namespace RIGL_RL_ISA
 }  // namespace rigl_rl

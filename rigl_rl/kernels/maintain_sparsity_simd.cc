@@ -10,6 +10,7 @@
 #endif
 
 namespace rigl_rl {
+namespace RIGL_RL_ISA {
 namespace {
 
 // Weights that are looked at to find out roughly how large the k-th is.
@@ -196,4 +197,5 @@ void MaintainSparsity(const float* online, float* target, float* mask,
   KeepAbove(threshold.key, end_of_ties, size, target, mask);
 }
 
+}  // namespace RIGL_RL_ISA
 }  // namespace rigl_rl

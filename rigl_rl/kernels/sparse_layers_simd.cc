@@ -1,5 +1,4 @@
-// The arithmetic of sparse layers. Included once for each kind of processor,
-// by a file that sets RIGL_RL_ISA, its namespace, and is compiled for it.
+// The arithmetic of sparse layers, and the table of all kernels.
 //
 // A weight is multiplied with a whole row of examples at a time, so that what
 // is read in any order are rows, and never single numbers.
@@ -9,7 +8,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "sparse_layers.h"
+#include "kernels.h"
 #include "vector.h"
 
 namespace rigl_rl {
@@ -458,12 +457,18 @@ static void FromColumns(const float* columns, int64_t examples,
 #undef RIGL_RL_SHUFFLE
 #undef RIGL_RL_INLINED
 
-const SparseKernels& Kernels() {
-  static const SparseKernels kernels = {
-      RIGL_RL_NAME,       Forward,   InputGradient, WeightGradient,
-      ActivationGradient, ToColumns, FromColumns};
-  return kernels;
-}
+#define RIGL_RL_QUOTED(name) #name
+#define RIGL_RL_NAME(name) RIGL_RL_QUOTED(name)
+
+AdamFunction TakeAdamStep;
+SoftUpdateFunction SoftUpdate;
+MaintainSparsityFunction MaintainSparsity;
+
+const Kernels kKernels = {
+    RIGL_RL_NAME(RIGL_RL_ISA), TakeAdamStep,       SoftUpdate,
+    MaintainSparsity,          Forward,            InputGradient,
+    WeightGradient,            ActivationGradient, ToColumns,
+    FromColumns};
 
 }  // namespace RIGL_RL_ISA
 }  // namespace rigl_rl

@@ -1,36 +1,25 @@
-// Calls every function of sparse_layers.h, for every kind of processor that
-// this one can stand for, with buffers that are exactly as large as they must
-// be, and compares what comes out with plain loops. To be compiled with the
-// sanitizers: sparse_layers_test.py does that.
+// Calls every function of kernels.h, for every kind of processor that this one
+// can stand for, with buffers that are exactly as large as they must be, and
+// compares what comes out with plain loops, or bit for bit with the portable
+// kind. To be compiled with the sanitizers: arithmetic_test.py does that.
 //
 // Prints the names of the kinds that were tested, the best last; at the first
 // difference, it says where and exits with 1. With an argument it prints which
 // kind would be used, and tests nothing.
 
-#include "sparse_layers.h"
+#include "kernels.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <vector>
 
 namespace rigl_rl {
-#if defined(__x86_64__)
-namespace avx512 {
-const SparseKernels& Kernels();
-}
-namespace avx2 {
-const SparseKernels& Kernels();
-}
-#endif
-namespace portable {
-const SparseKernels& Kernels();
-}
-
 namespace {
 
 std::mt19937 generator(0);
@@ -176,7 +165,7 @@ int64_t DrawStride(const Case& c) {
   return RoundUp(c.examples) + generator() % 2 * kLanes;
 }
 
-void TestColumns(const Case& c, const SparseKernels& kernels) {
+void TestColumns(const Case& c, const Kernels& kernels) {
   const int64_t stride = DrawStride(c);
   Floats x = Draw(c.examples * c.inputs);
   Floats columns(c.inputs * stride, kUnwritten);
@@ -207,7 +196,7 @@ void ForParts(int64_t end, int64_t rows, bool by_rows, const Work& work) {
   }
 }
 
-void TestArithmetic(const Case& c, const SparseKernels& kernels, bool by_rows,
+void TestArithmetic(const Case& c, const Kernels& kernels, bool by_rows,
                     bool has_bias) {
   Layer layer(c);
   const SparseStructure& s = layer.structure;
@@ -321,18 +310,52 @@ void TestSoundness() {
   }
 }
 
-std::vector<const SparseKernels*> AllKernels() {
-  std::vector<const SparseKernels*> all = {&portable::Kernels()};
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    all.push_back(&avx2::Kernels());
+// Variables after updates of all sorts; the same ones for a size.
+std::vector<float> Update(const Kernels& kernels, int64_t size) {
+  std::mt19937 before = generator;
+  generator.seed(size);
+  Floats gradient = Draw(size), online = Draw(size), mask(size, 1.0f);
+  Floats variable = Draw(size), m = Draw(size), v = Draw(size);
+  Buffer<int32_t> scratch(size + kScratchMargin, 0);
+  for (int64_t i = 0; i < size; ++i) {
+    v[i] *= v[i];
+    if (generator() % 3 == 0) online[i] = mask[i] = 0.0f;
+    // Magnitudes that are equal.
+    if (generator() % 5 == 0) variable[i] = 0.5f;
   }
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    all.push_back(&avx512::Kernels());
+  generator = before;
+  for (const float decay : {0.0f, 0.1f}) {
+    const AdamStep step = MakeAdamStep(0.01f, 0.9f, 0.999f, 1e-8f, decay, 7);
+    for (const Masked masked :
+         {Masked::kNothing, Masked::kGradient, Masked::kVariable}) {
+      kernels.take_adam_step(step, masked, gradient.data(), mask.data(),
+                             variable.data(), m.data(), v.data(), size);
+      kernels.soft_update(online.data(), variable.data(), size, 0.3f);
+    }
   }
-#endif
+  kernels.maintain_sparsity(online.data(), variable.data(), mask.data(), size,
+                            scratch.data());
+  std::vector<float> all;
+  for (Floats* part : {&variable, &m, &v, &mask}) {
+    all.insert(all.end(), part->data(), part->data() + size);
+  }
   return all;
+}
+
+void TestUpdates() {
+  for (const int64_t size : {0, 1, 15, 16, 17, 255, 257, 5000}) {
+    const std::vector<float> expected = Update(portable::kKernels, size);
+    for (const Kernels* kernels : AllKernels()) {
+      const std::vector<float> found = Update(*kernels, size);
+      for (size_t i = 0; i < found.size(); ++i) {
+        if (std::memcmp(&found[i], &expected[i], sizeof(float)) == 0) continue;
+        std::fprintf(stderr, "%s, %ld: updates[%zu] is %g, not %g\n",
+                     kernels->name, static_cast<long>(size), i, found[i],
+                     expected[i]);
+        std::exit(1);
+      }
+    }
+  }
 }
 
 void TestAll() {
@@ -341,6 +364,7 @@ void TestAll() {
   // All numbers of vectors that a row is divided into.
   const int64_t examples[] = {0, 1, 15, 16, 17, 40, 100, 128, 250};
   TestSoundness();
+  TestUpdates();
   for (const auto& shape : shapes) {
     for (const int64_t batch : examples) {
       for (const double density : {0.0, 0.1, 0.6, 1.0}) {
@@ -349,7 +373,7 @@ void TestAll() {
                   batch,       number,   density,
                   static_cast<Activation>(generator() % 3)};
         TestStructure(c);
-        for (const SparseKernels* kernels : AllKernels()) {
+        for (const Kernels* kernels : AllKernels()) {
           c.kind = kernels->name;
           TestColumns(c, *kernels);
           for (const bool by_rows : {true, false}) {
