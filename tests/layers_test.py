@@ -15,6 +15,7 @@ LAYERS = (
   ('rigl_rl.compat',),
   ('rigl_rl.config',),
   ('rigl_rl.kernels',),
+  ('rigl_rl.runtime',),
   ('rigl_rl.sparsity',),
   ('rigl_rl.networks', 'rigl_rl.replay', 'rigl_rl.environments'),
   ('rigl_rl.agents',),

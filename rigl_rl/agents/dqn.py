@@ -18,7 +18,6 @@ from rigl_rl.agents import (
   gradient_steps,
   losses,
   optimizers,
-  traced,
 )
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
@@ -33,6 +32,7 @@ from rigl_rl.config.domains import (
 from rigl_rl.errors import UserError
 from rigl_rl.networks import numpy_mlp, q_networks
 from rigl_rl.replay import circular_buffer
+from rigl_rl.runtime import traced
 from rigl_rl.sparsity import compression, diagnostics, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 

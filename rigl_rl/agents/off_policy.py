@@ -12,11 +12,12 @@ from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding, wording
 from rigl_rl.agents import losses as losses_lib
-from rigl_rl.agents import sparse_networks, targets, traced
+from rigl_rl.agents import sparse_networks, targets
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.checks import check_number
 from rigl_rl.kernels import loader
 from rigl_rl.replay import transition_buffer
+from rigl_rl.runtime import traced
 from rigl_rl.sparsity import compression, diagnostics, wrappers
 from rigl_rl.sparsity.optimizer import SparseOptimizer
 

@@ -154,7 +154,12 @@ def _compiler() -> list[str]:
 
 
 def _sources() -> list[pathlib.Path]:
-  return sorted([*_DIRECTORY.glob('*.cc'), *_DIRECTORY.glob('*.h')])
+  return sorted(
+    path
+    for directory in (_DIRECTORY, _DIRECTORY.parent / 'runtime')
+    for path in directory.iterdir()
+    if path.suffix in ('.cc', '.h')
+  )
 
 
 def objects() -> dict[str, tuple[pathlib.Path, list[str]]]:

@@ -6,8 +6,8 @@
 #include <numeric>
 #include <vector>
 
+#include "../runtime/sharing.h"
 #include "kernels.h"
-#include "sharing.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"

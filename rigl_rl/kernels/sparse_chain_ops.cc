@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "../runtime/sharing.h"
 #include "kernels.h"
-#include "sharing.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"

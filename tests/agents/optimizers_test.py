@@ -7,8 +7,9 @@ import tensorflow as tf
 from tf_agents.specs import array_spec, tensor_spec
 from tf_agents.trajectories import time_step as ts
 
-from rigl_rl.agents import optimizers, sac, traced
+from rigl_rl.agents import optimizers, sac
 from rigl_rl.replay import transition_buffer
+from rigl_rl.runtime import traced
 from rigl_rl.sparsity import algorithms, mask_updater, schedules, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 

@@ -8,8 +8,9 @@ from tf_agents.specs import array_spec, tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import errors
-from rigl_rl.agents import optimizers, sac, targets, traced
+from rigl_rl.agents import optimizers, sac, targets
 from rigl_rl.replay import transition_buffer
+from rigl_rl.runtime import traced
 from rigl_rl.sparsity import algorithms, wrappers
 
 _OBSERVATION, _ACTION, _BATCH = 5, 2, 8

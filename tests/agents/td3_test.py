@@ -10,8 +10,9 @@ from tf_agents.trajectories import trajectory
 from tf_agents.utils import common
 
 from rigl_rl import errors
-from rigl_rl.agents import optimizers, sac, targets, td3, traced
+from rigl_rl.agents import optimizers, sac, targets, td3
 from rigl_rl.replay import transition_buffer
+from rigl_rl.runtime import traced
 from rigl_rl.sparsity import algorithms, wrappers
 
 _OBSERVATION, _ACTION, _BATCH = 5, 2, 8

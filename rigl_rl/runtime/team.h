@@ -3,8 +3,8 @@
 // To wake a thread takes longer than most of what it could do. So those of a
 // team stay awake while a step is under way, and for a moment after it.
 
-#ifndef RIGL_RL_KERNELS_TEAM_H_
-#define RIGL_RL_KERNELS_TEAM_H_
+#ifndef RIGL_RL_RUNTIME_TEAM_H_
+#define RIGL_RL_RUNTIME_TEAM_H_
 
 #include <atomic>
 #include <condition_variable>
@@ -88,4 +88,4 @@ class Team {
 
 }  // namespace rigl_rl
 
-#endif  // RIGL_RL_KERNELS_TEAM_H_
+#endif  // RIGL_RL_RUNTIME_TEAM_H_

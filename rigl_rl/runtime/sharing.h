@@ -1,7 +1,7 @@
 // How operations share work among threads.
 
-#ifndef RIGL_RL_KERNELS_SHARING_H_
-#define RIGL_RL_KERNELS_SHARING_H_
+#ifndef RIGL_RL_RUNTIME_SHARING_H_
+#define RIGL_RL_RUNTIME_SHARING_H_
 
 #include <cstdint>
 
@@ -44,4 +44,4 @@ inline void Share(tensorflow::OpKernelContext* context, int64_t total,
 
 }  // namespace rigl_rl
 
-#endif  // RIGL_RL_KERNELS_SHARING_H_
+#endif  // RIGL_RL_RUNTIME_SHARING_H_

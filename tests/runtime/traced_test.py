@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl.agents import traced
+from rigl_rl import errors
+from rigl_rl.runtime import traced
 
 _SPECS = (tf.TensorSpec((2, 3)), tf.TensorSpec((3,)), tf.TensorSpec(()))
 
@@ -18,7 +19,9 @@ def _function(matrix, vector, number):
 @pytest.mark.parametrize('packed', [False, True])
 @pytest.mark.parametrize('takes_part', [False, True])
 @pytest.mark.parametrize('in_turn', [False, True])
-def test_call(packed, takes_part, in_turn):
+@pytest.mark.parametrize('last_part', traced._PARTS)
+def test_call(packed, takes_part, in_turn, last_part, monkeypatch):
+  monkeypatch.setenv('RIGL_RL_RUNTIME', last_part)
   function = traced.Traced(
     _function, *_SPECS, packed=packed, in_turn=in_turn, takes_part=takes_part
   )
@@ -27,6 +30,41 @@ def test_call(packed, takes_part, in_turn):
     result, number = function(matrix, np.float32([1, 0, -1]), np.float32(scale))
     np.testing.assert_array_equal(result['product'], [-2 * scale, -2 * scale])
     assert number == scale + 1
+
+
+@pytest.mark.parametrize('last_part,used', zip(traced._PARTS, range(4)))
+def test_each_part_can_be_switched_off(
+  operations, monkeypatch, last_part, used
+):
+  seen = set()
+
+  def watch(owner, name, part):
+    original = getattr(owner, name)
+
+    def watched(*arguments):
+      seen.add(part)
+      return original(*arguments)
+
+    monkeypatch.setattr(owner, name, watched)
+
+  watch(traced, '_as_one_tensor', 'traced')
+  watch(traced.Traced, '_by_operation', 'call')
+  watch(traced, '_threads', 'team')
+  monkeypatch.setenv('RIGL_RL_RUNTIME', last_part)
+  function = traced.Traced(_function, *_SPECS, packed=True)
+  # As they come from an environment.
+  _, number = function(np.ones((2, 3)), np.ones(3), np.float64(1))
+  assert number == 2
+  assert seen == set(traced._PARTS[1 : used + 1])
+
+
+def test_a_part_that_there_is_not(monkeypatch):
+  monkeypatch.setenv('RIGL_RL_RUNTIME', 'teams')
+  with pytest.raises(errors.UserError) as error:
+    traced.Traced(_function, *_SPECS)
+  assert str(error.value) == (
+    "RIGL_RL_RUNTIME is 'teams', but must be tensorflow, traced, call or team."
+  )
 
 
 def test_in_turn_is_in_the_thread_that_calls(operations):

@@ -1,4 +1,7 @@
-"""TensorFlow functions that are traced once, and called at the least cost."""
+"""TensorFlow functions that are traced once, and called at the least cost.
+
+docs/runtime.md says what each part does, and how to switch it off.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ from typing import Any, Callable, Iterable, Union
 import numpy as np
 import tensorflow as tf
 
+from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 
+# What RIGL_RL_RUNTIME in the environment may be: each adds to those before it.
+_PARTS = ('tensorflow', 'traced', 'call', 'team')
 # Which TensorFlow's executor for one thread cannot run.
 _CONTROL_FLOW = {
   'Case',
@@ -42,10 +48,10 @@ class Traced:
   them, and casts them: that takes longer than a small network's arithmetic.
   Here the caller knows.
 
-  Nor does it wait for threads that sleep. The thread that calls takes part, and
-  those that help it stay awake for the next call: to wake one takes some
-  100 us. Where a variable is on a GPU, or there are no kernels, all is left to
-  TensorFlow.
+  Nor does a call wait for threads that sleep. The thread that calls takes part,
+  and those that help it stay awake for the next call: to wake one takes some
+  100 us. TensorFlow's threads do the work instead where a variable is on a GPU,
+  or there are no kernels.
 
   Attributes:
     outputs: the flat outputs as they were traced, with shapes and types.
@@ -74,62 +80,85 @@ class Traced:
         is control flow.
       takes_part: whether the thread that calls takes part. Not if another
         thread goes on meanwhile: then there are enough that are awake.
+
+    Raises:
+      UserError: if RIGL_RL_RUNTIME names no part of the runtime.
     """
-    self._packed = packed
-    if packed:
+    parts = _parts_in_use()
+    self._packed = packed and 'traced' in parts
+    if self._packed:
       function, specs = _of_one_vector(function, [s.shape for s in specs])
       (self._size,) = specs[0].shape
-    self._function = tf.function(
-      function, autograph=False
-    ).get_concrete_function(*specs)
+    self._types = [spec.dtype for spec in specs]
+    function = tf.function(function, autograph=False)
+    self._function = function.get_concrete_function(*specs)
     self.outputs = self._function.outputs
     self.variables = self._function.variables
-    # Of the pinned TensorFlow's; without them all is the same, but slower.
-    self._call_flat = getattr(self._function, '_call_flat', None)
-    function_type = getattr(self._function, 'function_type', None)
-    self._pack = getattr(function_type, 'pack_output', None)
-    if self._pack is None:
-      self._pack = functools.partial(
-        tf.nest.pack_sequence_as, self._function.structured_outputs
-      )
-    self._captures = list(self._function.captured_inputs)
-    self._operations = None
-    if takes_part and all(map(loader.is_on_cpu, self.variables)):
-      self._operations = loader.load()
-    if self._operations is not None:
-      types = {op.type for op in self._function.graph.get_operations()}
-      self._prepare_call(in_turn and not types & _CONTROL_FLOW, specs)
+    takes_part &= 'call' in parts and all(map(loader.is_on_cpu, self.variables))
+    operations = loader.load() if takes_part else None
+    if operations is not None:
+      threads = _threads() if 'team' in parts else 1
+      self._call = self._by_operation(operations, specs, in_turn, threads)
+    elif 'traced' in parts:
+      self._call = self._directly()
+    else:
+      self._call = lambda tensors: function(*tensors)
 
-  def _prepare_call(self, in_turn, specs):
-    """Makes `_call`, which runs the function with the threads that help."""
+  def _by_operation(self, operations, specs, in_turn, threads):
+    """Returns what calls the function in this thread, with others that help."""
+    types = {op.type for op in self._function.graph.get_operations()}
+    in_turn = in_turn and not types & _CONTROL_FLOW
     called = self._function
     if not in_turn:
       # A call within a function: TensorFlow optimizes the graph of that alone.
       called = tf.function(
         lambda *tensors: self._function(*tensors), autograph=False
       ).get_concrete_function(*specs)
-    self._call = functools.partial(
-      self._operations.rigl_call,
-      captures=self._operations.rigl_captures(tensors=called.captured_inputs),
+    call = functools.partial(
+      operations.rigl_call,
+      captures=operations.rigl_captures(tensors=called.captured_inputs),
       Tout=[output.dtype for output in self.outputs],
       f=called,
       in_turn=in_turn,
-      threads=_threads(),
+      threads=threads,
     )
+    # Of the pinned TensorFlow's; without it all is the same, but slower.
+    function_type = getattr(self._function, 'function_type', None)
+    pack = getattr(function_type, 'pack_output', None) or functools.partial(
+      tf.nest.pack_sequence_as, self._function.structured_outputs
+    )
+    return lambda tensors: pack(call(arguments=tensors))
+
+  def _directly(self):
+    """Returns what hands the function to TensorFlow, without any checks."""
+    # Of the pinned TensorFlow's, as above.
+    call_flat = getattr(self._function, '_call_flat', None)
+    if call_flat is None:
+      return lambda tensors: self._function(*tensors)
+    captures = list(self._function.captured_inputs)
+    return lambda tensors: call_flat(tensors, captures)
 
   def __call__(self, *arguments: ArrayOrTensor) -> Any:
     """Calls it with what is as the specs say; nothing is checked."""
     if self._packed:
-      tensors = [_as_one_tensor(arguments, self._size)]
-    else:
-      tensors = [
-        a if isinstance(a, tf.Tensor) else tf.constant(a) for a in arguments
+      return self._call([_as_one_tensor(arguments, self._size)])
+    return self._call(
+      [
+        a if isinstance(a, tf.Tensor) else tf.constant(a, dtype)
+        for a, dtype in zip(arguments, self._types)
       ]
-    if self._operations is not None:
-      return self._pack(self._call(arguments=tensors))
-    if self._call_flat is None:
-      return self._function(*tensors)
-    return self._call_flat(tensors, self._captures)
+    )
+
+
+def _parts_in_use() -> tuple[str, ...]:
+  """Returns the parts of the runtime that RIGL_RL_RUNTIME leaves in use."""
+  last = os.environ.get('RIGL_RL_RUNTIME') or _PARTS[-1]
+  if last not in _PARTS:
+    raise UserError(
+      f'RIGL_RL_RUNTIME is {last!r}, but must be {", ".join(_PARTS[:-1])} or '
+      f'{_PARTS[-1]}.'
+    )
+  return _PARTS[: _PARTS.index(last) + 1]
 
 
 def _threads():

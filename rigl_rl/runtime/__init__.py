@@ -1,0 +1,1 @@
+"""Calls what was traced at the least cost; see docs/runtime.md."""
