@@ -1,6 +1,101 @@
-"""Sparse training for deep RL, on Dopamine and TF-Agents."""
+"""Sparse training for deep RL, on Dopamine and TF-Agents.
+
+A Keras model is made sparse, and trained, in a few lines:
+
+  import rigl_rl
+  import tensorflow as tf
+
+  model = tf.keras.Sequential([...])      # built
+  layers = rigl_rl.sparsify(model, sparsity=0.9, algorithm=rigl_rl.RigL())
+  optimizer = rigl_rl.make_sparse_optimizer(
+    tf.keras.optimizers.Adam(), layers, total_steps=10_000
+  )
+  model.compile(optimizer, loss='mse')    # or optimizer.apply_gradients(...)
+  model.fit(x, y, epochs=10)
+
+A run is what `launch.train` makes of gin files:
+
+  run = rigl_rl.train(gin_files, bindings, base_dir)
+  run = rigl_rl.load_run(base_dir)
+  run.evaluations, run.policy(observation), run.networks['actor']
+
+These are the objects that gin binds. Importing this package imports nothing
+that takes time: each name is imported when it is used first.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 # Before any module of the package can import TensorFlow.
 from rigl_rl import legacy_keras
 
+if TYPE_CHECKING:
+  from rigl_rl.errors import UserError as UserError
+  from rigl_rl.runs import Run as Run
+  from rigl_rl.runs import Runs as Runs
+  from rigl_rl.runs import load_run as load_run
+  from rigl_rl.runs import load_runs as load_runs
+  from rigl_rl.runs import train as train
+  from rigl_rl.sparsity.algorithms import DS as DS
+  from rigl_rl.sparsity.algorithms import SET as SET
+  from rigl_rl.sparsity.algorithms import Dense as Dense
+  from rigl_rl.sparsity.algorithms import Prune as Prune
+  from rigl_rl.sparsity.algorithms import RigL as RigL
+  from rigl_rl.sparsity.algorithms import SparseAlgorithm as SparseAlgorithm
+  from rigl_rl.sparsity.algorithms import Static as Static
+  from rigl_rl.sparsity.distributions import erdos_renyi as erdos_renyi
+  from rigl_rl.sparsity.distributions import (
+    erdos_renyi_kernel as erdos_renyi_kernel,
+  )
+  from rigl_rl.sparsity.distributions import uniform as uniform
+  from rigl_rl.sparsity.optimizer import SparseOptimizer as SparseOptimizer
+  from rigl_rl.sparsity.optimizer import (
+    make_sparse_optimizer as make_sparse_optimizer,
+  )
+  from rigl_rl.sparsity.schedules import UpdateSchedule as UpdateSchedule
+  from rigl_rl.sparsity.wrappers import SparseWrapper as SparseWrapper
+  from rigl_rl.sparsity.wrappers import named_layers as named_layers
+  from rigl_rl.sparsity.wrappers import sparsify as sparsify
+
 legacy_keras.choose()
+
+# Of each name above, the module that defines it.
+_MODULES = {
+  'DS': 'sparsity.algorithms',
+  'Dense': 'sparsity.algorithms',
+  'Prune': 'sparsity.algorithms',
+  'RigL': 'sparsity.algorithms',
+  'Run': 'runs',
+  'Runs': 'runs',
+  'SET': 'sparsity.algorithms',
+  'SparseAlgorithm': 'sparsity.algorithms',
+  'SparseOptimizer': 'sparsity.optimizer',
+  'SparseWrapper': 'sparsity.wrappers',
+  'Static': 'sparsity.algorithms',
+  'UpdateSchedule': 'sparsity.schedules',
+  'UserError': 'errors',
+  'erdos_renyi': 'sparsity.distributions',
+  'erdos_renyi_kernel': 'sparsity.distributions',
+  'load_run': 'runs',
+  'load_runs': 'runs',
+  'make_sparse_optimizer': 'sparsity.optimizer',
+  'named_layers': 'sparsity.wrappers',
+  'sparsify': 'sparsity.wrappers',
+  'train': 'runs',
+  'uniform': 'sparsity.distributions',
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+  if name not in _MODULES:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  value = getattr(importlib.import_module(f'rigl_rl.{_MODULES[name]}'), name)
+  globals()[name] = value
+  return value
+
+
+def __dir__() -> list[str]:
+  return sorted({*globals(), *__all__})

@@ -21,16 +21,17 @@ LAYERS = (
   ('rigl_rl.agents',),
   ('rigl_rl.training', 'rigl_rl.sweeps'),
   ('rigl_rl.analysis', 'rigl_rl.benchmarks', 'rigl_rl.costs'),
+  ('rigl_rl.runs',),
   ('rigl_rl.commands',),
   ('launch',),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Below all layers: importable by all, importing none of them. These are the
-# modules that lie directly in rigl_rl.
+# other modules that lie directly in rigl_rl.
 FREE = tuple(
   f'rigl_rl.{path.stem}'
   for path in sorted((ROOT / 'rigl_rl').glob('*.py'))
-  if path.stem != '__init__'
+  if path.stem != '__init__' and f'rigl_rl.{path.stem}' not in RANKS
 )
 # The core's only imports beside the standard library and itself; absl, which
 # TensorFlow brings, is for its log.
@@ -59,6 +60,19 @@ def imported_names(source: str, module: str, is_package: bool) -> list[str]:
         base = '.'.join(parts + ([base] if base else []))
       names += [f'{base}.{alias.name}' for alias in node.names]
   return names
+
+
+def without_type_checking(source: str) -> str:
+  """Returns a module's source without its `if TYPE_CHECKING` blocks."""
+  tree = ast.parse(source)
+  tree.body = [
+    node
+    for node in tree.body
+    if not (
+      isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING'
+    )
+  ]
+  return ast.unparse(tree)
 
 
 def layer_of(name: str) -> str | None:
@@ -102,6 +116,9 @@ def _modules() -> list[tuple[str, bool, pathlib.Path]]:
 )
 def test_imports_point_down(module, is_package, path):
   source = path.read_text(encoding='utf-8')
+  if module == 'rigl_rl':
+    # It imports the names that it gives when they are used.
+    source = without_type_checking(source)
   names = imported_names(source, module, is_package)
   wrong = [v for v in (violation(module, name) for name in names) if v]
   assert not wrong, '\n'.join(wrong)

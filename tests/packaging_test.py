@@ -87,7 +87,7 @@ def test_the_wheel_carries_everything_and_no_more(wheel):
     names = set(archive.namelist())
   expected = {
     path.relative_to(ROOT).as_posix()
-    for pattern in ('*.py', '*.cc', '*.h')
+    for pattern in ('*.py', '*.cc', '*.h', 'py.typed')
     for path in (ROOT / 'rigl_rl').rglob(pattern)
   } | {
     f'rigl_rl/{path.relative_to(ROOT).as_posix()}'

@@ -1,0 +1,310 @@
+"""Runs from Python: train one, load one, load many."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from rigl_rl import files
+from rigl_rl.config import checking, gin_text, memory
+from rigl_rl.errors import UserError
+from rigl_rl.training import quiet
+
+if TYPE_CHECKING:
+  import pandas as pd
+  import tensorflow as tf
+
+  from rigl_rl.training import saved_run
+
+_CONFIG = 'config.gin'
+
+
+class Policy:
+  """The greedy policy of a run: the same action whenever it sees the same.
+
+  Attributes:
+    observation_shape: of one observation. SAC, TD3, PPO: `(n,)`, as the
+      environment gives it. DQN: `(n,)` too, or the stacked frames of Atari,
+      `(84, 84, 4)`, the newest last.
+  """
+
+  def __init__(self, agent: Any):
+    self._greedy = agent.greedy_policy()
+    if hasattr(agent, 'online'):  # DQN: a state is a stack of observations.
+      self._state_shape = tuple(agent.online.state_shape)
+      *shape, stack = self._state_shape
+      self.observation_shape = (*shape, stack) if stack > 1 else tuple(shape)
+      dtype = agent.observation_dtype
+    else:
+      spec = agent.time_step_spec.observation
+      self._state_shape = self.observation_shape = tuple(spec.shape)
+      dtype = spec.dtype
+    self._dtype = getattr(dtype, 'as_numpy_dtype', dtype)
+
+  def __call__(self, observation: np.ndarray) -> np.ndarray:
+    """Acts.
+
+    Args:
+      observation: one, of `observation_shape`, or a batch of them,
+        `(batch, *observation_shape)`.
+
+    Returns:
+      For one observation its action: `(m,)`, or an integer where actions are
+      discrete. For a batch `(batch, m)`, or `(batch,)`.
+
+    Raises:
+      UserError: the observation has another shape.
+    """
+    observation = np.asarray(observation)
+    is_batch = observation.ndim == len(self.observation_shape) + 1
+    if observation.shape[is_batch:] != self.observation_shape:
+      one = ', '.join(map(str, self.observation_shape))
+      raise UserError(
+        f'The observation is of shape {observation.shape}, but must be of '
+        f'shape {self.observation_shape}, or (batch, {one}).'
+      )
+    states = observation.astype(self._dtype).reshape(-1, *self._state_shape)
+    actions = np.array(self._greedy(states))
+    return actions if is_batch else actions[0]
+
+
+class Run:
+  """A run directory, whether it is finished, still trains, or was cut off.
+
+  What is read from its files is read again whenever it is asked for.
+
+  Attributes:
+    directory: its path.
+  """
+
+  def __init__(self, directory: str):
+    """Names a run; see `load_run`."""
+    self.directory = directory
+
+  def __repr__(self) -> str:
+    return f'Run({self.directory!r})'
+
+  @property
+  def config(self) -> gin_text.Config:
+    """Its config.gin: `run.config.value('SPARSITY')`."""
+    return gin_text.Config([os.path.join(self.directory, _CONFIG)])
+
+  @property
+  def evaluations(self) -> pd.DataFrame:
+    """One row per evaluation: step, return_mean, return_std, episodes, ..."""
+    return self._table.evaluations
+
+  @property
+  def info(self) -> pd.Series:
+    """Its row in the table of runs: task, method, sparsity, final_score, ..."""
+    return self._table.runs.iloc[0]
+
+  @property
+  def _table(self):
+    from rigl_rl import analysis
+
+    results = analysis.load(self.directory)
+    if len(results.problems):
+      raise UserError(results.problems.reason[0])
+    return results
+
+  @functools.cached_property
+  def _saved(self) -> saved_run.SavedRun:
+    """The agent, with the weights of the newest checkpoint of this moment."""
+    with quiet.import_quietly():
+      from rigl_rl.training import saved_run
+    with _gin_to_itself():
+      return saved_run.load(self.directory)
+
+  @property
+  def step(self) -> int:
+    """Environment steps (Atari: agent steps) behind `policy` and `networks`."""
+    return self._saved.step
+
+  @functools.cached_property
+  def policy(self) -> Policy:
+    """Its greedy policy: maps an observation, or a batch, to actions.
+
+    By the newest checkpoint there is when `policy` or `networks` is first used.
+    """
+    return Policy(self._saved.runner.agent)
+
+  @property
+  def networks(self) -> Mapping[str, tf.keras.layers.Layer]:
+    """Its trained networks, by the same checkpoint.
+
+    'online' of DQN; 'actor' and 'value' of PPO; 'actor', 'critic_1' and
+    'critic_2' of SAC and TD3. A layer may store its active weights only:
+    `named_layers(network)[path].kernel` gives all, zeros included.
+    """
+    agent = self._saved.runner.agent
+    if hasattr(agent, 'online'):
+      return {'online': agent.online}
+    return dict(agent.networks)
+
+
+class Runs(Sequence[Run]):
+  """The runs below a directory.
+
+  Attributes:
+    evaluations: a table of one row per evaluation of any run, with the run's
+      task, method, sparsity, seed, ...; see `rigl_rl.analysis.Results`.
+    runs: a table of one row per run, in the order of this sequence.
+    problems: a table of the directories that cannot be read, with the reason.
+  """
+
+  def __init__(
+    self, evaluations: pd.DataFrame, runs: pd.DataFrame, problems: pd.DataFrame
+  ):
+    self.evaluations = evaluations
+    self.runs = runs
+    self.problems = problems
+    self._runs = [Run(directory) for directory in runs.directory]
+
+  def __getitem__(self, index):
+    return self._runs[index]
+
+  def __len__(self) -> int:
+    return len(self._runs)
+
+
+def load_run(directory: str | os.PathLike[str]) -> Run:
+  """Loads a run, which is only read, and may still be going on.
+
+  Its networks are built when they are first asked for. gin's config must be
+  empty then, and is empty afterwards.
+
+  Args:
+    directory: the run directory; a path, or a URL that tf.io.gfile knows.
+
+  Raises:
+    UserError: there is no run.
+  """
+  path = _absolute(directory)
+  if not files.exists(os.path.join(path, _CONFIG)):
+    raise UserError(
+      f'load_run.directory is {os.fspath(directory)!r}, but must be the '
+      f'directory of a run: there is no {_CONFIG}.'
+    )
+  return Run(path)
+
+
+def load_runs(directory: str | os.PathLike[str]) -> Runs:
+  """Loads all runs in a directory and below it, such as those of a sweep.
+
+  Args:
+    directory: where to look; a path, or a URL that tf.io.gfile knows.
+
+  Raises:
+    UserError: there is no such directory.
+  """
+  from rigl_rl import analysis
+
+  results = analysis.load(_absolute(directory))
+  return Runs(results.evaluations, results.runs, results.problems)
+
+
+def train(
+  gin_files: str | Sequence[str],
+  bindings: str | Sequence[str] | Mapping[str, Any] = (),
+  base_dir: str | os.PathLike[str] = '',
+) -> Run:
+  """Trains what gin files describe, as `launch.train` does.
+
+  Called again with the same `base_dir` it goes on from the last checkpoint,
+  and does nothing once the run is finished. gin's config must be empty, and is
+  empty afterwards. TensorFlow runs two operations at a time, each in one
+  thread, unless it has started already or was given other numbers.
+
+  Args:
+    gin_files: one or more; from the current directory, or shipped ones, such as
+      'gin_configs/graesser22/sac_mujoco/rigl.gin'. Later ones win.
+    bindings: they win over the files: {'SPARSITY': 0.95, 'ENV_NAME':
+      'Hopper-v4'}, or as gin writes them, ['SPARSITY = 0.95', ...]. In a dict,
+      text that begins with '@' or '%' is a reference: '@uniform', '@RigL()'.
+    base_dir: the run directory; made if need be.
+
+  Returns:
+    The finished run.
+
+  Raises:
+    UserError: on a mistake in the config, or a base_dir that does not fit it.
+  """
+  if isinstance(gin_files, (str, os.PathLike)):
+    gin_files = [gin_files]
+  gin_files = [os.fspath(file) for file in gin_files]
+  bindings = _as_text(bindings)
+  # Before TensorFlow takes its seconds to load.
+  checking.check(gin_files, bindings)
+  with _gin_to_itself():
+    with quiet.import_quietly():
+      _use_default_threads()
+      from rigl_rl.config import parsing
+      from rigl_rl.training import run
+
+      given = parsing.parse(gin_files, bindings)
+    try:
+      with memory.blame_sizes(gin_files, bindings):
+        run.train(os.fspath(base_dir), given=given)
+    except RuntimeError as error:
+      # Of gin, where a file is given that is not all of a run.
+      if not str(error).startswith('Required bindings'):
+        raise
+      raise UserError(str(error).splitlines()[0]) from error
+  return load_run(base_dir)
+
+
+def _as_text(bindings: str | Sequence[str] | Mapping[str, Any]) -> list[str]:
+  """Returns bindings as gin writes them."""
+  if isinstance(bindings, str):
+    return [bindings]
+  if not isinstance(bindings, Mapping):
+    return list(bindings)
+  texts = []
+  for name, value in bindings.items():
+    if isinstance(value, np.generic):
+      value = value.item()
+    is_reference = isinstance(value, str) and value.startswith(('@', '%'))
+    texts.append(f'{name} = {value if is_reference else repr(value)}')
+  return texts
+
+
+def _absolute(directory: str | os.PathLike[str]) -> str:
+  """Returns a path that stays valid if the current directory changes."""
+  path = os.path.expanduser(os.fspath(directory))
+  return path if files.is_url(path) else os.path.realpath(path)
+
+
+@contextlib.contextmanager
+def _gin_to_itself() -> Iterator[None]:
+  """Uses gin's config, of which a process has one, and leaves it empty."""
+  import gin
+
+  bound = [line for line in gin.config_str().splitlines() if ' = ' in line]
+  if bound:
+    raise UserError(
+      f'gin holds bindings already ({bound[0]}), which would get lost: call '
+      'gin.clear_config() first, and hand over what a run needs as `bindings`.'
+    )
+  gin.clear_config()
+  try:
+    yield
+  finally:
+    gin.clear_config()
+
+
+def _use_default_threads() -> None:
+  import tensorflow as tf
+
+  threading = tf.config.threading
+  if (
+    threading.get_inter_op_parallelism_threads()
+    or threading.get_intra_op_parallelism_threads()
+  ):
+    return
+  with contextlib.suppress(RuntimeError):  # TensorFlow has started.
+    quiet.configure_threads()
