@@ -384,22 +384,25 @@ def of_package() -> Library:
 
 
 def check_arguments(
-  target: Callable[..., Any], arguments: Mapping[str, Any]
+  target: Callable[..., Any],
+  arguments: Mapping[str, Any],
+  name: str | None = None,
 ) -> None:
   """Raises UserError on an argument that its annotation rules out.
 
   Args:
     target: a configurable function or class of this package, or a class that
-      derives from one. Messages name it.
+      derives from one.
     arguments: by name, what it was called with, such as its `locals()`; others
       are left alone.
+    name: of the target in messages; None for its own.
   """
   library = of_package()
   for base in inspect.getmro(target) if inspect.isclass(target) else [target]:
     found = library.find(f'{base.__module__}.{base.__name__}')
     if found:
       break
-  for name, parameter in found[0].parameters.items():
-    if name in arguments and not parameter.domain.holds(arguments[name]):
-      source = f'{target.__name__}.{name}'
-      raise UserError(parameter.refusal(source, arguments[name]))
+  for key, parameter in found[0].parameters.items():
+    if key in arguments and not parameter.domain.holds(arguments[key]):
+      source = f'{name or target.__name__}.{key}'
+      raise UserError(parameter.refusal(source, arguments[key]))

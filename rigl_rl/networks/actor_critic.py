@@ -99,8 +99,12 @@ class SquashedGaussianActor(Actor):
 
     For all the others, and for errors, see `PerceptronNetwork`.
     """
-    _check_range(self._gin_name(), log_std_min, log_std_max)
     self._initialize(locals(), outputs_per_action=2)
+    if None not in (log_std_min, log_std_max) and log_std_min >= log_std_max:
+      raise UserError(
+        f'{self._gin_name()}.log_std_min is {log_std_min!r}, but must be below '
+        f'log_std_max, {log_std_max!r}.'
+      )
     self.log_std_range = (log_std_min, log_std_max)
 
   def mean_and_log_std(
@@ -171,11 +175,6 @@ class GaussianActor(Actor):
 
     For all the others, and for errors, see `PerceptronNetwork`.
     """
-    if not sparse_layers.is_number(initial_std, above=0):
-      raise UserError(
-        f'{self._gin_name()}.initial_std is {initial_std!r}, but must be a '
-        'number above 0.'
-      )
     self._initialize(locals())
     self.squash_mean = bool(squash_mean)
     self.raw_std = self.add_weight(
@@ -323,15 +322,3 @@ class ValueNetwork(perceptron_network.PerceptronNetwork):
   def _map(self, observation):
     """Maps observations `(..., observation)` to values `(...)`."""
     return tf.squeeze(self._outputs(observation), -1)
-
-
-def _check_range(name: str, low: float | None, high: float | None) -> None:
-  for binding, value in (('log_std_min', low), ('log_std_max', high)):
-    if value is not None and not sparse_layers.is_number(value):
-      raise UserError(
-        f'{name}.{binding} is {value!r}, but must be a number or None.'
-      )
-  if low is not None and high is not None and low >= high:
-    raise UserError(
-      f'{name}.log_std_min is {low!r}, but must be below log_std_max, {high!r}.'
-    )

@@ -13,7 +13,7 @@ from typing import Any, Sequence
 import tensorflow as tf
 from tf_agents.networks import network
 
-from rigl_rl.errors import UserError
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.networks import sparse_layers
 from rigl_rl.networks.sparse_layers import (
   BiasInitializer,
@@ -21,8 +21,6 @@ from rigl_rl.networks.sparse_layers import (
   WidthOrRule,
 )
 from rigl_rl.sparsity import wrappers
-
-_ACTIVATIONS = ('relu', 'tanh')
 
 
 class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
@@ -70,16 +68,11 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
       name: name of the network.
 
     Raises:
-      UserError: on a value outside its range.
+      UserError: if an initializer takes other arguments.
     """
     super().__init__(input_tensor_spec=input_tensor_spec, name=name)
     self._set_up_layers(width, weight_decay, weight_decay_factor, seed)
-    self._set_hidden_units(hidden_units)
-    if activation not in _ACTIVATIONS:
-      raise UserError(
-        f'{self._gin_name()}.activation is {activation!r}, but must be '
-        f'{" or ".join(map(repr, _ACTIVATIONS))}.'
-      )
+    self._hidden_units = tuple(hidden_units)
     for binding, initializer, arguments in (
       ('kernel_initializer', kernel_initializer, ('seed',)),
       ('output_initializer', output_initializer, ('seed',)),
@@ -162,14 +155,19 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
 
 
 def shared(arguments: dict[str, Any]) -> dict[str, Any]:
-  """Picks what `PerceptronNetwork` takes from a subclass' arguments.
+  """Checks a subclass' arguments, and picks what `PerceptronNetwork` takes.
 
   Each constructor names them again: gin checks bindings by a constructor's
   arguments, and the defaults are the class's own.
 
   Args:
     arguments: the constructor's locals.
+
+  Raises:
+    UserError: on a value outside its range.
   """
+  owner = type(arguments['self'])
+  check_arguments(owner, arguments, owner._gin_name())
   names = inspect.signature(PerceptronNetwork.__init__).parameters
   return {n: arguments[n] for n in names if n in arguments and n != 'self'}
 

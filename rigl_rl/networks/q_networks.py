@@ -13,6 +13,7 @@ from typing import Callable, Sequence
 import gin
 import tensorflow as tf
 
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import HiddenUnits, NonNegative, Units
 from rigl_rl.networks import sparse_layers
 from rigl_rl.networks.sparse_layers import WidthOrRule
@@ -121,6 +122,7 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
 
     For all the others, and for errors, see `QNetwork`.
     """
+    check_arguments(type(self), locals())
     super().__init__(
       num_actions,
       width,
@@ -130,7 +132,7 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
       decay_output,
       name,
     )
-    self._set_hidden_units(hidden_units)
+    self._hidden_units = tuple(hidden_units)
     self._hidden_layers = []
 
   def layer_shapes(self, state_shape, width=None):
@@ -180,6 +182,7 @@ class _ConvolutionalQNetwork(QNetwork):
 
     For all the others, and for errors, see `QNetwork`.
     """
+    check_arguments(type(self), locals())
     super().__init__(
       num_actions,
       width,
@@ -189,9 +192,7 @@ class _ConvolutionalQNetwork(QNetwork):
       decay_output,
       name,
     )
-    self._dense_units = sparse_layers.check_units(
-      f'{self._gin_name()}.dense_units', dense_units
-    )
+    self._dense_units = dense_units
     self._stages = []
 
   def _stage_shapes(

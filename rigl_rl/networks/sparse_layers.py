@@ -75,7 +75,7 @@ class SparseLayers:
     seed: int,
     decay_output: bool = True,
   ) -> None:
-    """Checks and keeps what the layers are made by.
+    """Keeps what the layers are made by.
 
     Args:
       width: see the module.
@@ -83,24 +83,7 @@ class SparseLayers:
       weight_decay_factor: factor of that term, >= 0.
       seed: int32 seed of all initial weights.
       decay_output: whether the term has the kernel of the layer 'output' too.
-
-    Raises:
-      UserError: on a width that is not positive, or a negative weight decay.
     """
-    if not callable(width) and not is_number(width, above=0):
-      raise UserError(
-        f'WIDTH ({self._gin_name()}.width) is {width!r}, but must be a number '
-        'above 0, or @matched_width.'
-      )
-    for binding, value in (
-      ('weight_decay', weight_decay),
-      ('weight_decay_factor', weight_decay_factor),
-    ):
-      if not is_number(value) or value < 0:
-        raise UserError(
-          f'{self._gin_name()}.{binding} is {value!r}, but must be a '
-          'number of at least 0.'
-        )
     self.width = width
     self.size_mismatch = None
     self.seed = int(seed)
@@ -188,16 +171,6 @@ class PerceptronLayers(SparseLayers):
 
   The layers are called dense1, dense2, …, output.
   """
-
-  def _set_hidden_units(self, hidden_units: Sequence[int]) -> None:
-    """Checks and keeps the units of each hidden layer at width 1."""
-    binding = f'{self._gin_name()}.hidden_units'
-    if not isinstance(hidden_units, (list, tuple)):
-      raise UserError(
-        f'{binding} is {hidden_units!r}, but must be a tuple of whole numbers, '
-        'one for each hidden layer.'
-      )
-    self._hidden_units = tuple(check_units(binding, n) for n in hidden_units)
 
   def _scale(self, units, width):
     return int(max(1, units * width))
@@ -341,12 +314,6 @@ def fan_in_uniform_biases(
   return tf.keras.initializers.RandomUniform(-limit, limit, seed=seed)
 
 
-def is_number(value, above: float = -math.inf) -> bool:
-  """Whether `value` is a finite number above a limit; a bool is none."""
-  number = isinstance(value, (int, float)) and not isinstance(value, bool)
-  return number and math.isfinite(value) and value > above
-
-
 def check_initializer(
   binding: str, initializer: Callable, *arguments: str
 ) -> None:
@@ -366,12 +333,3 @@ def check_initializer(
       f'a function of {" and ".join(arguments)}, such as '
       f'@{"zero_biases" if "fan_in" in arguments else "fan_in_uniform"}.'
     ) from error
-
-
-def check_units(binding: str, units: int) -> int:
-  """Returns the units of a layer, if they are a whole number of at least 1."""
-  if not is_number(units, above=0) or int(units) != units:
-    raise UserError(
-      f'{binding} has {units!r}, but units must be whole numbers, at least 1.'
-    )
-  return int(units)

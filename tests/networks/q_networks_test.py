@@ -219,16 +219,18 @@ def test_weight_decay_factor():
 @pytest.mark.parametrize('width', [0, -1.0, 'wide', float('nan'), True, (1, 0)])
 @pytest.mark.parametrize('network', [case[0] for case in NETWORKS])
 def test_width_out_of_range(network, width):
-  with pytest.raises(UserError, match=r'^WIDTH .*is .*, but must be'):
+  with pytest.raises(UserError, match=r'\.width is .*, but must be'):
     network(2, 0, width=width)
 
 
 def test_other_values_out_of_range():
   with pytest.raises(UserError, match='NatureQNetwork.weight_decay is -1'):
     q_networks.NatureQNetwork(2, 0, weight_decay=-1)
-  with pytest.raises(UserError, match='ImpalaQNetwork.dense_units has 0'):
+  with pytest.raises(UserError, match='ImpalaQNetwork.dense_units is 0'):
     q_networks.ImpalaQNetwork(2, 0, dense_units=0)
-  with pytest.raises(UserError, match='MLPQNetwork.hidden_units has 2.5'):
+  with pytest.raises(
+    UserError, match=r'MLPQNetwork.hidden_units is \(512, 2.5\)'
+  ):
     q_networks.MLPQNetwork(2, 0, hidden_units=(512, 2.5))
 
 
