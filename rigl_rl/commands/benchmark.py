@@ -123,8 +123,7 @@ class _Worker:
 
 
 def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
-  if arguments.rounds < 1:
-    raise UserError(f'--rounds is {arguments.rounds}, but must be at least 1.')
+  command_line.check_at_least(arguments, rounds=1)
   subject = importlib.import_module(f'rigl_rl.benchmarks.{arguments.subject}')
   peers = getattr(subject, 'PEERS', ())
   names = subject.CONTENDERS

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
+import io
 import os
 import signal
 import sys
 import threading
 import traceback
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 from rigl_rl import errors
 from rigl_rl.errors import UserCodeError, UserError
-from rigl_rl.training import quiet
+from rigl_rl.training import lean, quiet
 
 _PACKAGE = os.path.dirname(os.path.abspath(errors.__file__)) + os.sep
 
@@ -75,6 +77,28 @@ def add_thread_arguments(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def check_at_least(arguments: argparse.Namespace, **lows: int) -> None:
+  """Raises UserError on a number that is given, and too low.
+
+  Args:
+    arguments: of the command.
+    **lows: the lowest numbers allowed, by the names of their flags.
+  """
+  for name, low in lows.items():
+    value = getattr(arguments, name)
+    if value is not None and value < low:
+      raise UserError(f'--{name} is {value}, but must be at least {low}.')
+
+
+def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+  """Returns rows as CSV; pandas, which figures use, takes a second to load."""
+  text = io.StringIO()
+  writer = csv.DictWriter(text, columns, lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(rows)
+  return text.getvalue().encode('utf-8')
+
+
 def start_tensorflow(arguments: argparse.Namespace) -> None:
   """Loads TensorFlow without its noise, on the threads that were asked for."""
   quiet.configure_threads(
@@ -89,6 +113,7 @@ def start_tensorflow(arguments: argparse.Namespace) -> None:
 def run(command: Callable[[], None]) -> int:
   """Runs a command; a user's mistake becomes one line and exit code 2."""
   quiet.open_streams()
+  lean.install()
   with _interrupts():
     try:
       code = _run(command)

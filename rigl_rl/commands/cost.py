@@ -23,12 +23,11 @@ of erdos_renyi_lambda are scaled by one factor, to reach it.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from typing import Any, Sequence
 
-from rigl_rl import files, wording
+from rigl_rl import wording
 from rigl_rl.commands import command_line
+from rigl_rl.config import checking
 from rigl_rl.errors import UserError
 from rigl_rl.training import quiet
 
@@ -51,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument(
     '--csv',
     metavar='FILE',
-    help='write the table there too: by sparsity, if there is one, or by layer',
+    help='write the table there too, by sparsity if there is one, or by '
+    'layer; its directory is made if need be',
   )
   command_line.add_thread_arguments(parser)
   arguments = parser.parse_args(argv)
@@ -60,10 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _cost(arguments: argparse.Namespace) -> None:
   sparsities = _parse_sparsities(arguments.sparsities)
-  if arguments.num_actions is not None and arguments.num_actions < 1:
-    raise UserError(
-      f'--num_actions is {arguments.num_actions}, but must be at least 1.'
-    )
+  command_line.check_at_least(arguments, num_actions=1)
+  checking.check(arguments.gin_files, arguments.gin_bindings)
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
     # Before gin parses: nothing can be made configurable afterwards.
@@ -84,7 +82,10 @@ def _cost(arguments: argparse.Namespace) -> None:
     print()
     _print_table(rows)
   if arguments.csv:
-    _write_csv(arguments.csv, rows)
+    from rigl_rl.analysis import paths
+
+    table = command_line.to_csv(list(rows[0]), rows)
+    paths.write(arguments.csv, table, '--csv')
 
 
 def _parse_sparsities(text: str | None) -> list[float]:
@@ -193,17 +194,3 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     )
   right = [number for number, name in enumerate(rows[0]) if name in _FORMATS]
   print(wording.columns(lines, right))
-
-
-def _write_csv(path: str, rows: list[dict[str, Any]]) -> None:
-  text = io.StringIO()
-  writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
-  writer.writeheader()
-  writer.writerows(rows)
-  try:
-    files.write(path, text.getvalue())
-  except OSError as error:
-    raise UserError(
-      f'--csv is {path!r}, but must be a file that can be written: '
-      f'{error.strerror}'
-    ) from error

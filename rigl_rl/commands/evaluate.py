@@ -21,8 +21,6 @@ are for a look, with --out.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import sys
 from typing import Any, Sequence
@@ -177,10 +175,7 @@ def _check(
   arguments: argparse.Namespace, levels: Sequence[float] | None
 ) -> None:
   """Raises UserError on flags that are out of range, before anything loads."""
-  for name, low in (('checkpoint', 0), ('episodes', 1), ('seed', 0)):
-    value = getattr(arguments, name)
-    if value is not None and value < low:
-      raise UserError(f'--{name} is {value}, but must be at least {low}.')
+  command_line.check_at_least(arguments, checkpoint=0, episodes=1, seed=0)
   if arguments.video is not None:
     # Without TensorFlow, as the module is.
     from rigl_rl.environments import recording
@@ -400,15 +395,9 @@ class _Kept:
     ]
     self._rows.append(new)
     self._rows.sort(key=lambda other: float(other['observation_noise']))
-    paths.write(self._path, _to_csv(self._columns, self._rows), '--run')
-
-
-def _to_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> bytes:
-  text = io.StringIO()
-  writer = csv.DictWriter(text, columns, lineterminator='\n')
-  writer.writeheader()
-  writer.writerows(rows)
-  return text.getvalue().encode('utf-8')
+    paths.write(
+      self._path, command_line.to_csv(self._columns, self._rows), '--run'
+    )
 
 
 def _write_returns(path: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -416,4 +405,4 @@ def _write_returns(path: str, rows: Sequence[dict[str, Any]]) -> None:
   from rigl_rl.analysis import paths
 
   columns = ('run', 'step', 'observation_noise', 'episode', 'return')
-  paths.write(path, _to_csv(columns, rows))
+  paths.write(path, command_line.to_csv(columns, rows))

@@ -152,16 +152,7 @@ def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
     raise UserError(
       f'--x is {arguments.x!r}, but must be one of {", ".join(size.AXES)}.'
     )
-  resamples = arguments.resamples
-  if resamples is None:
-    resamples = statistics.RESAMPLES
-  if resamples < 1:
-    raise UserError(f'--resamples is {resamples}, but must be at least 1.')
-  if arguments.comparable_policies < 0:
-    raise UserError(
-      f'--comparable_policies is {arguments.comparable_policies}, but must be '
-      'at least 0.'
-    )
+  command_line.check_at_least(arguments, resamples=1, comparable_policies=0)
   references = None
   if arguments.references:
     try:
@@ -175,7 +166,7 @@ def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
   return figures.Options(
     x=arguments.x,
     references=references,
-    resamples=resamples,
+    resamples=arguments.resamples or statistics.RESAMPLES,
     comparable_policies=arguments.comparable_policies,
     read_costs=lambda *args: _read_costs(arguments, *args),
     read_training_cost=lambda *args: _read_training_cost(arguments, *args),

@@ -60,8 +60,7 @@ def _search(arguments: argparse.Namespace) -> None:
   from rigl_rl.analysis import search
   from rigl_rl.sweeps import definition
 
-  if arguments.top is not None and arguments.top < 1:
-    raise UserError(f'--top is {arguments.top}, but must be at least 1.')
+  command_line.check_at_least(arguments, top=1)
   given = arguments.sweep
   names = given or [name for name in definition.shipped() if '/search_' in name]
   searches = [sweeps.load(name) for name in names]

@@ -138,10 +138,7 @@ def _parser() -> argparse.ArgumentParser:
 def _sweep(
   arguments: argparse.Namespace, argv: Sequence[str], train: Sequence[str]
 ) -> int:
-  for name in ('workers', 'workers_per_gpu'):
-    value = getattr(arguments, name)
-    if value is not None and value < 1:
-      raise UserError(f'--{name} is {value}, but must be at least 1.')
+  command_line.check_at_least(arguments, workers=1, workers_per_gpu=1)
   speeds = costs.parse_speeds(arguments.steps_per_second)
   sweep = sweeps.load(arguments.sweep)
   runs = sweep.runs(

@@ -10,11 +10,14 @@ Started again on the same --base_dir, a run that was cut off continues.
 from __future__ import annotations
 
 import argparse
-from typing import Sequence
+import re
+from typing import Any, Sequence
 
+from rigl_rl import files, wording
 from rigl_rl.commands import command_line
-from rigl_rl.config import checking, memory
-from rigl_rl.training import quiet
+from rigl_rl.config import checking, gin_text, memory
+from rigl_rl.errors import UserError
+from rigl_rl.training import quiet, run_directory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(arguments: argparse.Namespace) -> None:
   # Before TensorFlow takes its seconds to load.
-  checking.check(arguments.gin_files, arguments.gin_bindings)
+  directory = run_directory.RunDirectory(arguments.base_dir)
+  if not files.is_url(arguments.base_dir):
+    directory.check_writable()
+  config = checking.check(arguments.gin_files, arguments.gin_bindings)
+  print(f'{_outline(config)}: {directory.path()}', flush=True)
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
     from rigl_rl.config import parsing
@@ -48,3 +55,43 @@ def _train(arguments: argparse.Namespace) -> None:
     step = run.newest_step(arguments.base_dir)
     how = 'starts again' if step is None else f'continues from step {step:,}'
     raise KeyboardInterrupt(f'; the same command {how}') from interrupt
+
+
+def _outline(config: gin_text.Config) -> str:
+  """Says what is about to run, as far as the text of its config tells."""
+  method = _name(config, 'sparsify.algorithm')
+  runner = _name(config, 'train.runner')
+  agent = 'SparseDqnAgent'  # Of Dopamine's Runner, which asks for no other.
+  if runner != 'DopamineRunner':
+    agent = runner and _name(config, f'{runner}.create_agent')
+  ours = re.fullmatch('Sparse(.+)Agent', agent)
+  agent = ours.group(1).upper() if ours else agent
+  text = ' '.join(filter(None, (method, agent))) or 'A run'
+  task, steps, seed = (
+    _value(config, f'train.{name}') for name in ('task', 'train_steps', 'seed')
+  )
+  if task:
+    text += f' on {task}'
+  sparsities = {
+    _value(config, f'{scope}sparsify.sparsity')
+    for scope in ('', 'actor/', 'critic/', 'value/')
+  }
+  numbers = sorted(x for x in sparsities if isinstance(x, (int, float)))
+  if numbers and method != 'Dense':
+    text += f', sparsity {" and ".join(f"{x:g}" for x in numbers)}'
+  if steps is not None:
+    text += f', {wording.count(steps, "step")}'
+  return text if seed is None else f'{text}, seed {seed}'
+
+
+def _name(config: gin_text.Config, parameter: str) -> str:
+  """Returns the configurable that a parameter refers to, '' if none."""
+  reference = _value(config, parameter)
+  return getattr(reference, 'name', '').rpartition('.')[2]
+
+
+def _value(config: gin_text.Config, name: str) -> Any:
+  try:
+    return config.value(name)
+  except UserError:  # A constant of a user's module, which gin will know.
+    return None

@@ -128,7 +128,8 @@ def import_quietly() -> Iterator[None]:
 
   Catches stdout and stderr at the level of file descriptors, where C++
   libraries write. If the block raises, what was caught goes to stderr, and
-  the exception on its way.
+  the exception on its way; not with a UserError, which says itself what is
+  wrong.
   """
   silence()
   if is_verbose():
@@ -147,6 +148,9 @@ def import_quietly() -> Iterator[None]:
     try:
       yield
       failed = False
+    except UserError:
+      failed = False
+      raise
     finally:
       for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import gin
 import tensorflow as tf
 
-from rigl_rl import files, seeding, wording
+from rigl_rl import files, seeding
 from rigl_rl.checks import check_number
 from rigl_rl.config import effects, gin_text, parsing
 from rigl_rl.config.domains import Count, Seed
@@ -122,10 +122,7 @@ def _train(
       'was never stopped.',
       file=sys.stderr,
     )
-  print(
-    f'{built.title} on {task}, {wording.count(train_steps, "step")}, '
-    f'seed {seed}: {base_dir}'
-  )
+  print(built.title)
   evaluations = run_directory.evaluations
   if resumed and evaluations:
     print(f'Continues at step {evaluations[-1]["step"]:,}.')

@@ -178,7 +178,7 @@ class RunDirectory:
         than a run of this config.
     """
     if not self._is_there():
-      self._check_writable()
+      self.check_writable()
       return False
     existing = self._existing_config()
     if existing is not None:
@@ -189,7 +189,7 @@ class RunDirectory:
         raise UserError(f'{path} is a file, but must be a directory')
     # First, since on a full disk this makes room.
     self._clean()
-    self._check_writable()
+    self.check_writable()
     return existing is not None
 
   def _is_there(self) -> bool:
@@ -238,7 +238,12 @@ class RunDirectory:
       self._write_evaluations()
     return resumed
 
-  def _check_writable(self) -> None:
+  def check_writable(self) -> None:
+    """Writes a file, and removes it.
+
+    Raises:
+      UserError: the directory cannot be written to.
+    """
     # Written for real: permission bits do not tell of read-only or full file
     # systems, nor of remote ones.
     probe = files.temporary_name(self.path('probe'))

@@ -14,16 +14,8 @@ import tensorflow as tf
 from rigl_rl import files, readers
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.config import bindings, effects, parsing
-from rigl_rl.environments import classic_control, mujoco
 from rigl_rl.errors import UserError
-from rigl_rl.training import (
-  actor_critic_loop,
-  checkpointing,
-  dopamine_runner,
-  ppo_loop,
-  record,
-  run,
-)
+from rigl_rl.training import checkpointing, quiet, record, run
 from rigl_rl.training import run_directory as run_directory_lib
 
 
@@ -52,10 +44,7 @@ class SavedRun:
   @property
   def sees_pixels(self) -> bool:
     """Whether its observations are pixels, to which noise can be added."""
-    return (
-      isinstance(self.runner, dopamine_runner.DopamineRunner)
-      and self.runner.agent.observation_dtype == tf.uint8
-    )
+    return getattr(self.runner.agent, 'observation_dtype', None) == tf.uint8
 
   def evaluate(
     self,
@@ -134,13 +123,17 @@ def load(
   gin.clear_config()
   readers.read_text(path)
   modules_from = record.read(directory)['modules_from']
-  given = [*_overrides(episodes, render), *gin_bindings]
+  overrides = _overrides(episodes, render)
   with (
     readers.contents_of(path),
     tempfile.TemporaryDirectory() as scratch,
     parsing.search_path(modules_from),
   ):
-    config = parsing.parse_saved(path, given)
+    with quiet.import_quietly():
+      config = parsing.parse_saved(path, gin_bindings)
+      with gin.unlock_config():
+        # Only what the run imports is known.
+        gin.parse_config([*overrides, *gin_bindings], skip_unknown=True)
     bound = bindings.read(run.train, ('runner', 'seed', 'train_steps', 'task'))
     runner = bound['runner'](
       # What it writes, if only events, must not reach the run.
@@ -198,28 +191,21 @@ def _overrides(episodes: int | None, render: bool) -> list[str]:
   if episodes is not None:
     overrides.append('DopamineRunner.evaluation_steps = None')
     overrides += [
-      f'{runner.__name__}.evaluation_episodes = {episodes}'
-      for runner in (
-        dopamine_runner.DopamineRunner,
-        actor_critic_loop.ActorCriticLoop,
-        ppo_loop.PPOLoop,
-      )
+      f'{runner}.evaluation_episodes = {episodes}'
+      for runner in ('DopamineRunner', 'ActorCriticLoop', 'PPOLoop')
     ]
   if render:
     overrides += [
-      f'{create.__name__}.render = True'
-      for create in (
-        classic_control.create_classic_control_environment,
-        mujoco.create_mujoco_environment,
-      )
+      f'create_{kind}_environment.render = True'
+      for kind in ('classic_control', 'mujoco')
     ]
   return overrides
 
 
 def _restore(runner: Any, state: dict[str, Any]) -> None:
   """Puts the weights of a checkpoint in place."""
-  if isinstance(runner, dopamine_runner.DopamineRunner):
-    # Not `unbundle`: the replay buffer of an Atari game is 7 GB.
+  if 'online' in state['agent']:
+    # Of DQN. Not `unbundle`: the replay buffer of an Atari game is 7 GB.
     variables_lib.assign(
       runner.agent.online.variables, state['agent']['online']
     )

@@ -446,7 +446,7 @@ def test_task_that_the_papers_do_not_have(capsys):
     ),
     # The output layers, which have no λ, are more than a hundredth.
     ([f'--gin_files={SOKAR}/td3/ds_td3.gin', '--sparsities=0.99'], '0.99'),
-    ([f'--gin_files={CNN}/rigl.gin', '--csv=/no/such/dir/a.csv'], '--csv'),
+    ([f'--gin_files={CNN}/rigl.gin', '--csv=README.md/a.csv'], '--csv'),
   ],
 )
 def test_a_mistake_is_one_line(arguments, message, capsys):

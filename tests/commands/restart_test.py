@@ -277,7 +277,8 @@ def test_own_algorithm_in_the_current_directory(tmp_path):
     )
   )
   assert 'stubborn: never' in out
-  assert 'Stubborn at 90 % sparsity on CartPole-v0' in out
+  assert 'Stubborn DQN on CartPole-v0, sparsity 0.9, 600 steps' in out
+  assert 'Stubborn at 90 % sparsity' in out
   described = record.read(str(tmp_path / 'run'))
   assert described['algorithm'] == 'Stubborn'
   assert described['modules_from'] == str(tmp_path)

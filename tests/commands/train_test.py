@@ -88,8 +88,10 @@ def _assert_one_line(capsys, *parts):
 def test_trains(tmp_path, capsys):
   assert _train(tmp_path) == 0
   out = capsys.readouterr().out
-  assert out.startswith('RigL at ')
-  assert f'sparsity on CartPole-v0, 300 steps, seed 0: {tmp_path}' in out
+  assert out.startswith(
+    'RigL DQN on CartPole-v0, sparsity 0.9, 300 steps, seed 0: '
+    f'{tmp_path}\nRigL at '
+  )
   assert 'Final score' in out
   steps = [row['step'] for row in record.read_evaluations(str(tmp_path))]
   assert len(steps) == 3 and steps[-1] == 300
@@ -103,19 +105,24 @@ def test_trains(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-  'gin_file,bindings,steps,gradient_steps',
-  [(_SAC, _SMALL_SAC, [25, 50, 60], 30), (_PPO, _SMALL_PPO, [32, 64], 16)],
+  'agent,gin_file,bindings,steps,gradient_steps',
+  [
+    ('SAC', _SAC, _SMALL_SAC, [25, 50, 60], 30),
+    ('PPO', _PPO, _SMALL_PPO, [32, 64], 16),
+  ],
 )
 def test_trains_actor_and_critic(
-  tmp_path, capsys, gin_file, bindings, steps, gradient_steps
+  tmp_path, capsys, agent, gin_file, bindings, steps, gradient_steps
 ):
   def train_():
     return _train(tmp_path, *bindings, gin_files=(gin_file,), small=False)
 
   assert train_() == 0
   out = capsys.readouterr().out
-  assert out.startswith('RigL at ')
-  assert f'sparsity on Hopper-v4, 60 steps, seed 0: {tmp_path}' in out
+  assert out.startswith(
+    f'RigL {agent} on Hopper-v4, sparsity 0.9, 60 steps, seed 0: '
+    f'{tmp_path}\nRigL at '
+  )
   assert 'Final score' in out
   rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] for row in rows] == steps
