@@ -14,8 +14,8 @@ import pandas as pd
 
 from rigl_rl import readers
 from rigl_rl.analysis import paths
+from rigl_rl.training import attributes, scores
 from rigl_rl.training import record as record_lib
-from rigl_rl.training import scores
 
 _SWEEP = 'sweep.json'
 
@@ -38,7 +38,7 @@ RUN_COLUMNS = (
 )
 # What else figures choose runs by; in the table of runs.
 _MORE_COLUMNS = (
-  *(name for name in record_lib.FIELDS if name not in RUN_COLUMNS),
+  *(name for name in attributes.FIELDS if name not in RUN_COLUMNS),
   'initial_policy_share',
   'swept',
   'fingerprint',
@@ -74,7 +74,7 @@ _TEXT_COLUMNS = ('size_mismatch', 'git_revision', 'versions')
 _KINDS = {
   **{
     name: kind
-    for name, kind in record_lib.FIELDS.items()
+    for name, kind in attributes.FIELDS.items()
     if kind in (float, bool)
   },
   **dict.fromkeys(('scale', 'initial_policy_share'), float),
@@ -96,7 +96,7 @@ class Results:
       return_std, episodes.
     runs: a row a run: the same columns of the run, and
 
-      * the other fields of what the run says of itself, see `record.describe`
+      * the other fields of what the run is, see `attributes.describe`
       * initial_policy_share: steps of the run that `initial_policy` names, by
         its own steps; nan if that run is not among these
       * swept: names of the bindings its sweep varies, by commas
@@ -271,7 +271,7 @@ def _read_run(
   record = record_lib.read(path)
   rows = record_lib.read_evaluations(path)
   run = {
-    **{name: record[name] for name in record_lib.FIELDS},
+    **{name: record[name] for name in attributes.FIELDS},
     'directory': path,
     'fingerprint': _digest(record['bindings']),
     'setting': _digest(record_lib.settings(record)),
@@ -294,7 +294,7 @@ def _read_run(
       swept=','.join(bindings),
     )
   # A method that is not ours is called what the sweep calls it.
-  if run['algorithm'] not in record_lib.ALGORITHMS and sweep.get('label'):
+  if run['algorithm'] not in attributes.ALGORITHMS and sweep.get('label'):
     run['method'] = run['label']
 
   file = os.path.join(path, record_lib.SUMMARY)

@@ -12,7 +12,7 @@ from rigl_rl.errors import UserError
 TRAIN_STEPS = 'TRAIN_STEPS'
 _LENGTH = 'train.train_steps'
 
-# By the runner, and by what tells agents apart under it.
+# By what tells agents apart: a network, an agent or a runner.
 _FAMILIES = {
   'MLPQNetwork': 'dqn_classic',
   'NatureQNetwork': 'dqn_atari_cnn',
@@ -21,7 +21,10 @@ _FAMILIES = {
   'SparseTd3Agent': 'td3',
   'PPOLoop': 'ppo',
 }
-_KINDS = ('build_network.network', 'ActorCriticLoop.create_agent')
+_KINDS = {
+  'DopamineRunner': 'build_network.network',
+  'ActorCriticLoop': 'ActorCriticLoop.create_agent',
+}
 # Steps that come before any training, by the binding that says how many.
 _WARM_UPS = {
   'DopamineRunner': 'SparseDQNAgent.min_replay_history',
@@ -30,24 +33,15 @@ _WARM_UPS = {
 _ROLLOUT = 'PPOLoop.rollout_steps'
 
 
-def _name(value: Any) -> str | None:
-  """Returns the configurable that a value refers to, without modules."""
-  if isinstance(value, gin_text.Reference):
-    return value.name.rpartition('.')[2]
-  return None
+def _name(config: gin_text.Config, binding: str) -> str:
+  """Returns the configurable that is bound, without modules."""
+  return getattr(config.value(binding), 'name', '')
 
 
 def family(config: gin_text.Config) -> str | None:
   """Returns the agent's family, such as 'dqn_atari_cnn'; None if unknown."""
-  runner = _name(config.value('train.runner'))
-  kinds = {
-    'DopamineRunner': _KINDS[0],
-    'ActorCriticLoop': _KINDS[1],
-  }
-  kind = runner
-  if runner in kinds:
-    kind = _name(config.value(kinds[runner]))
-  return _FAMILIES.get(kind)
+  runner = _name(config, 'train.runner')
+  return _FAMILIES.get(_name(config, _KINDS.get(runner, 'train.runner')))
 
 
 def least_train_steps(config: gin_text.Config) -> tuple[int, str]:
@@ -56,7 +50,7 @@ def least_train_steps(config: gin_text.Config) -> tuple[int, str]:
   Returns:
     The steps, and what they come from, in words; (1, '') if nothing is known.
   """
-  runner = _name(config.value('train.runner'))
+  runner = _name(config, 'train.runner')
   if runner == 'PPOLoop':
     steps = config.value(_ROLLOUT)
     if _is_whole(steps):

@@ -14,7 +14,7 @@ from rigl_rl.config import effects, gin_text, parsing
 from rigl_rl.config.domains import Count, Seed
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import user_code
-from rigl_rl.training import checkpointing, record, scores
+from rigl_rl.training import attributes, checkpointing, scores
 from rigl_rl.training import run_directory as run_directory_lib
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _train(
   operative_config = gin.operative_config_str()
   run_directory.write_operative_config(operative_config)
   described = {
-    **record.describe(gin_text.Config.of_text(operative_config)),
+    **attributes.describe(gin_text.Config.of_text(operative_config)),
     'networks': {},
     **built.describe(),
     'title': built.title,

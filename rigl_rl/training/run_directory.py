@@ -23,22 +23,18 @@ a file of its own, and evaluations.csv holds only what the seed decides.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import math
 import numbers
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from rigl_rl import files, locks, readers
 from rigl_rl.config import comparison
 from rigl_rl.config.gin_text import Config, Key
 from rigl_rl.errors import UserError
 from rigl_rl.replay import segments
-from rigl_rl.training import checkpointing, curve, provenance
+from rigl_rl.training import checkpointing, curve
 from rigl_rl.training import record as record_lib
 
 _LOGGER = logging.getLogger(__name__)
@@ -72,19 +68,6 @@ def _format_table(rows: Sequence[Mapping], columns: Mapping[str, type]) -> str:
   lines = [','.join(columns)]
   lines += [','.join(repr(row[name]) for name in columns) for row in rows]
   return '\n'.join(lines) + '\n'
-
-
-def _jsonable(value: Any) -> Any:
-  """`value` as strict JSON: no NumPy, and null for what is not finite."""
-  if isinstance(value, Mapping):
-    return {str(key): _jsonable(item) for key, item in value.items()}
-  if isinstance(value, (list, tuple)):
-    return [_jsonable(item) for item in value]
-  if isinstance(value, (np.ndarray, np.generic)):
-    return _jsonable(value.tolist())
-  if isinstance(value, float) and not math.isfinite(value):
-    return None
-  return value
 
 
 class RunDirectory:
@@ -400,34 +383,9 @@ class RunDirectory:
     self._timing = [row for row in timing if row['step'] <= last]
 
   def write_record(self, record: Mapping[str, Any]) -> str:
-    """Writes run.json, once: it says what the run was begun as.
-
-    A process that continues the run leaves it alone, but for its own git
-    revision, processor and versions where these are others: with them the run
-    need not equal one that was never stopped.
-
-    Args:
-      record: what `record.read` is to return, without `made_with`.
-
-    Returns:
-      What is other than before, in words; '' if nothing is.
-    """
-    path = self.path(record_lib.RECORD)
+    """Writes run.json; takes and returns what `record.write` does."""
     step = self._evaluations[-1]['step'] if self._evaluations else 0
-    made_with, differences = [], ''
-    if files.exists(path):
-      try:
-        record = record_lib.read(self._base_dir)
-        made_with = [m for m in record['made_with'] if m['step'] < step]
-      except readers.FileError as error:
-        _LOGGER.warning('%s; it is written again', error)
-    here = provenance.collect()
-    if made_with:
-      differences = provenance.differences(made_with[-1], here)
-    if differences or not made_with:
-      made_with.append({'step': step, **here})
-    self._write_json(path, {**record, 'made_with': made_with})
-    return differences
+    return record_lib.write(self._base_dir, record, step)
 
   def write_summary(self, summary: Mapping[str, Any]) -> None:
     """Writes summary.json.
@@ -436,17 +394,7 @@ class RunDirectory:
       summary: nested dict of JSON or NumPy values; numbers that are not
         finite become null. `'finished': True` marks the run as finished.
     """
-    self._write_json(self.path(record_lib.SUMMARY), summary)
-
-  def _write_json(self, path: str, content: Mapping[str, Any]) -> None:
-    text = json.dumps(
-      _jsonable(content),
-      sort_keys=True,
-      indent=2,
-      allow_nan=False,
-      ensure_ascii=False,
-    )
-    files.write(path, text + '\n')
+    record_lib.write_json(self.path(record_lib.SUMMARY), summary)
 
   def read_summary(self) -> dict[str, Any] | None:
     """Returns the content of summary.json, or None if there is none.

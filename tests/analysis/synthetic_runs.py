@@ -14,7 +14,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from rigl_rl.config import gin_text
-from rigl_rl.training import record
+from rigl_rl.training import attributes
 
 # Kernels of the networks that an agent trains, by agent and network.
 _KERNELS = {
@@ -158,7 +158,7 @@ def config(
 def write_config(directory: pathlib.Path, text: str) -> None:
   """Writes a run's config.gin, and into its run.json what that says it is."""
   (directory / 'config.gin').write_text(text)
-  described = record.describe(gin_text.Config.of_text(text))
+  described = attributes.describe(gin_text.Config.of_text(text))
   change_record(directory, modules_from='', **described)
 
 

@@ -10,7 +10,7 @@ import pytest
 from rigl_rl import analysis
 from rigl_rl.config.gin_text import Config
 from rigl_rl.readers import FileError
-from rigl_rl.training import record
+from rigl_rl.training import attributes, record
 
 # Short runs as the version before run.json left them, without checkpoints: of
 # CartPole, and of HalfCheetah by SAC with sparse storage and by DS-TD3.
@@ -19,7 +19,7 @@ _ALL = ('dqn_masked', 'sac_sparse', 'ds_td3')
 
 
 def _fields(found):
-  return {name: found[name] for name in record.FIELDS}
+  return {name: found[name] for name in attributes.FIELDS}
 
 
 def test_a_dqn_run_of_the_version_before():
@@ -158,7 +158,7 @@ def test_damaged_runs_of_the_version_before(tmp_path, name, content):
 
 
 def _describe(*lines):
-  return record.describe(Config.of_text('\n'.join(lines)))
+  return attributes.describe(Config.of_text('\n'.join(lines)))
 
 
 def test_settings_do_not_tell_seeds_apart():
