@@ -2,72 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import Callable, Iterator
+from typing import Iterator
 
 from rigl_rl import files
 from rigl_rl.errors import UserError
+from rigl_rl.training import record
 
 
-def walk(
-  directory: str, is_leaf: Callable[[set[str]], bool]
-) -> Iterator[tuple[str, set[str]]]:
-  """Goes through a directory and all below it, in order of names.
+def find_runs(directory: str, flag: str = '--results') -> Iterator[str]:
+  """Yields the run directories in a directory and all below it, in order.
 
-  Links are followed, no directory is visited twice.
+  Links are followed, no directory is visited twice, and none in a run's.
 
   Args:
     directory: where to begin; a path, or a URL that tf.io.gfile knows.
-    is_leaf: tells from the names in a directory whether to go no deeper.
-
-  Yields:
-    A directory, and the names of all that is in it.
+    flag: of the command, which it comes from.
 
   Raises:
     UserError: there is no such directory.
   """
   directory = os.path.expanduser(os.fspath(directory))
-  if files.is_url(directory):
-    yield from _walk_url(directory, is_leaf)
-    return
-  if not os.path.isdir(directory):
+  if not files.is_directory(directory):
     raise UserError(
-      f'--results is {directory!r}, but must be a directory that holds runs.'
+      f'{flag} is {directory!r}, but must be a directory that holds runs: '
+      'there is no such directory.'
     )
-  seen = set()
-  for path, directories, names in os.walk(directory, followlinks=True):
-    real = os.path.realpath(path)
-    if real in seen:
-      directories[:] = []
-      continue
-    seen.add(real)
-    directories.sort()
-    # Directories too: one may be in place of a file.
-    names = {*names, *directories}
-    if is_leaf(names):
-      directories[:] = []
-    yield path, names
-
-
-def _walk_url(directory, is_leaf):
-  import tensorflow as tf
-
-  if not tf.io.gfile.isdir(directory):
-    raise UserError(
-      f'--results is {directory!r}, but must be a directory that holds runs.'
-    )
-  waiting = [directory]
+  seen, waiting = set(), [directory]
   while waiting:
     path = waiting.pop()
-    below, names = [], set()
-    for name in tf.io.gfile.listdir(path):
-      name = name.rstrip('/')
-      names.add(name)
-      if tf.io.gfile.isdir(f'{path}/{name}'):
-        below.append(f'{path}/{name}')
-    if not is_leaf(names):
-      waiting += sorted(below, reverse=True)
-    yield path, names
+    real = path if files.is_url(path) else os.path.realpath(path)
+    if real in seen:
+      continue
+    seen.add(real)
+    names = []
+    with contextlib.suppress(OSError):  # It may not be ours to look into.
+      names = files.list_names(path)
+    if record.CONFIG in names:
+      yield path
+    else:
+      below = (os.path.join(path, name) for name in reversed(names))
+      waiting += filter(files.is_directory, below)
 
 
 def list_files(directory: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Iterator, Mapping
 
 import pandas as pd
 
-from rigl_rl import readers
+from rigl_rl import files, readers
 from rigl_rl.analysis import paths
 from rigl_rl.training import attributes, scores
 from rigl_rl.training import record as record_lib
@@ -148,13 +148,9 @@ def load(directory: str) -> Results:
   """
   runs, evaluations, problems = [], [], []
   swept = {}
-  for path, names in paths.walk(
-    directory, lambda names: record_lib.CONFIG in names
-  ):
-    if record_lib.CONFIG not in names:
-      continue
+  for path in paths.find_runs(directory):
     try:
-      run, bindings, rows = _read_run(path, names)
+      run, bindings, rows = _read_run(path)
     except readers.FileError as error:
       problems.append({'directory': path, 'reason': str(error)})
       continue
@@ -261,7 +257,7 @@ def _to_parquet(table: pd.DataFrame) -> bytes | None:
 
 
 def _read_run(
-  path: str, names: set[str]
+  path: str,
 ) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
   """Reads a run directory: its row, its swept bindings, its evaluations.
 
@@ -284,7 +280,7 @@ def _read_run(
   }
 
   file = os.path.join(path, _SWEEP)
-  sweep = readers.read_json(file) if _SWEEP in names else {}
+  sweep = readers.read_json(file) if files.exists(file) else {}
   with readers.contents_of(file):
     bindings = _bindings(sweep)
     run.update(
@@ -298,7 +294,7 @@ def _read_run(
     run['method'] = run['label']
 
   file = os.path.join(path, record_lib.SUMMARY)
-  summary = readers.read_json(file) if record_lib.SUMMARY in names else {}
+  summary = readers.read_json(file) if files.exists(file) else {}
   with readers.contents_of(file):
     run.update(_result({**record, **summary}, rows))
     run.update(_sizes(record, summary, run['gradient_steps']))

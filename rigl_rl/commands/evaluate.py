@@ -209,16 +209,7 @@ def _find_runs(directories: Sequence[str]) -> list[str]:
   found: dict[str, None] = {}
   for directory in directories:
     known = len(found)
-    try:
-      for path, names in paths.walk(directory, lambda n: 'config.gin' in n):
-        if 'config.gin' in names:
-          found[path] = None
-    except UserError as error:
-      # It speaks of --results.
-      raise UserError(
-        f'--run is {directory!r}, but must be the directory of a run, or hold '
-        'some: there is no such directory.'
-      ) from error
+    found.update(dict.fromkeys(paths.find_runs(directory, '--run')))
     if len(found) == known:
       raise UserError(
         f'--run is {directory!r}, but must be the directory of a run, or hold '

@@ -104,23 +104,21 @@ def collect() -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-  """Says in what a run was made otherwise: 'numpy was 1.0, is 2.0'.
-
-  Args:
-    before: what `collect` returned then.
-    here: what it returns here.
+  """Says what two results of `collect` differ in: 'numpy was 1.0, is 2.0'.
 
   Returns:
     Differences by commas, '' if there are none.
   """
-
-  def flat(made):
-    names = ('git_revision', 'processor')
-    return {**{n: made[n] for n in names}, **made['versions']}
-
-  earlier, later = flat(before), flat(here)
+  earlier, later = (
+    {
+      'git revision': made['git_revision'],
+      'processor': made['processor'],
+      **made['versions'],
+    }
+    for made in (before, here)
+  )
   return ', '.join(
-    f'{name.replace("_", " ")} was {earlier.get(name)}, is {later.get(name)}'
+    f'{name} was {earlier.get(name)}, is {later.get(name)}'
     for name in {**earlier, **later}
     if earlier.get(name) != later.get(name)
   )

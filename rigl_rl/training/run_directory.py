@@ -416,14 +416,10 @@ class RunDirectory:
     """Whether the run came to its end, by its summary."""
     return (self.read_summary() or {}).get('finished') is True
 
-  def write_curve(
-    self, history: Sequence[Mapping[str, Any]] | None = None, title: str = ''
-  ) -> str:
+  def write_curve(self, title: str = '') -> str:
     """Draws the learning curve: mean return, one std, and the final score.
 
     Args:
-      history: evaluations as `evaluations` returns them, which is also the
-        default.
       title: one line above the curve.
 
     Returns:
@@ -432,9 +428,8 @@ class RunDirectory:
     Raises:
       ValueError: there is no evaluation to draw.
     """
-    history = self._evaluations if history is None else history
-    if not history:
+    if not self._evaluations:
       raise ValueError('there is no evaluation to draw')
     path = self.path(_CURVE)
-    files.write(path, curve.draw_curve(history, title))
+    files.write(path, curve.draw_curve(self._evaluations, title))
     return path

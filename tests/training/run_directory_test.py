@@ -438,7 +438,7 @@ def test_spoiled_summary_is_not_finished(run, content):
   assert not run.finished
 
 
-def test_curve_is_that_of_the_history_given_or_of_the_run(run):
+def test_curve_is_that_of_the_evaluations(run):
   with pytest.raises(ValueError, match='no evaluation to draw'):
     run.write_curve()
   run.append_evaluation(row(1))
@@ -446,7 +446,8 @@ def test_curve_is_that_of_the_history_given_or_of_the_run(run):
   drawn = pathlib.Path(run.path('curve.png')).read_bytes()
   assert drawn == curve.draw_curve(run.evaluations)
   assert drawn != curve.draw_curve(run.evaluations, title='title')
-  run.write_curve([row(1), row(2)], title='title')
+  run.append_evaluation(row(2))
+  run.write_curve(title='title')
   drawn = pathlib.Path(run.path('curve.png')).read_bytes()
   assert drawn == curve.draw_curve([row(1), row(2)], title='title')
 
