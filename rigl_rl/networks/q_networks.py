@@ -39,8 +39,8 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
     weight_decay: float,
     weight_decay_factor: float,
     seed: int,
-    decay_output: bool,
-    name: str | None,
+    name: str | None = None,
+    decay_output: bool = True,
   ):
     """Initializes the network.
 
@@ -54,9 +54,9 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
       weight_decay_factor: factor of that term; as released 1.0 for classic
         control, as TF-Agents has it, and 0.5 for Atari.
       seed: int32 seed of all initial weights.
+      name: name of the model.
       decay_output: whether that term has the last kernel too; as released not
         for classic control, but for Atari.
-      name: name of the model.
 
     Raises:
       UserError: on a width that is not positive, a negative weight decay, or
@@ -129,8 +129,8 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
       weight_decay,
       weight_decay_factor,
       seed,
-      decay_output,
       name,
+      decay_output,
     )
     self._hidden_units = tuple(hidden_units)
     self._hidden_layers = []
@@ -189,8 +189,8 @@ class _ConvolutionalQNetwork(QNetwork):
       weight_decay,
       weight_decay_factor,
       seed,
-      decay_output,
       name,
+      decay_output,
     )
     self._dense_units = dense_units
     self._stages = []

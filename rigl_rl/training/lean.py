@@ -45,7 +45,10 @@ class _Later(ModuleType):
     self.__file__ = spec.origin
 
   def __getattr__(self, name: str) -> Any:
-    # `__path__` is asked for by the import of a module within.
+    # `__path__` is asked for by the import of a module within; names like
+    # `__warningregistry__` by what goes through all modules.
+    if name.startswith('__') and name != '__path__':
+      raise AttributeError(name)
     self.__class__ = ModuleType
     self.__path__ = self.__spec__.submodule_search_locations
     self.__package__ = self.__name__

@@ -127,7 +127,8 @@ def test_trains_actor_and_critic(
   rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] for row in rows] == steps
   summary = run_directory.RunDirectory(str(tmp_path)).read_summary()
-  assert summary['finished'] and summary['task'] == 'Hopper-v4'
+  assert summary['finished']
+  assert record.read(str(tmp_path))['task'] == 'Hopper-v4'
   assert summary['gradient_steps'] == gradient_steps
   assert 0 < summary['actor_share'] < 1
   for network in summary['networks'].values():

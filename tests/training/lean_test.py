@@ -26,7 +26,9 @@ def probes(tmp_path, monkeypatch):
     (tmp_path / name / '__init__.py').write_text(text)
     (tmp_path / name / 'part.py').write_text('from . import __name__ as IN\n')
   monkeypatch.syspath_prepend(str(tmp_path))
-  monkeypatch.setattr(sys, 'meta_path', list(sys.meta_path))
+  # A command that ran in this process before has installed it.
+  finders = [f for f in sys.meta_path if not isinstance(f, lean._Finder)]
+  monkeypatch.setattr(sys, 'meta_path', finders)
   monkeypatch.setattr(lean, '_OPTIONAL', {'wants_probe': 'optional_probe'})
   monkeypatch.setattr(lean, '_WHEN_USED', ('optional_probe', 'no_such_probe'))
   yield
