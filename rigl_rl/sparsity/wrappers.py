@@ -11,6 +11,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Sparsity
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import (
@@ -27,7 +28,6 @@ MASKABLE_LAYERS = (
   tf.keras.layers.Conv1D,
   tf.keras.layers.Conv2D,
 )
-STORAGES = ('masked', 'sparse', 'auto')
 # Keras derives them from the above, but their kernels are `(..., out, in)`.
 _TRANSPOSED_LAYERS = (
   tf.keras.layers.Conv1DTranspose,
@@ -45,7 +45,8 @@ class SparseWrapper(tf.keras.layers.Layer):
     layer: the wrapped Dense, Conv1D or Conv2D layer.
     sparsity: target sparsity, in [0, 1); 0 until `initialize`.
     algorithm: the layer's SparseAlgorithm; None until `initialize`.
-    wanted_storage: how `sparsify` would have it stored: one of STORAGES.
+    wanted_storage: how `sparsify` would have it stored: 'masked', 'sparse'
+      or 'auto'.
     storage: the stored kernel.
     computes_densely: whether what is traced now needs the gradient of all
       weights, however they are stored.
@@ -357,16 +358,10 @@ def sparsify(
     The wrappers of all layers but those kept dense, first layer first.
 
   Raises:
-    UserError: on a sparsity outside [0, 1), a model that is not built, has no
-      layer to mask or is sparse already, or a pattern that matches no layer.
+    UserError: on an argument outside its range, a model that is not built, has
+      no layer to mask or is sparse already, or a pattern that matches no layer.
   """
-  if sparsity is not None:
-    distributions.check_sparsity('SPARSITY (sparsify.sparsity)', sparsity)
-  if storage not in STORAGES:
-    raise UserError(
-      f'sparsify.storage is {storage!r}, but must be '
-      f'{", ".join(map(repr, STORAGES[:-1]))} or {STORAGES[-1]!r}.'
-    )
+  check_arguments(sparsify, locals())
   algorithm = algorithms.RigL() if algorithm is None else algorithm
   layers = named_layers(model)
   if not layers:

@@ -158,7 +158,7 @@ def test_bad_sparsity(sparsity, user_error):
     wrappers.SparseWrapper(_dense(4), sparsity=sparsity)
   model = tf.keras.Sequential([_dense(2)])
   model.build((None, 3))
-  with user_error('SPARSITY', 'sparsify.sparsity', repr(sparsity), '[0, 1)'):
+  with user_error(f'sparsify.sparsity is {sparsity!r}', '[0, 1)'):
     wrappers.sparsify(model, sparsity=sparsity)
 
 
