@@ -21,52 +21,23 @@ _SWEEP = 'sweep.json'
 
 # What tells runs apart; in both tables.
 RUN_COLUMNS = (
-  'sweep',
-  'label',
-  'task',
-  'agent',
-  'network',
-  'algorithm',
-  'method',
-  'sparsity',
-  'size_sparsity',
-  'distribution',
-  'width',
-  'seed',
-  'scale',
+  *('sweep', 'label', 'task', 'agent', 'network', 'algorithm', 'method'),
+  *('sparsity', 'size_sparsity', 'distribution', 'width', 'seed', 'scale'),
   'directory',
 )
 # What else figures choose runs by; in the table of runs.
 _MORE_COLUMNS = (
   *(name for name in attributes.FIELDS if name not in RUN_COLUMNS),
-  'initial_policy_share',
-  'swept',
-  'fingerprint',
-  'setting',
-)
-RESULT_COLUMNS = (
-  'finished',
-  'steps',
-  'gradient_steps',
-  'final_score',
-  'learning_curve_area',
-  'learning_curve_area_per_step',
-  'parameters',
-  'weights',
-  'active_weights',
-  'actor_share',
-  'forward_flops',
-  'training_flops',
-  'training_flops_by_weights',
-  'seconds',
+  *('initial_policy_share', 'swept', 'fingerprint', 'setting'),
 )
 _SIZES = (
-  'weights',
-  'active_weights',
-  'forward_flops',
-  'training_flops',
+  *('weights', 'active_weights', 'forward_flops', 'training_flops'),
   'training_flops_by_weights',
 )
+_AREA = 'learning_curve_area'
+_SCORES = ('final_score', _AREA, f'{_AREA}_per_step')
+_MEASURES = ('gradient_steps', 'parameters', 'actor_share', 'seconds')
+RESULT_COLUMNS = ('finished', 'steps', *_SCORES, *_MEASURES, *_SIZES)
 # Text, in the table of runs: how far small dense networks are from the sizes
 # they stand for; what a run was made with.
 _TEXT_COLUMNS = ('size_mismatch', 'git_revision', 'versions')
@@ -351,22 +322,15 @@ def _result(
   result = {
     'finished': finished,
     'steps': steps,
-    'final_score': math.nan,
-    'learning_curve_area': math.nan,
-    'learning_curve_area_per_step': math.nan,
-    **{
-      name: value(name)
-      for name in ('gradient_steps', 'parameters', 'actor_share', 'seconds')
-    },
+    **dict.fromkeys(_SCORES, math.nan),
+    **{name: value(name) for name in _MEASURES},
   }
   if finished:
-    result['final_score'] = value('final_score')
-    result['learning_curve_area'] = value('learning_curve_area')
-    per_step = value('learning_curve_area_per_step')
-    if math.isnan(per_step) and rows:  # Of an older summary.
+    result.update((name, value(name)) for name in _SCORES)
+    if math.isnan(result[f'{_AREA}_per_step']) and rows:  # An older summary.
       returns = [row['return_mean'] for row in rows]
-      per_step = scores.learning_curve_area(returns, steps)
-    result['learning_curve_area_per_step'] = per_step
+      area = scores.learning_curve_area(returns, steps)
+      result[f'{_AREA}_per_step'] = area
   return result
 
 

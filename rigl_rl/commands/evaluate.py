@@ -245,7 +245,7 @@ def _evaluate(
     rows: to which those of its episodes are added.
     is_one: whether it is the only one.
   """
-  from rigl_rl.training import saved_run
+  from rigl_rl.training import record, saved_run
 
   is_kept = (
     levels is not None
@@ -259,7 +259,9 @@ def _evaluate(
     if newest and all(kept.find(newest[0], level) for level in levels):
       print(f'{directory}\nis evaluated at all these levels.', flush=True)
       return True
-  if levels is not None and not is_one and not _may_see_pixels(directory):
+  # Whether it is of DQN is told without building it.
+  is_one_of_many = levels is not None and not is_one
+  if is_one_of_many and record.read(directory)['agent'] not in ('DQN', ''):
     print(f'{directory}\nis not of DQN: left out.', flush=True)
     return False
   run = saved_run.load(
@@ -269,7 +271,7 @@ def _evaluate(
     arguments.gin_bindings,
     render=arguments.video is not None,
   )
-  if levels is not None and not run.sees_pixels and not is_one:
+  if is_one_of_many and not run.sees_pixels:
     print(f'{directory}\n{run.task} shows no pixels: left out.', flush=True)
     return False
   if levels is not None:
@@ -313,13 +315,6 @@ def _evaluate(
       f'Video: {arguments.video} ({wording.count(recorder.frames, "picture")})'
     )
   return run.sees_pixels
-
-
-def _may_see_pixels(directory: str) -> bool:
-  """Whether a run is of DQN, without building it."""
-  from rigl_rl.training import record
-
-  return record.read(directory)['agent'] in ('DQN', '')
 
 
 def _play(
