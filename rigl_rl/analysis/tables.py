@@ -46,7 +46,8 @@ _KINDS = {
   **{
     name: kind
     for name, kind in attributes.FIELDS.items()
-    if kind in (float, bool)
+    # Batch sizes are whole numbers, and written so where all runs have one.
+    if kind in (float, bool) and name != 'batch_size'
   },
   **dict.fromkeys(('scale', 'initial_policy_share'), float),
   **dict.fromkeys(RESULT_COLUMNS, float),
@@ -276,6 +277,8 @@ def _read_run(
     for name, kind in _KINDS.items():
       if kind is float and name in run:
         run[name] = float(run[name])
+    if run['batch_size'].is_integer():
+      run['batch_size'] = int(run['batch_size'])
   return run, bindings, rows
 
 

@@ -152,6 +152,7 @@ class DiagonalNormal(tfp.distributions.MultivariateNormalDiag):
     parameters = dict(locals())
     super().__init__(loc=loc, scale_diag=scale_diag, name=name)
     self._parameters = parameters
+    self._std = tf.convert_to_tensor(scale_diag, self.dtype)
 
   @classmethod
   def _parameter_properties(cls, dtype, num_classes=None):
@@ -159,14 +160,13 @@ class DiagonalNormal(tfp.distributions.MultivariateNormalDiag):
     return super()._parameter_properties(dtype, num_classes)
 
   def _log_prob(self, x):
-    std = self._scale_diag
-    terms = 0.5 * tf.square((x - self.loc) / std) + tf.math.log(std)
+    terms = 0.5 * tf.square((x - self.loc) / self._std) + tf.math.log(self._std)
     return -tf.reduce_sum(terms, axis=-1) - self._dimensions * _LOG_SQRT_2_PI
 
   def _entropy(self):
-    log_std = tf.reduce_sum(tf.math.log(self._scale_diag), axis=-1)
+    log_std = tf.reduce_sum(tf.math.log(self._std), axis=-1)
     return log_std + self._dimensions * (0.5 + _LOG_SQRT_2_PI)
 
   @property
   def _dimensions(self) -> int:
-    return self._scale_diag.shape[-1]
+    return self._std.shape[-1]

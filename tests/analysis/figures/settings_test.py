@@ -103,6 +103,10 @@ def test_figure_13(write, tmp_path):
     ('RigL', 32): 70.0,
     ('RigL', 256): 100.0,
   }
+  # As whole numbers, by which the bootstrap's streams are named, too.
+  data = figures.draw(name, analysis.load(tmp_path)).data
+  values = data.value[data.setting == 'batch_size']
+  assert set(map(str, values)) == {'32', '256'}
 
 
 def test_figure_14(write, tmp_path):
