@@ -128,6 +128,7 @@ def _read_version_before(directory: str) -> dict[str, Any]:
       paper = attributes.SOKAR if is_sokars else 'graesser22'
       config = config.plus([f'train.paper = {paper!r}'])
     record = attributes.describe(config)
+    record['title'] = record['method']
     origin = text.partition('\n')[0].partition(_ORIGIN)[2]
     record['modules_from'] = ast.literal_eval(origin) if origin else ''
     period = config.value('SparseTd3Agent.actor_update_period', 1)
@@ -158,7 +159,8 @@ def _check_description(record: dict[str, Any]) -> None:
   """Raises ValueError where something is not of its kind; makes numbers so."""
   for name, kind in attributes.FIELDS.items():
     record[name] = _checked(name, record[name], kind)
-  _checked('modules_from', record['modules_from'], str)
+  for name in ('title', 'modules_from'):
+    _checked(name, record[name], str)
   for name, value in record['bindings'].items():
     _checked(name, value, str)
 

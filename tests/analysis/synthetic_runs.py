@@ -159,7 +159,7 @@ def write_config(directory: pathlib.Path, text: str) -> None:
   """Writes a run's config.gin, and into its run.json what that says it is."""
   (directory / 'config.gin').write_text(text)
   described = attributes.describe(gin_text.Config.of_text(text))
-  change_record(directory, modules_from='', **described)
+  change_record(directory, title='', modules_from='', **described)
 
 
 def change_record(directory: pathlib.Path, **changes: Any) -> None:

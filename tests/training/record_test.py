@@ -59,7 +59,7 @@ def test_a_dqn_run_of_the_version_before():
   (made,) = found['made_with']
   assert made['versions'] == summary['versions']
   assert made['git_revision'] == summary['git_revision']
-  assert found['modules_from'] == ''
+  assert (found['title'], found['modules_from']) == ('RigL', '')
 
 
 def test_actor_critic_runs_of_the_version_before():
@@ -238,6 +238,7 @@ def test_what_is_not_ours_has_its_own_name():
     {'made_with': [{}]},
     {'made_with': 1},
     {'modules_from': 1},
+    {'title': None},
     {'parameters': 'x'},
   ],
 )
