@@ -82,7 +82,7 @@ def test_summary_and_files(tmp_path, capsys):
   assert 'train.seed = 4' in (tmp_path / 'config.gin').read_text()
   assert (tmp_path / 'operative_config.gin').exists()
   out = capsys.readouterr().out
-  assert out.startswith('Nothing at 50 % sparsity on Nowhere-v0, 200 steps')
+  assert out.startswith('Nothing at 50 % sparsity\n')
   assert 'Final score 18.5 (last 10 %)' in out
   assert f'{tmp_path}/curve.png' in out and f'{tmp_path}/summary.json' in out
 
