@@ -13,10 +13,11 @@ import pytest
 import tensorflow as tf
 
 from rigl_rl import errors, seeding
-from rigl_rl.agents import dqn
+from rigl_rl.agents import dqn, q_learner
 from rigl_rl.config import parsing
 from rigl_rl.environments import spaces
 from rigl_rl.networks import q_networks
+from rigl_rl.sparsity import step_plan
 
 _ROOT = pathlib.Path(__file__).parents[1] / 'gin_configs'
 _METHODS = ('dense', 'prune', 'static', 'set', 'rigl')
@@ -152,7 +153,7 @@ def untraced(monkeypatch):
   def act(self, *batch):
     return self.online(batch[-1])
 
-  monkeypatch.setattr(dqn.SparseDQNAgent, '_train', act)
+  monkeypatch.setattr(q_learner.QLearner, '_train', act)
 
 
 def _file(*names):
@@ -209,7 +210,7 @@ def _check_agent(agent, suite, **changed):
   rate = float(tf.convert_to_tensor(inner.learning_rate))
   assert rate == pytest.approx(suite.learning_rate)
   assert inner.epsilon == suite.adam_epsilon
-  error = agent._loss(tf.constant([3.0]), tf.constant([0.0]))
+  error = agent.learner._loss(tf.constant([3.0]), tf.constant([0.0]))
   assert error.numpy().tolist() == [suite.loss_of_3]
   assert agent._total_gradient_steps == suite.gradient_steps
 
@@ -317,8 +318,9 @@ def test_train_step_of_a_row(name, method):
   parsing.parse([_file('graesser22', name, method)], [])
   agent, _ = _build(_SUITES[name].task)
   # On Atari gradients are computed beside the agent's steps.
-  assert len(agent._traced) == (1 if name == 'dqn_classic' else 2)
-  functions = agent._traced.values()
+  functions = agent.learner._traced(step_plan.StepPlan())
+  assert agent.learner._traced.cache_info().misses == 1  # Built with it.
+  assert len(functions) == (1 if name == 'dqn_classic' else 2)
   trained = {v.ref() for function in functions for v in function.variables}
   assert {layer.trained_kernel.ref() for layer in agent.layers} <= trained
   assert agent.optimizer.step.ref() in trained

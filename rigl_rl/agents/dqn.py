@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from concurrent import futures
 from typing import Annotated, Any, Callable, Sequence
 
 import gin
@@ -18,9 +16,9 @@ from rigl_rl.agents import (
   gradient_steps,
   losses,
   optimizers,
+  q_learner,
 )
-from rigl_rl.agents import variables as variables_lib
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import (
   BatchSize,
   Capacity,
@@ -30,11 +28,9 @@ from rigl_rl.config.domains import (
   Range,
 )
 from rigl_rl.errors import UserError
-from rigl_rl.networks import numpy_mlp, q_networks
+from rigl_rl.networks import q_networks
 from rigl_rl.replay import circular_buffer
-from rigl_rl.runtime import traced
-from rigl_rl.sparsity import compression, diagnostics, wrappers
-from rigl_rl.sparsity import optimizer as sparse_optimizer
+from rigl_rl.sparsity import wrappers
 
 
 @gin.configurable(denylist=['num_actions', 'observation_shape', 'seed'])
@@ -75,10 +71,11 @@ def build_network(
 class SparseDQNAgent(dqn_agent.DQNAgent):
   """DQN whose network is sparse, for Dopamine's Runner.
 
-  Takes over Dopamine's acting protocol, ε-greedy exploration and state. The
-  rest is native to TensorFlow 2: one tf.function is one train step. The
-  parent's constructor is not called, as it switches TensorFlow 2 off for the
-  whole process.
+  Dopamine's protocol of acting is inherited: `begin_episode` and `step`, which
+  say in which order a state is recorded, a transition stored, a train step
+  taken and an action chosen, with `_reset_state` and `_store_transition`. All
+  else is overridden, and native to TensorFlow 2. The parent's constructor is
+  not called, as it switches TensorFlow 2 off for the whole process.
 
   Differs from Dopamine in four points: the target network starts as a copy of
   the online network; a time-limit cut is not stored as a terminal state; the
@@ -86,8 +83,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   is random comes from one seed.
 
   Attributes:
-    online, target: the Q-networks.
-    layers: the online network's sparse layers.
+    learner: takes the gradient steps.
+    online, target, layers, optimizer: the learner's.
     training_steps: agent steps taken in training.
   """
 
@@ -155,22 +152,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     Raises:
       UserError: on a value outside its range.
     """
-    for name, value in (
-      ('gamma', gamma),
-      ('epsilon_train', epsilon_train),
-      ('epsilon_eval', epsilon_eval),
-    ):
-      check_number(f'SparseDQNAgent.{name}', value, 0, 1)
-    for name, value, low in (
-      ('update_horizon', update_horizon, 1),
-      ('batch_size', batch_size, 1),
-      ('min_replay_history', min_replay_history, 0),
-      ('update_period', update_period, 1),
-      ('target_update_period', target_update_period, 1),
-      ('epsilon_decay_period', epsilon_decay_period, 1),
-      ('summary_writing_frequency', summary_writing_frequency, 1),
-    ):
-      check_number(f'SparseDQNAgent.{name}', value, low, whole=True)
+    check_arguments(SparseDQNAgent, locals())
     if replay_capacity < min_replay_history:
       raise UserError(
         f'SparseDQNAgent.replay_capacity is {replay_capacity}, but must be at '
@@ -179,10 +161,33 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.num_actions = int(num_actions)
     self.observation_shape = tuple(observation_space.shape)
     self.observation_dtype = tf.as_dtype(observation_space.dtype)
-    self.online, self.layers = build_network(
-      num_actions, self.observation_shape, seed
+    self._schedule = gradient_steps.GradientSteps(
+      min_replay_history, update_period, update_horizon
     )
-    self.target, _ = build_network(num_actions, self.observation_shape, seed)
+    least = self._schedule.least_train_steps
+    if train_steps < least:
+      raise UserError(
+        f'TRAIN_STEPS is {train_steps:,}, but must be at least {least:,}: '
+        f'{min_replay_history:,} steps come before training '
+        '(SparseDQNAgent.min_replay_history).'
+      )
+    self._total_gradient_steps = self._schedule.count(train_steps)
+    self.gamma = gamma
+    self.update_horizon = update_horizon
+    self.cumulative_gamma = gamma**update_horizon
+    self.learner = q_learner.QLearner(
+      lambda: build_network(num_actions, self.observation_shape, seed),
+      optimizer(),
+      self._total_gradient_steps,
+      seed,
+      loss,
+      self.cumulative_gamma,
+      batch_size,
+      self.observation_dtype,
+      overlap_training,
+    )
+    self.online, self.layers = self.learner.online, self.learner.layers
+    self.target, self.optimizer = self.learner.target, self.learner.optimizer
     self.stack_size = self.online.state_shape[-1]
     self.state = np.zeros(
       (1, *self.online.state_shape), observation_space.dtype
@@ -200,34 +205,6 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       seed=seeding.stream_seed(seed, 'replay'),
     )
 
-    self._schedule = gradient_steps.GradientSteps(
-      min_replay_history, update_period, update_horizon
-    )
-    least = self._schedule.least_train_steps
-    if train_steps < least:
-      raise UserError(
-        f'TRAIN_STEPS is {train_steps:,}, but must be at least {least:,}: '
-        f'{min_replay_history:,} steps come before training '
-        '(SparseDQNAgent.min_replay_history).'
-      )
-    self._total_gradient_steps = self._schedule.count(train_steps)
-    self.optimizer = sparse_optimizer.make_sparse_optimizer(
-      optimizer(),
-      self.layers,
-      self._total_gradient_steps,
-      seed=seeding.stream_seed(seed, 'growth'),
-    )
-    self._compressor = compression.Compressor(
-      self.online, [self.target], self.optimizer
-    )
-    self._compressor.compress()
-    self.optimizer.create_slots(self.online.trainable_variables)
-    self._update_steps = frozenset(map(int, self.optimizer.update_steps()))
-    self._gradient_steps = 0
-    self._loss = loss
-    self.gamma = gamma
-    self.update_horizon = update_horizon
-    self.cumulative_gamma = gamma**update_horizon
     self.min_replay_history = min_replay_history
     self.update_period = update_period
     self.target_update_period = target_update_period
@@ -241,186 +218,29 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.summary_writing_frequency = summary_writing_frequency
     self._summarize_gradient_snr = summarize_gradient_snr
     self._rng = seeding.generator(seed, 'exploration')
-    self._batch = None
-    self._loss_value = None
     # Q-values of `state`, where the train step has just computed them.
     self._q_values = None
-    self._pending = None
-    self._thread = None
-    if overlap_training:
-      self._thread = futures.ThreadPoolExecutor(1)
-    self._batch_size = batch_size
-    self._begin_tracing()
-
-  def _begin_tracing(self) -> None:
-    """Traces anew, by the variables that there are now."""
-    self._trace = functools.partial(
-      traced.Traced,
-      in_turn=traced.is_small_step([self.online], self._batch_size),
-      takes_part=self._thread is None,
-    )
-    self._q_function = self._trace(
-      self._compute_q_values,
-      tf.TensorSpec(self.state.shape, self.observation_dtype),
-    )
-    # Of any number of states.
-    self._batch_function = tf.function(self._compute_q_values)
-    # What was traced, by method and whether masks are fixed.
-    self._traced = {}
-    self._trace_all(masks_are_fixed=True)
-
-  def _compress(self) -> None:
-    """Compresses layers that have been pruned enough, before a gradient."""
-    if self._compressor.compress():
-      self._begin_tracing()
-
-  def _trace_all(self, masks_are_fixed: bool) -> None:
-    """Traces what a gradient step calls.
-
-    Args:
-      masks_are_fixed: whether no mask changes. Those steps are traced by
-        themselves, so that they need not look whether one does.
-    """
-    size = self._batch_size
-    states = tf.TensorSpec(
-      (size, *self.online.state_shape), self.observation_dtype
-    )
-    batch = (states, tf.TensorSpec((3, size), tf.float32), states)
-    state = tf.TensorSpec((1, *self.online.state_shape), self.observation_dtype)
-    with self.optimizer.tracing(masks_are_fixed):
-      if self._thread is None:
-        functions = {
-          self._train: self._trace(
-            self._train,
-            *batch,
-            state,
-            packed=self.observation_dtype == tf.float32,
-          )
-        }
-      else:
-        gradients = self._trace(self._compute_gradients, *batch)
-        functions = {
-          self._compute_gradients: gradients,
-          self._apply_gradients: self._trace(
-            self._apply_gradients,
-            state,
-            *(tf.TensorSpec(g.shape) for g in gradients.outputs[1:]),
-          ),
-        }
-    for method, function in functions.items():
-      self._traced[method, masks_are_fixed] = function
-
-  def _call_traced(
-    self, method: Callable[..., Any], *arguments: traced.ArrayOrTensor
-  ):
-    """Calls a method of the gradient step that comes next."""
-    masks_are_fixed = self._gradient_steps not in self._update_steps
-    if (method, masks_are_fixed) not in self._traced:
-      self._trace_all(masks_are_fixed)
-    return self._traced[method, masks_are_fixed](*arguments)
-
-  def _bellman_loss(self, states, scalars, next_states):
-    """Loss per example, of shape (batch,).
-
-    Args:
-      states: `(batch, *state)`.
-      scalars: `(3, batch)`, actions, rewards, and 1 where the next state is
-        terminal: as one tensor, which is passed sooner than three.
-      next_states: `(batch, *state)`.
-    """
-    actions, rewards, terminals = tf.unstack(scalars)
-    chosen = tf.one_hot(tf.cast(actions, tf.int32), self.num_actions)
-    next_values = tf.reduce_max(self.target(next_states), axis=1)
-    targets = rewards + self.cumulative_gamma * next_values * (1.0 - terminals)
-    values = tf.reduce_sum(self.online(states) * chosen, axis=1)
-    return self._loss(tf.stop_gradient(targets), values)
-
-  def _compute_gradients(self, *batch):
-    """The loss on a minibatch, and its gradients."""
-    with tf.GradientTape() as tape:
-      loss = tf.reduce_mean(self._bellman_loss(*batch))
-      weight_decay = self.online.losses  # Each look at it computes it.
-      if weight_decay:
-        loss += tf.add_n(weight_decay)
-    return loss, tape.gradient(loss, self.online.trainable_variables)
-
-  def _apply_gradients(self, state, *gradients):
-    """Takes the gradient step; then the Q-values of `state`, to act by."""
-    self.optimizer.apply_gradients(
-      zip(gradients, self.online.trainable_variables)
-    )
-    # Acting in the same call spares a second one, or reading all weights.
-    return self._compute_q_values(state)
-
-  def _train(self, *batch_and_state):
-    """Both in one."""
-    *batch, state = batch_and_state
-    loss, gradients = self._compute_gradients(*batch)
-    return loss, self._apply_gradients(state, *gradients)
 
   def _train_step(self):
     """Trains and synchronizes on Dopamine's schedule; after each new state."""
     if self._schedule.have_begun(self.training_steps):
       is_update = self._schedule.is_due(self.training_steps)
       if is_update:
-        self._take_gradient_step()
+        if not self.learner.has_begun:
+          self.learner.begin(self._sample_batch())
+        self._q_values = self.learner.finish(self.state)
       if self.training_steps % self.target_update_period == 0:
-        if self._pending is not None:
-          futures.wait([self._pending])  # It reads the target network.
-        self._sync_target()
+        self.learner.sync_target()
       if self.training_steps % self.summary_writing_frequency == 0:
         self._write_summaries()
-      if is_update and self._thread is not None:
-        self._begin_gradients()
+      if is_update and self.learner.overlaps:
+        self.learner.begin(self._sample_batch())
     self.training_steps += 1
 
-  def _take_gradient_step(self) -> None:
-    if self._thread is None:
-      self._compress()
-      self._batch = self._sample_batch()
-      self._loss_value, self._q_values = self._call_traced(
-        self._train, *self._batch, self.state
-      )
-    else:
-      if self._pending is None:
-        self._begin_gradients()
-      self._loss_value, gradients = self._pending.result()
-      self._pending = None
-      self._q_values = self._call_traced(
-        self._apply_gradients, self.state, *gradients
-      )
-    if self._gradient_steps in self._update_steps:
-      self._compressor.note_new_masks()
-    self._gradient_steps += 1
-
-  def _begin_gradients(self) -> None:
-    """Begins to compute the next gradients, in the thread."""
-    self._compress()
-    self._batch = self._sample_batch()
-    self._pending = self._thread.submit(
-      self._call_traced, self._compute_gradients, *self._batch
-    )
-
-  def _drop_gradients(self) -> None:
-    """Forgets gradients that have not been applied.
-
-    At every checkpoint: whoever goes on from it has none, so that nobody may.
-    """
-    if self._pending is not None:
-      futures.wait([self._pending])
-      self._pending = None
-
-  def _sample_batch(self) -> tuple[np.ndarray, ...]:
-    """Draws the arguments of `_bellman_loss`."""
+  def _sample_batch(self) -> q_learner.Batch:
     batch = self._replay.sample()
     scalars = np.array([batch.action, batch.reward, batch.terminal], np.float32)
-    return batch.state, scalars, batch.next_state
-
-  def _sync_target(self) -> None:
-    """Copies weights and masks to the target network."""
-    for target, online in zip(self.target.variables, self.online.variables):
-      target.assign(online)
-    self._compressor.note_new_masks()
+    return q_learner.Batch(batch.state, scalars, batch.next_state)
 
   def _record_observation(self, observation):
     """Puts an observation last in the state, in place."""
@@ -429,17 +249,12 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.state[0, ..., -1] = self._observation
     self._q_values = None
 
-  def _compute_q_values(self, states):
-    """Q-values of states, to act by: the same bits wherever it is traced."""
-    with self.optimizer.tracing(masks_are_fixed=True):
-      return self.online(states)
-
   def _select_action(self) -> int:
     """ε-greedy, by the Q-values of the train step if there was one."""
     if self._rng.random() <= self._epsilon():
       return int(self._rng.integers(self.num_actions))
     if self._q_values is None:
-      self._q_values = self._q_function(self.state)
+      self._q_values = self.learner.q_values(self.state)
     return int(self._q_values.numpy().argmax())
 
   def _epsilon(self) -> float:
@@ -457,10 +272,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
     It holds the weights of this moment.
     """
-    if isinstance(self.online, q_networks.MLPQNetwork):
-      q_values = numpy_mlp.NumpyMLP(numpy_mlp.read_weights(self.online))
-    else:
-      q_values = self._batch_function
+    q_values = self.learner.snapshot()
     return lambda states: np.argmax(np.asarray(q_values(states)), axis=1)
 
   def end_episode(self, reward: float, terminal: bool = True) -> None:
@@ -488,10 +300,9 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   def check_loss(self) -> None:
     """Raises UserError if the last loss is not finite."""
-    if self._loss_value is None:
+    if self.learner.loss is None:
       return
-    loss = float(self._loss_value)
-    if not np.isfinite(loss):
+    if not np.isfinite(self.learner.loss):
       rate = float(tf.convert_to_tensor(self.optimizer.inner.learning_rate))
       raise losses.not_finite(
         f'{self.training_steps:,} agent steps',
@@ -502,20 +313,13 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   def _write_summaries(self) -> None:
     """Writes the loss, masks and, when asked, gradient SNR to TensorBoard."""
     self.check_loss()
-    if self.summary_writer is None or self._loss_value is None:
+    if self.summary_writer is None or self.learner.loss is None:
       return
     with self.summary_writer.as_default(step=self.training_steps):
-      tf.summary.scalar('train/loss', self._loss_value)
+      tf.summary.scalar('train/loss', self.learner.loss)
       description.write_mask_summaries(self.online, self.layers, self.optimizer)
       if self._summarize_gradient_snr:
-        tf.summary.scalar('gradients/snr', self._gradient_snr())
-
-  def _gradient_snr(self) -> tf.Tensor:
-    """Mean |μ|/σ of the online network's gradients, on the last minibatch."""
-    return diagnostics.gradient_snr(
-      lambda: self._bellman_loss(*self._batch),
-      list(wrappers.named_layers(self.online).values()),
-    )
+        tf.summary.scalar('gradients/snr', self.learner.gradient_snr())
 
   def describe(self) -> dict[str, Any]:
     """Returns the network's size and cost, for run.json and summary.json."""
@@ -539,22 +343,14 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   def get_state(self) -> dict[str, Any]:
     """Returns all that training goes on from but the replay buffer."""
-    self._drop_gradients()
     return {
-      'online': variables_lib.read(self.online.variables),
-      'target': variables_lib.read(self.target.variables),
-      'optimizer': variables_lib.read(self.optimizer.variables()),
+      **self.learner.get_state(),
       'training_steps': self.training_steps,
       'exploration': seeding.generator_state(self._rng),
     }
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Goes on from what `get_state` returned."""
-    self._drop_gradients()
-    variables_lib.assign(self.online.variables, state['online'])
-    variables_lib.assign(self.target.variables, state['target'])
-    variables_lib.assign(self.optimizer.variables(), state['optimizer'])
-    self._compressor.note_new_masks()
-    self._gradient_steps = self.optimizer.steps_taken
+    self.learner.set_state(state)
     self.training_steps = state['training_steps']
     seeding.restore_generator(self._rng, state['exploration'])

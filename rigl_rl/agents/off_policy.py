@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Callable
 
 import numpy as np
@@ -11,35 +12,12 @@ from tf_agents.trajectories import policy_step, trajectory
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding, wording
+from rigl_rl.agents import actor_critic_agent, sparse_networks, targets
 from rigl_rl.agents import losses as losses_lib
-from rigl_rl.agents import sparse_networks, targets
-from rigl_rl.agents import variables as variables_lib
-from rigl_rl.checks import check_number
 from rigl_rl.kernels import loader
 from rigl_rl.replay import transition_buffer
 from rigl_rl.runtime import traced
-from rigl_rl.sparsity import compression, diagnostics, wrappers
-from rigl_rl.sparsity.optimizer import SparseOptimizer
-
-
-@dataclasses.dataclass(frozen=True)
-class StepKind:
-  """What a train step does beside training the critics.
-
-  Each kind is traced by itself, so that none looks whether it has to do what
-  others do.
-
-  Attributes:
-    updates_masks: whether a mask may change.
-    trains_actor: whether the actor takes a gradient step.
-    updates_targets: whether the target networks are updated.
-    masks_moved: whether a mask may have changed since they were last updated.
-  """
-
-  updates_masks: bool
-  trains_actor: bool
-  updates_targets: bool
-  masks_moved: bool
+from rigl_rl.sparsity import compression, step_plan
 
 
 @dataclasses.dataclass
@@ -59,7 +37,7 @@ class _LastStep:
   computed: tuple[Any, ...] | None = None
 
 
-class OffPolicyAgent:
+class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
   """A mixin for TF-Agents' actor-critic agents, before the stock class.
 
   The subclass's constructor calls `_build_networks`, then the stock
@@ -74,34 +52,6 @@ class OffPolicyAgent:
   # Seeds of a train step: its own draws, and those of the gradients' SNR.
   _SEEDS_PER_STEP = 8
 
-  def _check_arguments(
-    self,
-    gamma: float,
-    reward_scale_factor: float,
-    target_update_tau: float,
-    target_update_period: int,
-    gradient_clipping: float | None,
-  ) -> None:
-    """Raises UserError on a value outside its range."""
-    name = type(self).__name__
-    check_number(f'{name}.gamma', gamma, 0, 1)
-    check_number(
-      f'{name}.reward_scale_factor', reward_scale_factor, 0, exclusive=True
-    )
-    check_number(
-      f'{name}.target_update_tau', target_update_tau, 0, 1, exclusive=True
-    )
-    check_number(
-      f'{name}.target_update_period', target_update_period, 1, whole=True
-    )
-    check_number(
-      f'{name}.gradient_clipping',
-      gradient_clipping,
-      0,
-      exclusive=True,
-      or_none=True,
-    )
-
   def _build_networks(
     self,
     time_step_spec: ts.TimeStep,
@@ -114,41 +64,44 @@ class OffPolicyAgent:
     target_sparsity: targets.MaskUpdate,
     target_update_period: int,
     actor_update_period: int = 1,
-  ) -> tuple[SparseOptimizer, SparseOptimizer]:
+  ) -> dict[str, Any]:
     """Builds networks and optimizers, from the arguments of the constructor.
 
     Returns:
-      The actor's optimizer and the critics'.
+      Arguments of the stock constructor.
     """
-    observation_spec = time_step_spec.observation
-    critic_spec = (observation_spec, action_spec)
-
-    def make_actor(network_seed):
-      network = actor(
-        observation_spec, action_spec, seed=network_seed, name='Actor'
-      )
-      network.create_variables(observation_spec)
-      return network
-
-    def make_critic(network_seed):
-      network = critic(critic_spec, seed=network_seed, name='Critic')
-      network.create_variables(critic_spec)
-      return network
-
+    specs = (time_step_spec.observation, action_spec)
     self.networks = sparse_networks.SparseNetworks(seed, gradient_steps)
     self._target_sparsity = target_sparsity
-    self._periods = (actor_update_period, target_update_period)
-    # None: what is traced has to look at the step count.
-    self._kind = None
     self._noise_seed = seeding.stream_seed(seed, 'policy noise')
     self._rng = seeding.generator(seed, 'exploration')
-    actor_optimizer = self.networks.build(
-      {'actor': make_actor}, optimizer, 'actor', period=actor_update_period
+    optimizers = {
+      'actor_optimizer': self.networks.build(
+        {'actor': (actor, specs)},
+        optimizer,
+        'actor',
+        period=actor_update_period,
+      ),
+      'critic_optimizer': self.networks.build(
+        {'critic_1': (critic, (specs,)), 'critic_2': (critic, (specs,))},
+        optimizer,
+        'critic',
+      ),
+    }
+    self._planner = step_plan.StepPlanner(
+      optimizers.values(), actor_update_period, target_update_period
     )
-    critic_optimizer = self.networks.build(
-      {'critic_1': make_critic, 'critic_2': make_critic}, optimizer, 'critic'
-    )
-    return actor_optimizer, critic_optimizer
+    return {
+      'time_step_spec': time_step_spec,
+      'action_spec': action_spec,
+      'actor_network': self.networks['actor'],
+      'critic_network': self.networks['critic_1'],
+      'critic_network_2': self.networks['critic_2'],
+      'target_update_period': target_update_period,
+      'td_errors_loss_fn': tf.math.squared_difference,
+      'train_step_counter': tf.Variable(0, dtype=tf.int64, trainable=False),
+      **optimizers,
+    }
 
   def _finish(self, numpy_actor: Any, summarize_gradient_snr: bool) -> None:
     """Completes the construction, after the stock constructor.
@@ -160,13 +113,13 @@ class OffPolicyAgent:
     """
     self.initialize()
     self._numpy_actor = numpy_actor
-    self._train_functions = {}
+    # By plan, and by the shapes of the arguments.
+    self._traced = functools.lru_cache(maxsize=None)(self._trace)
     self._compressors = self._make_compressors()
     self._compress()
     self.networks.create_slots()
     self._summarize_gradient_snr = summarize_gradient_snr
     self._last = _LastStep()
-    self._update_steps = self.networks.update_steps()
     self._steps_done = 0
 
   def _make_compressors(self) -> list[compression.Compressor]:
@@ -188,7 +141,7 @@ class OffPolicyAgent:
     """Compresses layers that have been pruned enough, before a train step."""
     # All of them: `any` of a generator would end with the first.
     if any([compressor.compress() for compressor in self._compressors]):
-      self._train_functions.clear()
+      self._traced.cache_clear()
 
   def _note_new_masks(self) -> None:
     for compressor in self._compressors:
@@ -221,9 +174,6 @@ class OffPolicyAgent:
     """Variables beside those of the networks and their targets."""
     return []
 
-  def _write_more_summaries(self) -> None:
-    """Writes what else there is to TensorBoard."""
-
   @property
   def _target_networks(self) -> dict[str, Any]:
     """The target networks, by their online networks' names."""
@@ -240,30 +190,19 @@ class OffPolicyAgent:
     number = number * self._SEEDS_PER_STEP + draw
     return tf.stack([self._noise_seed, number])
 
-  def _periodically(
-    self,
-    period: int,
-    is_due: bool | None,
-    body: Callable[[], Any],
-    otherwise: Callable[[], Any],
-    steps_ahead: int = 0,
-  ) -> Any:
-    """Calls `body` in each `period`-th train step, else `otherwise`.
+  def _plan(self, steps_counted: int) -> step_plan.StepPlan:
+    """Returns the plan of the train step that is being traced.
 
     Args:
-      period: train steps.
-      is_due: whether this step is one of these; None if that is not known yet.
-      body: a function without arguments.
-      otherwise: another, of the same result.
-      steps_ahead: 1 where train_step_counter has not counted this step yet.
+      steps_counted: by how much train_step_counter is ahead of it.
     """
-    if is_due is None and period > 1:
-      step = self.train_step_counter + steps_ahead
-      return tf.cond(tf.equal(step % period, 0), body, otherwise)
-    return body() if is_due is None or is_due else otherwise()
+    return step_plan.current() or self._planner.in_graph(
+      self.train_step_counter - steps_counted
+    )
 
   def _get_target_updater(self, tau=1.0, period=1):
     """As the parent has it, but for masks, which `target_sparsity` updates."""
+    del period  # The plan's.
     loader.load()  # What it says belongs before training.
     # By network: so the critics' are updated while the actor still trains.
     pairs = []
@@ -273,16 +212,10 @@ class OffPolicyAgent:
         self.networks.layers[name], self.networks.matching_layers(name, copy)
       )
       sparse = [(layer, twin) for layer, twin in twins if layer.sparsity > 0]
-      pairs.append((self.networks[name], copy, sparse, name))
+      pairs.append((self.networks[name], copy, sparse))
 
-    def update():
-      for online, copy, layers, name in pairs:
-        moved = False
-        if layers:
-          if self._kind is None:
-            moved = self.networks.optimizer_of(name).masks_moved(period)
-          else:
-            moved = self._kind.masks_moved
+    def update(moved):
+      for online, copy, layers in pairs:
         if layers and copies_masks:
           targets.copy_masks(*zip(*layers), moved)
         targets.move(online.trainable_variables, copy.trainable_variables, tau)
@@ -291,8 +224,10 @@ class OffPolicyAgent:
       return tf.no_op()
 
     def update_if_due():
-      is_due = None if self._kind is None else self._kind.updates_targets
-      return self._periodically(period, is_due, update, tf.no_op)
+      plan = self._plan(steps_counted=1)
+      return step_plan.when(
+        plan.updates_targets, lambda: update(plan.masks_moved), tf.no_op
+      )
 
     return update_if_due
 
@@ -329,11 +264,8 @@ class OffPolicyAgent:
     """
     self._compress()
     arrays = [*batch, observation[np.newaxis]]
-    kind = self._kind_of(self._steps_done)
-    train = self._train_functions.get(kind)
-    if train is None:
-      train = self._trace(kind, [array.shape for array in arrays])
-      self._train_functions[kind] = train
+    plan = self._planner.plan(self._steps_done)
+    train = self._traced(plan, tuple(array.shape for array in arrays))
     try:
       losses, outputs = train(*arrays)
     except tf.errors.InvalidArgumentError as error:
@@ -347,49 +279,31 @@ class OffPolicyAgent:
         self._remedy_of_divergence(),
       ) from error
     self._steps_done += 1
-    if kind.updates_masks or kind.masks_moved:
+    if plan.mask_updates or plan.masks_moved:
       self._note_new_masks()
-    if not kind.trains_actor:
+    if not plan.trains_actor:
       del losses['actor_loss']
     self._last.losses.update(losses)
     self._last.computed = (observation, *outputs)
     self._last.batch = batch
 
-  def _kind_of(self, step: int) -> StepKind:
-    """Returns what a train step, counted from 0, does."""
-    actor_period, target_period = self._periods
-    updates_targets = (step + 1) % target_period == 0
-    since_target_update = range(step - target_period + 1, step + 1)
-    return StepKind(
-      updates_masks=step in self._update_steps,
-      trains_actor=(step + 1) % actor_period == 0,
-      updates_targets=updates_targets,
-      masks_moved=updates_targets
-      and any(s in self._update_steps for s in since_target_update),
-    )
-
   def _trace(
-    self, kind: StepKind, shapes: list[tuple[int, ...]]
+    self, plan: step_plan.StepPlan, shapes: tuple[tuple[int, ...], ...]
   ) -> traced.Traced:
-    """Traces a train step.
+    """Traces a train step by its plan.
 
     Args:
-      kind: what it does.
+      plan: what the step does.
       shapes: of a minibatch's arrays, and the current observation's.
     """
-    with self.networks.tracing(masks_are_fixed=not kind.updates_masks):
-      self._kind = kind
-      try:
-        return traced.Traced(
-          self._train_and_act,
-          *map(tf.TensorSpec, shapes),
-          packed=True,
-          in_turn=traced.is_small_step(
-            self.networks.values(), batch_size=shapes[0][0]
-          ),
-        )
-      finally:
-        self._kind = None
+    return traced.Traced(
+      plan.bind(self._train_and_act),
+      *map(tf.TensorSpec, shapes),
+      packed=True,
+      in_turn=traced.is_small_step(
+        self.networks.values(), batch_size=shapes[0][0]
+      ),
+    )
 
   def _actor_outputs(self, observation: np.ndarray) -> tuple[np.ndarray, ...]:
     """Returns what `_act` gives for an observation of shape (n,)."""
@@ -405,70 +319,26 @@ class OffPolicyAgent:
     action = self._rng.uniform(spec.minimum, spec.maximum, spec.shape)
     return action.astype(np.float32)
 
-  def greedy_policy(self) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns what maps observations (batch, n) to actions (batch, m).
-
-    Without any noise, by the weights of this moment.
-    """
-    self._numpy_actor.refresh()
-    return self._numpy_actor.greedy
-
   def policy_by(self, actor: Any) -> Callable[[np.ndarray], np.ndarray]:
     """As `greedy_policy`, by another network that is built like the actor."""
     return type(self._numpy_actor)(actor).greedy
 
-  def write_summaries(self) -> None:
-    """Writes losses, masks and, when asked, gradients' SNR to TensorBoard."""
-    if not self._last.losses:
-      return
-    for name, value in self._last.losses.items():
-      tf.summary.scalar(f'train/{name}', value)
-    self._write_more_summaries()
-    self.networks.write_summaries()
-    if self._summarize_gradient_snr:
-      for name, ratio in self.gradient_snr().items():
-        tf.summary.scalar(f'gradients/snr/{name}', ratio)
+  def _last_losses(self):
+    return self._last.losses
 
-  def gradient_snr(self) -> dict[str, tf.Tensor]:
-    """Signal-to-noise ratios of the gradients on the last minibatch.
+  def _last_batch_size(self):
+    return len(self._last.batch.reward)
 
-    Returns:
-      Of 'actor' and 'critic' (both critics together), float32 scalars.
-    """
+  def _mean_losses(self):
     batch = [tf.constant(array, tf.float32) for array in self._last.batch]
     actor_loss, critic_loss = self._losses_of(self._transition(*batch))
-    # The losses are means over the minibatch; their sum is what is asked for.
-    # Weight decay among them reaches no layer's output, and so plays no part.
-    batch_size = tf.cast(tf.shape(batch[0])[0], tf.float32)
-
-    def layers(*names):
-      return [
-        layer
-        for name in names
-        for layer in wrappers.named_layers(self.networks[name]).values()
-      ]
-
     return {
-      'actor': diagnostics.gradient_snr(
-        lambda: batch_size * actor_loss(), layers('actor')
-      ),
-      'critic': diagnostics.gradient_snr(
-        lambda: batch_size * critic_loss(), layers('critic_1', 'critic_2')
-      ),
+      'actor': (actor_loss, ['actor']),
+      'critic': (critic_loss, ['critic_1', 'critic_2']),
     }
 
   @property
-  def title(self) -> str:
-    """The method in words: 'RigL at 90 % sparsity'."""
-    return self.networks.title
-
-  def describe(self) -> dict[str, Any]:
-    """Returns the networks' sizes and costs as they are now."""
-    return self.networks.describe()
-
-  @property
-  def _other_variables(self) -> list[tf.Variable]:
-    """The variables that are not of a network that is trained."""
+  def _other_variables(self):
     variables = [
       variable
       for copy in self._target_networks.values()
@@ -478,21 +348,14 @@ class OffPolicyAgent:
 
   def get_state(self) -> dict[str, Any]:
     """Returns all that training goes on from, as arrays and JSON values."""
-    computed = None
-    if self._last.computed is not None:
-      computed = [np.array(output) for output in self._last.computed]
-    return {
-      'networks': self.networks.get_state(),
-      'others': variables_lib.read(self._other_variables),
-      'exploration': seeding.generator_state(self._rng),
-      'computed': computed,
-    }
+    computed = self._last.computed
+    if computed is not None:
+      computed = [np.array(output) for output in computed]
+    return {**super().get_state(), 'computed': computed}
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Goes on from what `get_state` returned, bit for bit."""
-    self.networks.set_state(state['networks'])
-    variables_lib.assign(self._other_variables, state['others'])
-    seeding.restore_generator(self._rng, state['exploration'])
+    super().set_state(state)
     self._note_new_masks()
     self._steps_done = int(self.train_step_counter)
     self._last.computed = state['computed']

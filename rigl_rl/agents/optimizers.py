@@ -7,9 +7,8 @@ from typing import Any, Mapping, Sequence
 import gin
 import tensorflow as tf
 
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import NonNegative, Positive
-from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 
 # Variables of as many values are worth an operation of their own: it need not
@@ -200,10 +199,5 @@ def adam(
   Raises:
     UserError: on a value outside its range.
   """
-  for name, value in (('learning_rate', learning_rate), ('epsilon', epsilon)):
-    if not isinstance(value, (int, float)) or not value > 0:
-      raise UserError(
-        f'adam.{name} is {value!r}, but must be a number above 0.'
-      )
-  check_number('adam.weight_decay', weight_decay, 0)
+  check_arguments(adam, locals())
   return _Adam(learning_rate, epsilon, weight_decay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Annotated, Any, Callable, NamedTuple
 
 import gin
@@ -15,9 +16,14 @@ from tf_agents.trajectories import trajectory
 from tf_agents.utils import common
 
 from rigl_rl import seeding, wording
-from rigl_rl.agents import losses, optimizers, sparse_networks
-from rigl_rl.agents import variables as variables_lib
-from rigl_rl.checks import check_number
+from rigl_rl.agents import (
+  actor_critic_agent,
+  losses,
+  optimizers,
+  sparse_networks,
+)
+from rigl_rl.agents import advantages as advantages_lib
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import (
   BatchSize,
   NonNegative,
@@ -27,7 +33,7 @@ from rigl_rl.config.domains import (
 )
 from rigl_rl.errors import UserError
 from rigl_rl.networks import actor_critic, numpy_mlp
-from rigl_rl.sparsity import compression, diagnostics, wrappers
+from rigl_rl.sparsity import compression, step_plan
 
 
 class Rollout(NamedTuple):
@@ -55,39 +61,6 @@ class Rollout(NamedTuple):
   is_last: np.ndarray
 
 
-def generalized_advantages(
-  rewards: np.ndarray,
-  discounts: np.ndarray,
-  values: np.ndarray,
-  next_values: np.ndarray,
-  is_last: np.ndarray,
-  lambda_: float,
-) -> np.ndarray:
-  """Generalized advantage estimation (Schulman et al., 2016, equation 16).
-
-  A_t = δ_t + γ_t λ A_{t+1},  δ_t = r_t + γ_t V(s_{t+1}) − V(s_t),
-
-  within each episode: an episode's last step has no A_{t+1}.
-
-  Args:
-    rewards: float (steps,).
-    discounts: float (steps,), γ, and 0 where the episode terminated.
-    values: float (steps,), V(s_t).
-    next_values: float (steps,), V(s_{t+1}).
-    is_last: bool (steps,), whether the episode ended, or was cut.
-    lambda_: λ, in [0, 1].
-
-  Returns:
-    float32 array (steps,).
-  """
-  errors = rewards + discounts * next_values - values
-  decays = (discounts * lambda_ * ~is_last).tolist()
-  advantages = errors.tolist()
-  for t in range(len(advantages) - 2, -1, -1):
-    advantages[t] += decays[t] * advantages[t + 1]
-  return np.array(advantages, np.float32)
-
-
 @gin.configurable(
   denylist=[
     'time_step_spec',
@@ -97,7 +70,9 @@ def generalized_advantages(
     'num_rollouts',
   ]
 )
-class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
+class SparsePPOAgent(
+  actor_critic_agent.ActorCriticAgent, ppo_clip_agent.PPOClipAgent
+):
   """PPO (Schulman et al., 2017) whose actor and value network are sparse.
 
   The train step is TF-Agents' own: sparsity lies in the networks, made from
@@ -175,47 +150,13 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     Raises:
       UserError: on a value outside its range.
     """
-    for name, number in (('gamma', gamma), ('lambda_', lambda_)):
-      check_number(f'SparsePPOAgent.{name}', number, 0, 1)
-    # TF-Agents takes a 0, here and in the clipping of gradients and values,
-    # for no clipping at all.
-    check_number('SparsePPOAgent.clip_ratio', clip_ratio, 0, 1, exclusive=True)
-    for name, number in (
-      ('gradient_clipping', gradient_clipping),
-      ('value_clipping', value_clipping),
-    ):
-      check_number(
-        f'SparsePPOAgent.{name}', number, 0, exclusive=True, or_none=True
-      )
-    for name, number in (
-      ('entropy_coefficient', entropy_coefficient),
-      ('value_coefficient', value_coefficient),
-    ):
-      check_number(f'SparsePPOAgent.{name}', number, 0)
-    for name, number in (
-      ('minibatch_size', minibatch_size),
-      ('num_epochs', num_epochs),
-    ):
-      check_number(f'SparsePPOAgent.{name}', number, 1, whole=True)
+    check_arguments(SparsePPOAgent, locals())
     if rollout_steps % minibatch_size:
       raise UserError(
         f'SparsePPOAgent.minibatch_size is {minibatch_size}, but must divide '
         f'PPOLoop.rollout_steps, {rollout_steps}.'
       )
     observation_spec = time_step_spec.observation
-
-    def make_actor(network_seed):
-      network = actor(
-        observation_spec, action_spec, seed=network_seed, name='Actor'
-      )
-      network.create_variables(observation_spec)
-      return network
-
-    def make_value(network_seed):
-      network = value(observation_spec, seed=network_seed, name='Value')
-      network.create_variables(observation_spec)
-      return network
-
     self.rollout_steps = rollout_steps
     self._minibatch_size = minibatch_size
     self._epochs = num_epochs
@@ -225,11 +166,15 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
       seed, num_rollouts * num_epochs * minibatches
     )
     self._sparse_optimizer = self.networks.build(
-      {'actor': make_actor, 'value': make_value},
+      {
+        'actor': (actor, (observation_spec, action_spec)),
+        'value': (value, (observation_spec,)),
+      },
       optimizer,
       optimizer_scope='ppo',
       scopes={'actor': 'actor', 'value': 'value'},
     )
+    self._planner = step_plan.StepPlanner([self._sparse_optimizer])
     self._bootstrap_time_limits = bootstrap_time_limits
     super().__init__(
       time_step_spec,
@@ -281,7 +226,9 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     self._last_minibatch = None
     self._values_function = tf.function(self._values, autograph=False)
     self._normalize_function = tf.function(self._normalize, autograph=False)
-    self._epochs_function = tf.function(self._train_epochs, autograph=False)
+    self._planned = functools.lru_cache(maxsize=None)(
+      lambda plan: tf.function(plan.bind(self._train_epochs), autograph=False)
+    )
 
   def refresh_policy(self) -> None:
     """Reads the weights that training has changed, for `explore`."""
@@ -302,11 +249,6 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     noise = self._rng.standard_normal(std.shape, np.float32)
     return mean[0] + std * noise, mean[0], std
 
-  def greedy_policy(self) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns what maps observations (batch, n) to the means (batch, m)."""
-    self._numpy_actor.refresh()
-    return self._numpy_actor.greedy
-
   def train_on(self, rollout: Rollout) -> None:
     """Takes all gradient steps on a rollout of `rollout_steps` steps.
 
@@ -323,7 +265,7 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     discounts = self._discount_factor * rollout.discount
     if not self._bootstrap_time_limits:
       discounts = discounts * ~rollout.is_last
-    advantages = generalized_advantages(
+    advantages = advantages_lib.generalized_advantages(
       rewards, discounts, values, next_values, rollout.is_last, self._lambda
     )
     order = np.concatenate(
@@ -338,7 +280,7 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
         self._learning_rate * share_left
       )
     steps = self._as_steps(rollout, values, advantages)
-    self._losses = self._epochs_function(steps, tf.constant(order))
+    self._losses = self._take_steps(steps, order)
     self._rollouts_done += 1
     loss = float(self._losses.loss)
     if not np.isfinite(loss):
@@ -389,8 +331,33 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     )
     return tf.nest.map_structure(lambda array: array[:, None], steps)
 
-  def _train_epochs(self, steps, order):
-    """Takes a gradient step on each of the minibatches `order` (n, batch)."""
+  def _take_steps(self, steps, order):
+    """Takes a gradient step on each of the minibatches `order` (n, batch).
+
+    Returns:
+      The losses of the last one.
+    """
+    steps = tf.nest.map_structure(tf.constant, steps)
+    first = int(self._sparse_optimizer.step)
+    end = 0
+    for plan, run in itertools.groupby(
+      range(first, first + len(order)), self._planner.plan
+    ):
+      begin, end = end, end + len(list(run))
+      losses = self._planned(plan)(
+        steps, tf.constant(order), tf.constant(begin), tf.constant(end)
+      )
+    return losses
+
+  def _train_epochs(self, steps, order, begin, end):
+    """Takes the gradient steps on minibatches `begin` to `end`, not included.
+
+    Args:
+      steps: of the rollout.
+      order: `(n, batch)`, which of them each minibatch has.
+      begin: int32 scalar, below `end`.
+      end: int32 scalar.
+    """
 
     @functools.partial(tf.function, autograph=False)  # Traced once, used twice.
     def train(i):
@@ -400,36 +367,28 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
       return self._train(minibatch, weights=None)
 
     _, losses = tf.while_loop(
-      lambda i, _: i < tf.shape(order)[0],
+      lambda i, _: i < end,
       lambda i, _: (i + 1, train(i)),
-      (tf.constant(1), train(tf.constant(0))),
+      (begin + 1, train(begin)),
       parallel_iterations=1,
     )
     return losses
 
-  def write_summaries(self) -> None:
-    """Writes losses, masks and, when asked, gradient SNR to TensorBoard."""
+  def _last_losses(self):
     if self._losses is None:
-      return
-    tf.summary.scalar('train/loss', self._losses.loss)
-    for name, value in self._losses.extra._asdict().items():
-      tf.summary.scalar(f'train/{name}', value)
+      return {}
+    return {'loss': self._losses.loss, **self._losses.extra._asdict()}
+
+  def _write_more_summaries(self):
     rate = self._sparse_optimizer.inner.learning_rate
     tf.summary.scalar('train/learning_rate', rate)
-    self.networks.write_summaries()
-    if self._summarize_gradient_snr:
-      for name, ratio in self.gradient_snr().items():
-        tf.summary.scalar(f'gradients/snr/{name}', ratio)
 
-  def gradient_snr(self) -> dict[str, tf.Tensor]:
-    """Signal-to-noise ratios of the gradients on the last minibatch.
+  def _last_batch_size(self):
+    return self._minibatch_size
 
-    Returns:
-      Of 'actor' and 'value', float32 scalars.
-    """
+  def _mean_losses(self):
     steps = self._last_minibatch
     info = steps.policy_info
-    batch_size = self._minibatch_size
     old_distribution = ppo_utils.distribution_from_spec(
       self._action_distribution_spec,
       info['dist_params'],
@@ -439,48 +398,28 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
     )
 
     def loss():
-      # A mean over the minibatch; the sum is asked for. Weight decay reaches no
-      # layer's output, and so plays no part.
-      return (
-        batch_size
-        * self.get_loss(
-          ts.TimeStep(
-            steps.step_type, steps.reward, steps.discount, steps.observation
-          ),
-          steps.action,
-          common.log_probability(
-            old_distribution, steps.action, self._action_spec
-          ),
-          info['return'],
-          ppo_agent._normalize_advantages(info['advantage']),
-          info['dist_params'],
-          weights=tf.ones_like(steps.reward),
-          train_step=self.train_step_counter,
-          debug_summaries=False,
-          old_value_predictions=info['value_prediction'],
-          training=True,
-        ).loss
-      )
+      return self.get_loss(
+        ts.TimeStep(
+          steps.step_type, steps.reward, steps.discount, steps.observation
+        ),
+        steps.action,
+        common.log_probability(
+          old_distribution, steps.action, self._action_spec
+        ),
+        info['return'],
+        ppo_agent._normalize_advantages(info['advantage']),
+        info['dist_params'],
+        weights=tf.ones_like(steps.reward),
+        train_step=self.train_step_counter,
+        debug_summaries=False,
+        old_value_predictions=info['value_prediction'],
+        training=True,
+      ).loss
 
-    return {
-      name: diagnostics.gradient_snr(
-        loss, list(wrappers.named_layers(network_).values())
-      )
-      for name, network_ in self.networks.items()
-    }
+    return {name: (loss, [name]) for name in self.networks}
 
   @property
-  def title(self) -> str:
-    """The method in words: 'RigL at 90 % sparsity'."""
-    return self.networks.title
-
-  def describe(self) -> dict[str, Any]:
-    """Returns the networks' sizes and costs as they are now."""
-    return self.networks.describe()
-
-  @property
-  def _other_variables(self) -> list[tf.Variable]:
-    """The variables that are not of a network or an optimizer."""
+  def _other_variables(self):
     normalizers = (self._observation_normalizer, self._reward_normalizer)
     return [
       self.train_step_counter,
@@ -490,17 +429,13 @@ class SparsePPOAgent(ppo_clip_agent.PPOClipAgent):
   def get_state(self) -> dict[str, Any]:
     """Returns all that training goes on from, as arrays and JSON values."""
     return {
-      'networks': self.networks.get_state(),
-      'others': variables_lib.read(self._other_variables),
-      'exploration': seeding.generator_state(self._rng),
+      **super().get_state(),
       'minibatches': seeding.generator_state(self._shuffle_rng),
       'rollouts_done': self._rollouts_done,
     }
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Goes on from what `get_state` returned, bit for bit."""
-    self.networks.set_state(state['networks'])
-    variables_lib.assign(self._other_variables, state['others'])
-    seeding.restore_generator(self._rng, state['exploration'])
+    super().set_state(state)
     seeding.restore_generator(self._shuffle_rng, state['minibatches'])
     self._rollouts_done = state['rollouts_done']

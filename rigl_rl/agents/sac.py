@@ -12,7 +12,7 @@ from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import common
 
 from rigl_rl.agents import off_policy, optimizers, targets
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, Positive, Probability, Range
 from rigl_rl.networks import actor_critic, numpy_mlp
 
@@ -95,20 +95,8 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     Raises:
       UserError: on a value outside its range.
     """
-    self._check_arguments(
-      gamma,
-      reward_scale_factor,
-      target_update_tau,
-      target_update_period,
-      gradient_clipping,
-    )
-    check_number(
-      'SparseSacAgent.initial_alpha', initial_alpha, 0, exclusive=True
-    )
-    check_number(
-      'SparseSacAgent.target_entropy', target_entropy, -np.inf, or_none=True
-    )
-    actor_optimizer, critic_optimizer = self._build_networks(
+    check_arguments(SparseSacAgent, locals())
+    arguments = self._build_networks(
       time_step_spec,
       action_spec,
       seed,
@@ -127,23 +115,14 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     self._next_draw = 0
     self._last_sample = None
     super().__init__(
-      time_step_spec,
-      action_spec,
-      critic_network=self.networks['critic_1'],
-      critic_network_2=self.networks['critic_2'],
-      actor_network=self.networks['actor'],
-      actor_optimizer=actor_optimizer,
-      critic_optimizer=critic_optimizer,
+      **arguments,
       alpha_optimizer=alpha_optimizer,
       target_update_tau=target_update_tau,
-      target_update_period=target_update_period,
-      td_errors_loss_fn=tf.math.squared_difference,
       gamma=gamma,
       reward_scale_factor=reward_scale_factor,
       initial_log_alpha=float(np.log(initial_alpha)),
       target_entropy=target_entropy,
       gradient_clipping=gradient_clipping,
-      train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
     )
     alpha_optimizer._create_all_weights([self._log_alpha])
     self._finish(

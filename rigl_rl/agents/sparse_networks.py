@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Mapping, Sequence
 
 import gin
 import tensorflow as tf
@@ -51,7 +50,7 @@ class SparseNetworks(Mapping[str, Network]):
 
   def build(
     self,
-    constructors: Mapping[str, Callable[[int], Network]],
+    constructors: Mapping[str, tuple[Callable[..., Network], Sequence[Any]]],
     make_optimizer: Callable[[], tf.keras.optimizers.legacy.Optimizer],
     optimizer_scope: str,
     scopes: Mapping[str, str] | None = None,
@@ -63,8 +62,9 @@ class SparseNetworks(Mapping[str, Network]):
     binds the actor's alone.
 
     Args:
-      constructors: by the network's name, a function of a seed that makes it,
-        built. Names tell the networks' random streams from one another.
+      constructors: by the network's name, what makes it, and the specs that it
+        is called with beside a seed and the name; the first is that of its
+        inputs. Names tell the networks' random streams from one another.
       make_optimizer: makes the inner optimizer.
       optimizer_scope: gin scope of the optimizer and its schedule.
       scopes: by the network's name, its gin scope, if it is another one.
@@ -74,10 +74,16 @@ class SparseNetworks(Mapping[str, Network]):
       The optimizer, for all of them.
     """
     layers = []
-    for name, construct in constructors.items():
+    for name, (construct, specs) in constructors.items():
       scope = (scopes or {}).get(name, optimizer_scope)
       with gin.config_scope(scope):
-        network = construct(seeding.stream_seed(self._seed, name, 'network'))
+        network = construct(
+          *specs,
+          seed=seeding.stream_seed(self._seed, name, 'network'),
+          # PPO adds up gradients in the order of their variables' names.
+          name=name.capitalize(),
+        )
+        network.create_variables(specs[0])
         self.layers[name] = wrappers.sparsify(
           network, seed=seeding.stream_seed(self._seed, name, 'masks')
         )
@@ -102,22 +108,6 @@ class SparseNetworks(Mapping[str, Network]):
   def gradient_steps(self, name: str) -> int:
     """Returns a network's gradient steps in the whole training."""
     return self.total_steps // self.optimizer_of(name).period
-
-  def update_steps(self) -> frozenset[int]:
-    """Returns the train steps at which any mask may change."""
-    return frozenset(
-      int(step)
-      for optimizer in self.optimizers.values()
-      for step in optimizer.update_steps()
-    )
-
-  @contextlib.contextmanager
-  def tracing(self, masks_are_fixed: bool) -> Iterator[None]:
-    """Says whether train steps that are traced inside may change masks."""
-    with contextlib.ExitStack() as stack:
-      for optimizer in self.optimizers.values():
-        stack.enter_context(optimizer.tracing(masks_are_fixed))
-      yield
 
   def trained_by(self, scope: str) -> list[tf.Variable]:
     """Returns the variables that the optimizer of a scope trains."""

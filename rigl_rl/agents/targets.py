@@ -6,7 +6,7 @@ keeps a residue wherever the online mask has moved away.
 
 from __future__ import annotations
 
-from typing import Callable, Sequence, Union
+from typing import Callable, Sequence
 
 import gin
 import tensorflow as tf
@@ -17,7 +17,7 @@ from rigl_rl.sparsity import masks, wrappers
 Layers = Sequence[wrappers.SparseWrapper]
 # Of the online network's layers, the target's, and whether masks have moved.
 # Called just after the target has moved; `copy_masks` just before.
-MaskUpdate = Callable[[Layers, Layers, Union[tf.Tensor, bool]], None]
+MaskUpdate = Callable[[Layers, Layers, bool], None]
 
 
 def move(
@@ -51,9 +51,7 @@ def move(
 
 
 @gin.configurable(denylist=['online', 'target', 'masks_moved'])
-def copy_masks(
-  online: Layers, target: Layers, masks_moved: tf.Tensor | bool
-) -> None:
+def copy_masks(online: Layers, target: Layers, masks_moved: bool) -> None:
   """Gives the target the online network's masks (the default).
 
   Before the target moves: where both are zero, a move leaves zero. Kernels that
@@ -63,24 +61,16 @@ def copy_masks(
     online: the online network's sparse layers.
     target: the target network's, in the same order.
     masks_moved: whether an online mask may have changed since the last update;
-      if none has, there is no residue. A bool scalar, or a bool itself where
-      that is known when it is traced.
+      if none has, there is no residue.
   """
-
-  def copy():
-    for source, layer in zip(online, target):
-      layer.storage.copy_mask(source.storage)
-
-  if tf.is_tensor(masks_moved):
-    tf.cond(masks_moved, copy, lambda: None)
-  elif masks_moved:
-    copy()
+  if not masks_moved:
+    return
+  for source, layer in zip(online, target):
+    layer.storage.copy_mask(source.storage)
 
 
 @gin.configurable(denylist=['online', 'target', 'masks_moved'])
-def keep_largest(
-  online: Layers, target: Layers, masks_moved: tf.Tensor | bool
-) -> None:
+def keep_largest(online: Layers, target: Layers, masks_moved: bool) -> None:
   """Keeps as many weights as the online layer has, the largest (Sokar et al.).
 
   MaintainSparsity of Sokar et al. (2022), algorithm 3: after each update, in

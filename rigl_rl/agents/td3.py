@@ -13,7 +13,7 @@ from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import common
 
 from rigl_rl.agents import off_policy, optimizers, targets
-from rigl_rl.checks import check_number
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import (
   Count,
   NonNegative,
@@ -22,6 +22,7 @@ from rigl_rl.config.domains import (
   Range,
 )
 from rigl_rl.networks import actor_critic, numpy_mlp
+from rigl_rl.sparsity import step_plan
 
 
 @gin.configurable(
@@ -106,23 +107,8 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     Raises:
       UserError: on a value outside its range.
     """
-    self._check_arguments(
-      gamma,
-      reward_scale_factor,
-      target_update_tau,
-      target_update_period,
-      gradient_clipping,
-    )
-    for name, value in (
-      ('exploration_noise', exploration_noise),
-      ('target_noise', target_noise),
-      ('target_noise_clip', target_noise_clip),
-    ):
-      check_number(f'SparseTd3Agent.{name}', value, 0)
-    check_number(
-      'SparseTd3Agent.actor_update_period', actor_update_period, 1, whole=True
-    )
-    actor_optimizer, critic_optimizer = self._build_networks(
+    check_arguments(SparseTd3Agent, locals())
+    arguments = self._build_networks(
       time_step_spec,
       action_spec,
       seed,
@@ -138,24 +124,15 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     _, magnitude = common.spec_means_and_magnitudes(action_spec)
     self._action_magnitude = np.float32(magnitude)
     super().__init__(
-      time_step_spec,
-      action_spec,
-      actor_network=self.networks['actor'],
-      critic_network=self.networks['critic_1'],
-      critic_network_2=self.networks['critic_2'],
-      actor_optimizer=actor_optimizer,
-      critic_optimizer=critic_optimizer,
+      **arguments,
       exploration_noise_std=exploration_noise * self._action_magnitude,
       target_update_tau=target_update_tau,
-      target_update_period=target_update_period,
       actor_update_period=actor_update_period,
-      td_errors_loss_fn=tf.math.squared_difference,
       gamma=gamma,
       reward_scale_factor=reward_scale_factor,
       target_policy_noise=target_noise,
       target_policy_noise_clip=target_noise_clip,
       gradient_clipping=gradient_clipping,
-      train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
     )
     self._finish(
       numpy_mlp.NumpyDeterministicActor(self._actor_network),
@@ -183,9 +160,8 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
       ),
       'Critic',
     )
-    actor_loss = self._periodically(
-      self._actor_update_period,
-      None if self._kind is None else self._kind.trains_actor,
+    actor_loss = step_plan.when(
+      self._plan(steps_counted=0).trains_actor,
       lambda: train(
         self.networks.trained_by('actor'),
         self._actor_optimizer,
@@ -193,7 +169,6 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
         'Actor',
       ),
       lambda: tf.zeros(()),
-      steps_ahead=1,
     )
     self.train_step_counter.assign_add(1)
     self._update_target()

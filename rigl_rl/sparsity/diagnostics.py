@@ -8,7 +8,7 @@ from typing import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
-from rigl_rl.sparsity import wrappers
+from rigl_rl.sparsity import step_plan, wrappers
 
 # σ is held at this share of the gradients' root mean square or above: float32
 # sums over a minibatch do not tell smaller ones from 0.
@@ -113,12 +113,8 @@ def gradient_snr(
   """
   layers = list(layers)
   # Not persistent, and closed before the gradients of single examples.
-  with (
-    _as_dense(layers),
-    record_layers(layers) as calls,
-    tf.GradientTape() as tape,
-  ):
-    loss = tf.reduce_sum(loss_fn())
+  with record_layers(layers) as calls, tf.GradientTape() as tape:
+    loss = tf.reduce_sum(_Dense().bind(loss_fn)())
   deltas = tape.gradient(loss, [call.pre_activation for call in calls])
 
   reached = {}
@@ -150,20 +146,11 @@ def gradient_snr(
   return total / count
 
 
-@contextlib.contextmanager
-def _as_dense(layers):
-  """Lets wrapped layers compute one by one, with dense gradients, meanwhile."""
-  wrapped = [
-    layer for layer in layers if isinstance(layer, wrappers.SparseWrapper)
-  ]
-  before = [layer.computes_densely for layer in wrapped]
-  for layer in wrapped:
-    layer.computes_densely = True
-  try:
-    yield
-  finally:
-    for layer, value in zip(wrapped, before):
-      layer.computes_densely = value
+class _Dense(step_plan.StepPlan):
+  """Lets wrapped layers compute one by one, with dense gradients."""
+
+  def computes_densely(self, layer):
+    return True
 
 
 def _gradient_moments(call: Call, delta: tf.Tensor):

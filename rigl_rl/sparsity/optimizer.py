@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any, Iterator, Sequence
+from typing import Any, Sequence
 
 import gin
 import numpy as np
@@ -11,7 +10,7 @@ import tensorflow as tf
 
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import mask_updater as mask_updater_lib
-from rigl_rl.sparsity import schedules, sparse_kernel, wrappers
+from rigl_rl.sparsity import schedules, sparse_kernel, step_plan, wrappers
 from rigl_rl.sparsity import slots as slots_lib
 
 
@@ -20,7 +19,9 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
 
   Every agent ends its train step in `apply_gradients`. This one lets the inner
   optimizer step on the active weights, and then lets the callback change the
-  masks, by the dense gradient of that same step.
+  masks, by the dense gradient of that same step. Which steps these are the
+  `StepPlan` says that the step is traced by; where there is none, as in a loop
+  of one's own, the graph decides by the step count.
 
   It is an optimizer of Keras: `model.compile` takes it. Of the base class it
   uses `minimize` only.
@@ -34,9 +35,6 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     period: train steps of the agent to one step of this optimizer, the last of
       as many; more than 1 where updates are delayed, as those of TD3's actor.
     step: int64 variable, the train step that comes next, counted from 0.
-    masks_are_fixed: whether what is traced now will take steps that change no
-      mask, and need not look whether it has to. Of an actor-critic's train step
-      the looking is a twentieth.
   """
 
   def __init__(
@@ -77,7 +75,8 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     self._has_slots = False
     self.layers = list(layers)
     self.mask_updater = mask_updater
-    self.masks_are_fixed = False
+    for layer in mask_updater.layers:
+      layer.needs_dense_gradient = layer.algorithm.needs_dense_gradient
     self.period = period
     self.step = tf.Variable(
       period - 1, dtype=tf.int64, trainable=False, name='step'
@@ -135,22 +134,6 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     due = self.mask_updater.update_steps()
     return np.unique((due + self.period) // self.period * self.period - 1)
 
-  def masks_moved(self, steps: int = 1) -> tf.Tensor | bool:
-    """Whether any mask has changed within the last steps.
-
-    Args:
-      steps: train steps, >= 1, the one just taken included.
-
-    Returns:
-      bool scalar; False itself if that is known when it is traced.
-    """
-    if not self.mask_updater.layers or (self.masks_are_fixed and steps == 1):
-      return False
-    calls = -(-steps // self.period)
-    end = self.step - self.period + 1
-    steps_done = tf.range(end - calls * self.period, end)
-    return tf.reduce_any(self.mask_updater.is_update_step(steps_done))
-
   def create_slots(self, variables: Sequence[tf.Variable]) -> None:
     """Creates the inner optimizer's slots before the first step."""
     self._slots_of_inner.create(variables)
@@ -158,7 +141,6 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     for variable in variables:
       for slot in self._slots_of_inner.of(variable):
         sparse_kernel.adopt(slot, variable)
-    self._fix_masks(False)
 
   @property
   def can_move_slots(self) -> bool:
@@ -183,27 +165,6 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
       weights.pop()
       weights[next(i for i, w in enumerate(weights) if w is slot)] = moved
 
-  @contextlib.contextmanager
-  def tracing(self, masks_are_fixed: bool) -> Iterator[None]:
-    """Says whether steps that are traced inside may change masks.
-
-    Args:
-      masks_are_fixed: whether none does. Else, and outside, they may: then
-        layers whose algorithm needs it compute a dense gradient.
-    """
-    before = self.masks_are_fixed
-    self._fix_masks(masks_are_fixed)
-    try:
-      yield
-    finally:
-      self._fix_masks(before)
-
-  def _fix_masks(self, masks_are_fixed: bool) -> None:
-    self.masks_are_fixed = masks_are_fixed
-    for layer in self.mask_updater.layers:
-      if layer.algorithm.needs_dense_gradient:
-        layer.computes_densely = not masks_are_fixed
-
   @tf.autograph.experimental.do_not_convert
   def apply_gradients(
     self, grads_and_vars, name: str | None = None, **kwargs
@@ -212,8 +173,8 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
 
     Args:
       grads_and_vars: (gradient, variable) pairs; the gradient of a masked
-        kernel is dense: of inactive weights too. That of active weights that
-        are stored alone is, too, where `tracing` asked for it.
+        kernel is dense: of inactive weights too. So is that of a layer in
+        sparse storage that needs it, unless a plan says that no mask changes.
       name: of the operations.
       **kwargs: for the inner optimizer.
 
@@ -257,23 +218,14 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
         for kernel, mask in masks.items():
           kernel.deref().assign(kernel.deref() * mask)
 
-    if self.masks_are_fixed or not self.mask_updater.layers:
-      gradient_step()
-      return self.step.assign_add(self.period)
-
-    # This train step, and those since the last call, latest first.
-    steps = self.step - tf.range(self.period, dtype=tf.int64)
-    is_due = self.mask_updater.is_update_step(steps)
-
     def update_masks():
-      self._update_masks(steps[tf.argmax(is_due)], grads_and_vars)
+      self._update_masks(grads_and_vars)
 
-    is_update = tf.reduce_any(is_due)
     if self._replace_gradient_step:
-      tf.cond(is_update, update_masks, gradient_step)
+      step_plan.when(self._is_update(), update_masks, gradient_step)
     else:
       gradient_step()
-      tf.cond(is_update, update_masks, lambda: None)
+      step_plan.when(self._is_update(), update_masks, lambda: None)
     return self.step.assign_add(self.period)
 
   def _check_gradients(self, grads_and_vars) -> None:
@@ -291,12 +243,27 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
           'layers, or sparsify.keep_dense must name this one.'
         )
 
-  def _update_masks(self, step, grads_and_vars) -> None:
+  def _is_update(self) -> bool | tf.Tensor:
+    """Whether this step changes masks; a tensor if the graph has to decide."""
+    if not self.mask_updater.layers:
+      return False
+    plan = step_plan.current()
+    if plan is not None:
+      return self in plan.mask_updates
+    return tf.reduce_any(self.mask_updater.is_update_step(self._latest_steps()))
+
+  def _latest_steps(self) -> tf.Tensor:
+    """This train step, and those since the last call, latest first."""
+    return self.step - tf.range(self.period, dtype=tf.int64)
+
+  def _update_masks(self, grads_and_vars) -> None:
     """Lets the callback change the masks.
 
     As a function that is not inlined: of the steps that change no mask each
     would walk through all its operations to find that there is nothing to do.
     """
+    steps = self._latest_steps()
+    step = steps[tf.argmax(self.mask_updater.is_update_step(steps))]
     gradients = {
       variable.ref(): gradient for gradient, variable in grads_and_vars
     }
@@ -318,7 +285,8 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
       ):
         raise ValueError(
           f'The gradient of {layer.name} is that of its active weights alone, '
-          'but its algorithm needs that of all: call `create_slots` before.'
+          'but its algorithm needs that of all: it was computed by the plan '
+          'of a step that changes no mask.'
         )
     if not tf.executing_eagerly():  # Else it would be traced at every call.
       update = tf.function(

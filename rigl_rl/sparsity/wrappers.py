@@ -19,6 +19,7 @@ from rigl_rl.sparsity import (
   distributions,
   initializers,
   sparse_kernel,
+  step_plan,
   user_code,
 )
 from rigl_rl.sparsity.masked_kernel import MaskedKernel
@@ -48,8 +49,8 @@ class SparseWrapper(tf.keras.layers.Layer):
     wanted_storage: how `sparsify` would have it stored: 'masked', 'sparse'
       or 'auto'.
     storage: the stored kernel.
-    computes_densely: whether what is traced now needs the gradient of all
-      weights, however they are stored.
+    needs_dense_gradient: whether its mask is updated by the gradient of all
+      weights; set by the `SparseOptimizer` that updates it.
   """
 
   def __init__(
@@ -86,7 +87,7 @@ class SparseWrapper(tf.keras.layers.Layer):
     self.algorithm = None
     self.wanted_storage = 'masked'
     self.storage = MaskedKernel(layer)
-    self.computes_densely = False
+    self.needs_dense_gradient = False
     self._arguments = None
     if sparsity is not None:
       distributions.check_sparsity('SparseWrapper.sparsity', sparsity)
@@ -190,6 +191,11 @@ class SparseWrapper(tf.keras.layers.Layer):
   @property
   def bias(self) -> tf.Variable | None:
     return self.layer.bias
+
+  @property
+  def computes_densely(self) -> bool:
+    """Whether what is traced now needs the gradient of all weights."""
+    return step_plan.computes_densely(self)
 
   @property
   def computes_sparsely(self) -> bool:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from dopamine.agents.dqn import dqn_agent
 
 from rigl_rl import errors
-from rigl_rl.agents import dqn, losses, optimizers
+from rigl_rl.agents import dqn, losses, optimizers, q_learner
 
 _CONFIG = """
 build_network.network = @MLPQNetwork
@@ -248,8 +248,10 @@ def test_train_step_is_that_of_numpy(huber, decay_output, decay, horizon):
   assert (np.abs(error) > 1).any()
 
   state = rng.normal(size=(1, 3, 1)).astype(np.float32)
-  loss, q_values = agent._call_traced(agent._train, *_packed(batch), state)
-  assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
+  learner = agent.learner
+  learner.begin(_packed(batch))
+  q_values = learner.finish(state)
+  assert float(learner.loss) == pytest.approx(expected_loss, rel=1e-5)
   for variable, value in zip(agent.online.trainable_variables, expected):
     np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-5)
   # The weights after the step act.
@@ -258,14 +260,15 @@ def test_train_step_is_that_of_numpy(huber, decay_output, decay, horizon):
 
 def _packed(batch):
   states, actions, rewards, next_states, terminals = batch
-  return states, np.float32([actions, rewards, terminals]), next_states
+  scalars = np.float32([actions, rewards, terminals])
+  return q_learner.Batch(states, scalars, next_states)
 
 
 def test_terminal_state_has_no_value():
   agent = _make_agent('Dense')
-  agent._loss = lambda targets, values: targets
+  agent.learner._loss = lambda targets, values: targets
   states = tf.ones((2, 3, 1))
-  targets = agent._bellman_loss(
+  targets = agent.learner._bellman_loss(
     states, tf.constant([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]]), states
   )
   best = float(tf.reduce_max(agent.target(states)[0]))
@@ -419,7 +422,7 @@ def _given_batches(agent):
   rng = np.random.default_rng(5)
 
   def sample():
-    return (
+    return q_learner.Batch(
       rng.normal(size=(4, 3, 1)).astype(np.float32),
       np.float32(
         [
@@ -474,11 +477,11 @@ def test_overlapped_training_goes_on_from_a_checkpoint(tmp_path):
     agent = _make_agent(update_period=4, overlap_training=True)
     rng = np.random.default_rng(3)
     _play(agent, 22, rng)
-    assert agent._pending is not None
+    assert agent.learner.has_begun
     return agent, rng, _save(agent, tmp_path)
 
   agent, rng, bundle = begin()
-  assert agent._pending is None
+  assert not agent.learner.has_begun
   restored = _make_agent(update_period=4, overlap_training=True)
   _load(restored, tmp_path, bundle)
   restored_rng = np.random.default_rng()
@@ -501,18 +504,18 @@ def test_trains_and_synchronizes_when_dopamine_does(
     target_update_period=target_period,
   )
   ours, theirs = [], []
-  call, synchronize = agent._call_traced, agent._sync_target
+  finish, synchronize = agent.learner.finish, agent.learner.sync_target
 
-  def recorded_train(method, *arguments):
+  def recorded_train(state):
     ours.append(('train', agent.training_steps))
-    return call(method, *arguments)
+    return finish(state)
 
   def recorded_sync():
     ours.append(('sync', agent.training_steps))
     synchronize()
 
-  monkeypatch.setattr(agent, '_call_traced', recorded_train)
-  monkeypatch.setattr(agent, '_sync_target', recorded_sync)
+  monkeypatch.setattr(agent.learner, 'finish', recorded_train)
+  monkeypatch.setattr(agent.learner, 'sync_target', recorded_sync)
 
   # Dopamine's method, on a stand-in that has seen the same transitions.
   dopamine = types.SimpleNamespace(
@@ -622,7 +625,7 @@ def test_goes_on_bit_for_bit(tmp_path):
     [v.numpy() for v in agent.optimizer.variables()],
     [v.numpy() for v in resumed.optimizer.variables()],
   )
-  assert float(agent._loss_value) == float(resumed._loss_value)
+  assert float(agent.learner.loss) == float(resumed.learner.loss)
 
 
 def test_state_holds_all_that_changes():

@@ -15,6 +15,7 @@ from tf_agents.trajectories import time_step as ts
 from tf_agents.trajectories import trajectory
 from tf_agents.utils import value_ops
 
+from rigl_rl.agents import advantages as advantages_lib
 from rigl_rl.agents import optimizers, ppo
 from rigl_rl.networks import actor_critic
 from rigl_rl.sparsity import algorithms, wrappers
@@ -110,12 +111,12 @@ def _prepared(agent, rollout, monkeypatch):
   found = []
   monkeypatch.setattr(
     agent,
-    '_epochs_function',
+    '_take_steps',
     lambda *arguments: found.append(arguments) or LossInfo(tf.zeros(()), None),
   )
   agent.train_on(rollout)
   ((steps, order),) = found
-  return steps, order.numpy()
+  return steps, order
 
 
 def _layers(agent):
@@ -133,79 +134,6 @@ def _weights(agent):
 
 
 # ------------------------------------------------------------------ advantages
-
-
-def _naive_advantages(
-  rewards, discounts, values, next_values, is_last, lambda_
-):
-  """Equation 16 as it is written: a sum of later errors."""
-  steps = len(rewards)
-  advantages = np.zeros(steps)
-  for t in range(steps):
-    factor = 1.0
-    for later in range(t, steps):
-      error = rewards[later] - values[later]
-      error += discounts[later] * next_values[later]
-      advantages[t] += factor * error
-      if is_last[later]:
-        break
-      factor *= discounts[later] * lambda_
-  return advantages
-
-
-def test_advantages_by_hand():
-  advantages = ppo.generalized_advantages(
-    rewards=np.float32([1, 1, 1, 1]),
-    discounts=np.float32([0.5, 0.5, 0, 0.5]),
-    values=np.float32([0, 0, 0, 0]),
-    next_values=np.float32([0, 8, 8, 8]),
-    is_last=np.array([False, True, True, False]),
-    lambda_=1.0,
-  )
-  # Cut with a value of 8 after it; terminated; and the rollout ends.
-  assert advantages.tolist() == [1 + 0.5 * 5, 1 + 0.5 * 8, 1, 1 + 0.5 * 8]
-  assert advantages.dtype == np.float32
-
-
-@pytest.mark.parametrize('lambda_', [0.0, 0.9, 1.0])
-@pytest.mark.parametrize('seed', [0, 1])
-def test_advantages_as_a_double_loop(seed, lambda_):
-  rng = np.random.default_rng(seed)
-  rewards, values, next_values = rng.standard_normal((3, 30), np.float32)
-  is_last = rng.random(30) < 0.2
-  discounts = np.float32(0.97 * ~(is_last & (rng.random(30) < 0.5)))
-  arguments = rewards, discounts, values, next_values, is_last, lambda_
-  np.testing.assert_allclose(
-    ppo.generalized_advantages(*arguments),
-    _naive_advantages(*arguments),
-    rtol=1e-4,
-    atol=1e-5,
-  )
-
-
-def test_advantages_as_tf_agents_on_one_episode():
-  rng = np.random.default_rng(2)
-  rewards, values = rng.standard_normal((2, 20), np.float32)
-  final_value = np.float32(0.7)
-  discounts = np.full(20, 0.98, np.float32)
-  expected = value_ops.generalized_advantage_estimation(
-    values[:, None],
-    final_value[None],
-    discounts[:, None],
-    rewards[:, None],
-    td_lambda=0.95,
-  )
-  advantages = ppo.generalized_advantages(
-    rewards,
-    discounts,
-    values,
-    np.append(values[1:], final_value),
-    np.arange(20) == 19,
-    0.95,
-  )
-  np.testing.assert_allclose(
-    advantages, expected.numpy()[:, 0], rtol=1e-4, atol=1e-5
-  )
 
 
 @pytest.mark.parametrize('bootstrap', [True, False])
@@ -243,11 +171,11 @@ def test_what_follows_the_end_of_an_episode(bootstrap, monkeypatch):
     rollout.reward[7] + 0.9 * next_values[7] - values[7],
     rtol=1e-5,
   )
-  discounts = np.full(_STEPS, 0.9)
+  discounts = np.full(_STEPS, np.float32(0.9))
   discounts[5] = 0
   if not bootstrap:
     discounts[2] = 0
-  expected = _naive_advantages(
+  expected = advantages_lib.generalized_advantages(
     rollout.reward, discounts, values, next_values, rollout.is_last, 0.8
   )
   np.testing.assert_allclose(advantages, expected, rtol=1e-4, atol=1e-5)
@@ -255,6 +183,36 @@ def test_what_follows_the_end_of_an_episode(bootstrap, monkeypatch):
 
 
 # -------------------------------------------------------------------- training
+
+
+def test_python_decides_which_steps_change_masks():
+  gin.bind_parameter('UpdateSchedule.interval', 3)
+  planned, looking = _agent(), _agent()
+  runs, planned_function = [], planned._planned
+
+  def record(plan):
+    def call(steps, order, begin, end):
+      runs.append((bool(plan.mask_updates), int(begin), int(end)))
+      return planned_function(plan)(steps, order, begin, end)
+
+    return call
+
+  planned._planned = record
+  # Without a plan each step looks at its count.
+  looking._planned = lambda plan: looking._train_epochs
+  for agent in (planned, looking):
+    _train(agent, 2)
+  # Masks change at 0, 3 and 6, of four gradient steps per rollout.
+  assert runs == [
+    (True, 0, 1),
+    (False, 1, 3),
+    (True, 3, 4),
+    (False, 0, 2),
+    (True, 2, 3),
+    (False, 3, 4),
+  ]
+  for one, other in zip(_weights(planned), _weights(looking)):
+    np.testing.assert_array_equal(one, other)
 
 
 def test_gradient_steps_of_a_rollout():

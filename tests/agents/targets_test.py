@@ -36,7 +36,7 @@ def test_copied_masks():
   online = _layer([0, 2, 0, 4], [0, 1, 1, 1])
   # A soft update has left a residue of the first weight.
   target = _layer([0.5, 1, 0.25, 3], [1, 1, 0, 1])
-  targets.copy_masks([online], [target], tf.constant(True))
+  targets.copy_masks([online], [target], True)
   assert _contents(target) == ([0, 1, 0.25, 3], [0, 1, 1, 1])
   assert _contents(online) == ([0, 2, 0, 4], [0, 1, 1, 1])
 
@@ -45,7 +45,7 @@ def test_masks_that_have_not_moved_are_not_copied():
   """Then there is no residue, so that the work can be spared."""
   online = _layer([0, 2], [0, 1])
   target = _layer([0.5, 1], [1, 1])
-  targets.copy_masks([online], [target], tf.constant(False))
+  targets.copy_masks([online], [target], False)
   assert _contents(target) == ([0.5, 1], [1, 1])
 
 
@@ -53,7 +53,7 @@ def test_largest_weights_are_kept(by_kernels):
   # Two weights of the online layer are not zero; its mask says three.
   online = _layer([0, 2, 0, -4], [0, 1, 1, 1])
   target = _layer([-0.5, 1, 0.25, -3], [1, 1, 1, 1])
-  targets.keep_largest([online], [target], tf.constant(False))
+  targets.keep_largest([online], [target], False)
   assert _contents(target) == ([0, 1, 0, -3], [0, 1, 0, 1])
   assert _contents(online) == ([0, 2, 0, -4], [0, 1, 1, 1])
 
@@ -61,7 +61,7 @@ def test_largest_weights_are_kept(by_kernels):
 def test_layers_are_taken_one_by_one(by_kernels):
   online = [_layer([1, 0, 0], [1, 0, 0]), _layer([1, 1, 0], [1, 1, 0])]
   target = [_layer([9, 8, 7], [1, 1, 1]), _layer([1, 3, 2], [1, 1, 1])]
-  targets.keep_largest(online, target, tf.constant(True))
+  targets.keep_largest(online, target, True)
   assert _contents(target[0]) == ([9, 0, 0], [1, 0, 0])
   assert _contents(target[1]) == ([0, 3, 2], [0, 1, 1])
 

@@ -15,6 +15,7 @@ from rigl_rl.sparsity import (
   compression,
   distributions,
   sparse_kernel,
+  step_plan,
   wrappers,
 )
 from rigl_rl.sparsity import optimizer as sparse_optimizer
@@ -129,14 +130,18 @@ def test_computed_densely_the_gradient_is_that_of_all_weights():
   x = _examples(6, 7)
   gradients = []
   for layer, densely in ((masked, False), (sparse, True)):
-    layer.computes_densely = densely
+    layer.needs_dense_gradient = densely
     assert not layer.computes_sparsely
     with tf.GradientTape() as tape:
       loss = tf.reduce_sum(layer(x) ** 2)
     gradients.append(tape.gradient(loss, layer.trained_kernel))
   _assert_close(*gradients)
   assert np.all(gradients[1] != 0)
-  sparse.computes_densely = False
+  # By the plan of a step that changes no mask.
+  step_plan.StepPlan().bind(lambda: gradients.append(sparse(x)))()
+  _assert_close(gradients.pop(), masked(x))
+  assert step_plan.StepPlan().bind(lambda: sparse.computes_sparsely)()
+  sparse.needs_dense_gradient = False
   assert sparse.computes_sparsely
 
 
@@ -146,7 +151,7 @@ def test_regularizers(densely):
     kernel_regularizer=tf.keras.regularizers.L2(0.1),
     bias_regularizer=tf.keras.regularizers.L1(0.2),
   )
-  sparse.computes_densely = densely
+  sparse.needs_dense_gradient = densely
   x = _examples(6, 7)
   found = []
   for layer in (masked, sparse):
@@ -269,7 +274,7 @@ def test_call_in_turn_where_one_computes_densely():
   expected = wrappers.call_in_turn(layers, x)
   for layer in layers:
     layer.store_sparsely()
-  layers[1].computes_densely = True
+  layers[1].needs_dense_gradient = True
   _assert_close(wrappers.call_in_turn(layers, x), expected)
   assert _operations(layers, x) == [
     'RiglSparseChain',

@@ -326,43 +326,6 @@ def test_no_update_steps_where_no_mask_changes():
   layer = _layer(_WEIGHT, _MASK, algorithms.Static())
   sparse = _optimizer([layer], period=2, interval=3)
   assert sparse.update_steps().tolist() == []
-  assert sparse.masks_moved() is False
-  assert sparse.masks_moved(5) is False
-
-
-@pytest.mark.parametrize('interval', [1, 3, 5])
-@pytest.mark.parametrize('period', [1, 2, 3])
-def test_masks_moved(period, interval):
-  layer = _layer(_WEIGHT, _MASK, algorithms.DS(0.5))
-  sparse = _optimizer(
-    [layer], period=period, total_steps=18, interval=interval, offset=0
-  )
-  last_steps = range(1, 7)
-  moved_at = []
-  for step, moves in _train_steps(sparse, layer, 18):
-    if moves:
-      moved_at.append(step)
-    for steps in last_steps:
-      moved = any(step - steps < at <= step for at in moved_at)
-      told = bool(sparse.masks_moved(steps))
-      # No move is missed; and none is made up where the steps end with one of
-      # this optimizer's, and are whole periods.
-      if moved or (steps % period == 0 == (step + 1) % period):
-        assert told == moved
-
-
-@pytest.mark.parametrize('period', [1, 2, 3])
-def test_masks_moved_while_this_step_moves_none(period):
-  """What is traced for a step that changes no mask knows the ones before."""
-  layer = _layer(_WEIGHT, _MASK, algorithms.DS(0.5))
-  sparse = _optimizer([layer], period=period, interval=50)
-  for step, moves in _train_steps(sparse, layer, period):
-    assert moves == (step == period - 1)
-  sparse.masks_are_fixed = True
-  assert sparse.masks_moved() is False
-  for steps in (2, 3, 4):
-    # The next train step, not one of this optimizer's if the period allows.
-    assert bool(sparse.masks_moved(steps))
 
 
 @pytest.mark.parametrize('graph', [False, True])

@@ -328,7 +328,7 @@ def test_loss_that_is_not_finite_keeps_what_is_written(tmp_path):
   def explode(statistics):
     original(statistics)
     if runner.steps_done > 200:
-      runner.agent._loss_value = tf.constant(float('nan'))
+      runner.agent.learner.loss = tf.constant(float('nan'))
 
   runner._run_train_phase = explode
   with pytest.raises(errors.UserError, match='loss is not finite'):

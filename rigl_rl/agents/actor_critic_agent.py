@@ -1,0 +1,120 @@
+"""ActorCriticAgent: what sparse SAC, TD3 and PPO add to TF-Agents' agents."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from rigl_rl import seeding
+from rigl_rl.agents import sparse_networks
+from rigl_rl.agents import variables as variables_lib
+from rigl_rl.sparsity import diagnostics, wrappers
+
+
+class ActorCriticAgent:
+  """A mixin for TF-Agents' actor-critic agents, before the stock class.
+
+  The subclass sets all attributes, `_numpy_actor` (the actor in NumPy, with
+  `refresh` and `greedy`), `_rng` (of exploration), and
+  `_summarize_gradient_snr` (whether summaries hold the signal-to-noise ratio of
+  the gradients). It gives the methods that raise NotImplementedError here.
+
+  Attributes:
+    networks: the trained networks, by name.
+  """
+
+  networks: sparse_networks.SparseNetworks
+
+  def greedy_policy(self) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns what maps observations (batch, n) to actions (batch, m).
+
+    Without any noise, by the weights of this moment.
+    """
+    self._numpy_actor.refresh()
+    return self._numpy_actor.greedy
+
+  def _last_losses(self) -> Mapping[str, tf.Tensor]:
+    """Returns the losses of the last train step, by name; none before it."""
+    raise NotImplementedError
+
+  def _mean_losses(
+    self,
+  ) -> Mapping[str, tuple[Callable[[], tf.Tensor], Sequence[str]]]:
+    """Returns what `gradient_snr` is of, by the names that it has there.
+
+    Returns:
+      A function to the mean loss of the last minibatch, and the names of the
+      networks whose gradients count.
+    """
+    raise NotImplementedError
+
+  def _last_batch_size(self) -> int:
+    raise NotImplementedError
+
+  def gradient_snr(self) -> dict[str, tf.Tensor]:
+    """Signal-to-noise ratios of the gradients on the last minibatch.
+
+    Returns:
+      Float32 scalars by name: 'actor', and 'critic' (both critics together) or
+      'value'.
+    """
+    # The losses are means over the minibatch; their sum is what is asked for.
+    # Weight decay among them reaches no layer's output, and so plays no part.
+    size = self._last_batch_size()
+    return {
+      name: diagnostics.gradient_snr(
+        lambda loss=loss: size * loss(),
+        [
+          layer
+          for network in networks
+          for layer in wrappers.named_layers(self.networks[network]).values()
+        ],
+      )
+      for name, (loss, networks) in self._mean_losses().items()
+    }
+
+  def write_summaries(self) -> None:
+    """Writes losses, masks and, when asked, gradients' SNR to TensorBoard."""
+    losses = self._last_losses()
+    if not losses:
+      return
+    for name, value in losses.items():
+      tf.summary.scalar(f'train/{name}', value)
+    self._write_more_summaries()
+    self.networks.write_summaries()
+    if self._summarize_gradient_snr:
+      for name, ratio in self.gradient_snr().items():
+        tf.summary.scalar(f'gradients/snr/{name}', ratio)
+
+  def _write_more_summaries(self) -> None:
+    """Writes what else there is to TensorBoard."""
+
+  @property
+  def title(self) -> str:
+    """The method in words: 'RigL at 90 % sparsity'."""
+    return self.networks.title
+
+  def describe(self) -> dict[str, Any]:
+    """Returns the networks' sizes and costs as they are now."""
+    return self.networks.describe()
+
+  @property
+  def _other_variables(self) -> list[tf.Variable]:
+    """The variables that are not of a trained network or its optimizer."""
+    raise NotImplementedError
+
+  def get_state(self) -> dict[str, Any]:
+    """Returns all that training goes on from, as arrays and JSON values."""
+    return {
+      'networks': self.networks.get_state(),
+      'others': variables_lib.read(self._other_variables),
+      'exploration': seeding.generator_state(self._rng),
+    }
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Goes on from what `get_state` returned, bit for bit."""
+    self.networks.set_state(state['networks'])
+    variables_lib.assign(self._other_variables, state['others'])
+    seeding.restore_generator(self._rng, state['exploration'])

@@ -1,0 +1,293 @@
+"""QLearner: the Q-networks of DQN, and the gradient steps that train them."""
+
+from __future__ import annotations
+
+import functools
+from concurrent import futures
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rigl_rl import seeding
+from rigl_rl.agents import variables as variables_lib
+from rigl_rl.networks import numpy_mlp, q_networks
+from rigl_rl.runtime import traced
+from rigl_rl.sparsity import compression, diagnostics, step_plan, wrappers
+from rigl_rl.sparsity import optimizer as sparse_optimizer
+
+
+class Batch(NamedTuple):
+  """A minibatch of transitions.
+
+  Attributes:
+    states: `(batch, *state)`.
+    scalars: `(3, batch)`, actions, rewards, and 1 where the next state is
+      terminal: as one tensor, which is passed sooner than three.
+    next_states: `(batch, *state)`.
+  """
+
+  states: np.ndarray | tf.Tensor
+  scalars: np.ndarray | tf.Tensor
+  next_states: np.ndarray | tf.Tensor
+
+
+class _Begun(NamedTuple):
+  """A gradient step that has begun.
+
+  Attributes:
+    plan: what the step does.
+    functions: what it calls, see `QLearner._trace`.
+    gradients: the loss and the gradients, if they are computed in a thread.
+  """
+
+  plan: step_plan.StepPlan
+  functions: tuple[traced.Traced, ...]
+  gradients: futures.Future | None
+
+
+class QLearner:
+  """Trains a Q-network by the Bellman equation (Mnih et al., 2015).
+
+  A gradient step has two parts: `begin` takes a minibatch, and `finish` changes
+  the weights. If they overlap with what the caller does in between, a thread
+  computes the gradient meanwhile. All is traced in the thread that calls.
+
+  Attributes:
+    online, target: the Q-networks; the target starts as a copy.
+    layers: the online network's sparse layers.
+    optimizer: the online network's.
+    overlaps: whether a thread computes gradients.
+    batch: the last minibatch that a step began with.
+    loss: of the last step that was finished, a scalar; None before.
+  """
+
+  def __init__(
+    self,
+    build: Callable[
+      [], tuple[q_networks.QNetwork, list[wrappers.SparseWrapper]]
+    ],
+    optimizer: tf.keras.optimizers.legacy.Optimizer,
+    total_steps: int,
+    seed: int,
+    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    discount: float,
+    batch_size: int,
+    observation_dtype: tf.DType,
+    overlaps: bool,
+  ):
+    """Builds the networks, and traces a gradient step.
+
+    Args:
+      build: returns a network and its sparse layers, the same at each call.
+      optimizer: the inner optimizer.
+      total_steps: gradient steps of the whole training.
+      seed: the run's SEED.
+      loss: maps (targets, predictions) to a loss per example.
+      discount: of the next states' values.
+      batch_size: transitions in a minibatch.
+      observation_dtype: of states.
+      overlaps: whether a thread computes gradients.
+    """
+    self.online, self.layers = build()
+    self.target, _ = build()
+    self.optimizer = sparse_optimizer.make_sparse_optimizer(
+      optimizer,
+      self.layers,
+      total_steps,
+      seed=seeding.stream_seed(seed, 'growth'),
+    )
+    self._compressor = compression.Compressor(
+      self.online, [self.target], self.optimizer
+    )
+    self._compressor.compress()
+    self.optimizer.create_slots(self.online.trainable_variables)
+    self._loss = loss
+    self._discount = discount
+    self._batch_size = batch_size
+    self._observation_dtype = observation_dtype
+    self.overlaps = overlaps
+    self._thread = futures.ThreadPoolExecutor(1) if overlaps else None
+    self._planner = step_plan.StepPlanner([self.optimizer])
+    self._steps_done = 0
+    self._begun = None
+    self.batch = None
+    self.loss = None
+    self._begin_tracing()
+
+  def _begin_tracing(self) -> None:
+    """Traces anew, by the variables that there are now."""
+    # By plan. That of most steps now: so mistakes are found before training.
+    self._traced = functools.lru_cache(maxsize=None)(self._trace)
+    self._traced(step_plan.StepPlan())
+    self.q_values = self._trace_function(self._act, self._states(1))
+    # Of any number of states.
+    self._batch_q_values = tf.function(self._act)
+
+  def _states(self, count: int) -> tf.TensorSpec:
+    return tf.TensorSpec(
+      (count, *self.online.state_shape), self._observation_dtype
+    )
+
+  def _trace_function(self, function, *specs, packed=False) -> traced.Traced:
+    return traced.Traced(
+      function,
+      *specs,
+      packed=packed,
+      in_turn=traced.is_small_step([self.online], self._batch_size),
+      takes_part=not self.overlaps,
+    )
+
+  def _trace(self, plan: step_plan.StepPlan) -> tuple[traced.Traced, ...]:
+    """Returns what a gradient step calls.
+
+    Args:
+      plan: what the step does.
+
+    Returns:
+      `_train`; or `_compute_gradients` and `_apply_gradients`.
+    """
+    states = self._states(self._batch_size)
+    batch = (states, tf.TensorSpec((3, self._batch_size), tf.float32), states)
+    if not self.overlaps:
+      train = self._trace_function(
+        plan.bind(self._train),
+        *batch,
+        self._states(1),
+        packed=self._observation_dtype == tf.float32,
+      )
+      return (train,)
+    gradients = self._trace_function(plan.bind(self._compute_gradients), *batch)
+    step = self._trace_function(
+      plan.bind(self._apply_gradients),
+      self._states(1),
+      *(tf.TensorSpec(each.shape) for each in gradients.outputs[1:]),
+    )
+    return gradients, step
+
+  def _bellman_loss(self, states, scalars, next_states):
+    """Loss per example of a `Batch`, of shape (batch,)."""
+    actions, rewards, terminals = tf.unstack(scalars)
+    next_values = tf.reduce_max(self.target(next_states), axis=1)
+    targets = rewards + self._discount * next_values * (1.0 - terminals)
+    q_values = self.online(states)
+    chosen = tf.one_hot(tf.cast(actions, tf.int32), q_values.shape[-1])
+    values = tf.reduce_sum(q_values * chosen, axis=1)
+    return self._loss(tf.stop_gradient(targets), values)
+
+  def _compute_gradients(self, *batch):
+    """The loss on a minibatch, and its gradients."""
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_mean(self._bellman_loss(*batch))
+      weight_decay = self.online.losses  # Each look at it computes it.
+      if weight_decay:
+        loss += tf.add_n(weight_decay)
+    return loss, tape.gradient(loss, self.online.trainable_variables)
+
+  def _apply_gradients(self, state, *gradients):
+    """Takes the gradient step; then the Q-values of `state`, to act by."""
+    self.optimizer.apply_gradients(
+      zip(gradients, self.online.trainable_variables)
+    )
+    # Acting in the same call spares a second one, or reading all weights.
+    return self._act(state)
+
+  def _train(self, *batch_and_state):
+    """Both in one."""
+    *batch, state = batch_and_state
+    loss, gradients = self._compute_gradients(*batch)
+    return loss, self._apply_gradients(state, *gradients)
+
+  def _act(self, states):
+    """Q-values of states, to act by: the same bits wherever it is traced."""
+    return step_plan.StepPlan().bind(self.online)(states)
+
+  @property
+  def has_begun(self) -> bool:
+    """Whether a gradient step has begun, and is not finished."""
+    return self._begun is not None
+
+  def begin(self, batch: Batch) -> None:
+    """Begins a gradient step on a minibatch."""
+    if self._compressor.compress():
+      self._begin_tracing()
+    self.batch = batch
+    plan = self._planner.plan(self._steps_done)
+    functions = self._traced(plan)
+    gradients = None
+    if self._thread is not None:
+      gradients = self._thread.submit(functions[0], *batch)
+    self._begun = _Begun(plan, functions, gradients)
+
+  def finish(self, state: np.ndarray) -> tf.Tensor:
+    """Finishes the gradient step that has begun.
+
+    Args:
+      state: `(1, *state)`.
+
+    Returns:
+      The Q-values of `state` by the new weights, `(1, num_actions)`.
+    """
+    plan, functions, gradients = self._begun
+    self._begun = None
+    if gradients is None:
+      self.loss, q_values = functions[0](*self.batch, state)
+    else:
+      self.loss, values = gradients.result()
+      q_values = functions[1](state, *values)
+    if plan.mask_updates:
+      self._compressor.note_new_masks()
+    self._steps_done += 1
+    return q_values
+
+  def _wait(self) -> None:
+    """Waits for the thread, which reads both networks."""
+    if self._begun is not None and self._begun.gradients is not None:
+      futures.wait([self._begun.gradients])
+
+  def sync_target(self) -> None:
+    """Copies weights and masks to the target network."""
+    self._wait()
+    for target, online in zip(self.target.variables, self.online.variables):
+      target.assign(online)
+    self._compressor.note_new_masks()
+
+  def snapshot(self) -> Callable[[np.ndarray], np.ndarray | tf.Tensor]:
+    """Returns what maps states (batch, *state) to Q-values.
+
+    It holds the weights of this moment, if the network is an MLP.
+    """
+    if isinstance(self.online, q_networks.MLPQNetwork):
+      return numpy_mlp.NumpyMLP(numpy_mlp.read_weights(self.online))
+    return self._batch_q_values
+
+  def gradient_snr(self) -> tf.Tensor:
+    """Mean |μ|/σ of the online network's gradients, on the last minibatch."""
+    return diagnostics.gradient_snr(
+      lambda: self._bellman_loss(*self.batch),
+      list(wrappers.named_layers(self.online).values()),
+    )
+
+  def get_state(self) -> dict[str, Any]:
+    """Returns all variables, as arrays.
+
+    A resumed run has no gradients that wait to be applied, so every run drops
+    them here.
+    """
+    self._wait()
+    self._begun = None
+    return {
+      'online': variables_lib.read(self.online.variables),
+      'target': variables_lib.read(self.target.variables),
+      'optimizer': variables_lib.read(self.optimizer.variables()),
+    }
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Goes on from what `get_state` returned."""
+    self._wait()
+    self._begun = None
+    variables_lib.assign(self.online.variables, state['online'])
+    variables_lib.assign(self.target.variables, state['target'])
+    variables_lib.assign(self.optimizer.variables(), state['optimizer'])
+    self._compressor.note_new_masks()
+    self._steps_done = self.optimizer.steps_taken
