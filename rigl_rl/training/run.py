@@ -9,7 +9,7 @@ import gin
 import tensorflow as tf
 
 from rigl_rl import files, seeding
-from rigl_rl.checks import check_number
+from rigl_rl.checks import check_count
 from rigl_rl.config import effects, gin_text, parsing
 from rigl_rl.config.domains import Count, Seed
 from rigl_rl.errors import UserError
@@ -55,7 +55,7 @@ def train(
     UserError: on a mistake in the config, or a base_dir that does not fit it.
   """
   seeding.check_seed(seed)
-  check_number('TRAIN_STEPS', train_steps, 1, whole=True)
+  check_count('TRAIN_STEPS', train_steps)
   scored = scores.describe_final_score()
   run_directory = run_directory_lib.RunDirectory(base_dir)
   with run_directory.lock():

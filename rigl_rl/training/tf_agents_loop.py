@@ -9,7 +9,7 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
-from rigl_rl.checks import check_number
+from rigl_rl.checks import check_count
 from rigl_rl.training import evaluation, training_loop
 
 
@@ -44,11 +44,8 @@ class TFAgentsLoop(training_loop.TrainingLoop):
       UserError: on a value outside its range, or if none of the checkpoints
         can be used.
     """
-    check_number(
-      f'{type(self).__name__}.evaluation_episodes',
-      evaluation_episodes,
-      1,
-      whole=True,
+    check_count(
+      f'{type(self).__name__}.evaluation_episodes', evaluation_episodes
     )
     # Kept: an evaluation begins with a seed, so that they hold no state.
     self._evaluation_environments = [

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl import files
-from rigl_rl.checks import check_number
+from rigl_rl.checks import check_count
 from rigl_rl.training import checkpointing, event_writer, progress
 from rigl_rl.training import run_directory as run_directory_lib
 
@@ -62,7 +62,7 @@ class TrainingLoop:
       ('evaluation_period', evaluation_period),
       ('checkpoint_period', checkpoint_period),
     ):
-      check_number(f'{type(self).__name__}.{name}', value, 1, whole=True)
+      check_count(f'{type(self).__name__}.{name}', value)
     self.agent = agent
     self.environment = environment
     self._run_directory = run_directory

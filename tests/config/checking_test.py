@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import subprocess
 import sys
 
 import gin
+import numpy as np
 import pytest
 
 from rigl_rl.config import checking, declarations, domains, gin_text
@@ -270,6 +272,29 @@ def test_the_ends_of_a_range(name):
     else:
       with pytest.raises(UserError, match=f'is {value!r}'):
         checking.check([], [f'{name} = {value!r}'])
+
+
+@pytest.mark.parametrize(
+  'value,is_number,is_whole',
+  [
+    (1, True, True),
+    (np.int64(1), True, True),
+    (1.0, True, False),
+    (np.float32(0.5), True, False),
+    (2, False, False),
+    (10**400, False, False),
+    (math.inf, False, False),
+    (math.nan, False, False),
+    (True, False, False),
+    (None, False, False),
+    ('1', False, False),
+    (np.ones(1), False, False),
+  ],
+)
+def test_numbers(value, is_number, is_whole):
+  limits = domains.Range('(0, 1]')
+  assert domains.Number(False, limits).holds(value) == is_number
+  assert domains.Number(True, limits).holds(value) == is_whole
 
 
 _MINE = """
