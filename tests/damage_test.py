@@ -81,7 +81,7 @@ class _Trained:
     own.check(self.config)
     own.read_summary()
     self.runner._run_directory = own
-    self.runner._initialize_checkpointer_and_maybe_resume('')
+    self.runner._resume_latest()
 
 
 @pytest.fixture(scope='module')
@@ -366,7 +366,7 @@ def test_a_segment_that_asks_for_terabytes(trained, tmp_path, caplog, capsys):
     path.write_bytes(data)
     for state in (path.parents[1] / 'checkpoints').glob('*/state.json'):
       content = json.loads(state.read_bytes())
-      for segment in content['state']['agent']['replay']['segments']:
+      for segment in content['state']['loop']['replay']['segments']:
         if segment['file'] == path.name:
           segment['crc32'] = crc32
       _sign(state, content)

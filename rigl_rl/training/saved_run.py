@@ -205,7 +205,7 @@ def _overrides(episodes: int | None, render: bool) -> list[str]:
 def _restore(runner: Any, state: dict[str, Any]) -> None:
   """Puts the weights of a checkpoint in place."""
   if 'online' in state['agent']:
-    # Of DQN. Not `unbundle`: the replay buffer of an Atari game is 7 GB.
+    # Of DQN, which plays by its online network only.
     variables_lib.assign(
       runner.agent.online.variables, state['agent']['online']
     )

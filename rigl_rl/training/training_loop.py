@@ -78,11 +78,7 @@ class TrainingLoop:
     self.steps_done = 0
     self._periods_done = 0
     self._progress = None
-    self._checkpointer = checkpointing.Checkpointer(run_directory.checkpoints)
-    fresh = self._get_whole_state() if self._checkpointer.steps() else None
-    self._checkpointer.load_latest(
-      accept=self._resume, undo=lambda: self._set_whole_state(fresh)
-    )
+    self._resume_latest()
 
   def train(self, end_step: int) -> list[float]:
     """Trains until `end_step` environment steps are done, or somewhat more.
@@ -221,6 +217,16 @@ class TrainingLoop:
       self._checkpointer.save(self.steps_done, state)
     finally:
       self._run_directory.clean_replay()
+
+  def _resume_latest(self) -> None:
+    """Goes on from the newest checkpoint that can be used, if there is one."""
+    self._checkpointer = checkpointing.Checkpointer(
+      self._run_directory.checkpoints
+    )
+    fresh = self._get_whole_state() if self._checkpointer.steps() else None
+    self._checkpointer.load_latest(
+      accept=self._resume, undo=lambda: self._set_whole_state(fresh)
+    )
 
   def _resume(self, state: dict[str, Any]) -> None:
     """Goes on from a checkpoint; raises an error if it cannot be used."""

@@ -48,7 +48,7 @@ _RUNS = {
       'sparsify.distribution = @uniform',
     ),
     steps=500,
-    parts=('online', 'target', 'optimizer', 'replay', 'exploration'),
+    parts=('online', 'target', 'optimizer', 'exploration'),
   ),
   'sac': _Run(
     gin_file='gin_configs/graesser22/sac_mujoco/rigl.gin',
@@ -222,6 +222,7 @@ def test_killed_three_times(name, tmp_path):
   assert step == other_step
   # Weights, masks and slots of all networks, streams, and the simulator.
   assert state['agent'].keys() >= set(run.parts)
+  assert ('replay' in state['loop']) == (name != 'ppo')
   _assert_same_state(state, other_state)
   summaries = [
     json.loads((path / 'summary.json').read_text())
