@@ -379,10 +379,11 @@ def test_sparsify_keeps_the_values_when_asked():
   )
 
 
-def test_sparsify_again_draws_anew():
+def test_sparsify_again_is_refused(user_error):
   model = _mlp()
-  _sparsify(model, sparsity=0.5, seed=1)
   layers = _sparsify(model, sparsity=0.5, seed=1)
+  with user_error('sparsify.model', model.name, 'sparse already'):
+    _sparsify(model, sparsity=0.5, seed=1)
   for layer in layers:
     assert (layer.mask.numpy() == 0).mean() == 0.5
   assert len(model.non_trainable_weights) == 3
