@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the style and runs the tests, from nothing but a Python.
+# Checks the style and the types, and runs the tests, from nothing but a Python.
 #
 #   bash tests/run.sh [--slow] [--python VERSION] [ARGUMENTS OF pytest ...]
 #
@@ -32,6 +32,7 @@ status=0
   echo 'rigl_rl: not formatted: run `.venv/bin/python -m ruff format`' >&2
   status=1
 }
+"$PYTHON" -m mypy --no-error-summary || status=1
 # The odd expansion: an empty array is an unset variable to older shells.
 "$PYTHON" -m pytest -n 2 --dist=loadfile ${selection[@]+"${selection[@]}"} \
   ${arguments[@]+"${arguments[@]}"} || status=$?

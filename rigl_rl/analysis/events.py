@@ -31,7 +31,7 @@ def read_scalars(run: str, prefix: str) -> pd.DataFrame:
   Raises:
     FileError: a file of events cannot be used.
   """
-  rows = {}
+  rows: dict[tuple[str, int], float] = {}
   files = paths.list_files(os.path.join(run, 'events'))
   # Their names begin with the time at which they were begun.
   for path in files:

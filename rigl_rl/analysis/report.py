@@ -31,8 +31,10 @@ summary { cursor: pointer; color: #2a5d9c; }
 # Behind a figure at most so many rows of its data are shown; its CSV has all.
 _MAX_ROWS = 400
 # What tells the runs of the overview apart, and each run from the others.
-_WHAT = ('agent', 'network', 'task', 'label', 'sparsity', 'distribution')
-_WHAT += ('width', 'train_steps')
+_WHAT = (
+  *('agent', 'network', 'task', 'label', 'sparsity', 'distribution'),
+  *('width', 'train_steps'),
+)
 # Numbers that are names.
 _NAMES = ('seed',)
 
@@ -148,7 +150,8 @@ def _section(section: Section) -> list[str]:
   if section.markdown:
     parts.append(_printed(section.markdown))
   if section.png is not None or section.markdown:
-    table = _details(f'data, {count(len(section.data), "row")}', table)
+    rows = 0 if section.data is None else len(section.data)
+    table = _details(f'data, {count(rows, "row")}', table)
   return [*parts, table]
 
 
@@ -233,10 +236,10 @@ def _cell(value: Any) -> str:
     return 'yes' if value else 'no'
   if value is None or value != value:
     return '–'
-  if not isinstance(value, numbers.Number):
+  if not isinstance(value, numbers.Real):
     return str(value)
-  size = abs(value)
-  if size >= 1e9 or not math.isfinite(value):
+  size = abs(float(value))
+  if size >= 1e9 or not math.isfinite(size):
     return f'{value:.4g}'.replace('e+', 'e')
   return f'{value:,.0f}' if size >= 1000 else f'{value:.4g}'
 

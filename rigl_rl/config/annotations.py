@@ -90,7 +90,8 @@ def _read_subscript(annotation: ast.Subscript, look_up) -> Domain:
       return Items(_join(fixed), fixed=fixed)
     return Items(read(parts[0], look_up))
   if isinstance(outer, Table):
-    return Table(*(read(part, look_up) for part in parts))
+    keys, content = (read(part, look_up) for part in parts)
+    return Table(keys, content)
   return Anything(unread=ast.unparse(annotation))
 
 

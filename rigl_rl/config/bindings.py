@@ -56,9 +56,9 @@ def read(
   return copy.deepcopy(values)
 
 
-def used() -> dict[Selector, dict[str, set[str]]]:
+def used() -> dict[str, dict[str, set[str]]]:
   """Returns what gin has supplied so far: parameters by selector and scope."""
-  found: dict[Selector, dict[str, set[str]]] = {}
+  found: dict[str, dict[str, set[str]]] = {}
   with gin.config._OPERATIVE_CONFIG_LOCK:
     for (scope, selector), values in gin.config._OPERATIVE_CONFIG.items():
       found.setdefault(Selector(selector), {})[scope] = set(values)

@@ -81,7 +81,9 @@ def _check_macros(
 def _check_names(config: Config) -> None:
   """Refuses names of configurables that nothing can have registered."""
   library = declarations.of_package()
-  names = {key.selector: key for key in config.bindings if key.parameter}
+  names: dict[Any, Key | Reference] = {
+    key.selector: key for key in config.bindings if key.parameter
+  }
   for item in config.references():
     if isinstance(item, Reference):
       names.setdefault(item.selector, item)

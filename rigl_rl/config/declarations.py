@@ -19,7 +19,8 @@ import re
 from typing import Any, Callable, Iterator, Mapping
 
 from rigl_rl import wording
-from rigl_rl.config import annotations, domains, gin_text
+from rigl_rl.config import annotations as annotations_lib
+from rigl_rl.config import domains, gin_text
 from rigl_rl.errors import UserError
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
@@ -163,8 +164,9 @@ class Library:
       return
     with contextlib.suppress(ImportError, OSError, ValueError):
       spec = _find_spec(name)
-      if spec is not None and (spec.origin or '').endswith('.py'):
-        self._declare(self._read(name, pathlib.Path(spec.origin)))
+      path = spec and spec.origin
+      if path and path.endswith('.py'):
+        self._declare(self._read(name, pathlib.Path(path)))
 
   def find(self, selector: str) -> list[Configurable]:
     """Returns the configurables of a name; several if gin would ask for more.
@@ -225,13 +227,18 @@ class Library:
     if 'configurable' not in module.text:
       return
     for node in module.nodes.values():
-      for decorator in getattr(node, 'decorator_list', ()):
+      if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+        continue
+      for decorator in node.decorator_list:
         found = self._configurable(node, decorator, module)
         if found is not None:
           self._configurables.setdefault(found.name, []).append(found)
 
   def _configurable(
-    self, node: ast.stmt, decorator: ast.expr, module: _Module
+    self,
+    node: ast.ClassDef | ast.FunctionDef,
+    decorator: ast.expr,
+    module: _Module,
   ) -> Configurable | None:
     """Returns what a decorator makes of a definition, if it is gin's."""
     options: dict[str, ast.expr] = {}
@@ -249,7 +256,7 @@ class Library:
     is_class = isinstance(node, ast.ClassDef)
     made = (
       self._instance(node, module)
-      if is_class
+      if isinstance(node, ast.ClassDef)
       else self.read(node.returns, module)
     )
     constructor, home = self._constructor(node, module)
@@ -350,7 +357,7 @@ class Library:
         return self._instance(node, home)
       return self.read(node.value, home)
 
-    return annotations.read(annotation, look_up)
+    return annotations_lib.read(annotation, look_up)
 
   def _instance(self, node: ast.ClassDef, module: _Module) -> domains.Instance:
     ancestors = {node.name}
@@ -368,10 +375,11 @@ class Library:
 
 def _find_spec(name: str) -> importlib.machinery.ModuleSpec | None:
   """Finds a module without importing the packages that it is in."""
-  parent, path = name.rpartition('.')[0], None
+  parent = name.rpartition('.')[0]
+  path = None
   if parent:
     found = _find_spec(parent)
-    path = found and found.submodule_search_locations
+    path = found.submodule_search_locations if found else None
     if path is None:
       return None
   return importlib.machinery.PathFinder.find_spec(name, path)

@@ -29,6 +29,12 @@ class Range:
   """Bounds of a number, as mathematics writes them: `Range('[0, 1)')`."""
 
   text: str
+  low: float = dataclasses.field(init=False)
+  high: float = dataclasses.field(init=False)
+  low_text: str = dataclasses.field(init=False)
+  high_text: str = dataclasses.field(init=False)
+  excludes_low: bool = dataclasses.field(init=False)
+  excludes_high: bool = dataclasses.field(init=False)
 
   def __post_init__(self):
     match = re.fullmatch(r'([\[(])([^,]+), ([^,]+)([\])])', self.text)
@@ -151,7 +157,7 @@ class Number(Domain):
   range: Range = Range('(-inf, inf)')
 
   def _holds(self, value):
-    kind = numbers.Integral if self.whole else numbers.Real
+    kind: Any = numbers.Integral if self.whole else numbers.Real
     if not isinstance(value, kind) or isinstance(value, bool):
       return False
     return abs(value) <= largest(value) and value in self.range

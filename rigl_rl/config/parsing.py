@@ -150,7 +150,7 @@ def _one_line(error: Exception, config: Config) -> str:
   )
   if parameter:
     configurable, name = parameter.groups()
-    known = inspect.signature(gin.get_configurable(configurable)).parameters
-    message += f' Its parameters are {", ".join(known)}.'
-    message += wording.did_you_mean(name, known)
+    of_it = inspect.signature(gin.get_configurable(configurable)).parameters
+    message += f' Its parameters are {", ".join(of_it)}.'
+    message += wording.did_you_mean(name, of_it)
   return message

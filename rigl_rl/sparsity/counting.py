@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -250,7 +250,7 @@ def training_flops(
 
 
 def mean_density(
-  algorithm: algorithms.SparseAlgorithm,
+  algorithm: Any,
   schedule: schedules.UpdateSchedule,
   total_steps: int,
 ) -> float:

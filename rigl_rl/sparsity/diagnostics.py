@@ -47,7 +47,7 @@ def record_layers(
   Yields:
     A list that grows by a `Call` with each call.
   """
-  calls = []
+  calls: list[Call] = []
   with contextlib.ExitStack() as stack:
     for layer in layers:
       stack.enter_context(_record(layer, calls))

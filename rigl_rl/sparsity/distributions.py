@@ -151,7 +151,7 @@ def _erdos_renyi(distribution, shapes, sparsity, power, custom, scaled_dims):
     name: (sum(dims) / math.prod(dims)) ** power
     for name, dims in ((n, scaled_dims(s)) for n, s in free.items())
   }
-  dense = set()
+  dense: set[str] = set()
   epsilon = 0.0
   while len(dense) < len(free):
     scaled = [name for name in free if name not in dense]
@@ -220,7 +220,7 @@ def erdos_renyi_lambda(
     densities[name] = factor * (n_in + n_out) / (n_in * n_out)
   if sparsity is not None:
     densities = _scale_densities(densities, sizes, sparsity)
-  sparsities = Probabilities.fromkeys(shapes, 0.0)
+  sparsities = Probabilities(dict.fromkeys(shapes, 0.0))
   for name, density in densities.items():
     if density > 1 + 1e-9:  # Scaled densities are rounded.
       _report_clipped(name, tuple(shapes[name]), density)
@@ -247,7 +247,7 @@ def _scale_densities(
       'layers to which erdos_renyi_lambda.lambdas has no λ are dense.'
     )
   # With more layers dense the factor grows, so that none is scaled too far.
-  order = sorted(densities, key=densities.get, reverse=True)
+  order = sorted(densities, key=lambda name: densities[name], reverse=True)
   for num_dense in range(len(order) + 1):
     dense = sum(sizes[name] for name in order[:num_dense])
     scaled = sum(densities[name] * sizes[name] for name in order[num_dense:])
@@ -261,7 +261,7 @@ def _scale_densities(
 
 # By layer and density: networks of one shape, such as twin critics and their
 # targets, are one case.
-_reported = set()
+_reported: set[tuple[str, tuple[int, ...], float]] = set()
 
 
 def _report_clipped(name: str, shape: tuple[int, ...], density: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
 
 import tensorflow as tf
 
@@ -28,7 +28,7 @@ class MaskedKernel:
     self, layer: tf.keras.layers.Layer, mask: tf.Variable | None = None
   ):
     self._layer = layer
-    self.mask = mask
+    self.mask: Any = mask
 
   @property
   def weights(self) -> tf.Variable:

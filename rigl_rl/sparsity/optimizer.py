@@ -347,13 +347,13 @@ def make_sparse_optimizer(
   Raises:
     UserError: both or neither of `total_steps` and `schedule` are given.
   """
-  if (total_steps is None) == (schedule is None):
+  if schedule is None and total_steps is not None:
+    schedule = schedules.UpdateSchedule(total_steps, period=period)
+  elif schedule is None or total_steps is not None:
     raise UserError(
       f'make_sparse_optimizer.total_steps is {total_steps!r} and schedule '
       f'{schedule!r}, but exactly one of them must be given.'
     )
-  if schedule is None:
-    schedule = schedules.UpdateSchedule(total_steps, period=period)
   updater = mask_updater_lib.MaskUpdater(layers, schedule, seed)
   return SparseOptimizer(
     inner, layers, updater, replace_gradient_step, period, dense_slots

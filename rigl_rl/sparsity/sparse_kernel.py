@@ -40,13 +40,13 @@ class SparseKernel:
   ):
     """Stores what is the layer's kernel until now."""
     self._layer = layer
-    self._operations = loader.load()
-    self.shape = kernel.shape
+    self._operations: Any = loader.load()
+    self.shape: tf.TensorShape = kernel.shape
     self.capacity = capacity
     name = kernel.trained.name.split(':')[0]
     structure = self._structure_of(kernel.mask)
     # Not Keras' own variables: a layer is given them when it is built already.
-    self.trained = tf.Variable(
+    self.trained: tf.Variable = tf.Variable(
       self._gather(kernel.weights, structure), trainable=True, name=name
     )
     self.structure = tf.Variable(
@@ -154,6 +154,7 @@ def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
   """
   layers = [kernel._layer for kernel in kernels]
   empty = tf.zeros((0,))
+  activations: list[Any] = [_activation_name(layer) for layer in layers]
   return sparse_chain.chain(
     loader.load(),
     x,
@@ -161,7 +162,7 @@ def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
     [kernel.structure for kernel in kernels],
     [empty if layer.bias is None else layer.bias for layer in layers],
     [kernels[0].shape[0], *(kernel.shape[1] for kernel in kernels)],
-    [_activation_name(layer) for layer in layers],
+    activations,
   )
 
 

@@ -18,7 +18,9 @@ from typing import Any, Callable, Iterable
 import tensorflow as tf
 
 # Each thread has its own, so that several may trace at a time.
-_CURRENT = contextvars.ContextVar('step_plan', default=None)
+_CURRENT: contextvars.ContextVar[Any] = contextvars.ContextVar(
+  'step_plan', default=None
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +95,8 @@ class StepPlanner:
       updates_targets,
       updates_targets
       and any(
-        map(self._mask_updates, range(step + 1 - self._target_period, step + 1))
+        self._mask_updates(step - ago)
+        for ago in range(self._target_period or 0)
       ),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import zlib
-from typing import Callable, Iterator, Literal, Mapping, Sequence
+from typing import Any, Callable, Iterator, Literal, Mapping, Sequence
 
 import gin
 import numpy as np
@@ -84,9 +84,9 @@ class SparseWrapper(tf.keras.layers.Layer):
     super().__init__(name=name or layer.name)
     self.layer = layer
     self.sparsity = 0.0
-    self.algorithm = None
+    self.algorithm: Any = None
     self.wanted_storage = 'masked'
-    self.storage = MaskedKernel(layer)
+    self.storage: Any = MaskedKernel(layer)
     self.needs_dense_gradient = False
     self._arguments = None
     if sparsity is not None:
@@ -175,8 +175,11 @@ class SparseWrapper(tf.keras.layers.Layer):
     return self.storage.weights
 
   @property
-  def mask(self) -> tf.Variable | tf.Tensor | None:
-    """float32, of the kernel's shape, 1 where a weight is active."""
+  def mask(self) -> tf.Variable | tf.Tensor:
+    """float32, of the kernel's shape, 1 where a weight is active.
+
+    None until the layer is built.
+    """
     return self.storage.mask
 
   @property
@@ -402,6 +405,7 @@ def sparsify(
     if not any(fnmatch.fnmatch(path, pattern) for pattern in keep_dense)
   }
   shapes = {path: tuple(w.kernel.shape) for path, w in masked.items()}
+  sparsities: Mapping[str, float]
   if isinstance(algorithm, algorithms.Dense):
     sparsities = dict.fromkeys(shapes, 0.0)
   else:

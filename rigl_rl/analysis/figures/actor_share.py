@@ -87,7 +87,7 @@ class ReturnByActorShare(base.Kind):
     return spec, pd.DataFrame(points)
 
   @property
-  def columns(self):
+  def columns(self):  # type: ignore[override]
     return len(self.tasks)
 
   def cells(self, data):

@@ -181,6 +181,7 @@ class Kind(abc.ABC):
     grid: of `style.grid`.
   """
 
+  panels: Sequence[Any]
   columns: float = math.inf
   x_label = y_label = ''
   intervals = style.SHADED

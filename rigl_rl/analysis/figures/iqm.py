@@ -98,7 +98,7 @@ class InterquartileMeans(base.Kind):
     return dataclasses.replace(self, panels=tuple(panels)), pd.DataFrame(points)
 
   @property
-  def x_label(self):
+  def x_label(self):  # type: ignore[override]
     names = {_axis(panel) for panel in self.panels}
     return names.pop() if len(names) == 1 else ''
 

@@ -95,11 +95,11 @@ class ReturnAgainstSize(base.Kind):
     return spec, pd.DataFrame(points)
 
   @property
-  def x_label(self):
+  def x_label(self):  # type: ignore[override]
     return AXES[self.x]
 
   def cells(self, data):
-    cells = []
+    cells: list[tuple[Any, pd.DataFrame]] = []
     for row in self.rows:
       of_row = data[data.row == row.title.strip(', ')]
       cells += [(None, data[:0])] * (-len(cells) % self.columns)

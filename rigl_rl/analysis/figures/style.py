@@ -109,7 +109,8 @@ def of_setting(index: int) -> Style:
 
 def tint(color: str) -> tuple[float, float, float]:
   """Returns a color for areas: lighter, and hiding what is behind it."""
-  return tuple(0.45 + 0.55 * part for part in colors.to_rgb(color))
+  red, green, blue = (0.45 + 0.55 * part for part in colors.to_rgb(color))
+  return red, green, blue
 
 
 def grid(

@@ -45,8 +45,8 @@ class SparseAlgorithm:
   updates_at_window_end = False
   random_count = False
   ignores: tuple[str, ...] = ()
-  sparsity: float | None = None
-  schedule: schedules.UpdateSchedule | None = None
+  sparsity: float
+  schedule: schedules.UpdateSchedule
   layer: str = ''
 
   def bind(
