@@ -37,6 +37,8 @@ class Policy:
     if hasattr(agent, 'online'):  # DQN: a state is a stack of observations.
       self._state_shape = tuple(agent.online.state_shape)
       *shape, stack = self._state_shape
+      if len(shape) == 3 and shape[-1] == 1:  # Gray pictures.
+        shape.pop()
       self.observation_shape = (*shape, stack) if stack > 1 else tuple(shape)
       dtype = agent.observation_dtype
     else:

@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import types
 
 import gin
 import numpy as np
@@ -189,6 +190,21 @@ def test_policy(trained):
   (network,) = trained.networks.values()
   values = network(observations[..., None].astype(np.float32)).numpy()
   np.testing.assert_array_equal(values.argmax(axis=1), actions)
+
+
+def test_policy_of_atari_takes_stacked_frames():
+  # The greedy action is the frame that is brightest.
+  agent = types.SimpleNamespace(
+    online=types.SimpleNamespace(state_shape=(84, 84, 1, 4)),
+    observation_dtype=np.dtype(np.uint8),
+    greedy_policy=lambda: lambda states: states.sum((1, 2, 3)).argmax(axis=1),
+  )
+  policy = runs.Policy(agent)
+  assert policy.observation_shape == (84, 84, 4)
+  states = np.zeros((3, 84, 84, 4))
+  states[range(3), :, :, (2, 0, 3)] = 255
+  assert list(policy(states)) == [2, 0, 3]
+  assert policy(states[2]) == 3
 
 
 @pytest.mark.parametrize('shape', [(), (3,), (2, 3), (1, 2, 4)])
