@@ -354,3 +354,28 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.learner.set_state(state)
     self.training_steps = state['training_steps']
     seeding.restore_generator(self._rng, state['exploration'])
+
+  def bundle_and_checkpoint(
+    self, checkpoint_dir: str, iteration_number: int
+  ) -> dict[str, Any]:
+    """Returns all that training goes on from, for Dopamine's own Runner.
+
+    Args:
+      checkpoint_dir: where the replay buffer's files go.
+      iteration_number: not used; the caller names the checkpoint.
+    """
+    del iteration_number
+    return {**self.get_state(), 'replay': self._replay.save(checkpoint_dir)}
+
+  def unbundle(
+    self,
+    checkpoint_dir: str,
+    iteration_number: int,
+    bundle_dictionary: dict[str, Any],
+  ) -> bool:
+    """Goes on from what `bundle_and_checkpoint` returned; returns True."""
+    del iteration_number
+    self.set_state(bundle_dictionary)
+    # Last: it empties the buffer if it fails.
+    self._replay.load(checkpoint_dir, bundle_dictionary['replay'])
+    return True

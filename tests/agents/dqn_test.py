@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from dopamine.agents.dqn import dqn_agent
+from dopamine.discrete_domains import run_experiment
 
 from rigl_rl import errors
 from rigl_rl.agents import dqn, losses, optimizers, q_learner
@@ -626,6 +627,48 @@ def test_goes_on_bit_for_bit(tmp_path):
     [v.numpy() for v in resumed.optimizer.variables()],
   )
   assert float(agent.learner.loss) == float(resumed.learner.loss)
+
+
+class _Environment:
+  """Random observations, in episodes that never end by themselves."""
+
+  observation_space = _Space((3,))
+  game_over = False
+
+  def __init__(self):
+    self._rng = np.random.default_rng(0)
+
+  def reset(self):
+    return self._rng.normal(size=3).astype(np.float32)
+
+  def step(self, action):
+    return self.reset(), self._rng.normal(), False, {}
+
+
+def test_dopamines_own_runner_goes_on_from_its_checkpoint(tmp_path):
+  def make_runner():
+    return run_experiment.Runner(
+      str(tmp_path),
+      lambda sess, environment, summary_writer: _make_agent(),
+      _Environment,
+      num_iterations=2,
+      training_steps=20,
+      evaluation_steps=1,
+      max_steps_per_episode=7,
+      fine_grained_print_to_console=False,
+    )
+
+  runner = make_runner()
+  runner.run_experiment()
+  agent = runner._agent
+  agent.eval_mode = False
+  resumed = make_runner()
+  assert resumed._start_iteration == 2
+  # To the bit, replay included.
+  assert _play(agent, 40) == _play(resumed._agent, 40)
+  assert agent.training_steps == resumed._agent.training_steps == 82
+  for network in ('online', 'target'):
+    assert _same(_values(agent, network), _values(resumed._agent, network))
 
 
 def test_state_holds_all_that_changes():
