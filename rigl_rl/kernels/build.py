@@ -78,30 +78,30 @@ def cache_directory() -> pathlib.Path:
   return pathlib.Path(cache).expanduser() / 'rigl_rl' / 'kernels'
 
 
-def library(anew: bool = False) -> pathlib.Path:
+def library(broken: pathlib.Path | None = None) -> pathlib.Path:
   """Returns the path of the compiled kernels; compiles them if need be.
 
   Args:
-    anew: whether to compile them even if there is an object.
+    broken: what this returned before, and cannot be loaded here.
 
   Raises:
     BuildError: if there is no compiler, if it fails, or if the cache cannot be
       written.
   """
   of_wheel = _COMPILED / f'{_key()}.so'
-  if of_wheel.exists() and not anew:
+  if of_wheel.exists() and of_wheel != broken:
     return of_wheel
   try:
     compiler = _compiler()
     key = _key(*compiler, _version(compiler))
     directory = _private(cache_directory())
-    path = None if anew else _find(directory, key)
+    path = _find(directory, key, broken)
     # Of a process that was killed, unless it is still at work.
     if path is None or any(directory.glob(f'{_BUILD}*')):
       with _lock(directory / 'lock', _PATIENCE if path is None else 0):
-        if path is None and not anew:
+        if path is None:
           # Another run may have compiled it meanwhile.
-          path = _find(directory, key)
+          path = _find(directory, key, broken)
         if path is None:
           path = _build(compiler, directory, key)
   except OSError as error:
@@ -225,7 +225,9 @@ def _digest(path: pathlib.Path) -> str:
   return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
-def _find(directory: pathlib.Path, key: str) -> pathlib.Path | None:
+def _find(
+  directory: pathlib.Path, key: str, broken: pathlib.Path | None
+) -> pathlib.Path | None:
   """Returns the object in the cache, if it is whole and the user's own.
 
   Its name ends in a digest of its contents: a torn one must not be loaded,
@@ -241,7 +243,7 @@ def _find(directory: pathlib.Path, key: str) -> pathlib.Path | None:
           flush=True,
         )
         path.unlink()
-      elif path.stem == f'{key}-{_digest(path)}':
+      elif path != broken and path.stem == f'{key}-{_digest(path)}':
         return path
   return None
 

@@ -52,11 +52,12 @@ def is_enabled() -> bool:
 
 def _load() -> Any | None:
   try:
+    path = build.library()
     try:
-      return tf.load_op_library(str(build.library()))
+      return tf.load_op_library(str(path))
     except tf.errors.OpError:
       # It was made on a system that is not like this one.
-      return tf.load_op_library(str(build.library(anew=True)))
+      return tf.load_op_library(str(build.library(broken=path)))
   except (build.BuildError, tf.errors.OpError) as error:
     reason = str(error).splitlines()[0]
   print(
