@@ -17,6 +17,9 @@ from typing import Any
 
 # Loaded when an attribute of them is first asked for.
 _WHEN_USED = ('glfw', 'gym', 'pandas')
+# Asking for one of these is a use: the first is asked for by the import of a
+# module within. Names like `__warningregistry__` are asked of all modules.
+_USES = ('__path__', '__version__', '__all__')
 # Optional to a package: it does without while it is imported.
 _OPTIONAL = {'tensorflow': 'jax', 'tf_agents': 'gym.spaces'}
 
@@ -45,9 +48,7 @@ class _Later(ModuleType):
     self.__file__ = spec.origin
 
   def __getattr__(self, name: str) -> Any:
-    # `__path__` is asked for by the import of a module within; names like
-    # `__warningregistry__` by what goes through all modules.
-    if name.startswith('__') and name != '__path__':
+    if name.startswith('__') and name not in _USES:
       raise AttributeError(name)
     self.__class__ = ModuleType
     self.__path__ = self.__spec__.submodule_search_locations

@@ -19,7 +19,7 @@ except ImportError:
 def probes(tmp_path, monkeypatch):
   """Modules to import, and imports as they were afterwards."""
   for name, text in (
-    ('optional_probe', 'print("loaded")\nVALUE = 1\n'),
+    ('optional_probe', 'print("loaded")\nVALUE = 1\n__version__ = "3"\n'),
     ('wants_probe', _WANTS),
   ):
     (tmp_path / name).mkdir()
@@ -48,6 +48,12 @@ def test_a_package_is_imported_when_it_is_used(capsys):
   assert capsys.readouterr().out == ''
   assert probe.VALUE == 1 and 'no_such_probe' not in sys.modules
   assert capsys.readouterr().out == 'loaded\n'
+
+
+def test_its_version_is_a_use():
+  lean.install()
+  assert not hasattr(_import('optional_probe'), '__warningregistry__')
+  assert _import('optional_probe').__version__ == '3'
 
 
 def test_a_module_within_is_a_use(capsys):
