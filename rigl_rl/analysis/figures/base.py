@@ -53,7 +53,7 @@ class Options:
     comparable_policies: per line of figure 6, >= 0; see `comparable`. 0 for
       all, of whatever performance.
     read_costs: maps gin files, bindings and sparsities to what
-      `launch.costs.jobs.sparsity_rows` returns; None if costs cannot be read.
+      `rigl_rl.costs.jobs.sparsity_rows` returns; None if costs cannot be read.
     read_training_cost: maps gin files and bindings of an off-policy
       actor-critic agent to dense_weights, sparse_weights, dense_flops and
       sparse_flops, as Sokar et al. count them; or None.
