@@ -1,4 +1,4 @@
-"""A DQN of one's own with a sparse network, in Dopamine's Runner.
+"""A custom DQN with a sparse network, in Dopamine's Runner.
 
 python examples/dopamine_dqn.py
 """
@@ -28,7 +28,7 @@ def make_network():
 
 
 class OwnDQN:
-  """What Dopamine's Runner asks of an agent, around a Keras network."""
+  """The methods that Dopamine's Runner calls, around a Keras network."""
 
   summary_writer = None
   eval_mode = False
@@ -66,7 +66,7 @@ class OwnDQN:
 
   def learn(self):
     if self.gradient_steps % 100 == 0:
-      # Not set_weights: the target has no masks, and needs none.
+      # Not set_weights: the target has no masks, and needs no masks.
       for target, online in zip(
         self.target.trainable_variables, self.online.trainable_variables
       ):

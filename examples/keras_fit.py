@@ -63,7 +63,7 @@ def main():
     zeros = (layer.kernel.numpy() == 0).mean()
     print(f'{layer.name}: {zeros:.1%} of {tuple(layer.kernel.shape)} are zero')
 
-  # Weights are saved with their masks, and loaded into a model made alike.
+  # Weights are saved with their masks; a model built the same way loads them.
   with tempfile.TemporaryDirectory() as directory:
     path = f'{directory}/model.weights.h5'
     model.save_weights(path)

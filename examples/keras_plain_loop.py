@@ -1,4 +1,4 @@
-"""A Keras classifier made sparse, trained in a loop of one's own.
+"""A Keras classifier made sparse, trained in a custom loop.
 
 python examples/keras_plain_loop.py
 """

@@ -29,7 +29,7 @@ def sparsify(*networks):
 
 
 def sparse_adam(layers):
-  """Returns an Adam that keeps layers sparse; RigL moves their masks."""
+  """Returns Adam for sparse layers, whose masks RigL updates."""
   return rigl_rl.make_sparse_optimizer(
     tf.keras.optimizers.legacy.Adam(3e-4),
     layers,
@@ -53,7 +53,7 @@ def main():
       tanh_normal_projection_network.TanhNormalProjectionNetwork
     ),
   )
-  # Two critics and their targets: a copy that SacAgent makes has no masks.
+  # Two critics and two targets: copies that SacAgent makes have no masks.
   critics = [
     critic_network.CriticNetwork(
       (observation_spec, action_spec), joint_fc_layer_params=(256, 256)

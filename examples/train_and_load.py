@@ -28,7 +28,7 @@ def main(base_dir):
   print(run.evaluations[['step', 'return_mean', 'return_std']])
   print(run.info[['task', 'method', 'sparsity', 'final_score']])
 
-  # At any later time, in any other process:
+  # Later, in any process:
   run = rigl_rl.load_run(base_dir)
   print(f'by the checkpoint of step {run.step:,}:')
   observations = np.zeros((5, *run.policy.observation_shape))
@@ -38,7 +38,7 @@ def main(base_dir):
     kernel = layer.kernel.numpy()
     print(f'{name}: {(kernel == 0).mean():.1%} of {kernel.shape} are zero')
 
-  # A directory of runs, such as those of a sweep, as tables.
+  # All runs in a directory, such as those of a sweep, as tables.
   runs = rigl_rl.load_runs(base_dir)
   print(runs.runs[['method', 'seed', 'final_score', 'parameters']])
 

@@ -4,7 +4,7 @@
 #   bash launch/demo.sh [RUN_DIRECTORY] [ARGUMENTS OF launch.train ...]
 #
 # RUN_DIRECTORY is demo_run/ in the checkout if not given. Started again on the
-# same one, it goes on where it stopped.
+# same one, it continues where it stopped.
 
 # shellcheck source=launch/setup_venv.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup_venv.sh"

@@ -13,14 +13,14 @@ A Keras model is made sparse, and trained, in a few lines:
   model.compile(optimizer, loss='mse')    # or optimizer.apply_gradients(...)
   model.fit(x, y, epochs=10)
 
-A run is what `launch.train` makes of gin files:
+A run is trained from gin files, as by `launch.train`, and loaded again:
 
   run = rigl_rl.train(gin_files, bindings, base_dir)
   run = rigl_rl.load_run(base_dir)
   run.evaluations, run.policy(observation), run.networks['actor']
 
-These are the objects that gin binds. Importing this package imports nothing
-that takes time: each name is imported when it is used first.
+These are the objects that gin binds. Importing this package is quick: each name
+is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 legacy_keras.choose()
 
-# Of each name above, the module that defines it.
+# The module that defines each name above.
 _MODULES = {
   'DS': 'sparsity.algorithms',
   'Dense': 'sparsity.algorithms',

@@ -13,11 +13,11 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
   """Returns the content of an npz file; equal arrays give equal files.
 
   Args:
-    arrays: by name; of no dtype that needs a pickle.
+    arrays: by name; their dtypes must not need a pickle.
   """
   buffer = io.BytesIO()
-  # Frames and flags shrink much, and floats hardly at all. The fastest level
-  # takes most of what there is to gain.
+  # Frames and flags compress well, floats hardly at all. The fastest level
+  # already gets most of the gain.
   with zipfile.ZipFile(buffer, 'w', compresslevel=1) as archive:
     for name, array in arrays.items():
       is_bytes = array.dtype.itemsize == 1

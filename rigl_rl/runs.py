@@ -24,7 +24,7 @@ _CONFIG = 'config.gin'
 
 
 class Policy:
-  """The greedy policy of a run: the same action whenever it sees the same.
+  """The greedy policy of a run: equal observations give equal actions.
 
   Attributes:
     observation_shape: of one observation. SAC, TD3, PPO: `(n,)`, as the
@@ -77,14 +77,14 @@ class Policy:
 class Run:
   """A run directory, whether it is finished, still trains, or was cut off.
 
-  What is read from its files is read again whenever it is asked for.
+  `config`, `evaluations` and `info` read its files again at each access.
 
   Attributes:
     directory: its path.
   """
 
   def __init__(self, directory: str):
-    """Names a run; see `load_run`."""
+    """Refers to a run directory; see `load_run`."""
     self.directory = directory
 
   def __repr__(self) -> str:
@@ -116,7 +116,7 @@ class Run:
 
   @functools.cached_property
   def _saved(self) -> saved_run.SavedRun:
-    """The agent, with the weights of the newest checkpoint of this moment."""
+    """The agent, with the weights of the newest checkpoint at first use."""
     with quiet.import_quietly():
       from rigl_rl.training import saved_run
     with _gin_to_itself():
@@ -124,20 +124,20 @@ class Run:
 
   @property
   def step(self) -> int:
-    """Environment steps (Atari: agent steps) behind `policy` and `networks`."""
+    """Environment steps (Atari: agent steps) that `policy` was trained for."""
     return self._saved.step
 
   @functools.cached_property
   def policy(self) -> Policy:
     """Its greedy policy: maps an observation, or a batch, to actions.
 
-    By the newest checkpoint there is when `policy` or `networks` is first used.
+    From the newest checkpoint when `policy` or `networks` is first used.
     """
     return Policy(self._saved.runner.agent)
 
   @property
   def networks(self) -> Mapping[str, tf.keras.layers.Layer]:
-    """Its trained networks, by the same checkpoint.
+    """Its trained networks, from the same checkpoint.
 
     'online' of DQN; 'actor' and 'value' of PPO; 'actor', 'critic_1' and
     'critic_2' of SAC and TD3. A layer may store its active weights only:
@@ -175,10 +175,10 @@ class Runs(Sequence[Run]):
 
 
 def load_run(directory: str | os.PathLike[str]) -> Run:
-  """Loads a run, which is only read, and may still be going on.
+  """Loads a run, which is only read, and may still be training.
 
-  Its networks are built when they are first asked for. gin's config must be
-  empty then, and is empty afterwards.
+  Its networks are built when they are first used. gin's config must be empty
+  then, and is empty afterwards.
 
   Args:
     directory: the run directory; a path, or a URL that tf.io.gfile knows.
@@ -217,7 +217,7 @@ def train(
 ) -> Run:
   """Trains what gin files describe, as `launch.train` does.
 
-  Called again with the same `base_dir` it goes on from the last checkpoint,
+  Called again with the same `base_dir`, it continues from the last checkpoint,
   and does nothing once the run is finished. gin's config must be empty, and is
   empty afterwards. TensorFlow runs two operations at a time, each in one
   thread, unless it has started already or was given other numbers.
@@ -228,7 +228,7 @@ def train(
     bindings: they win over the files: {'SPARSITY': 0.95, 'ENV_NAME':
       'Hopper-v4'}, or as gin writes them, ['SPARSITY = 0.95', ...]. In a dict,
       text that begins with '@' or '%' is a reference: '@uniform', '@RigL()'.
-    base_dir: the run directory; made if need be.
+    base_dir: the run directory; created if missing.
 
   Returns:
     The finished run.
@@ -240,7 +240,7 @@ def train(
     gin_files = [gin_files]
   gin_files = [os.fspath(file) for file in gin_files]
   bindings = _as_text(bindings)
-  # Before TensorFlow takes its seconds to load.
+  # Before TensorFlow loads, which takes seconds.
   checking.check(gin_files, bindings)
   with _gin_to_itself():
     with quiet.import_quietly():
@@ -253,7 +253,7 @@ def train(
       with memory.blame_sizes(gin_files, bindings):
         run.train(os.fspath(base_dir), given=given)
     except RuntimeError as error:
-      # Of gin, where a file is given that is not all of a run.
+      # gin raises it if the files do not describe a whole run.
       if not str(error).startswith('Required bindings'):
         raise
       raise UserError(str(error).splitlines()[0]) from error
@@ -283,7 +283,7 @@ def _absolute(directory: str | os.PathLike[str]) -> str:
 
 @contextlib.contextmanager
 def _gin_to_itself() -> Iterator[None]:
-  """Uses gin's config, of which a process has one, and leaves it empty."""
+  """Uses gin's config, which the whole process shares; leaves it empty."""
   import gin
 
   bound = [line for line in gin.config_str().splitlines() if ' = ' in line]

@@ -28,7 +28,7 @@ class ActorCriticAgent:
   networks: sparse_networks.SparseNetworks
 
   def greedy_policy(self) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns what maps observations (batch, n) to actions (batch, m).
+    """Returns a function from observations (batch, n) to actions (batch, m).
 
     Without any noise, by the weights of this moment.
     """
@@ -42,11 +42,11 @@ class ActorCriticAgent:
   def _mean_losses(
     self,
   ) -> Mapping[str, tuple[Callable[[], tf.Tensor], Sequence[str]]]:
-    """Returns what `gradient_snr` is of, by the names that it has there.
+    """Returns the losses that `gradient_snr` measures, by name.
 
     Returns:
-      A function to the mean loss of the last minibatch, and the names of the
-      networks whose gradients count.
+      By name, a function that computes the mean loss on the last minibatch, and
+      the names of the networks whose gradients count.
     """
     raise NotImplementedError
 
@@ -60,8 +60,8 @@ class ActorCriticAgent:
       Float32 scalars by name: 'actor', and 'critic' (both critics together) or
       'value'.
     """
-    # The losses are means over the minibatch; their sum is what is asked for.
-    # Weight decay among them reaches no layer's output, and so plays no part.
+    # The losses are means over the minibatch, and the diagnostics need the sum.
+    # Weight decay in them reaches no layer's output, so it has no effect.
     size = self._last_batch_size()
     return {
       name: diagnostics.gradient_snr(
@@ -89,7 +89,7 @@ class ActorCriticAgent:
         tf.summary.scalar(f'gradients/snr/{name}', ratio)
 
   def _write_more_summaries(self) -> None:
-    """Writes what else there is to TensorBoard."""
+    """Writes further summaries to TensorBoard."""
 
   @property
   def title(self) -> str:
@@ -97,16 +97,16 @@ class ActorCriticAgent:
     return self.networks.title
 
   def describe(self) -> dict[str, Any]:
-    """Returns the networks' sizes and costs as they are now."""
+    """Returns the networks' current sizes and costs."""
     return self.networks.describe()
 
   @property
   def _other_variables(self) -> list[tf.Variable]:
-    """The variables that are not of a trained network or its optimizer."""
+    """Variables that belong to no trained network and no optimizer of one."""
     raise NotImplementedError
 
   def get_state(self) -> dict[str, Any]:
-    """Returns all that training goes on from, as arrays and JSON values."""
+    """Returns all that a resumed run needs, as arrays and JSON values."""
     return {
       'networks': self.networks.get_state(),
       'others': variables_lib.read(self._other_variables),
@@ -114,7 +114,7 @@ class ActorCriticAgent:
     }
 
   def set_state(self, state: dict[str, Any]) -> None:
-    """Goes on from what `get_state` returned, bit for bit."""
+    """Restores what `get_state` returned, bit for bit."""
     self.networks.set_state(state['networks'])
     variables_lib.assign(self._other_variables, state['others'])
     seeding.restore_generator(self._rng, state['exploration'])

@@ -23,7 +23,7 @@ class Batch(NamedTuple):
   Attributes:
     states: `(batch, *state)`.
     scalars: `(3, batch)`, actions, rewards, and 1 where the next state is
-      terminal: as one tensor, which is passed sooner than three.
+      terminal: one tensor, since three take longer to pass.
     next_states: `(batch, *state)`.
   """
 
@@ -50,8 +50,8 @@ class QLearner:
   """Trains a Q-network by the Bellman equation (Mnih et al., 2015).
 
   A gradient step has two parts: `begin` takes a minibatch, and `finish` changes
-  the weights. If they overlap with what the caller does in between, a thread
-  computes the gradient meanwhile. All is traced in the thread that calls.
+  the weights. With `overlaps`, a thread computes the gradient while the caller
+  does something else in between. All tracing happens in the caller's thread.
 
   Attributes:
     online, target: the Q-networks; the target starts as a copy.
@@ -116,12 +116,12 @@ class QLearner:
     self._begin_tracing()
 
   def _begin_tracing(self) -> None:
-    """Traces anew, by the variables that there are now."""
-    # By plan. That of most steps now: so mistakes are found before training.
+    """Traces again, with the current variables."""
+    # One trace per plan. That of most steps now, to find mistakes early.
     self._traced = functools.lru_cache(maxsize=None)(self._trace)
     self._traced(step_plan.StepPlan())
     self.q_values = self._trace_function(self._act, self._states(1))
-    # Of any number of states.
+    # For any number of states.
     self._batch_q_values = tf.function(self._act)
 
   def _states(self, count: int) -> tf.TensorSpec:
@@ -179,13 +179,13 @@ class QLearner:
     """The loss on a minibatch, and its gradients."""
     with tf.GradientTape() as tape:
       loss = tf.reduce_mean(self._bellman_loss(*batch))
-      weight_decay = self.online.losses  # Each look at it computes it.
+      weight_decay = self.online.losses  # Each access computes it.
       if weight_decay:
         loss += tf.add_n(weight_decay)
     return loss, tape.gradient(loss, self.online.trainable_variables)
 
   def _apply_gradients(self, state, *gradients):
-    """Takes the gradient step; then the Q-values of `state`, to act by."""
+    """Takes the gradient step; returns the Q-values of `state`, to act on."""
     self.optimizer.apply_gradients(
       zip(gradients, self.online.trainable_variables)
     )
@@ -193,13 +193,13 @@ class QLearner:
     return self._act(state)
 
   def _train(self, *batch_and_state):
-    """Both in one."""
+    """Computes gradients and applies them, in one call."""
     *batch, state = batch_and_state
     loss, gradients = self._compute_gradients(*batch)
     return loss, self._apply_gradients(state, *gradients)
 
   def _act(self, states):
-    """Q-values of states, to act by: the same bits wherever it is traced."""
+    """Q-values of states, to act on: the same bits wherever it is traced."""
     return step_plan.StepPlan().bind(self.online)(states)
 
   @property
@@ -253,7 +253,7 @@ class QLearner:
     self._compressor.note_new_masks()
 
   def snapshot(self) -> Callable[[np.ndarray], np.ndarray | tf.Tensor]:
-    """Returns what maps states (batch, *state) to Q-values.
+    """Returns a function from states (batch, *state) to Q-values.
 
     It holds the weights of this moment, if the network is an MLP.
     """
@@ -283,7 +283,7 @@ class QLearner:
     }
 
   def set_state(self, state: dict[str, Any]) -> None:
-    """Goes on from what `get_state` returned."""
+    """Restores what `get_state` returned."""
     self._wait()
     self._begun = None
     variables_lib.assign(self.online.variables, state['online'])

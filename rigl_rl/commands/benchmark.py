@@ -105,7 +105,7 @@ class _Worker:
 
   def train(self, steps: int) -> float:
     """Trains some steps; returns environment steps per second."""
-    with contextlib.suppress(BrokenPipeError):  # It has ended: told below.
+    with contextlib.suppress(BrokenPipeError):  # It has ended: reported below.
       self._process.stdin.write(f'{steps}\n')
       self._process.stdin.flush()
     for line in self._process.stdout:

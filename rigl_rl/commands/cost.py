@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     '--csv',
     metavar='FILE',
     help='write the table there too, by sparsity if there is one, or by '
-    'layer; its directory is made if need be',
+    'layer; its directory is created if missing',
   )
   command_line.add_thread_arguments(parser)
   arguments = parser.parse_args(argv)

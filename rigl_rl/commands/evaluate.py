@@ -4,8 +4,8 @@
 
 Plays as the evaluations of training do: the same policy, as many episodes (on
 Atari agent steps), the same environment. --episodes asks for a number of
-episodes instead. Episodes are decided by --seed alone, so that runs, and levels
-of noise, are compared on the same ones.
+episodes instead. Only --seed decides the episodes, so that runs, and levels of
+noise, are compared on the same ones.
 
 Figure 6 of Graesser et al. (2022), noise on the pixels of Atari games:
 
@@ -13,9 +13,9 @@ Figure 6 of Graesser et al. (2022), noise on the pixels of Atari games:
 
 --run is a run directory, or one that holds several at any depth; runs that show
 no pixels are then left out. Each run's means are kept in its directory, in
-observation_noise.csv, for launch.figures; given again, the command goes on with
-what is missing there. Nothing is kept of --checkpoint or --gin_bindings, which
-are for a look, with --out.
+observation_noise.csv, for launch.figures; given again, the command continues
+with what is missing there. With --checkpoint or --gin_bindings nothing is kept;
+--out writes the returns.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ def parse_levels(text: str | None) -> list[float] | None:
   """Returns levels of noise: '0,1,...,30' is 31 of them.
 
   Args:
-    text: numbers of at least 0, by commas; '...' (or '…') between two numbers
-      and a last one stands for those in between.
+    text: numbers of at least 0, separated by commas; '...' (or '…') between two
+      numbers and a last one means those in between.
 
   Raises:
-    UserError: it is none of these.
+    UserError: it is something else.
   """
   if text is None:
     return None
@@ -259,7 +259,7 @@ def _evaluate(
     if newest and all(kept.find(newest[0], level) for level in levels):
       print(f'{directory}\nis evaluated at all these levels.', flush=True)
       return True
-  # Whether it is of DQN is told without building it.
+  # run.json says whether it is a DQN run; it need not be built.
   is_one_of_many = levels is not None and not is_one
   if is_one_of_many and record.read(directory)['agent'] not in ('DQN', ''):
     print(f'{directory}\nis not of DQN: left out.', flush=True)
@@ -387,7 +387,7 @@ class _Kept:
 
 
 def _write_returns(path: str, rows: Sequence[dict[str, Any]]) -> None:
-  """Writes a row an episode."""
+  """Writes one row per episode."""
   from rigl_rl.analysis import paths
 
   columns = ('run', 'step', 'observation_noise', 'episode', 'return')

@@ -5,7 +5,7 @@
 A figure is a PNG and a PDF, and a CSV of exactly what is drawn, with the number
 of runs behind each point; a table is a CSV and Markdown. Its name is that of
 its sweep file: graesser22/fig02_sac, sokar22/table01 and so on; fig02_sac is
-Graesser et al.'s. --figure=all draws whatever there are runs for, saves all
+Graesser et al.'s. --figure=all draws all figures that have runs, saves all
 runs and evaluations as two tables, and writes report.html, one page of
 everything, with what is missing and why.
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     help='directory that holds run directories',
   )
   parser.add_argument(
-    '--out', required=True, metavar='DIR', help='where to; made if need be'
+    '--out', required=True, metavar='DIR', help='where to; created if missing'
   )
   parser.add_argument(
     '--x',

@@ -137,7 +137,7 @@ def _print(table: Any, top: int | None) -> None:
       values = ', '.join(f'{name} {_written(row[name])}' for name in used)
       print(f'Winner: {method}, {values} ({_number(row.score)})')
     else:
-      print(f'Winner: {method}: none, for want of finished runs')
+      print(f'Winner: {method}: none (no finished runs)')
   print()
 
 

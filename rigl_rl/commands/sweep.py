@@ -2,8 +2,8 @@
 
   python -m launch.sweep --sweep=graesser22/fig08 --base_dir=RUNS
 
-Given again, the command goes on: finished runs are skipped, those that were cut
-off continue, and those that failed are tried again. Figures that share runs
+Given again, the command continues: finished runs are skipped, those that were
+cut off continue, and those that failed are tried again. Figures that share runs
 share them in one base directory. --dry_run lists the runs, and what they cost.
 
 A sweep file is gin: it binds a Sweep of Grids. See gin_configs/sweeps/.
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--base_dir',
     metavar='DIR',
-    help='where the run directories are; made if need be',
+    help='where the run directories are; created if missing',
   )
   add(
     '--dry_run',
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--seeds',
     metavar='SEEDS',
-    help="how many, from 0 on, or which: '3' or '0,1,2' ('7,' for 7 alone)",
+    help="how many, from 0 on, or which: '3' or '0,1,2' ('7,' for only 7)",
   )
   add(
     '--gin_bindings',
@@ -334,7 +334,7 @@ def _train(
   speeds: Mapping[str, float],
   command: str,
 ) -> int:
-  """Trains what is not finished; returns the exit code."""
+  """Trains the unfinished runs; returns the exit code."""
   work = loop.Loop(all_jobs, executor, speeds)
   before = len(work.outcome.before)
   print(

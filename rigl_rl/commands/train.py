@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     '--base_dir',
     required=True,
     metavar='DIR',
-    help='the run directory; made if need be',
+    help='the run directory; created if missing',
   )
   command_line.add_thread_arguments(parser)
   arguments = parser.parse_args(argv)
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-  # Before TensorFlow takes its seconds to load.
+  # Before TensorFlow loads, which takes seconds.
   directory = run_directory.RunDirectory(arguments.base_dir)
   if not files.is_url(arguments.base_dir):
     directory.check_writable()

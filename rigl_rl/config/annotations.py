@@ -36,7 +36,7 @@ def read(
       there is none.
 
   Returns:
-    The domain; `Anything` of what is not understood.
+    The domain; `Anything` for an annotation that is not understood.
   """
   if annotation is None:
     return Anything(unread='')

@@ -23,8 +23,8 @@ def read(
   Args:
     configurable: a function or class that gin knows.
     names: the arguments wanted; by default all that are bound or have a
-      default. Others are not looked at, which matters where a value is computed
-      as it is read.
+      default. Others are not read, which matters where reading a value computes
+      it.
 
   Returns:
     Values by the argument's name, references and macros resolved.

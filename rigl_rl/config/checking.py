@@ -1,4 +1,4 @@
-"""Holds the bindings of a gin config against what parameters declare.
+"""Checks the bindings of a gin config against what parameters declare.
 
 Neither TensorFlow nor what the config names is loaded: a mistake is found
 within a fraction of a second.
@@ -38,7 +38,7 @@ def check(
     gin_files: as `gin_paths.config_path` takes them; later ones win.
     gin_bindings: single bindings, which win over the files.
     is_saved: whether the files were checked before, as a run's config.gin was;
-      it may hold macros that lost their use to a binding.
+      it may hold macros that a binding left unused.
 
   Returns:
     The config, as it was read.
@@ -68,8 +68,8 @@ def _check_macros(
   )
   given = set(map(Key.parse, gin_bindings))
   for name in config.macros:
-    # A file's macro may have lost its last reference to another binding. Bound
-    # by the user, it would have no effect.
+    # Another binding may have replaced the last reference to a file's macro. If
+    # the user binds such a macro, that would have no effect.
     is_idle = Key.macro(name) in given or not (is_saved or name in known)
     if is_idle and name not in used:
       raise UserError(
@@ -112,7 +112,7 @@ def bound(
 ) -> Iterator[tuple[str, Any, declarations.Parameter]]:
   """Yields source, value and declaration of the parameters that are bound.
 
-  Where a value is not known yet, a `Promise` stands for it.
+  A value that is not known yet is a `Promise`.
   """
   library = _library(config)
   for key, written in config.bindings.items():

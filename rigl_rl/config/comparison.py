@@ -6,7 +6,7 @@ from typing import Any
 
 from rigl_rl.config.gin_text import Config, same
 
-# A value is shown at most so long.
+# In characters; longer values are cut off in messages.
 _MAX_VALUE_LENGTH = 60
 _NOT_SET = object()
 

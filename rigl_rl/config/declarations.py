@@ -125,7 +125,7 @@ class _Module:
   def __init__(self, name: str, text: str):
     self.name = name
     self.text = text
-    # Of this package all bases and types are known.
+    # All bases and types of this package are known.
     self.is_ours = name.partition('.')[0] == 'rigl_rl'
 
   @functools.cached_property
@@ -203,7 +203,7 @@ class Library:
     return False
 
   def promise(self, item: Any) -> Any:
-    """Returns what stands for a reference or constant, anything else as is."""
+    """Returns a `Promise` for a reference or constant; another item itself."""
     if isinstance(item, gin_text.Macro):
       return domains.Promise(domains.Anything(), str(item))
     if not isinstance(item, gin_text.Reference):

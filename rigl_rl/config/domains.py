@@ -74,7 +74,7 @@ class Length:
   least: int
 
 
-# Names for what many parameters are.
+# Domains that many parameters share.
 Probability = Annotated[float, Range('[0, 1]')]
 Sparsity = Annotated[float, Range('[0, 1)')]
 Positive = Annotated[float, Range('(0, inf)')]
@@ -151,7 +151,7 @@ class Anything(Domain):
 
 @dataclasses.dataclass(frozen=True)
 class Number(Domain):
-  """Finite numbers; a bool is none."""
+  """Finite numbers, but no bools."""
 
   whole: bool
   range: Range = Range('(-inf, inf)')
@@ -333,7 +333,7 @@ _LITERALS = (numbers.Number, str, bytes, list, tuple, set, dict)
 
 @dataclasses.dataclass(frozen=True)
 class Either(Domain):
-  """The values of some domains."""
+  """The values of several domains together."""
 
   members: tuple[Domain, ...]
 
@@ -355,7 +355,7 @@ def _either(texts) -> str:
   return f'{", ".join(most)}{comma} or {last}'
 
 
-# Of Python's own types, by name.
+# Domains of Python's own types, by name.
 SIMPLE = {
   'float': Number(whole=False),
   'int': Number(whole=True),
@@ -368,7 +368,7 @@ SIMPLE = {
   'Sequence': Items(Anything()),
   'Mapping': Table(Anything(), Anything()),
 }
-# Other names of the same.
+# Other names of the same types.
 SIMPLE.update(
   {name: SIMPLE['Sequence'] for name in ('list', 'List', 'tuple', 'Tuple')}
 )

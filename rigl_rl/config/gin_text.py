@@ -122,7 +122,7 @@ def parse_value(text: str) -> Any:
   """Returns a gin value: a literal, a Reference or a Macro.
 
   Raises:
-    ValueError: `text` is none.
+    ValueError: `text` is not a gin value.
   """
   try:
     return config_parser.ConfigParser(text, _Delegate()).parse_value()
@@ -142,7 +142,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def convert(value: Any, function: Callable[[Any], Any]) -> Any:
-  """Returns a value with the function's results for all that is in it."""
+  """Returns a value with the function applied to each item in it."""
   if isinstance(value, dict):
     return {
       convert(key, function): convert(item, function)
@@ -207,7 +207,7 @@ def _parse(text: str, source: str) -> tuple[Any, ...]:
 
 
 def _meant(binding: str) -> str:
-  """Suggests what a binding that cannot be parsed was to be."""
+  """Suggests what a binding that cannot be parsed was meant to be."""
   name, _, value = (part.strip() for part in binding.partition('='))
   if not name or not value:
     return ''
@@ -231,10 +231,10 @@ def _meant(binding: str) -> str:
 class Config:
   """The bindings of some gin files; later ones win.
 
-  Imports play no part: no name has to exist.
+  It follows no imports, so names need not exist.
 
   Attributes:
-    bindings: values as they are written, in order.
+    bindings: values as written, in order.
     imports: the modules that the files import.
   """
 
@@ -248,11 +248,11 @@ class Config:
       gin_bindings: single bindings, which win over the files.
 
     Raises:
-      UserError: a file is missing, or something is no gin.
+      UserError: a file is missing, or a text is not valid gin.
     """
     self.bindings: dict[Key, Any] = {}
     self.imports: list[str] = []
-    # All values, those too that a later binding replaces.
+    # All values, including those that a later binding replaces.
     self._written: list[Any] = []
     for name in gin_files:
       self._add(_statements(gin_paths.config_path(name)))
@@ -263,7 +263,7 @@ class Config:
     """Reads a complete config, such as `gin.config_str()` returns.
 
     Raises:
-      UserError: it is no gin config, or includes files.
+      UserError: it is not a gin config, or includes files.
     """
     config = cls()
     statements = _parse(text, 'config')
@@ -315,7 +315,7 @@ class Config:
     """Returns the references and macros in all values.
 
     Args:
-      replaced: whether values count that a later binding replaces.
+      replaced: whether to include values that a later binding replaces.
     """
     values = self._written if replaced else list(self.bindings.values())
     return references(values)
@@ -354,7 +354,7 @@ class Config:
     return otherwise
 
   def arguments(self, selector: str, scope: str = '') -> dict[str, Any]:
-    """Returns what is bound of a configurable, as it is bound.
+    """Returns the bound arguments of a configurable, as written.
 
     Args:
       selector: of the configurable.

@@ -36,7 +36,7 @@ def parse(
       unknown, or a macro that nothing uses.
   """
   gin_paths.add_search_path()
-  # A user's own algorithm lies in the current directory, more often than not.
+  # A user's own algorithm is usually in the current directory.
   if '' not in sys.path and os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
   files = [gin_paths.config_path(name) for name in gin_files]
@@ -103,7 +103,7 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> Config:
     The config, as it was read.
 
   Raises:
-    UserError: it cannot be read, or binds what there no longer is; or a single
+    UserError: it cannot be read, or binds what no longer exists; or a single
       binding is of a macro that nothing uses.
   """
   gin_paths.add_search_path()
@@ -135,7 +135,7 @@ def _one_line(error: Exception, config: Config) -> str:
       f'not bound.{wording.did_you_mean(macro.name, config.macros)}'
     )
   for line in lines[1:]:
-    # gin quotes the offending binding below the place where it stands.
+    # gin quotes the offending binding on the line below its place.
     if ' = ' in line or line.startswith(('In file', 'import ', 'include ')):
       message += f' | {line}'
   unknown = re.search(

@@ -1,11 +1,11 @@
 """Compiles the kernels, and keeps what was compiled.
 
 A wheel may bring a compiled library, which is used where TensorFlow is the one
-that it was compiled for. Any other lies in the user's cache, under a name that
-depends on all that it depends on: sources, flags, compiler, TensorFlow. Runs
-that start together wait for the one that compiles; killed at any moment, none
-leaves an object that another would take for a whole one. To load an object is
-to run its code, so one that somebody else could have written is not used.
+that it was compiled for. Any other is in the user's cache, under a name that
+depends on sources, flags, compiler and TensorFlow. Runs that start together
+wait for the one that compiles; a run that is killed leaves no object that
+another would take for a whole one. To load an object is to run its code, so one
+that somebody else could have written is not used.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _KINDS = {
   'avx2': ('-mavx2', '-mfma'),
   'portable': (),
 }
-# These sums need not be rounded as TensorFlow's are.
+# The sums in this file need not be rounded as TensorFlow rounds them.
 _SUMS = 'sparse_layers_simd.cc'
 _DIRECTORY = pathlib.Path(__file__).resolve().parent
-# Where a wheel has its library.
+# Where the library is in a wheel.
 _COMPILED = _DIRECTORY / 'compiled'
 # A product and a sum are not contracted into one operation, which would round
 # once: so numbers are those of TensorFlow's operations.

@@ -10,13 +10,13 @@ import tensorflow as tf
 class MaskedKernel:
   """How a kernel is stored by default; SparseKernel has the same methods.
 
-  The forward pass uses the weights as they are and never multiplies by the
+  The forward pass uses the weights directly and never multiplies by the
   mask, so the gradient is dense, and acting and evaluation see exact zeros.
 
   Attributes:
     name: what `sparsify.storage` calls this kind of kernel.
     trained: the variable that an optimizer trains.
-    weights: `(*window, in, out)`; exactly 0 where the mask is.
+    weights: `(*window, in, out)`; exactly 0 where the mask is 0.
     mask: float32, of the same shape, 1 where a weight is active; None until the
       layer is built.
     shape: of both.
@@ -45,8 +45,8 @@ class MaskedKernel:
 
     Args:
       inputs: `(batch, ..., in)`.
-      densely: whether the gradient of `trained` has to be that of all weights;
-        here it always is.
+      densely: whether the gradient of `trained` must cover all weights; here it
+        always does.
     """
     del densely
     return self._layer(inputs)
@@ -58,7 +58,7 @@ class MaskedKernel:
 
     Args:
       mask: the new one.
-      slots: of an optimizer, of `trained`; they are zeroed as well.
+      slots: an optimizer's slots of `trained`; the same entries become 0.
     """
     lasting = self.mask * mask
     self.mask.assign(mask)
@@ -72,5 +72,5 @@ class MaskedKernel:
     self.weights.assign(self.weights * other.mask)
 
   def step_masks(self) -> dict:
-    """Returns what an optimizer has to mask in a step: {ref: mask}."""
+    """Returns what an optimizer must mask in a step: {ref: mask}."""
     return {self.trained.ref(): self.mask}

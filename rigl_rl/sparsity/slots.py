@@ -14,14 +14,14 @@ from rigl_rl.errors import UserError
 
 
 class LegacySlots:
-  """Of an optimizer of tf.keras.optimizers.legacy or tf.compat.v1.train."""
+  """Slots of a tf.keras.optimizers.legacy or tf.compat.v1.train optimizer."""
 
   def __init__(self, optimizer: Any):
     self._optimizer = optimizer
 
   def create(self, variables: Sequence[tf.Variable]) -> None:
     """Creates the slots of all variables that will be trained."""
-    # Those of tf.compat.v1.train come with their first step.
+    # Optimizers of tf.compat.v1.train create them in their first step.
     if hasattr(self._optimizer, '_create_all_weights'):
       self._optimizer._create_all_weights(variables)
 
@@ -32,9 +32,9 @@ class LegacySlots:
 
 
 class KerasSlots:
-  """Of an optimizer of tf.keras.optimizers.
+  """Slots of a tf.keras.optimizers optimizer.
 
-  These keep their slots each in its own way, but all add them by one method.
+  Each class keeps its slots in its own way, but all add them with one method.
   """
 
   def __init__(self, optimizer: Any):
@@ -56,7 +56,7 @@ class KerasSlots:
   def of(self, variable: tf.Variable) -> list[tf.Variable]:
     """Returns a variable's slots, one value per weight in each."""
     slots = self._slots.get(variable.ref(), ())
-    # Adafactor's are of rows and columns.
+    # Adafactor keeps one value per row and per column.
     return [slot for slot in slots if slot.shape == variable.shape]
 
 
@@ -67,7 +67,7 @@ def slots_of(optimizer: Any) -> LegacySlots | KerasSlots:
     optimizer: of tf.keras.optimizers, .legacy or tf.compat.v1.train.
 
   Raises:
-    UserError: it is none of these, or its slots cannot be found.
+    UserError: it is not one of these, or its slots cannot be found.
   """
   if hasattr(optimizer, 'get_slot_names'):
     return LegacySlots(optimizer)
@@ -84,7 +84,7 @@ def slots_of(optimizer: Any) -> LegacySlots | KerasSlots:
       f'SparseOptimizer.inner is a {kind} with use_ema=True, but must have '
       'use_ema=False.'
     )
-  # It has its count of steps and its learning rate from the beginning.
+  # A new optimizer has only scalars: its step count and learning rate.
   if any(variable.shape.rank for variable in optimizer.variables):
     raise UserError(
       f'SparseOptimizer.inner is a {kind} that has trained before, but must be '

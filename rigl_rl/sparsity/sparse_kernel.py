@@ -1,6 +1,6 @@
-"""SparseKernel: the active weights of a dense layer, and where they lie.
+"""SparseKernel: the active weights of a dense layer, and their positions.
 
-Inactive weights neither take memory nor time. The numbers are those of a
+Inactive weights take neither memory nor time. The numbers are those of a
 MaskedKernel, except for rounding.
 """
 
@@ -25,9 +25,9 @@ class SparseKernel:
     name, trained, weights, mask, shape: see MaskedKernel. `trained` holds the
       active weights, float32 `(capacity,)`, by output, then by input, then
       zeros; `weights` and `mask` are tensors.
-    capacity: active weights that there is room for.
-    structure: int32 variable, where they lie; of a length that is proportional
-      to the capacity.
+    capacity: how many active weights fit.
+    structure: int32 variable, the positions of the active weights; its length
+      is proportional to the capacity.
   """
 
   name = 'sparse'
@@ -38,14 +38,14 @@ class SparseKernel:
     kernel: MaskedKernel | SparseKernel,
     capacity: int,
   ):
-    """Stores what is the layer's kernel until now."""
+    """Takes over the weights and the mask of the layer's current kernel."""
     self._layer = layer
     self._operations: Any = loader.load()
     self.shape: tf.TensorShape = kernel.shape
     self.capacity = capacity
     name = kernel.trained.name.split(':')[0]
     structure = self._structure_of(kernel.mask)
-    # Not Keras' own variables: a layer is given them when it is built already.
+    # Not made by Keras' add_weight: the layer is already built.
     self.trained: tf.Variable = tf.Variable(
       self._gather(kernel.weights, structure), trainable=True, name=name
     )
@@ -81,7 +81,7 @@ class SparseKernel:
     self._change_structure(self._structure_of(mask), [self.trained, *slots])
 
   def copy_mask(self, other: SparseKernel) -> None:
-    """Makes active what is active in another kernel of as much room."""
+    """Makes active what is active in another kernel of the same capacity."""
     self._change_structure(other.structure, [self.trained])
 
   def step_masks(self) -> dict:
@@ -121,7 +121,7 @@ def can_store(
 ) -> bool:
   """Whether a SparseKernel can store a layer's kernel.
 
-  That of a dense layer, float32, on a CPU, linear or with ReLU or tanh.
+  It can for a dense layer: float32, on a CPU, linear or with ReLU or tanh.
   """
   return (
     isinstance(layer, tf.keras.layers.Dense)
@@ -143,7 +143,7 @@ def _activation_name(layer: tf.keras.layers.Layer) -> str | None:
 
 
 def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
-  """Sends examples through dense layers, by their active weights.
+  """Passes examples through dense layers, using only the active weights.
 
   Args:
     kernels: of the layers, first layer first.

@@ -1,12 +1,12 @@
 """StepPlan: what one train step changes, decided in Python.
 
 Whether a step changes masks, trains the actor, or moves target networks follows
-from its number alone. So Python decides it before the step, and each plan is
-traced by itself: no trace looks for what another plan has to do.
+only from its number. So Python decides it before the step, and each plan has a
+trace of its own: no trace branches on another plan's work.
 
-A plan is handed to the function that is traced, by `StepPlan.bind`. Code inside
-asks `current`; there is no plan in a loop of a user's own, where the graph
-decides by its step count.
+`StepPlan.bind` passes a plan to the function that is traced; code inside it
+calls `current`. A user's own training loop has no plan: there the graph decides
+by its step count.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class StepPlan:
     return bool(self.mask_updates) and layer.needs_dense_gradient
 
   def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the function, which follows this plan wherever it is traced."""
+    """Returns a function that follows this plan when it is traced."""
 
     def planned(*args, **kwargs):
       token = _CURRENT.set(self)
@@ -75,7 +75,7 @@ class StepPlanner:
 
     Args:
       optimizers: the `SparseOptimizer`s.
-      actor_period: train steps to one step of the actor.
+      actor_period: train steps per step of the actor.
       target_period: train steps between target updates; None for no updates in
         a train step.
     """
@@ -123,7 +123,7 @@ class StepPlanner:
 
 
 def _is_due(step, period):
-  """Whether a step is the last of a period; each step is, of a period of 1."""
+  """Whether a step is the last one of its period; False without a period."""
   if period is None or period == 1:
     return period == 1
   return (step + 1) % period == 0
@@ -147,12 +147,12 @@ def when(
   body: Callable[[], Any],
   otherwise: Callable[[], Any],
 ) -> Any:
-  """Calls one of two functions; in the graph if only that knows which.
+  """Calls one of two functions; the graph chooses if the condition is a tensor.
 
   Args:
-    condition: whether it is `body`: a bool scalar, or a bool.
+    condition: whether to call `body`: a bool, or a bool scalar tensor.
     body: a function without arguments.
-    otherwise: another, of the same result.
+    otherwise: another one, with a result of the same type.
   """
   if tf.is_tensor(condition):
     return tf.cond(condition, body, otherwise)

@@ -1,7 +1,7 @@
 """What a run is, by the values that its configurables were called with.
 
-Figures choose runs by it, however a sweep calls them, and a run that no sweep
-started is found as well.
+Figures choose runs by this description, not by a sweep's names for them, so
+they also find runs that no sweep started.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from rigl_rl.config import checking
 from rigl_rl.config.gin_text import Config, Reference
 from rigl_rl.errors import UserError
 
-# Those whose names are known to figures.
+# The algorithms that figures know by name.
 ALGORITHMS = ('Dense', 'Prune', 'Static', 'SET', 'RigL', 'DS')
-# What figures choose runs by. A number that there is not is nan, a text ''.
+# What figures choose runs by. A missing number is nan, a missing text ''.
 FIELDS = {
   name: kind
   for kind, names in (
@@ -29,7 +29,7 @@ FIELDS = {
   )
   for name in names.split()
 }
-# By the classes that gin binds; another one is called by its own name.
+# Short names of classes that gin binds; other classes keep their own.
 _SHORT = {
   'SparseSacAgent': 'SAC',
   'SparseTd3Agent': 'TD3',
@@ -42,7 +42,7 @@ SOKAR = 'sokar22'
 
 
 class _Bindings:
-  """By which values the configurables of a run were called."""
+  """The values that the configurables of a run were called with."""
 
   def __init__(self, config: Config):
     self._config = config
@@ -56,13 +56,13 @@ class _Bindings:
         self.values[name] = value
 
   def all(self, *names: str) -> list[Any]:
-    """Returns what parameters are, each value once, in order of scopes.
+    """Returns the values of parameters, each once, in order of scopes.
 
     Args:
       *names: such as 'sparsify.sparsity', or 'batch_size' of any class.
 
     Returns:
-      Python values; of a reference, the name, without scope and modules.
+      Python values; for a reference its name, without scope and modules.
     """
     found = {}
     for name, value in sorted(self.values.items()):
@@ -74,24 +74,24 @@ class _Bindings:
     return list(found.values())
 
   def text(self, *names: str) -> str:
-    """Returns what parameters are as text, '' if there are none."""
+    """Returns the values of parameters as text, '' if there are none."""
     return ' '.join(filter(None, map(text_of, self.all(*names))))
 
   def number(self, *names: str, otherwise: float = math.nan) -> float:
-    """Returns the number that parameters are, if it is the same everywhere."""
+    """Returns the number that all these parameters have, if it is the same."""
     found = self.all(*names)
     is_one = len(found) == 1 and is_number(found[0])
     return float(found[0]) if is_one else otherwise
 
   def classes(self, *names: str) -> list[str]:
-    """Returns the names of what builds parts of the run."""
-    # gin does not write a default that is a class: it is as declared.
+    """Returns the names of the classes that build parts of the run."""
+    # gin does not write a default that is a class: read the declaration.
     found = [checking.effective(self._config, name) for name in names]
     return [getattr(value, 'name', '') for value in found]
 
 
 def describe(config: Config) -> dict[str, Any]:
-  """Says what a run is by the values that its configurables were called with.
+  """Describes a run by the values that its configurables were called with.
 
   Args:
     config: gin's operative config, taken once all is built.
@@ -108,8 +108,8 @@ def describe(config: Config) -> dict[str, Any]:
       method: as figures name it, such as 'Pruning', 'Small dense', 'DS-TD3'.
       sparsity: the target of all networks, 0 if dense; nan if it is not one
         number.
-      sparsity_bound: whether sparsity is asked for; otherwise it is what comes
-        out, as of the λ of Sokar et al.
+      sparsity_bound: whether the sparsity is bound; otherwise it follows from
+        other values, such as the λ of Sokar et al.
       size_sparsity: the sparsity at which the standard network is as large:
         `sparsity`, or what a small dense network's width is matched to.
       distribution: the function, such as 'erdos_renyi_kernel'.
@@ -127,8 +127,8 @@ def describe(config: Config) -> dict[str, Any]:
       initial_policy: directory of the run whose policy filled the replay
         buffer, '' if none did.
 
-    And bindings: the values themselves, by name, as gin writes them, macros
-    resolved; without what was not called.
+    And bindings: the values themselves, by name, as gin writes them, with
+    macros resolved; only those of what was called.
   """
   bound = _Bindings(config)
   algorithm = bound.text('sparsify.algorithm')
@@ -150,7 +150,7 @@ def describe(config: Config) -> dict[str, Any]:
   size_sparsity = sparsity if width == '1' else math.nan
   if width == 'matched_width':
     size_sparsity = bound.number('matched_width.sparsity')
-  # TD3's is the optimizer's; 0 is none.
+  # TD3's is in the optimizer; 0 means none.
   decays = bound.all(*(f'{name}.weight_decay' for name in (*networks, 'adam')))
   decays = [decay for decay in decays if is_number(decay) and decay] or [0.0]
   interval = 'UpdateSchedule.interval'
@@ -198,7 +198,7 @@ def _method(agent: str, algorithm: str, paper: str, width: str) -> str:
 
 
 def text_of(value: Any) -> str:
-  """Numbers short, several in brackets; '' for nothing."""
+  """Returns short text: sequences in brackets, '' for None."""
   if isinstance(value, (list, tuple)):
     return f'({", ".join(map(text_of, value))})' if value else ''
   if is_number(value):

@@ -1,8 +1,8 @@
-"""Spares imports that take seconds, and that nothing here uses.
+"""Avoids imports that take seconds and that nothing here uses.
 
-TensorFlow Lite imports JAX, for a converter; Keras pandas, for data frames that
-it is given; TF-Agents Gym and OpenCV, for suites of environments; MuJoCo and
-gymnasium GLFW, for windows. Whoever uses one of these finds it.
+TensorFlow Lite imports JAX for a converter, Keras imports pandas for data
+frames, TF-Agents imports Gym and OpenCV for suites of environments, MuJoCo and
+gymnasium import GLFW for windows. Code that uses one of them still gets it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-# Loaded when an attribute of them is first asked for.
+# Packages that are loaded when one of their attributes is first read.
 _WHEN_USED = ('glfw', 'gym', 'pandas')
-# Asking for one of these is a use: the first is asked for by the import of a
-# module within. Names like `__warningregistry__` are asked of all modules.
+# Dunder names that are read only where a package is used: importing a submodule
+# reads `__path__`. Code that walks over all modules reads names like
+# `__warningregistry__`.
 _USES = ('__path__', '__version__', '__all__')
-# Optional to a package: it does without while it is imported.
+# By package, an optional module that is hidden while the package is imported.
 _OPTIONAL = {'tensorflow': 'jax', 'tf_agents': 'gym.spaces'}
 
 
 def install() -> None:
-  """Makes the imports to come lean, in this process."""
+  """Makes later imports in this process lean."""
   if any(isinstance(finder, _Finder) for finder in sys.meta_path):
     return
   for name in _WHEN_USED:
@@ -36,9 +37,9 @@ def install() -> None:
 
 
 class _Later(ModuleType):
-  """A package that is executed when an attribute is asked for.
+  """A package that is executed when one of its attributes is first read.
 
-  Unlike with importlib's LazyLoader, a second `import` of it is no use of it.
+  Unlike importlib's LazyLoader, it is not executed by a second `import`.
   """
 
   def __init__(self, spec: importlib.machinery.ModuleSpec):
@@ -72,7 +73,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-  """Executes a package as where another module is not installed."""
+  """Executes a package as if another module were not installed."""
 
   def __init__(self, fullname: str, path: str, optional: str):
     super().__init__(fullname, path)

@@ -1,6 +1,6 @@
 """run.json, which says what a run is, written before it trains.
 
-What came out of the run is in summary.json.
+The run's results are in summary.json.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EVALUATION_COLUMNS = {
   'return_std': float,
   'episodes': int,
 }
-# Of an operative_config.gin of the version before.
+# How an operative_config.gin begins that an earlier version wrote.
 _ORIGIN = '# Modules were imported from the current directory, '
 # Bindings that may differ between runs of one setting. The policy that fills a
 # replay buffer is another run with each seed; figures compare its length.
@@ -41,14 +41,14 @@ _WITHOUT_EFFECT = ('checkpoint_period', 'summarize_gradient_snr')
 
 
 def settings(record: Mapping[str, Any]) -> dict[str, str]:
-  """Returns what decides a run's results beside its seed.
+  """Returns what decides a run's results, except its seed.
 
   Args:
     record: what `read` returned.
 
   Returns:
-    {binding: value}, without bindings of masks where there are none, or none
-    that changes.
+    {binding: value}, without those of masks in a dense run, and without those
+    of mask updates where masks never change.
   """
   idle = []
   if record['algorithm'] in ('Dense', 'Static'):
@@ -70,7 +70,7 @@ def settings(record: Mapping[str, Any]) -> dict[str, str]:
 def versions(record: Mapping[str, Any]) -> dict[str, str]:
   """Returns the versions that a run was made with, by package.
 
-  That of a run which was continued by another one is 'OLD then NEW'.
+  It is 'OLD then NEW' if a process with another version continued the run.
   """
   found: dict[str, list[str]] = {}
   for made in record['made_with']:
@@ -84,7 +84,7 @@ def read(directory: str) -> dict[str, Any]:
   """Reads what a run is.
 
   Args:
-    directory: of the run; one of the version before has no run.json.
+    directory: of the run; those of an earlier version have no run.json.
 
   Returns:
     What `attributes.describe` returns, and
@@ -111,7 +111,7 @@ def read(directory: str) -> dict[str, Any]:
 
 
 def _read_version_before(directory: str) -> dict[str, Any]:
-  """Reads what a run is that has no run.json, by the files that it has."""
+  """Describes a run that has no run.json, from its other files."""
   own, operative, path = (
     os.path.join(directory, name)
     for name in (CONFIG, OPERATIVE_CONFIG, SUMMARY)
@@ -121,7 +121,7 @@ def _read_version_before(directory: str) -> dict[str, Any]:
   with readers.contents_of(operative):
     config = Config.of_text(text)
     if config.value('train.paper') is None:
-      # All configs of Sokar et al. bound the one, all sparse ones the other.
+      # One of these is bound in all configs of Sokar et al., dense or sparse.
       rule = str(config.value('critic/sparsify.distribution'))
       is_sokars = config.value('final_score.last') == 10
       is_sokars = is_sokars or 'erdos_renyi_lambda' in rule
@@ -135,7 +135,7 @@ def _read_version_before(directory: str) -> dict[str, Any]:
     has_policy = config.value('ActorCriticLoop.initial_policy') is not None
     _check_description(record)
   if has_policy and not record['initial_policy']:
-    # The process that continued the run had no use for it.
+    # The process that continued the run did not use it.
     text = readers.read_text(own)
     with readers.contents_of(own):
       policy = Config.of_text(text).value('saved_policy.run')
@@ -156,7 +156,7 @@ def _read_version_before(directory: str) -> dict[str, Any]:
 
 
 def _check_description(record: dict[str, Any]) -> None:
-  """Raises ValueError where something is not of its kind; makes numbers so."""
+  """Raises ValueError if a field has a wrong type; converts numbers."""
   for name, kind in attributes.FIELDS.items():
     record[name] = _checked(name, record[name], kind)
   for name in ('title', 'modules_from'):
@@ -177,7 +177,7 @@ def _check_sizes(record: Mapping[str, Any]) -> None:
 
 
 def check_networks(networks: Mapping[str, Any]) -> None:
-  """Raises an error if these are no descriptions of networks."""
+  """Raises an error if these do not describe networks."""
   for network in networks.values():
     for name in ('parameters', 'forward_flops', 'training_flops'):
       _checked(name, network[name], float)
@@ -190,7 +190,7 @@ def check_networks(networks: Mapping[str, Any]) -> None:
 
 
 def _checked(name: str, value: Any, kind: type) -> Any:
-  """A value of its kind; None is nan."""
+  """Returns a value of its type; a missing float is nan."""
   if value is None and kind is float:
     return math.nan
   if kind is float and attributes.is_number(value):
@@ -201,19 +201,19 @@ def _checked(name: str, value: Any, kind: type) -> Any:
 
 
 def write(directory: str, record: Mapping[str, Any], step: int) -> str:
-  """Writes run.json, once: it says what the run was begun as.
+  """Writes run.json once: it says what the run began as.
 
-  A process that continues the run leaves it alone, but for its own git
-  revision, processor and versions where these are others: with them the run
-  need not equal one that was never stopped.
+  A process that continues the run changes only one thing: it adds its own git
+  revision, processor and versions if they differ, because the run then need
+  not equal one that was never stopped.
 
   Args:
     directory: of the run.
     record: what `read` is to return, without `made_with`.
-    step: from which the run goes on; 0 if it begins.
+    step: from which the run continues; 0 if it begins.
 
   Returns:
-    What is other than before, in words; '' if nothing is.
+    What has changed, in words; '' if nothing has.
   """
   path = os.path.join(directory, RECORD)
   made_with, differences = [], ''
@@ -233,7 +233,7 @@ def write(directory: str, record: Mapping[str, Any], step: int) -> str:
 
 
 def write_json(path: str, content: Mapping[str, Any]) -> None:
-  """Writes strict JSON: null for what is not finite, lists for arrays."""
+  """Writes strict JSON: null for NaN and infinity, lists for arrays."""
   text = json.dumps(
     _jsonable(content),
     sort_keys=True,
@@ -245,7 +245,7 @@ def write_json(path: str, content: Mapping[str, Any]) -> None:
 
 
 def _jsonable(value: Any) -> Any:
-  """`value` as strict JSON: no NumPy, and null for what is not finite."""
+  """Returns a value as strict JSON: no NumPy, null for NaN and infinity."""
   if isinstance(value, Mapping):
     return {str(key): _jsonable(item) for key, item in value.items()}
   if isinstance(value, (list, tuple)):

@@ -40,16 +40,16 @@ def train(
     seed: the run's SEED; every random stream of the run derives from it.
     train_steps: environment steps of training (agent steps on Atari).
     task: name of the task, above the curve.
-    paper: whose configuration it is, 'graesser22' or 'sokar22': among whose
-      figures the run is drawn. It changes nothing in training.
+    paper: whose configuration it is, 'graesser22' or 'sokar22': the run is
+      drawn in its figures. It changes nothing in training.
     given: what `parsing.parse` returned, to refuse bindings without effect;
       None for no such check.
 
   Returns:
     The content of summary.json: the final score and the learning curve area in
-    units of return, the latter also by training step, as Sokar et al. (2022)
+    units of return, the latter also per training step, as Sokar et al. (2022)
     print it (see `scores`); and what the runner describes. What the run is
-    stands in run.json, see `record`.
+    is in run.json, see `record`.
 
   Raises:
     UserError: on a mistake in the config, or a base_dir that does not fit it.

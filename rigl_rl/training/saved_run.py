@@ -55,7 +55,7 @@ class SavedRun:
     """Evaluates as training does, by the same code.
 
     Args:
-      seed: decides the episodes, whatever the run's SEED.
+      seed: decides the episodes, independently of the run's SEED.
       noise_std: standard deviation of noise on pixels, in gray levels; None for
         what the run's own evaluations have, which most often is none.
       watch: wraps the environment of the first episode; None for nothing.
@@ -185,7 +185,7 @@ def _load_state(
 
 
 def _overrides(episodes: int | None, render: bool) -> list[str]:
-  """Bindings of what is otherwise than in training."""
+  """Returns bindings of what differs from training."""
   # What fills the replay buffer at first may lie in a run that is gone.
   overrides = ['ActorCriticLoop.initial_policy = None']
   if episodes is not None:

@@ -24,7 +24,7 @@ def make_specs(environment: Any) -> tuple[Any, Any]:
 class TFAgentsLoop(training_loop.TrainingLoop):
   """What loops over TF-Agents' environments share: all but how they train.
 
-  An agent has `greedy_policy()` as well.
+  The agent must also have `greedy_policy()`.
   """
 
   def __init__(
@@ -51,7 +51,7 @@ class TFAgentsLoop(training_loop.TrainingLoop):
     self._evaluation_environments = [
       create_environment(seed=0) for _ in range(evaluation_episodes)
     ]
-    # Where the episode stands; None where the next step begins one.
+    # The current observation; None if the next step begins an episode.
     self._observation = None
     self._episode_return = 0.0
     super().__init__(**arguments)
@@ -63,17 +63,17 @@ class TFAgentsLoop(training_loop.TrainingLoop):
     return self._observation
 
   def _go_on(self, time_step: ts.TimeStep, returns: list[float]) -> np.ndarray:
-    """Goes on from what a step led to, in a new episode if one ended.
+    """Continues after a step, in a new episode if the last one ended.
 
     Args:
       time_step: what the environment's step returned.
-      returns: gets the return of the episode if it ended.
+      returns: the episode's return is appended to it if the episode ended.
 
     Returns:
       The observation to act on.
     """
     self._episode_return += float(time_step.reward)
-    # Not is_last(), which takes longer than all else here.
+    # Not is_last(), which takes longer than everything else here.
     if time_step.step_type == ts.StepType.LAST:
       returns.append(self._episode_return)
       self._episode_return = 0.0
@@ -101,8 +101,8 @@ class TFAgentsLoop(training_loop.TrainingLoop):
 
   def _resume(self, state):
     super()._resume(state)
-    # A checkpoint is never taken at the end of an episode: so this environment
-    # cannot be restored within one. gymnasium's own tasks can be.
+    # No checkpoint is taken at the end of an episode: so this environment could
+    # not be restored to the middle of one. gymnasium's own tasks can be.
     if self.environment.current_time_step().step_type == ts.StepType.LAST:
       self._observation = None
       self._episode_return = 0.0

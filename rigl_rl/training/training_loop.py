@@ -51,7 +51,7 @@ class TrainingLoop:
       evaluation_period: environment steps between evaluations; the last one
         comes at the end of training.
       checkpoint_period: evaluations between checkpoints.
-      replay: buffer whose transitions lie in files beside the checkpoints; None
+      replay: buffer whose transitions are in files beside the checkpoints; None
         if there is none.
 
     Raises:
@@ -110,18 +110,18 @@ class TrainingLoop:
     return {}
 
   def _set_state(self, state: dict[str, Any]) -> None:
-    """Goes on from what `_get_state` returned; an error if it cannot."""
+    """Restores what `_get_state` returned; raises an error if it cannot."""
 
   def run_experiment(self) -> None:
-    """Trains to the end, or on from where the last checkpoint was."""
+    """Trains to the end, from the last checkpoint if there is one."""
     self._progress = progress.Progress(self._period_ends[-1], self.steps_done)
-    # Not before: a run that is refused leaves no file behind.
+    # Not earlier: a refused run leaves no file behind.
     self._writer = event_writer.create(
       self._run_directory.events, self.steps_done
     )
     try:
       for period in range(self._periods_done, len(self._period_ends)):
-        # Else the episode in which the last one ended took all of its steps.
+        # The last episode of the previous period may have used up this one.
         if self.steps_done < self._period_ends[period]:
           self._run_period(period)
         self._periods_done = period + 1
@@ -177,7 +177,7 @@ class TrainingLoop:
     """Evaluates as training does, by the weights of this moment.
 
     Args:
-      seed: decides the episodes, whatever the run's SEED.
+      seed: decides the episodes, independently of the run's SEED.
       watch: wraps the environment of the first episode; None for nothing.
 
     Returns:
@@ -186,7 +186,7 @@ class TrainingLoop:
     return self._play(watch, seed)
 
   def _get_whole_state(self) -> dict[str, Any]:
-    """Returns all that the run goes on from but the replay buffer."""
+    """Returns all that a resumed run needs, except the replay buffer."""
     return {
       'agent': self.agent.get_state(),
       'environment': self.environment.get_state(),
@@ -205,7 +205,7 @@ class TrainingLoop:
     self._periods_done = operator.index(state['periods_done'])
 
   def _save_checkpoint(self) -> None:
-    self._writer.flush()  # A run that goes on from here writes later ones only.
+    self._writer.flush()  # A resumed run writes later events only.
     state = self._get_whole_state()
     if self._replay is None:
       self._checkpointer.save(self.steps_done, state)
@@ -219,7 +219,7 @@ class TrainingLoop:
       self._run_directory.clean_replay()
 
   def _resume_latest(self) -> None:
-    """Goes on from the newest checkpoint that can be used, if there is one."""
+    """Resumes from the newest checkpoint that can be used, if there is one."""
     self._checkpointer = checkpointing.Checkpointer(
       self._run_directory.checkpoints
     )
@@ -229,7 +229,7 @@ class TrainingLoop:
     )
 
   def _resume(self, state: dict[str, Any]) -> None:
-    """Goes on from a checkpoint; raises an error if it cannot be used."""
+    """Resumes from a checkpoint; raises an error if it cannot be used."""
     self._set_whole_state(state)
     # Last: it empties the buffer if it fails.
     if self._replay is not None:
