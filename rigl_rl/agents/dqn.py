@@ -358,7 +358,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   def bundle_and_checkpoint(
     self, checkpoint_dir: str, iteration_number: int
   ) -> dict[str, Any]:
-    """Returns all that training goes on from, for Dopamine's own Runner.
+    """Returns all that a resumed run needs, for Dopamine's own Runner.
 
     Args:
       checkpoint_dir: where the replay buffer's files go.
@@ -373,7 +373,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     iteration_number: int,
     bundle_dictionary: dict[str, Any],
   ) -> bool:
-    """Goes on from what `bundle_and_checkpoint` returned; returns True."""
+    """Restores what `bundle_and_checkpoint` returned; returns True."""
     del iteration_number
     self.set_state(bundle_dictionary)
     # Last: it empties the buffer if it fails.

@@ -241,5 +241,5 @@ class TrainingLoop:
     return self.agent.title
 
   def describe(self) -> dict[str, Any]:
-    """Returns what summary.json says of the networks and their cost."""
+    """Returns the networks and their cost, for run.json and summary.json."""
     return self.agent.describe()
