@@ -101,6 +101,8 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
         train_steps=train_steps,
       ),
       lambda: create_environment(seed=seeding.stream_seed(seed, 'environment')),
+      # The loop's. Given, so that a binding of it is told to have no effect.
+      num_iterations=-(-train_steps // evaluation_period),
       evaluation_steps=evaluation_steps,
       max_steps_per_episode=max_steps_per_episode,
       clip_rewards=clip_rewards,

@@ -33,6 +33,8 @@ EVALUATION_COLUMNS = {
 }
 # How an operative_config.gin begins that an earlier version wrote.
 _ORIGIN = '# Modules were imported from the current directory, '
+# Bindings there of what ReplayBuffer inherited from, which changed nothing.
+_INHERITED = 'OutOfGraphReplayBuffer.'
 # Bindings that may differ between runs of one setting. The policy that fills a
 # replay buffer is another run with each seed; figures compare its length.
 _NOT_SETTINGS = ('train.seed', 'train.paper', 'saved_policy.run')
@@ -128,6 +130,12 @@ def _read_version_before(directory: str) -> dict[str, Any]:
       paper = attributes.SOKAR if is_sokars else 'graesser22'
       config = config.plus([f'train.paper = {paper!r}'])
     record = attributes.describe(config)
+    # Else no run of this version would be equal.
+    record['bindings'] = {
+      name: value
+      for name, value in record['bindings'].items()
+      if not name.startswith(_INHERITED)
+    }
     record['title'] = record['method']
     origin = text.partition('\n')[0].partition(_ORIGIN)[2]
     record['modules_from'] = ast.literal_eval(origin) if origin else ''

@@ -314,6 +314,13 @@ def test_private_methods_of_dopamines_runner(name, lost):
   assert callable(method), f'Without Runner.{name}, DopamineRunner {lost}.'
 
 
+def test_bindings_of_dopamines_iterations_are_not_used(tmp_path):
+  _make_runner(tmp_path)
+  written = gin.operative_config_str()
+  assert 'DopamineRunner.evaluation_period = 100' in written
+  assert 'Runner.num_iterations' not in written
+
+
 def test_noise_needs_pixels(tmp_path):
   with pytest.raises(errors.UserError, match='ObservationNoise.sigma'):
     _make_runner(tmp_path, 'DopamineRunner.evaluation_noise = 5.0')
