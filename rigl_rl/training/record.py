@@ -33,8 +33,6 @@ EVALUATION_COLUMNS = {
 }
 # How an operative_config.gin begins that an earlier version wrote.
 _ORIGIN = '# Modules were imported from the current directory, '
-# Bindings there of what ReplayBuffer inherited from, which changed nothing.
-_INHERITED = 'OutOfGraphReplayBuffer.'
 # Bindings that may differ between runs of one setting. The policy that fills a
 # replay buffer is another run with each seed; figures compare its length.
 _NOT_SETTINGS = ('train.seed', 'train.paper', 'saved_policy.run')
@@ -130,12 +128,7 @@ def _read_version_before(directory: str) -> dict[str, Any]:
       paper = attributes.SOKAR if is_sokars else 'graesser22'
       config = config.plus([f'train.paper = {paper!r}'])
     record = attributes.describe(config)
-    # Else no run of this version would be equal.
-    record['bindings'] = {
-      name: value
-      for name, value in record['bindings'].items()
-      if not name.startswith(_INHERITED)
-    }
+    record['bindings'] = _as_recorded_now(record['bindings'])
     record['title'] = record['method']
     origin = text.partition('\n')[0].partition(_ORIGIN)[2]
     record['modules_from'] = ast.literal_eval(origin) if origin else ''
@@ -161,6 +154,23 @@ def _read_version_before(directory: str) -> dict[str, Any]:
     record['made_with'] = [made] if 'versions' in summary else []
     _check_sizes(record)
   return record
+
+
+def _as_recorded_now(bindings: Mapping[str, str]) -> dict[str, str]:
+  """Leaves out bindings that gin recorded, but that changed nothing.
+
+  Those of what ReplayBuffer inherited from, and the default of a `by_task` that
+  only a check had read. With them no run of today would equal one of then.
+  """
+  return {
+    name: value
+    for name, value in bindings.items()
+    if not name.startswith('OutOfGraphReplayBuffer.')
+    and (
+      not name.endswith('by_task.otherwise')
+      or f'{name.removesuffix("otherwise")}task' in bindings
+    )
+  }
 
 
 def _check_description(record: dict[str, Any]) -> None:

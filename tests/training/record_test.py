@@ -60,9 +60,21 @@ def test_a_dqn_run_of_the_version_before():
   assert made['versions'] == summary['versions']
   assert made['git_revision'] == summary['git_revision']
   assert (found['title'], found['modules_from']) == ('RigL', '')
-  # It had a base class then, whose bindings changed nothing.
-  assert 'ReplayBuffer.max_sample_attempts' in found['bindings']
-  assert 'OutOfGraphReplayBuffer.keep_every' not in found['bindings']
+
+
+def test_bindings_that_changed_nothing_are_left_out(tmp_path):
+  run = tmp_path / 'run'
+  shutil.copytree(_BEFORE / 'dqn_masked', run)
+  with (run / 'operative_config.gin').open('a') as file:
+    # A check had read this one, and the run did not call it.
+    file.write('lambdas/by_task.otherwise = None\n')
+  bindings = record.read(str(run))['bindings']
+  assert 'ReplayBuffer.max_sample_attempts' in bindings
+  assert 'OutOfGraphReplayBuffer.keep_every' not in bindings
+  assert 'lambdas/by_task.otherwise' not in bindings
+  # This run did.
+  bindings = record.read(str(_BEFORE / 'ds_td3'))['bindings']
+  assert bindings['lambdas/by_task.otherwise'] == 'None'
 
 
 def test_actor_critic_runs_of_the_version_before():
