@@ -6,6 +6,7 @@ The run's results are in summary.json.
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import logging
 import math
@@ -241,6 +242,10 @@ def write(directory: str, record: Mapping[str, Any], step: int) -> str:
       made_with = [made for made in record['made_with'] if made['step'] < step]
     except readers.FileError as error:
       _LOGGER.warning('%s; it is written again', error)
+  elif step:  # Of the version before: the policy that it began with is past.
+    with contextlib.suppress(readers.FileError):
+      policy = _read_version_before(directory)['initial_policy']
+      record = {**record, 'initial_policy': policy}
   here = provenance.collect()
   if made_with:
     differences = provenance.differences(made_with[-1], here)

@@ -141,7 +141,14 @@ def test_continued_and_moved_runs_of_the_version_before(tmp_path):
     (run / name).write_text(text)
   with (run / 'config.gin').open('a') as file:
     file.write("saved_policy.run = 'base/policy'\n")
+  found = record.read(str(run))
+  assert found['initial_policy'] == 'base/policy'
+  # Nor does one that continues it now.
+  described = {**found, 'initial_policy': ''}
+  record.write(str(run), described, step=500)
+  assert (run / 'run.json').exists()
   assert record.read(str(run))['initial_policy'] == 'base/policy'
+  (run / 'run.json').unlink()
   text = (run / 'operative_config.gin').read_text()
   origin = "# Modules were imported from the current directory, '/my/place'\n"
   (run / 'operative_config.gin').write_text(origin + text)
