@@ -149,7 +149,10 @@ def _compiler() -> list[str]:
       return [name, *chosen[1:]]
   reason = f'there is no C++ compiler ({", ".join(names)})'
   if _COMPILED.exists():
-    reason += f', and those installed are not for TensorFlow {tf.__version__}'
+    reason += (
+      ', and those installed are for another system, or another TensorFlow '
+      f'than {tf.__version__}'
+    )
   raise BuildError(reason)
 
 
