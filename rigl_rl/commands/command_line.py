@@ -104,10 +104,6 @@ def start_tensorflow(arguments: argparse.Namespace) -> None:
   quiet.configure_threads(
     intra=arguments.intra_op_threads, inter=arguments.inter_op_threads
   )
-  import tensorflow as tf
-
-  for gpu in tf.config.list_physical_devices('GPU'):
-    tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def run(command: Callable[[], None]) -> int:

@@ -167,7 +167,9 @@ def import_quietly() -> Iterator[None]:
 
 
 def configure_threads(intra: int = 1, inter: int = 2) -> None:
-  """Sets how many threads TensorFlow uses. Call it before the first op.
+  """Sets what TensorFlow takes: threads, and of a GPU's memory what it needs.
+
+  Call it before the first op.
 
   Networks of this size are too small to split one operation over threads, but
   actor, critics and optimizer run side by side: one thread per operation and
@@ -194,3 +196,6 @@ def configure_threads(intra: int = 1, inter: int = 2) -> None:
   threading = tf.config.threading
   threading.set_intra_op_parallelism_threads(intra)
   threading.set_inter_op_parallelism_threads(inter)
+  # A run needs a small part of a GPU, which others may share.
+  for gpu in tf.config.list_physical_devices('GPU'):
+    tf.config.experimental.set_memory_growth(gpu, True)
