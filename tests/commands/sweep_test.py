@@ -24,15 +24,15 @@ from rigl_rl.sweeps.executors import jobs, local, view
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
-# Stands for launch.train: takes steps, notes each, goes on where it was cut
-# off. SPARSITY=0.7 fails; a binding Fake.seconds is the time of a step.
+# Instead of launch.train: takes steps, notes each, goes on where it was cut
+# off. SPARSITY=0.7 fails; see `_seconds`.
 _FAKE = r"""
 import json, os, sys, time
 directory = [a[11:] for a in sys.argv if a.startswith('--base_dir=')][0]
 bindings = dict(
   a[15:].split('=', 1) for a in sys.argv if a.startswith('--gin_bindings=')
 )
-seconds = float(bindings.get('Fake.seconds', '0'))
+seconds = float(bindings.get('SparseDQNAgent.gamma', '0'))
 
 def path(name):
   return os.path.join(directory, name)
@@ -82,6 +82,11 @@ rigl/Grid.gin_files = ['gin_configs/graesser22/dqn_classic/rigl.gin']
 rigl/Grid.over = {'SPARSITY': %SPARSITIES, 'SEED': %SEEDS}
 Sweep.grids = [@rigl/Grid()]
 """
+
+
+def _seconds(seconds: float) -> str:
+  """Returns a binding that the fake takes for the time of a step."""
+  return f'--gin_bindings=SparseDQNAgent.gamma={seconds}'
 
 
 class _Project:
@@ -252,7 +257,7 @@ def test_threads_and_cores(project):
 
 def test_runs_are_at_work_together(project):
   """Two workers at once, and no more."""
-  process = project.start('--workers=2', '--gin_bindings=Fake.seconds=0.1')
+  process = project.start('--workers=2', _seconds(0.1))
   most = 0
   while process.poll() is None:
     most = max(most, sum(map(_is_alive, project.pids())))
@@ -334,7 +339,7 @@ def test_reasons_of_failure(code, text, parts, tmp_path):
 
 def test_killed_twice_and_restarted(project):
   """SIGKILL of the sweep: nothing is lost, nothing is trained twice."""
-  more = ['--workers=3', '--gin_bindings=Fake.seconds=0.1']
+  more = ['--workers=3', _seconds(0.1)]
   for finished in (2, 6):
     process = project.start(*more)
     project.wait_for(
@@ -354,7 +359,7 @@ def test_killed_twice_and_restarted(project):
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_stopped_by_a_signal(number, project):
-  process = project.start('--workers=2', '--gin_bindings=Fake.seconds=0.2')
+  process = project.start('--workers=2', _seconds(0.2))
   project.wait_for(lambda: len(project.scores()) >= 1)
   process.send_signal(number)
   out, _ = process.communicate(timeout=120)
@@ -362,7 +367,7 @@ def test_stopped_by_a_signal(number, project):
   assert not any(map(_is_alive, project.pids()))
   assert f'Stopped by {number.name}. The same command goes on:' in out
   assert '0 failed' in out and 'Traceback' not in out
-  more = ['--gin_bindings=Fake.seconds=0.2', '--workers=4']
+  more = [_seconds(0.2), '--workers=4']
   process = project.start(*more)
   assert process.wait(120) == 0, process.stdout.read()
   _check_done_once(project)
@@ -370,18 +375,18 @@ def test_stopped_by_a_signal(number, project):
 
 def test_one_killed_run(project, capsys):
   """It counts as failed; the same command goes on with it."""
-  process = project.start('--workers=2', '--gin_bindings=Fake.seconds=0.1')
+  process = project.start('--workers=2', _seconds(0.1))
   project.wait_for(lambda: len(project.pids()) >= 1)
   os.kill(project.pids()[0], signal.SIGKILL)
   out, _ = process.communicate(timeout=120)
   assert process.returncode == 1
   assert '11 finished, 1 failed' in out and 'killed by SIGKILL' in out
-  assert project.main('--gin_bindings=Fake.seconds=0.1') == 0
+  assert project.main(_seconds(0.1)) == 0
   _check_done_once(project)
 
 
 def test_two_sweeps_on_one_directory(project, capsys):
-  process = project.start('--workers=1', '--gin_bindings=Fake.seconds=0.5')
+  process = project.start('--workers=1', _seconds(0.5))
   project.wait_for(lambda: len(project.pids()) >= 1)
   assert project.main() == 2
   error = capsys.readouterr().err
@@ -526,7 +531,7 @@ def test_live_view_on_a_terminal(project):
   fcntl.ioctl(writer, termios.TIOCSWINSZ, size)
   process = project.start(
     '--workers=3',
-    '--gin_bindings=Fake.seconds=0.2',
+    _seconds(0.2),
     stdout=writer,
     stderr=writer,
     text=False,
@@ -570,7 +575,11 @@ def test_durations(seconds, text):
 def test_through_ray(project, tmp_path, capsys):
   """The same results as by processes; killed, it leaves nothing behind."""
   pytest.importorskip('ray')
-  more = ['--executor=ray', '--workers=2', '--gin_bindings=Fake.seconds=0.1']
+  more = [
+    '--executor=ray',
+    '--workers=2',
+    _seconds(0.1),
+  ]
   process = project.start(*more)
   project.wait_for(lambda: len(project.scores()) >= 2, 600)
   process.kill()

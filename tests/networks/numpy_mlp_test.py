@@ -84,10 +84,10 @@ def _randomize(network, seed):
     variable.assign(value * masks.get(variable.ref(), 1.0))
 
 
-def _build(network, **kwargs):
+def _build(network, sparsity=0.5, **kwargs):
   actor = network(OBSERVATION, ACTION, seed=0, **kwargs)
   actor.create_variables()
-  wrappers.sparsify(actor, sparsity=0.5, seed=1)
+  wrappers.sparsify(actor, sparsity=sparsity, seed=1)
   _randomize(actor, 0)
   return actor
 
@@ -254,8 +254,8 @@ def test_refresh_reads_the_weights_of_this_moment(network, numpy_network):
 
 
 def test_refresh_reads_layers_that_are_stored_sparsely_since(operations):
-  actor = _build(actor_critic.DeterministicActor)
-  layers = wrappers.sparsify(actor, sparsity=0.9, seed=1)
+  actor = _build(actor_critic.DeterministicActor, sparsity=0.9)
+  layers = list(wrappers.named_layers(actor).values())
   in_numpy = numpy_mlp.NumpyDeterministicActor(actor)
   observations = _observations(4) / 10
   before = in_numpy.greedy(observations)

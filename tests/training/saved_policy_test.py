@@ -233,10 +233,13 @@ def test_noise_outside_its_range(tmp_path, noise, user_error):
     saved_policy(agent, environment, seed=0, run=run, noise=noise)
 
 
-@pytest.mark.parametrize('run', [None, '', 3])
-def test_no_directory_named(run, user_error):
+@pytest.mark.parametrize(
+  'run,allowed',
+  [(None, 'directory of a run'), ('', 'directory of a run'), (3, 'a text')],
+)
+def test_no_directory_named(run, allowed, user_error):
   agent, environment = _make()
-  with user_error(f'saved_policy.run is {run!r}', 'directory of a run'):
+  with user_error(f'saved_policy.run is {run!r}', allowed):
     saved_policy(agent, environment, seed=0, run=run)
 
 
