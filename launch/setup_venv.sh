@@ -172,7 +172,7 @@ _install() {
 _setup() {
   local want have
   [[ " $_SUPPORTED " == *" $_VERSIONS "* ]] ||
-    _fail "Python $_VERSIONS is none of ${_SUPPORTED// /, }"
+    _fail "Python $_VERSIONS is not one of ${_SUPPORTED// /, }"
   want="$(_checksum)"
   have="$(cat "$VENV/.rigl_rl" 2>/dev/null)"
   if [[ "$have" == "$want" ]] && _is_supported "$PYTHON"; then
@@ -204,7 +204,7 @@ _setup() {
     _say() { echo "rigl_rl: $*" | tee -a "$log" >&3; }
     _install
   ) 3>&2 >>"$log" 2>&1; then
-    # The client ended by itself, so what is there is whole: the next goes on.
+    # The client ended by itself: what is there is whole, and is used again.
     rm -f "$VENV/.rigl_rl"
     tail -n 15 "$log" >&2
     _fail "the install failed; the whole log is in $log"

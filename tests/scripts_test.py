@@ -285,7 +285,7 @@ def test_an_unsupported_python_is_refused(checkout, version):
   done, calls = checkout.run('tests/run.sh', f'--python={version}')
   if version:
     assert done.returncode == 1 and calls == []
-    assert f'Python {version} is none of 3.12,' in done.stderr
+    assert f'Python {version} is not one of 3.12,' in done.stderr
   else:  # As without the flag.
     assert done.returncode == 0
 

@@ -37,7 +37,7 @@ def describe_network(
   optimizer: sparse_optimizer.SparseOptimizer,
   total_steps: int,
 ) -> dict[str, Any]:
-  """Returns a network's size and cost as they are now.
+  """Returns a network's present size and cost.
 
   Args:
     model: the network.

@@ -342,7 +342,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     return description.method_title(self.layers)
 
   def get_state(self) -> dict[str, Any]:
-    """Returns all that training goes on from but the replay buffer."""
+    """Returns what a resumed run needs, but the replay buffer."""
     return {
       **self.learner.get_state(),
       'training_steps': self.training_steps,

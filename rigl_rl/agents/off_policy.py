@@ -347,7 +347,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
     return [*variables, *self._more_variables, self.train_step_counter]
 
   def get_state(self) -> dict[str, Any]:
-    """Returns all that training goes on from, as arrays and JSON values."""
+    """Returns what a resumed run needs, as arrays and JSON values."""
     computed = self._last.computed
     if computed is not None:
       computed = [np.array(output) for output in computed]

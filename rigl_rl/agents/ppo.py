@@ -427,7 +427,7 @@ class SparsePPOAgent(
     ]
 
   def get_state(self) -> dict[str, Any]:
-    """Returns all that training goes on from, as arrays and JSON values."""
+    """Returns what a resumed run needs, as arrays and JSON values."""
     return {
       **super().get_state(),
       'minibatches': seeding.generator_state(self._shuffle_rng),

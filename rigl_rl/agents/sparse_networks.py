@@ -142,7 +142,7 @@ class SparseNetworks(Mapping[str, Network]):
     )
 
   def describe(self) -> dict[str, Any]:
-    """Returns the networks' sizes and costs as they are now."""
+    """Returns the networks' present sizes and costs."""
     networks = {
       name: description.describe_network(
         network, self.layers[name], self.optimizer_of(name), self.total_steps

@@ -14,7 +14,7 @@ def read(variables: Sequence[tf.Variable]) -> list[np.ndarray]:
   """Returns the values of some variables.
 
   Those of a layer that is stored sparsely are given as if it were stored
-  masked, so that a run may go on in either storage.
+  masked, so that a run may continue in either storage.
   """
   return [sparse_kernel.read(variable) for variable in variables]
 
