@@ -1,5 +1,10 @@
 """The exceptions that a user's mistake raises."""
 
+from __future__ import annotations
+
+import contextlib
+from typing import Iterator
+
 
 class UserError(ValueError):
   """A mistake in the user's input.
@@ -23,3 +28,18 @@ class UserCodeError(UserError):
     kind = type(original).__name__
     super().__init__(f'{message} raised {kind}{": " * bool(reason)}{reason}')
     self.original = original
+
+
+@contextlib.contextmanager
+def of_incomplete_config() -> Iterator[None]:
+  """Turns gin's error about a config that is not all of a run into UserError.
+
+  Raises:
+    UserError: a binding is missing that has no default.
+  """
+  try:
+    yield
+  except RuntimeError as error:
+    if not str(error).startswith('Required bindings'):
+      raise
+    raise UserError(str(error).splitlines()[0]) from error

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from rigl_rl import files
-from rigl_rl.config import checking, gin_text, memory
+from rigl_rl import errors, files
+from rigl_rl.config import checking, gin_text
 from rigl_rl.errors import UserError
 from rigl_rl.training import quiet
 
@@ -143,10 +143,7 @@ class Run:
     'critic_2' of SAC and TD3. A layer may store its active weights only:
     `named_layers(network)[path].kernel` gives all, zeros included.
     """
-    agent = self._saved.runner.agent
-    if hasattr(agent, 'online'):
-      return {'online': agent.online}
-    return dict(agent.networks)
+    return dict(self._saved.runner.agent.networks)
 
 
 class Runs(Sequence[Run]):
@@ -245,18 +242,9 @@ def train(
   with _gin_to_itself():
     with quiet.import_quietly():
       _use_default_threads()
-      from rigl_rl.config import parsing
       from rigl_rl.training import run
-
-      given = parsing.parse(gin_files, bindings)
-    try:
-      with memory.blame_sizes(gin_files, bindings):
-        run.train(os.fspath(base_dir), given=given)
-    except RuntimeError as error:
-      # gin raises it if the files do not describe a whole run.
-      if not str(error).startswith('Required bindings'):
-        raise
-      raise UserError(str(error).splitlines()[0]) from error
+    with errors.of_incomplete_config():
+      run.train_files(gin_files, bindings, os.fspath(base_dir))
   return load_run(base_dir)
 
 

@@ -333,6 +333,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     }
 
   @property
+  def networks(self) -> dict[str, q_networks.QNetwork]:
+    """The trained network by its name, as other agents have theirs."""
+    return {'online': self.online}
+
+  @property
   def replay(self) -> circular_buffer.ReplayBuffer:
     return self._replay
 

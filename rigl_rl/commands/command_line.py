@@ -132,14 +132,10 @@ def run(command: Callable[[], None]) -> int:
 
 def _run(command: Callable[[], None]) -> int:
   try:
-    command()
+    with errors.of_incomplete_config():
+      command()
   except UserError as error:
     # gin adds lines that say where it was called from.
-    return _fail(error)
-  except RuntimeError as error:
-    # Of gin, where a file is given that is not all of a run.
-    if not str(error).startswith('Required bindings'):
-      raise
     return _fail(error)
   return 0
 

@@ -10,14 +10,13 @@ Started again on the same --base_dir, a run that was cut off continues.
 from __future__ import annotations
 
 import argparse
-import re
 from typing import Any, Sequence
 
 from rigl_rl import files, wording
 from rigl_rl.commands import command_line
-from rigl_rl.config import checking, gin_text, memory
+from rigl_rl.config import checking, gin_text
 from rigl_rl.errors import UserError
-from rigl_rl.training import quiet, run_directory
+from rigl_rl.training import attributes, quiet, run_directory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,13 +43,11 @@ def _train(arguments: argparse.Namespace) -> None:
   print(f'{_outline(config)}: {directory.path()}', flush=True)
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
-    from rigl_rl.config import parsing
     from rigl_rl.training import run
-
-    given = parsing.parse(arguments.gin_files, arguments.gin_bindings)
   try:
-    with memory.blame_sizes(arguments.gin_files, arguments.gin_bindings):
-      run.train(arguments.base_dir, given=given)
+    run.train_files(
+      arguments.gin_files, arguments.gin_bindings, arguments.base_dir
+    )
   except KeyboardInterrupt as interrupt:
     step = run.newest_step(arguments.base_dir)
     how = 'starts again' if step is None else f'continues from step {step:,}'
@@ -61,11 +58,10 @@ def _outline(config: gin_text.Config) -> str:
   """Says what is about to run, as far as the text of its config tells."""
   method = _name(config, 'sparsify.algorithm')
   runner = _name(config, 'train.runner')
-  agent = 'SparseDqnAgent'  # Of Dopamine's Runner, which asks for no other.
-  if runner != 'DopamineRunner':
-    agent = runner and _name(config, f'{runner}.create_agent')
-  ours = re.fullmatch('Sparse(.+)Agent', agent)
-  agent = ours.group(1).upper() if ours else agent
+  agent = runner and _name(config, f'{runner}.create_agent')
+  if runner == attributes.DOPAMINE_RUNNER:
+    agent = 'DQN'
+  agent = attributes.short_name(agent)
   text = ' '.join(filter(None, (method, agent))) or 'A run'
   task, steps, seed = (
     _value(config, f'train.{name}') for name in ('task', 'train_steps', 'seed')

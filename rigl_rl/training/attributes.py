@@ -39,6 +39,8 @@ _SHORT = {
   'ImpalaQNetwork': 'ResNet',
 }
 SOKAR = 'sokar22'
+# Its agent is always DQN's.
+DOPAMINE_RUNNER = 'DopamineRunner'
 
 
 class _Bindings:
@@ -134,7 +136,7 @@ def describe(config: Config) -> dict[str, Any]:
   algorithm = bound.text('sparsify.algorithm')
   paper = bound.text('train.paper')
   runner = bound.text('train.runner')
-  if runner == 'DopamineRunner':
+  if runner == DOPAMINE_RUNNER:
     agent = 'DQN'
     (network,) = networks = bound.classes('build_network.network')
   else:
@@ -142,7 +144,6 @@ def describe(config: Config) -> dict[str, Any]:
     parts = ('actor', 'critic', 'value')
     networks = bound.classes(*(f'{agent}.{part}' for part in parts))
     network = 'MLP'
-  agent = _SHORT.get(agent, agent)
   width = bound.text(*(f'{name}.width' for name in networks)) or '1'
   sparsity = bound.number('sparsify.sparsity')
   if algorithm == 'Dense':
@@ -160,10 +161,10 @@ def describe(config: Config) -> dict[str, Any]:
   return {
     'task': bound.text('train.task'),
     'paper': paper,
-    'agent': agent,
-    'network': _SHORT.get(network, network),
+    'agent': short_name(agent),
+    'network': short_name(network),
     'algorithm': algorithm,
-    'method': _method(agent, algorithm, paper, width),
+    'method': _method(short_name(agent), algorithm, paper, width),
     'sparsity': sparsity,
     'sparsity_bound': not math.isnan(sparsity),
     'size_sparsity': size_sparsity,
@@ -185,6 +186,11 @@ def describe(config: Config) -> dict[str, Any]:
     'initial_policy': bound.text('saved_policy.run') if has_policy else '',
     'bindings': {name: repr(value) for name, value in bound.values.items()},
   }
+
+
+def short_name(name: str) -> str:
+  """Returns how a class is called in words: 'SAC'; others keep their name."""
+  return _SHORT.get(name, name)
 
 
 def _method(agent: str, algorithm: str, paper: str, width: str) -> str:

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import gin
 import tensorflow as tf
 
 from rigl_rl import files, seeding
 from rigl_rl.checks import check_count
-from rigl_rl.config import effects, gin_text, parsing
+from rigl_rl.config import effects, gin_text, memory, parsing
 from rigl_rl.config.domains import Count, Seed
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import user_code
-from rigl_rl.training import attributes, checkpointing, scores
+from rigl_rl.training import attributes, checkpointing, quiet, scores
 from rigl_rl.training import run_directory as run_directory_lib
 
 if TYPE_CHECKING:
   from rigl_rl.training import training_loop
+
+
+def train_files(
+  gin_files: Sequence[str], gin_bindings: Sequence[str], base_dir: str
+) -> dict[str, Any]:
+  """Trains what gin files describe; see `train`.
+
+  Args:
+    gin_files: as `parsing.parse` takes them.
+    gin_bindings: single bindings, which win over the files.
+    base_dir: the run directory.
+  """
+  with quiet.import_quietly():  # Of what the files name.
+    given = parsing.parse(gin_files, gin_bindings)
+  with memory.blame_sizes(gin_files, gin_bindings):
+    return train(base_dir, given=given)
 
 
 @gin.configurable(denylist=['base_dir', 'given'])
