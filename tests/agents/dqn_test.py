@@ -13,6 +13,8 @@ from dopamine.discrete_domains import run_experiment
 from rigl_rl import errors
 from rigl_rl.agents import dqn, losses, optimizers, q_learner
 
+pytestmark = pytest.mark.usefixtures('no_gin_config')
+
 _CONFIG = """
 build_network.network = @MLPQNetwork
 build_network.stack_size = {stack_size}
@@ -25,13 +27,6 @@ DS.drop_fraction = 0.5
 UpdateSchedule.interval = 3
 UpdateSchedule.end = 1.0
 """
-
-
-@pytest.fixture(autouse=True)
-def no_gin_config():
-  gin.clear_config()
-  yield
-  gin.clear_config()
 
 
 @dataclasses.dataclass(frozen=True)

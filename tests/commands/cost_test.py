@@ -3,31 +3,17 @@
 import csv
 import io
 
-import gin
 import pytest
 
 from rigl_rl.commands import cost
+
+pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
 
 CNN = 'gin_configs/graesser22/dqn_atari_cnn'
 CLASSIC = 'gin_configs/graesser22/dqn_classic'
 SAC = 'gin_configs/graesser22/sac_mujoco'
 PPO = 'gin_configs/graesser22/ppo_mujoco'
 SOKAR = 'gin_configs/sokar22'
-
-
-@pytest.fixture(autouse=True)
-def no_gin_config():
-  gin.clear_config()
-  yield
-  gin.clear_config()
-
-
-@pytest.fixture(autouse=True)
-def threads_as_they_are(monkeypatch):
-  """TensorFlow, which other tests have started, would refuse new ones."""
-  monkeypatch.setattr(
-    cost.command_line, 'start_tensorflow', lambda arguments: None
-  )
 
 
 def _run(*arguments):

@@ -10,6 +10,8 @@ from rigl_rl.commands import evaluate
 from rigl_rl.config import parsing
 from rigl_rl.training import run
 
+pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
+
 _SMALL = (
   'UpdateSchedule.interval = 5',
   'SparseDQNAgent.batch_size = 4',
@@ -30,21 +32,6 @@ _PONG = (
   'DopamineRunner.evaluation_steps = 60',
   'DopamineRunner.max_steps_per_episode = 30',
 )
-
-
-@pytest.fixture(autouse=True)
-def no_gin_config():
-  gin.clear_config()
-  yield
-  gin.clear_config()
-
-
-@pytest.fixture(autouse=True)
-def threads_as_they_are(monkeypatch):
-  """TensorFlow, which other tests have started, would refuse new ones."""
-  monkeypatch.setattr(
-    evaluate.command_line, 'start_tensorflow', lambda arguments: None
-  )
 
 
 @pytest.fixture(scope='module')

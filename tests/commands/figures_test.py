@@ -5,28 +5,14 @@ import importlib.util
 import io
 import pathlib
 
-import gin
 import pandas as pd
 import pytest
 
 from rigl_rl.commands import figures
 
+pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
+
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def no_gin_config():
-  gin.clear_config()
-  yield
-  gin.clear_config()
-
-
-@pytest.fixture(autouse=True)
-def threads_as_they_are(monkeypatch):
-  """TensorFlow, which other tests have started, would refuse new ones."""
-  monkeypatch.setattr(
-    figures.command_line, 'start_tensorflow', lambda arguments: None
-  )
 
 
 @pytest.fixture(scope='module')

@@ -8,6 +8,8 @@ import pytest
 from rigl_rl.commands import train
 from rigl_rl.training import record, run_directory
 
+pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
+
 _RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _PONG = 'gin_configs/graesser22/dqn_atari_cnn/rigl.gin'
 _SAC = 'gin_configs/graesser22/sac_mujoco/rigl.gin'
@@ -49,21 +51,6 @@ _SMALL_PPO = (
   'PPOLoop.rollout_steps = 32',
   'PPOLoop.evaluation_episodes = 2',
 )
-
-
-@pytest.fixture(autouse=True)
-def threads_as_they_are(monkeypatch):
-  """TensorFlow, which other tests have started, would refuse new ones."""
-  monkeypatch.setattr(
-    train.command_line, 'start_tensorflow', lambda arguments: None
-  )
-
-
-@pytest.fixture(autouse=True)
-def no_gin_config():
-  gin.clear_config()
-  yield
-  gin.clear_config()
 
 
 def _train(base_dir, *bindings, gin_files=(_RIGL,), small=True):

@@ -19,6 +19,8 @@ from rigl_rl.training import (
   run_directory,
 )
 
+pytestmark = pytest.mark.usefixtures('no_gin_config')
+
 _RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _BINDINGS = [
   'SPARSITY = 0.5',
@@ -33,13 +35,6 @@ _BINDINGS = [
   'DopamineRunner.evaluation_period = 100',
   'DopamineRunner.evaluation_episodes = 3',
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_gin_config():
-  gin.clear_config()
-  yield
-  gin.clear_config()
 
 
 def _make_runner(base_dir, *bindings, train_steps=500, seed=0):

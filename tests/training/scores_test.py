@@ -6,12 +6,7 @@ import pytest
 from rigl_rl import errors
 from rigl_rl.training import scores
 
-
-@pytest.fixture(autouse=True)
-def no_gin_config():
-  gin.clear_config()
-  yield
-  gin.clear_config()
+pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 @pytest.mark.parametrize(
