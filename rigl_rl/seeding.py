@@ -24,14 +24,9 @@ from rigl_rl.errors import UserError
 def check_seed(seed: Any) -> int:
   """Returns SEED as a Python integer.
 
-  Args:
-    seed: what the user bound to SEED.
-
-  Returns:
-    The same number, an `int` >= 0. There is no upper limit.
-
   Raises:
-    UserError: `seed` is not an integer >= 0. A bool is no integer here.
+    UserError: `seed` is not an integer >= 0; a bool is none. There is no upper
+      limit.
   """
   is_integer = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
   if not is_integer or seed < 0:
@@ -67,37 +62,28 @@ def stream_seed(seed: int, *names: str | int) -> int:
   initializers, `env.reset(seed=...)`, ALE.
 
   Args:
-    seed: the run's SEED, an integer >= 0.
+    seed: the run's SEED; see `check_seed`.
     *names: the path of the stream, for example `'evaluation', 3`.
 
   Returns:
     An integer in [0, 2**31).
-
-  Raises:
-    UserError: `seed` is not an integer >= 0.
   """
   return int(_sequence(seed, names).generate_state(1, np.uint32)[0] >> 1)
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-  """Returns a NumPy generator (PCG64) of the stream called `names`.
+  """Returns a new NumPy generator (PCG64) of the stream called `names`.
 
   Args:
-    seed: the run's SEED, an integer >= 0.
+    seed: the run's SEED; see `check_seed`.
     *names: the path of the stream, for example `'replay'`.
-
-  Returns:
-    A new generator at the start of its stream.
-
-  Raises:
-    UserError: `seed` is not an integer >= 0.
   """
   # Named, since the default bit generator may change with NumPy's version.
   return np.random.Generator(np.random.PCG64(_sequence(seed, names)))
 
 
 def _plain(value: Any) -> Any:
-  """`value` with NumPy arrays and scalars turned into lists and numbers."""
+  """Turns NumPy arrays and scalars into lists and numbers."""
   if isinstance(value, dict):
     return {key: _plain(item) for key, item in value.items()}
   if isinstance(value, (np.ndarray, np.generic)):
@@ -108,21 +94,13 @@ def _plain(value: Any) -> Any:
 def generator_state(gen: np.random.Generator) -> dict[str, Any]:
   """Returns the position of a generator in its stream, as JSON values.
 
-  Args:
-    gen: a NumPy generator on any of NumPy's bit generators.
-
-  Returns:
-    A nested dict of strings, integers (of up to 128 bits) and lists.
+  Its integers have up to 128 bits. Any of NumPy's bit generators will do.
   """
   return _plain(gen.bit_generator.state)
 
 
 def restore_generator(gen: np.random.Generator, state: dict[str, Any]) -> None:
   """Puts a generator, in place, where `generator_state` found one.
-
-  Args:
-    gen: a generator on the same kind of bit generator.
-    state: what `generator_state` returned.
 
   Raises:
     ValueError: `state` belongs to another kind of bit generator.

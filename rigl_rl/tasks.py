@@ -62,11 +62,10 @@ def by_task(
   """Returns the value that a paper has for a task.
 
   Args:
-    task: name of the task, such as 'Ant-v4'; its version does not count, nor
-      the module before a colon.
+    task: name of the task, such as 'Ant-v4'; its version and the module before
+      a colon do not count.
     values: by task, without versions.
-    otherwise: for all tasks that `values` does not name; None if there is no
-      value for them.
+    otherwise: for tasks that `values` does not name; None for an error.
 
   Raises:
     NoValueError: if there is no value for the task.
@@ -79,7 +78,7 @@ def by_task(
 def value_of(
   task: str, values: Mapping[str, Any], otherwise: Any = None, name: str = ''
 ) -> Any:
-  """Does what `by_task` does, which is bound by a name."""
+  """Returns what `by_task` does; `name` is that of its binding, for errors."""
   value = values.get(family(task), otherwise)
   if value is None:
     example = next(iter(values.values()), None)
@@ -95,10 +94,10 @@ def value_of(
 def by_algorithm(
   values: Mapping[str, Any] = gin.REQUIRED, otherwise: Any = gin.REQUIRED
 ) -> Any:
-  """Returns the value that belongs to the sparse algorithm that gin binds.
+  """Returns the value for the sparse algorithm that gin binds.
 
-  So one gin file can say what differs from method to method, after any method's
-  own file.
+  So one gin file can hold what differs between methods, and follow the file of
+  any method.
 
   Args:
     values: by the name of the algorithm's class, such as 'Static'.

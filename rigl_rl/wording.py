@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Collection, Sequence
+from typing import Collection, Iterable, Sequence
 
 
 def count(number: int, noun: str) -> str:
@@ -16,10 +16,18 @@ def count(number: int, noun: str) -> str:
   return f'{number:,} {noun}{"" if number == 1 else "s"}'
 
 
-def did_you_mean(name: str, known: Collection[str]) -> str:
-  """Returns ' Did you mean …?' by the known names that look like one, or ''."""
-  matches = difflib.get_close_matches(name, known, 3, 0.7)
-  return f' Did you mean {" or ".join(matches)}?' if matches else ''
+def did_you_mean(name: str, known: Iterable[str], form: str = '{}') -> str:
+  """Returns ' Did you mean …?' by the known names that look like one, or ''.
+
+  Args:
+    name: in any case.
+    known: names.
+    form: how a known name is written.
+  """
+  by_lower = {each.lower(): each for each in known}
+  matches = difflib.get_close_matches(name.lower(), by_lower, 3, 0.7)
+  texts = [form.format(by_lower[match]) for match in matches]
+  return f' Did you mean {" or ".join(texts)}?' if texts else ''
 
 
 def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:

@@ -332,7 +332,7 @@ def test_column_of_a_table(name, tmp_path):
 def _sparse_networks(suite):
   """Sparsifies the networks that the parsed config has for its task.
 
-  No environment is built, and no agent: but for them all is as in a run.
+  No agent is built: but for that all is as in a run.
   """
   observation, action = specs.find_specs(mujoco.create_mujoco_environment)
   actor = 'DeterministicActor' if suite == 'td3' else 'SquashedGaussianActor'

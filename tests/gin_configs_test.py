@@ -14,8 +14,7 @@ import tensorflow as tf
 
 from rigl_rl import errors, seeding
 from rigl_rl.agents import dqn, q_learner
-from rigl_rl.config import parsing
-from rigl_rl.environments import spaces
+from rigl_rl.config import bindings, parsing
 from rigl_rl.networks import q_networks
 from rigl_rl.sparsity import step_plan
 
@@ -160,23 +159,17 @@ def _file(*names):
   return '/'.join(('gin_configs', *names)) + '.gin'
 
 
-@dataclasses.dataclass(frozen=True)
-class _Space:
-  shape: tuple[int, ...]
-  dtype: Any
-
-
 def _build(task):
   """Builds the agent of the parsed config, with a small replay buffer."""
   capacity = gin.query_parameter('SparseDQNAgent.replay_capacity')
   least = gin.query_parameter('SparseDQNAgent.min_replay_history')
   with gin.unlock_config():
     gin.bind_parameter('SparseDQNAgent.replay_capacity', least)
-  found = spaces.find_spaces(task)
-  dtype = np.uint8 if len(found.observation_shape) == 3 else np.float32
+  create = bindings.read(gin.get_configurable('DopamineRunner'))
+  environment = create['create_environment'](task)
   agent = dqn.SparseDQNAgent(
-    num_actions=found.num_actions,
-    observation_space=_Space(found.observation_shape, dtype),
+    num_actions=environment.action_space.n,
+    observation_space=environment.observation_space,
     seed=gin.query_parameter('%SEED'),
     train_steps=gin.query_parameter('%TRAIN_STEPS'),
   )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Callable, Mapping
+from typing import Any, Mapping
 
 import gin
 
@@ -17,9 +17,6 @@ from rigl_rl.training import run
 
 def read_job(num_actions: int | None) -> jobs.Job:
   """Builds the networks of the config that has been parsed.
-
-  An environment is built only for a task that the papers do not have, to be
-  asked for its observations and actions.
 
   Args:
     num_actions: number of actions, or of their dimensions; None for the task's
@@ -43,13 +40,12 @@ def _read_dopamine(bound: Mapping[str, Any], num_actions: int | None):
   from rigl_rl.agents import dqn, gradient_steps
 
   create_environment = bindings.read(bound['runner'])['create_environment']
-  observation_shape, task_actions = _find_discrete_spaces(
-    bound['task'], create_environment
-  )
+  environment = create_environment(seed=0)
+  environment.close()
   if num_actions is None:
-    num_actions = task_actions
+    num_actions = int(environment.action_space.n)
   model, layers = dqn.build_network(
-    num_actions, observation_shape, seed=bound['seed']
+    num_actions, environment.observation_space.shape, seed=bound['seed']
   )
   agent = bindings.read(dqn.SparseDQNAgent)
   steps = gradient_steps.GradientSteps(
@@ -72,26 +68,6 @@ def _read_dopamine(bound: Mapping[str, Any], num_actions: int | None):
     },
     batch_size=agent['batch_size'],
   )
-
-
-def _find_discrete_spaces(
-  task: str, create_environment: Callable[..., Any]
-) -> tuple[tuple[int, ...], int]:
-  """Returns observation shape and number of actions of the config's task."""
-  from rigl_rl.environments import spaces
-
-  bound = bindings.read(create_environment)
-  found = spaces.find_spaces(task, bound.get('full_action_set', False))
-  if found is not None:
-    return found.observation_shape, found.num_actions
-  environment = create_environment(seed=0)
-  try:
-    return (
-      tuple(environment.observation_space.shape),
-      int(environment.action_space.n),
-    )
-  finally:
-    environment.close()
 
 
 def _read_actor_critic(bound: Mapping[str, Any], num_actions: int | None):
@@ -139,14 +115,15 @@ def _read_agent(
     environment_steps: of the whole training, if each has one critic step.
     **arguments: what the loop tells its agent of the length of training.
   """
+  from tf_agents.specs import tensor_spec
   from tf_agents.trajectories import time_step as ts
 
-  from rigl_rl.environments import spaces, specs
+  from rigl_rl.environments import specs
 
   observation_spec, action_spec = specs.find_specs(loop['create_environment'])
   if num_actions is not None:
-    observation_spec, action_spec = specs.make_specs(
-      spaces.ContinuousSpaces(observation_spec.shape[0], num_actions)
+    action_spec = tensor_spec.BoundedTensorSpec(
+      (num_actions,), action_spec.dtype, -1.0, 1.0, action_spec.name
     )
   # The agent itself, so that every scoped binding counts as it will in a run.
   agent = loop['create_agent'](

@@ -6,24 +6,25 @@ frames are pooled by their maximum, in gray, resized to 84 x 84; an episode ends
 with the game, not with a life. Bindings of `AtariPreprocessing` apply.
 """
 
+from __future__ import annotations
+
 import contextlib
-import difflib
 import os
 import warnings
-from typing import Annotated, Any, Dict, List, Tuple, Union
+from typing import Annotated, Any
 
 import gin
 import gymnasium
 import numpy as np
 
-from rigl_rl import errors, tasks
+from rigl_rl import errors, tasks, wording
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Range
 
 
 @contextlib.contextmanager
 def _quietly():
-  """Silences what Gym and ALE say when they are imported and loaded."""
+  """Silences what Gym and ALE print when they load."""
   with warnings.catch_warnings(), open(os.devnull, 'w') as null:
     warnings.simplefilter('ignore')
     with contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
@@ -47,14 +48,13 @@ _TWO_PLAYER_ROMS = frozenset(['combat', 'joust', 'maze_craze', 'warlords'])
 class AleGame:
   """One game, frame by frame: the environment below `AtariPreprocessing`.
 
-  It is what Gym's `<game>NoFrameskip-v0` was under Dopamine: a step is one
-  frame, and the minimal set of actions is used.
+  It replaces Gym's `<game>NoFrameskip-v0` under Dopamine: a step is one frame.
 
-  The sticky actions are drawn here, not in ALE. ALE repeats the action that was
-  last in effect, and neither saves nor tells which one that was, so that a
-  restored game would go another way in one frame out of four. The rule is the
-  same: each frame takes the new action with probability 1 - p, or else the one
-  in effect in the frame before, which is 'no operation' after a reset.
+  The sticky actions are drawn here, not in ALE: ALE neither saves nor reveals
+  the action in effect, so that a restored game would diverge in one frame out
+  of four. The rule is the same: each frame takes the new action with
+  probability 1 - p, or else the one in effect in the frame before, which is 'no
+  operation' after a reset.
 
   Attributes:
     ale: the ale_py.ALEInterface.
@@ -68,15 +68,13 @@ class AleGame:
   def __init__(
     self, rom: str, seed: int, sticky_actions: float, full_action_set: bool
   ):
-    """Loads a game.
+    """Loads a game; see `create_atari_environment`.
 
     Args:
       rom: name of the ROM in ale-py, such as 'space_invaders'.
       seed: non-negative integer.
-      sticky_actions: probability in [0, 1) that a frame repeats the action of
-        the frame before.
-      full_action_set: whether all 18 actions of the console are offered, or
-        only those that have a meaning in this game.
+      sticky_actions: probability in [0, 1).
+      full_action_set: whether all 18 actions of the console are offered.
     """
     self._rom = rom
     self._sticky_actions = sticky_actions
@@ -107,11 +105,8 @@ class AleGame:
     self.ale.reset_game()
     self._action_in_effect = ale_py.Action.NOOP
 
-  def step(self, action: int) -> Tuple[None, float, bool, Dict[str, Any]]:
+  def step(self, action: int) -> tuple[None, float, bool, dict[str, Any]]:
     """Plays one frame.
-
-    Args:
-      action: int in [0, action_space.n).
 
     Returns:
       None (the screen is read from `ale`), the reward, whether the game is
@@ -131,7 +126,7 @@ class AleGame:
   def close(self) -> None:
     pass
 
-  def get_state(self) -> Dict[str, Any]:
+  def get_state(self) -> dict[str, Any]:
     # Not serialize(): before ale-py 0.12 it takes the bytes for text and fails.
     ale_state = self.ale.cloneState(include_rng=True).__getstate__()
     if isinstance(ale_state, tuple):  # Before ale-py 0.12.
@@ -143,7 +138,7 @@ class AleGame:
       'rng': self._rng.bit_generator.state,
     }
 
-  def set_state(self, state: Dict[str, Any]) -> None:
+  def set_state(self, state: dict[str, Any]) -> None:
     if state['rom'] != self._rom:
       raise ValueError(
         f'This is the state of {state["rom"]}, not of {self._rom}.'
@@ -163,17 +158,13 @@ class AtariEnvironment(atari_lib.AtariPreprocessing):
 
   def __init__(self, environment: AleGame):
     super().__init__(environment)
-    # The console's 60 frames a second, of which an agent step is some.
+    # The console shows 60 frames per second.
     self.render_fps = 60.0 / self.frame_skip
     for screen in self.screen_buffer:
       screen.fill(0)  # Until the first frame, so that a state is reproducible.
 
-  def get_state(self) -> Dict[str, Any]:
-    """Returns all that decides what comes next, at any moment of a game.
-
-    Returns:
-      dict of JSON values and numpy arrays.
-    """
+  def get_state(self) -> dict[str, Any]:
+    """Returns all that decides what comes next, as JSON values and arrays."""
     return {
       'game': self.environment.get_state(),
       'screen_buffer': np.stack(self.screen_buffer),
@@ -181,11 +172,8 @@ class AtariEnvironment(atari_lib.AtariPreprocessing):
       'lives': int(self.lives),
     }
 
-  def set_state(self, state: Dict[str, Any]) -> None:
-    """Goes on where `get_state` was called.
-
-    Args:
-      state: what `get_state` returned, of the same game and the same bindings.
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Continues where `get_state` was called, on the same game and bindings.
 
     Raises:
       ValueError: if the state belongs to another game.
@@ -201,9 +189,8 @@ class AtariEnvironment(atari_lib.AtariPreprocessing):
 def create_atari_environment(
   game: str = gin.REQUIRED,
   seed: int = 0,
-  sticky_actions: Union[
-    Annotated[float, Range('[0, 1)')], bool
-  ] = STICKY_ACTION_PROBABILITY,
+  sticky_actions: Annotated[float, Range('[0, 1)')]
+  | bool = STICKY_ACTION_PROBABILITY,
   full_action_set: bool = False,
 ) -> AtariEnvironment:
   """Builds an Atari game as Dopamine plays it.
@@ -220,42 +207,24 @@ def create_atari_environment(
     full_action_set: whether all 18 actions of the console are offered, or only
       those that have a meaning in this game, as in Dopamine.
 
-  Returns:
-    The environment, under Dopamine's protocol.
-
   Raises:
     UserError: if there is no such game, or `sticky_actions` is out of range.
   """
-  games = _roms_by_game()
-  if game not in games:
-    matches = _close_matches(str(game), list(games))
-    hint = f' Did you mean {" or ".join(matches)}?' if matches else ''
+  roms_by_game = {
+    rom.title().replace('_', ''): rom
+    for rom in sorted(roms.get_all_rom_ids())
+    if rom not in _TWO_PLAYER_ROMS
+  }
+  if game not in roms_by_game:
     raise errors.UserError(
-      f'GAME = {game!r} is not an Atari game; allowed are the {len(games)}'
-      ' one-player games of ale-py, written as in'
-      f' {", ".join(tasks.GRAESSER22_GAMES[:3])} or SpaceInvaders.{hint}'
+      f'GAME = {game!r} is not an Atari game; allowed are the '
+      f'{len(roms_by_game)} one-player games of ale-py, written as in '
+      f'{", ".join(tasks.GRAESSER22_GAMES[:3])} or SpaceInvaders.'
+      f'{wording.did_you_mean(str(game), roms_by_game)}'
     )
   check_arguments(create_atari_environment, locals())
   if isinstance(sticky_actions, bool):
     sticky_actions = STICKY_ACTION_PROBABILITY if sticky_actions else 0.0
   return AtariEnvironment(
-    AleGame(games[game], seed, float(sticky_actions), full_action_set)
+    AleGame(roms_by_game[game], seed, float(sticky_actions), full_action_set)
   )
-
-
-def _roms_by_game() -> Dict[str, str]:
-  """Returns {name of the game as papers write it: name of the ROM}."""
-  return {
-    rom.title().replace('_', ''): rom
-    for rom in sorted(roms.get_all_rom_ids())
-    if rom not in _TWO_PLAYER_ROMS
-  }
-
-
-def _close_matches(game: str, games: List[str]) -> List[str]:
-  """Returns up to three names of games that look like `game`."""
-  by_lower = {name.lower(): name for name in games}
-  wanted = game.lower().replace('_', '').replace('-', '')
-  return [
-    by_lower[name] for name in difflib.get_close_matches(wanted, by_lower, 3)
-  ]

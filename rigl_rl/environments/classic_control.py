@@ -5,7 +5,9 @@ steps), Acrobot-v1 and MountainCar-v0. Any other gymnasium task with discrete
 actions and a vector of numbers as observation works too.
 """
 
-from typing import Any, Dict, Tuple
+from __future__ import annotations
+
+from typing import Any
 
 import gin
 import gymnasium
@@ -33,30 +35,19 @@ class ClassicControlEnvironment(gymnasium_tasks.TaskEnvironment):
   """
 
   def __init__(self, env: gymnasium.Env, env_name: str, seed: int):
-    """Wraps a task.
-
-    Args:
-      env: what gymnasium.make returned.
-      env_name: its gymnasium id.
-      seed: non-negative integer, given to the first reset. Later resets go on
-        from the generator that it started.
-    """
+    """Wraps a task; see `_set_up_task`."""
     self._set_up_task(env, env_name, seed)
     self.action_space = self._env.action_space
     self.observation_space = self._env.observation_space
     self.game_over = False
 
   def reset(self) -> np.ndarray:
-    """Starts an episode.
-
-    Returns:
-      The first observation, float32 of shape (n,).
-    """
+    """Starts an episode; returns its first observation, float32 (n,)."""
     observation = self._reset_task()
     self.game_over = False
     return np.asarray(observation, dtype=np.float32)
 
-  def step(self, action: int) -> Tuple[np.ndarray, float, bool, Dict[str, Any]]:
+  def step(self, action: int) -> tuple[np.ndarray, float, bool, dict[str, Any]]:
     """Takes one step.
 
     Args:
@@ -65,8 +56,8 @@ class ClassicControlEnvironment(gymnasium_tasks.TaskEnvironment):
     Returns:
       observation: float32 of shape (n,).
       reward: float.
-      is_terminal: bool, whether this is a terminal state. False when the time
-        limit alone ended the episode: `game_over` is true then as well.
+      is_terminal: bool, whether this is a terminal state. False where the time
+        limit ended the episode; `game_over` is true then, too.
       info: dict, what gymnasium says about the step.
 
     Raises:
@@ -79,25 +70,19 @@ class ClassicControlEnvironment(gymnasium_tasks.TaskEnvironment):
     observation = np.asarray(observation, dtype=np.float32)
     return observation, float(reward), bool(terminated), info
 
-  def get_state(self) -> Dict[str, Any]:
-    """Returns all that decides what comes next.
+  def get_state(self) -> dict[str, Any]:
+    """Returns all that decides what comes next, as JSON values and arrays.
 
-    Within an episode the simulator's state is part of it for gymnasium's own
-    classic control tasks. Other tasks may hide state anywhere, so that theirs
-    is complete between episodes only.
-
-    Returns:
-      dict of JSON values and numpy arrays.
+    Within an episode, that includes the simulator's state only for gymnasium's
+    own classic control tasks: others may hide state anywhere.
     """
     return {**self._get_task_state(), 'game_over': self.game_over}
 
-  def set_state(self, state: Dict[str, Any]) -> None:
-    """Goes on where `get_state` was called.
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Continues where `get_state` was called, on the same task.
 
-    Args:
-      state: what `get_state` returned, of the same task. If it was taken within
-        an episode of a task whose simulator state is unknown, the next call
-        has to be `reset`.
+    If that was within an episode of a task whose simulator state is unknown,
+    the next call has to be `reset`.
 
     Raises:
       ValueError: if the state belongs to another task.
@@ -108,31 +93,23 @@ class ClassicControlEnvironment(gymnasium_tasks.TaskEnvironment):
 
 @gin.configurable(denylist=['seed'])
 def create_classic_control_environment(
-  env_name: str = gin.REQUIRED,
-  seed: int = 0,
-  render: bool = False,
+  env_name: str = gin.REQUIRED, seed: int = 0, render: bool = False
 ) -> ClassicControlEnvironment:
-  """Builds a classic control task.
+  """Builds a classic control task, under Dopamine's protocol.
 
   Args:
     env_name: gymnasium id: 'CartPole-v0', 'Acrobot-v1', 'MountainCar-v0', or
       any other task with discrete actions and a vector as observation.
     seed: non-negative integer that decides all initial states.
-    render: whether `render` is to give pictures.
-
-  Returns:
-    The environment, under Dopamine's protocol.
+    render: whether the environment can draw pictures.
 
   Raises:
     UserError: if there is no such task, or it is of another kind.
   """
-  env = _KIND.make_to_show(env_name, render)
+  env = _KIND.make(env_name, render)
   actions, observations = env.action_space, env.observation_space
   if not isinstance(actions, gymnasium.spaces.Discrete) or actions.start != 0:
     raise _KIND.error(env_name, f'has actions {actions}')
-  if (
-    not isinstance(observations, gymnasium.spaces.Box)
-    or len(observations.shape) != 1
-  ):
+  if not gymnasium_tasks.is_vector(observations):
     raise _KIND.error(env_name, f'has observations {observations}')
   return ClassicControlEnvironment(env, env_name, seed)

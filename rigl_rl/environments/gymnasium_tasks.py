@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import math
 import re
@@ -14,7 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import wrappers
 
-from rigl_rl import errors, seeding, tasks
+from rigl_rl import errors, seeding, tasks, wording
 
 # What gymnasium.make puts around a task and our environments do themselves.
 _REPLACED_WRAPPERS = (
@@ -41,21 +40,24 @@ class TaskKind:
   preferred: tuple[str, ...]
   allowed: str
 
-  def make(self, env_name: str, **kwargs: Any) -> gymnasium.Env:
-    """Makes a task, without a word about versions.
+  def make(
+    self, env_name: str, render: bool = False, **kwargs: Any
+  ) -> gymnasium.Env:
+    """Makes a task as gymnasium.make does, but does not advise newer versions.
 
     Args:
-      env_name: gymnasium id; 'module:Name-v0' imports the module that registers
-        the task first.
+      env_name: gymnasium id; 'module:Name-v0' first imports the module, which
+        registers the task.
+      render: whether the task must draw pictures on demand.
       **kwargs: passed on to the task.
 
-    Returns:
-      What gymnasium.make returns.
-
     Raises:
-      UserError: if there is no such task, or it cannot be made.
+      UserError: if there is no such task, it cannot be made, or it has no
+        pictures.
     """
     module, _, task = str(env_name).rpartition(':')
+    if render:
+      kwargs['render_mode'] = 'rgb_array'
     try:
       if module:
         importlib.import_module(module)
@@ -70,8 +72,8 @@ class TaskKind:
     except (gymnasium.error.Error, ImportError) as e:
       raise self.error(env_name, _why_not_made(module, task, e)) from e
     except Exception as e:
-      if 'render_mode' in kwargs and isinstance(e, TypeError):
-        raise  # `make_to_show` handles it.
+      if render and isinstance(e, TypeError):  # It takes no render_mode.
+        raise self.error(env_name, 'has no pictures to show') from e
       raise failure(env_name, 'make', e) from e
     # Without a version, gymnasium takes the latest one.
     if env.spec.id != task:
@@ -79,36 +81,15 @@ class TaskKind:
       raise self.error(env_name, 'names no version')
     return env
 
-  def make_to_show(
-    self, env_name: str, render: bool, **kwargs: Any
-  ) -> gymnasium.Env:
-    """Makes a task, of which `render` gives pictures if it is to.
-
-    Args:
-      env_name: gymnasium id.
-      render: whether it is. It costs nothing until a picture is asked for.
-      **kwargs: passed on to the task.
-
-    Raises:
-      UserError: as `make` does; or the task has no pictures.
-    """
-    if not render:
-      return self.make(env_name, **kwargs)
-    try:
-      return self.make(env_name, render_mode='rgb_array', **kwargs)
-    except TypeError as e:  # It takes no render_mode.
-      raise self.error(env_name, 'has no pictures to show') from e
-
   def error(self, env_name: Any, reason: str) -> errors.UserError:
     """Builds the one-line error for an ENV_NAME that cannot be used."""
     module, colon, task = str(env_name).rpartition(':')
     hint = ''
     if task not in gymnasium.registry and isinstance(env_name, str):
-      matches = [
-        f'"{module}{colon}{match}"' for match in self._close_matches(task)
-      ]
-      if matches:
-        hint = f' Did you mean {" or ".join(matches)}?'
+      for ids in (self.preferred, gymnasium.registry):
+        hint = hint or wording.did_you_mean(
+          task, ids, form=f'"{module}{colon}{{}}"'
+        )
       if not module:
         hint += f' A task of your own needs its module: "my_module:{task}".'
     message = (
@@ -117,19 +98,10 @@ class TaskKind:
     )
     return errors.UserError(' '.join(message.split()))
 
-  def _close_matches(self, env_name: str) -> list[str]:
-    """Returns up to three ids that look like `env_name`, the likest first."""
-    for ids in (self.preferred, sorted(gymnasium.registry)):
-      likeness = {
-        registered: difflib.SequenceMatcher(
-          None, env_name.lower(), registered.lower()
-        ).ratio()
-        for registered in ids
-      }
-      close = [registered for registered in ids if likeness[registered] >= 0.7]
-      if close:
-        return sorted(close, key=likeness.get, reverse=True)[:3]
-    return []
+
+def is_vector(space: gymnasium.Space) -> bool:
+  """Whether a space holds vectors of numbers."""
+  return isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
 
 
 def _why_not_made(module: str, task: str, error: Exception) -> str:
@@ -137,7 +109,7 @@ def _why_not_made(module: str, task: str, error: Exception) -> str:
   spec = gymnasium.registry.get(task)
   old = re.fullmatch(r'(.+)-v[23]', task)
   if old and f'{old[1]}-v4' in gymnasium.registry:
-    # Releases still list them, without what they need, or as what raises.
+    # Releases still list old tasks, but cannot make them.
     entry = getattr(spec, 'entry_point', 'gymnasium.envs.')
     home = entry if isinstance(entry, str) else f'{entry.__module__}.'
     if home.startswith('gymnasium.envs.'):
@@ -162,15 +134,12 @@ def failure(
 def unwrap(env: gymnasium.Env) -> tuple[gymnasium.Env, int | None]:
   """Takes off the wrappers that gymnasium.make puts around every task.
 
-  Each of them costs a Python call a step. The time limit is the only one of
-  them that changes what an agent sees; the caller has to keep it.
-
-  Args:
-    env: what gymnasium.make returned.
+  Each costs a Python call per step. Only the time limit changes what an agent
+  sees; the caller has to keep it.
 
   Returns:
-    The task, in the wrappers that are its own, and the number of steps after
-    which an episode has to be cut; None if there is no limit.
+    The task, in its own wrappers, and the steps after which an episode is cut;
+    None if there is no limit.
   """
   limits = []
   while isinstance(env, _REPLACED_WRAPPERS):
@@ -180,39 +149,11 @@ def unwrap(env: gymnasium.Env) -> tuple[gymnasium.Env, int | None]:
   return env, min(limits, default=None)
 
 
-def render(env: gymnasium.Env) -> np.ndarray:
-  """Returns a picture, uint8 of shape (height, width, 3).
-
-  Args:
-    env: a task that was made to show.
-
-  Raises:
-    UserError: no picture can be drawn.
-  """
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')
-      picture = env.render()
-  except Exception as e:  # Each graphics library raises errors of its own.
-    reason = ' '.join(str(e).split()) or type(e).__name__
-    raise errors.UserError(
-      f'--video is given, but {env.unwrapped.spec.id} cannot be drawn here '
-      f'({reason[:200]}); MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw in '
-      'the environment, where the library of that name is installed.'
-    ) from e
-  if picture is None:
-    raise errors.UserError(
-      f'--video is given, but {env.unwrapped.spec.id} draws no pictures '
-      "(render_mode='rgb_array')."
-    )
-  return np.asarray(picture, np.uint8)
-
-
 class TaskEnvironment:
   """What our environments of one gymnasium task share; a mixin.
 
-  It keeps the seed, the time limit and the state of the task, and says which
-  task it is whose own code raises.
+  It keeps the seed, the time limit and the state of the task, and names the
+  task in errors of the task's own code.
   """
 
   def _set_up_task(
@@ -227,8 +168,8 @@ class TaskEnvironment:
     Args:
       env: what gymnasium.make returned.
       env_name: its gymnasium id.
-      seed: non-negative integer, given to the first reset. Later resets go on
-        from the generator that it started.
+      seed: non-negative integer, given to the first reset. Later resets
+        continue the random stream that it started.
       max_episode_steps: steps after which an episode is cut; None for the
         task's own limit.
     """
@@ -275,22 +216,41 @@ class TaskEnvironment:
     return float(self._env.metadata.get('render_fps', 30))
 
   def render(self, mode: str = 'rgb_array') -> np.ndarray:
-    """Returns a picture, uint8 of shape (height, width, 3).
+    """Returns a picture, uint8 (height, width, 3), if made with `render=True`.
 
-    The task has to be made with `render=True`.
+    Raises:
+      UserError: no picture can be drawn.
     """
     del mode  # Dopamine's and TF-Agents' protocols have it.
-    return render(self._env)
+    task = self._env.unwrapped.spec.id
+    try:
+      with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        picture = self._env.render()
+    except Exception as e:  # Each graphics library raises errors of its own.
+      reason = ' '.join(str(e).split()) or type(e).__name__
+      raise errors.UserError(
+        f'--video is given, but {task} cannot be drawn here ({reason[:200]}); '
+        'MuJoCo draws with MUJOCO_GL=egl, osmesa or glfw in the environment, '
+        'where the library of that name is installed.'
+      ) from e
+    if picture is None:
+      raise errors.UserError(
+        f'--video is given, but {task} draws no pictures '
+        "(render_mode='rgb_array')."
+      )
+    return np.asarray(picture, np.uint8)
 
   def close(self) -> None:
     self._env.close()
 
   def _get_task_state(self) -> dict[str, Any]:
     """Returns the task's part of `get_state`."""
+    task = self._env.unwrapped
     return {
       'env_name': self._env_name,
       'seed': self._seed,
-      'rng': get_rng_state(self._env) if self._started else None,
+      'rng': seeding.generator_state(task.np_random) if self._started else None,
       'in_episode': self._in_episode,
       'elapsed_steps': self._elapsed_steps,
       'simulator': self._get_simulator_state() if self._in_episode else None,
@@ -300,7 +260,7 @@ class TaskEnvironment:
     """Puts the task where `_get_task_state` found it.
 
     Returns:
-      Whether the episode can go on; False, too, if there was none.
+      Whether there is an episode that can go on.
 
     Raises:
       ValueError: if the state belongs to another task.
@@ -311,8 +271,12 @@ class TaskEnvironment:
       )
     self._started = state['rng'] is not None
     if self._started:
-      set_rng_state(self._env, state['rng'])
-    # Classic control once saved none: it was given to the first reset alone.
+      # A new generator: a task that was never reset would seed its own from the
+      # system.
+      generator = np.random.Generator(np.random.PCG64(0))
+      seeding.restore_generator(generator, state['rng'])
+      self._env.unwrapped.np_random = generator
+    # An earlier version saved no seed for classic control.
     self._seed = state.get('seed', None if self._started else self._seed)
     self._elapsed_steps = int(state['elapsed_steps'])
     self._in_episode = bool(state['in_episode']) and (
@@ -323,51 +287,24 @@ class TaskEnvironment:
     return self._in_episode
 
   def _get_simulator_state(self) -> dict[str, Any] | None:
-    return get_classic_control_state(self._env)
+    """Returns the simulator's state within an episode, JSON and NumPy values.
+
+    Returns:
+      None for tasks other than gymnasium's own classic control, since they may
+      hide state anywhere.
+    """
+    task = self._env.unwrapped
+    if not type(task).__module__.startswith(_CLASSIC_CONTROL_MODULE):
+      return None
+    # MountainCar's state is an array after a reset and a tuple after a step. An
+    # array keeps the dtype: Acrobot starts in float32, goes on in float64.
+    return {
+      'state': np.array(task.state),
+      'steps_beyond_terminated': getattr(task, 'steps_beyond_terminated', None),
+    }
 
   def _set_simulator_state(self, state: dict[str, Any]) -> None:
-    set_classic_control_state(self._env, state)
-
-
-def get_rng_state(env: gymnasium.Env) -> dict[str, Any]:
-  """Returns the position of a task in its random stream, as JSON values."""
-  return seeding.generator_state(env.unwrapped.np_random)
-
-
-def set_rng_state(env: gymnasium.Env, state: dict[str, Any]) -> None:
-  """Puts a task where `get_rng_state` found one."""
-  # A new one: a task that was never reset would seed its own from the system.
-  generator = np.random.Generator(np.random.PCG64(0))
-  seeding.restore_generator(generator, state)
-  env.unwrapped.np_random = generator
-
-
-def get_classic_control_state(env: gymnasium.Env) -> dict[str, Any] | None:
-  """Returns the simulator's state within an episode.
-
-  Args:
-    env: a task that has been reset.
-
-  Returns:
-    dict of JSON values and numpy arrays; None if it is none of gymnasium's own
-    classic control tasks, since others may hide state anywhere.
-  """
-  task = env.unwrapped
-  if not type(task).__module__.startswith(_CLASSIC_CONTROL_MODULE):
-    return None
-  # MountainCar's state is an array after a reset and a tuple after a step. An
-  # array keeps the dtype: Acrobot starts in float32, goes on in float64.
-  return {
-    'state': np.array(task.state),
-    'steps_beyond_terminated': getattr(task, 'steps_beyond_terminated', None),
-  }
-
-
-def set_classic_control_state(
-  env: gymnasium.Env, state: dict[str, Any]
-) -> None:
-  """Puts a task where `get_classic_control_state` found one."""
-  task = env.unwrapped
-  task.state = np.array(state['state'])
-  if hasattr(task, 'steps_beyond_terminated'):
-    task.steps_beyond_terminated = state['steps_beyond_terminated']
+    task = self._env.unwrapped
+    task.state = np.array(state['state'])
+    if hasattr(task, 'steps_beyond_terminated'):
+      task.steps_beyond_terminated = state['steps_beyond_terminated']

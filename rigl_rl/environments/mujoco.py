@@ -29,7 +29,7 @@ from tf_agents.trajectories import time_step as ts
 from rigl_rl import errors, tasks
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count
-from rigl_rl.environments import gymnasium_tasks, spaces
+from rigl_rl.environments import gymnasium_tasks
 
 # The five tasks of both papers.
 MUJOCO_TASKS = (
@@ -45,6 +45,13 @@ _KIND = gymnasium_tasks.TaskKind(
   f'{", ".join(MUJOCO_TASKS)}, their -v5 and every other gymnasium id with a'
   ' bounded 1-D Box of actions and a 1-D Box of observations',
 )
+
+_ANT = 'Ant-v4'
+# Contact forces are the last values that a task observes, six per body. Both
+# tasks have 14 bodies; the ground is one of them.
+_CONTACT_FORCES = 84
+# How many values these tasks observe before them.
+_BEFORE_CONTACT_FORCES = {_ANT: 27, 'Humanoid-v4': 292}
 
 # gymnasium's own MuJoCo tasks keep nothing outside MuJoCo within an episode.
 _OWN_MODULE = 'gymnasium.envs.mujoco.'
@@ -69,13 +76,12 @@ class MujocoEnvironment(
 ):
   """A gymnasium task as a TF-Agents environment, with a state to save.
 
-  Observations are float32 of shape (n,), a new array each. An episode that ends
-  in a terminal state ends with discount 0; one that a time limit cuts, with
-  discount 1, since its last state still has a value.
+  Observations are new float32 arrays of shape (n,). An episode that ends in a
+  terminal state ends with discount 0; one that a time limit cuts, with discount
+  1, since its last state still has a value.
 
-  As TF-Agents has it, a `step` before the first `reset`, or after the last step
-  of an episode, ignores its action and starts an episode. Pictures are drawn of
-  tasks that are made with `render=True`.
+  As in TF-Agents, a `step` before the first `reset`, or after the last step of
+  an episode, ignores its action and starts an episode.
   """
 
   def __init__(
@@ -88,20 +94,18 @@ class MujocoEnvironment(
     clip_actions: bool = False,
     max_episode_steps: Count | None = None,
   ):
-    """Wraps a task.
+    """Wraps a task; see also `_set_up_task`.
 
     Args:
       env: what gymnasium.make returned, with a 1-D Box of observations and a
         bounded 1-D Box of actions.
       env_name: its gymnasium id.
-      seed: non-negative integer, for the first reset. Later resets go on from
-        the generator that it started.
+      seed: non-negative integer, for the first reset.
       num_observed: how many of the task's own values are observed, the first
         ones; None for all.
       padding: number of zeros that follow them.
       clip_actions: whether actions are clipped to their bounds.
-      max_episode_steps: steps after which an episode is cut; None for the
-        task's own limit.
+      max_episode_steps: see `_set_up_task`.
     """
     super().__init__()
     self._set_up_task(env, env_name, seed, max_episode_steps)
@@ -121,34 +125,20 @@ class MujocoEnvironment(
     )
 
   def seed(self, seed: int) -> None:
-    """Makes the next reset start a random stream.
+    """Makes the next reset start the random stream of a non-negative seed.
 
-    What follows that reset depends on the seed and the actions alone, whatever
-    the environment was used for before.
-
-    Args:
-      seed: non-negative integer.
+    What follows that reset depends only on the seed and the actions.
     """
     self._seed = seed
 
   def _reset(self) -> ts.TimeStep:
-    """Starts an episode."""
     observation = self._convert(self._reset_task())
     return ts.TimeStep(_FIRST, _ZERO, _ONE, observation)
 
   def _step(self, action: np.ndarray) -> ts.TimeStep:
-    """Takes one step.
-
-    Args:
-      action: float32 of shape (m,). What lies outside the bounds is clipped if
-        `clip_actions`; else MuJoCo clips the forces alone, and control costs in
-        the reward count the action as it is.
-
-    Returns:
-      The TimeStep that follows.
-    """
     if not self._in_episode:
       return self._reset()
+    # MuJoCo itself clips the forces only: control costs count the whole action.
     if self._clip_actions:
       # Both in one: half the time of np.clip.
       action = np.minimum(np.maximum(action, self._low), self._high)
@@ -169,14 +159,11 @@ class MujocoEnvironment(
     return padded
 
   def get_state(self) -> dict[str, Any]:
-    """Returns all that decides what comes next, to the bit.
+    """Returns all that decides what comes next, as JSON values and arrays.
 
-    Within an episode the simulator's state is part of it for gymnasium's own
-    MuJoCo and classic control tasks. Other tasks may hide state anywhere, so
-    that theirs is complete between episodes only.
-
-    Returns:
-      dict of JSON values and numpy arrays.
+    Within an episode, that includes the simulator's state, to the bit, only for
+    gymnasium's own MuJoCo and classic control tasks: others may hide state
+    anywhere.
     """
     time_step = self._current_time_step
     if time_step is not None:
@@ -189,13 +176,11 @@ class MujocoEnvironment(
     return {**self._get_task_state(), 'time_step': time_step}
 
   def set_state(self, state: dict[str, Any]) -> None:
-    """Goes on where `get_state` was called; `current_time_step` too.
+    """Continues where `get_state` was called, on the same task and bindings.
 
-    Args:
-      state: what `get_state` returned, of the same task and bindings. If it was
-        taken within an episode of a task whose simulator state is unknown, that
-        episode is cut off here: the current TimeStep is its LAST one, with
-        discount 1.
+    If that was within an episode of a task whose simulator state is unknown,
+    this cuts the episode off: the current TimeStep is its LAST one, with
+    discount 1.
 
     Raises:
       ValueError: if the state belongs to another task.
@@ -259,8 +244,8 @@ def create_mujoco_environment(
     use_contact_forces: for Ant-v4 and Humanoid-v4 only: whether the last 84
       values of an observation are the contact forces, or zeros as under the
       papers' MuJoCo. Ant's forces are clipped to [-1, 1], and its reward then
-      has their cost; Humanoid's are not, and its reward never has it. The -v5
-      tasks always have forces and costs.
+      includes their cost; Humanoid's are not clipped, and its reward never
+      includes a cost. The -v5 tasks always have forces and costs.
     ant_padding: whether Ant-v4 without contact forces has zeros in their place
       (111 values), or leaves them out (27). Has no effect on other tasks.
     clip_actions: whether actions are clipped to their bounds before the task
@@ -268,10 +253,7 @@ def create_mujoco_environment(
       control costs count what lies beyond.
     max_episode_steps: steps after which an episode is cut, at least 1; None for
       the task's own limit (1000 for the papers' tasks).
-    render: whether `render` is to give pictures.
-
-  Returns:
-    The environment.
+    render: whether the environment can draw pictures.
 
   Raises:
     UserError: if there is no such task, it is of another kind, or a binding is
@@ -279,38 +261,32 @@ def create_mujoco_environment(
   """
   check_arguments(create_mujoco_environment, locals())
   task = tasks.registered_id(env_name)
-  is_ant = task == spaces.ANT_V4
+  is_ant = task == _ANT
   kwargs = {'use_contact_forces': True} if is_ant and use_contact_forces else {}
   with _no_mujoco_warnings():
-    env = _KIND.make_to_show(env_name, render, **kwargs)
-  num_observed = spaces.BEFORE_CONTACT_FORCES.get(task)
-  if use_contact_forces and num_observed is None:
+    env = _KIND.make(env_name, render, **kwargs)
+  if use_contact_forces and task not in _BEFORE_CONTACT_FORCES:
     raise errors.UserError(
       'create_mujoco_environment.use_contact_forces is True, but must be False'
       f' with ENV_NAME={tasks.quoted(env_name)}: it is an option of'
-      f' {" and ".join(spaces.BEFORE_CONTACT_FORCES)} only.'
+      f' {" and ".join(_BEFORE_CONTACT_FORCES)} only.'
     )
   actions, observations = env.action_space, env.observation_space
-  if (
-    not isinstance(actions, gymnasium.spaces.Box)
-    or len(actions.shape) != 1
-    or not np.issubdtype(actions.dtype, np.floating)
-  ):
+  is_real = np.issubdtype(actions.dtype, np.floating)
+  if not gymnasium_tasks.is_vector(actions) or not is_real:
     raise _KIND.error(env_name, f'has actions {actions}')
   if not actions.is_bounded():
     raise _KIND.error(
       env_name,
       f'has an infinite range of actions, {actions}; it must be finite',
     )
-  if (
-    not isinstance(observations, gymnasium.spaces.Box)
-    or len(observations.shape) != 1
-  ):
+  if not gymnasium_tasks.is_vector(observations):
     raise _KIND.error(env_name, f'has observations {observations}')
-  if use_contact_forces or num_observed is None:
-    num_observed, padding = None, 0
-  else:
-    padding = spaces.CONTACT_FORCES if ant_padding or not is_ant else 0
+  num_observed, padding = None, 0
+  if not use_contact_forces:
+    num_observed = _BEFORE_CONTACT_FORCES.get(task)
+    if num_observed is not None and (ant_padding or not is_ant):
+      padding = _CONTACT_FORCES
   return MujocoEnvironment(
     env,
     env_name,
@@ -324,10 +300,9 @@ def create_mujoco_environment(
 
 @contextlib.contextmanager
 def _no_mujoco_warnings() -> Iterator[None]:
-  """Keeps MuJoCo from warning of what gymnasium's models have in them.
+  """Silences MuJoCo 4's warnings about gymnasium's own models.
 
-  MuJoCo 4 finds fault with HalfCheetah's, on stderr and in a file that it
-  makes for it in the current directory.
+  They would go to stderr and into a file in the current directory.
   """
   before = mujoco.get_mju_user_warning()
   mujoco.set_mju_user_warning(lambda message: None)

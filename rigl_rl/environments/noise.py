@@ -4,7 +4,9 @@ Graesser et al. (2022), section 8 and figure 6: how well does a trained policy
 stand noise that it has not seen in training?
 """
 
-from typing import Any, Dict, Tuple
+from __future__ import annotations
+
+from typing import Any
 
 import gin
 import numpy as np
@@ -42,8 +44,7 @@ class ObservationNoise:
       environment: one under Dopamine's protocol, with uint8 observations.
       seed: non-negative integer that decides the noise.
       sigma: standard deviation of the noise, in units of a pixel's 0 to 255;
-        >= 0. The paper takes 0 to 30. At 0 observations are passed on as they
-        are.
+        >= 0, and 0 for no noise. The paper takes 0 to 30.
       wrap: whether a pixel that leaves [0, 255] wraps around (modulo 256), as
         in the released code, or is clipped.
 
@@ -63,33 +64,32 @@ class ObservationNoise:
     self._wrap = wrap
 
   def __getattr__(self, name: str) -> Any:
-    if name.startswith('_'):  # Else copying this object would never end.
+    if name.startswith('_'):  # Otherwise a copy would recurse forever.
       raise AttributeError(name)
     return getattr(self._environment, name)
 
   def reset(self) -> np.ndarray:
-    """Starts an episode and returns the first observation, with noise."""
+    """Starts an episode; the observation has noise."""
     return self._add_noise(self._environment.reset())
 
-  def step(self, action: int) -> Tuple[np.ndarray, float, bool, Dict[str, Any]]:
-    """Takes a step; the observation that is returned has noise on it."""
-    observation, reward, is_terminal, info = self._environment.step(action)
-    return self._add_noise(observation), reward, is_terminal, info
+  def step(self, action: int) -> tuple[np.ndarray, float, bool, dict[str, Any]]:
+    """Takes a step; the observation has noise."""
+    observation, *rest = self._environment.step(action)
+    return self._add_noise(observation), *rest
 
-  def get_state(self) -> Dict[str, Any]:
+  def get_state(self) -> dict[str, Any]:
     """Returns the state of the environment and of the noise."""
     return {
       'environment': self._environment.get_state(),
       'rng': self._rng.bit_generator.state,
     }
 
-  def set_state(self, state: Dict[str, Any]) -> None:
-    """Goes on where `get_state` was called."""
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Continues where `get_state` was called."""
     self._environment.set_state(state['environment'])
     self._rng.bit_generator.state = state['rng']
 
   def _add_noise(self, observation: np.ndarray) -> np.ndarray:
-    """Returns a new array: the observation with noise."""
     if self._sigma == 0:
       return observation
     noise = self._rng.normal(0.0, self._sigma, observation.shape)

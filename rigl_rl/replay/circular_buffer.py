@@ -104,33 +104,32 @@ class ReplayBuffer(ring.Ring):
         f'stack_size + update_horizon, {stack_size + update_horizon}.'
       )
     self._observation_shape = tuple(observation_shape)
-    self._stack_size = int(stack_size)
-    self._update_horizon = int(update_horizon)
-    self._max_sample_attempts = int(max_sample_attempts)
+    self._stack_size = stack_size
+    self._update_horizon = update_horizon
+    self._max_sample_attempts = max_sample_attempts
     self._discounts = np.array(
       [math.pow(gamma, n) for n in range(update_horizon)], np.float32
     )
-    capacity = int(replay_capacity)
     stored = {
       'observation': np.empty(
-        (capacity, *self._observation_shape), observation_dtype
+        (replay_capacity, *self._observation_shape), observation_dtype
       ),
-      'action': np.empty(capacity, np.int32),
-      'reward': np.empty(capacity, np.float32),
-      'terminal': np.empty(capacity, np.uint8),
+      'action': np.empty(replay_capacity, np.int32),
+      'reward': np.empty(replay_capacity, np.float32),
+      'terminal': np.empty(replay_capacity, np.uint8),
     }
     # Whether a slot holds the last transition of an episode.
-    self._episode_end = np.zeros(capacity, dtype=bool)
-    # Whether the transition that starts in a slot may be sampled, its distance
-    # to the cursor apart: it is no padding, and its episode is not cut within
-    # its horizon.
-    self._usable = np.zeros(capacity, dtype=bool)
+    self._episode_end = np.zeros(replay_capacity, dtype=bool)
+    # Whether the transition that starts in a slot must not be sampled: it is
+    # padding, or its episode is cut within its horizon. Its distance to the
+    # cursor does not count here.
+    self._is_excluded = np.zeros(replay_capacity, dtype=bool)
     super().__init__(
-      capacity,
-      int(batch_size),
+      replay_capacity,
+      batch_size,
       columns={**stored, 'episode_end': self._episode_end},
       signature={
-        'replay_capacity': capacity,
+        'replay_capacity': replay_capacity,
         'stack_size': self._stack_size,
         'update_horizon': self._update_horizon,
         'elements': [
@@ -144,7 +143,6 @@ class ReplayBuffer(ring.Ring):
   def _clear(self):
     super()._clear()
     self._episode_end[:] = False
-    self._usable[:] = False
     # The first transition of this episode, counted as in `add_count`.
     self._episode_begin = 0
     self._next_is_episode_start = True
@@ -158,8 +156,6 @@ class ReplayBuffer(ring.Ring):
     """Returns what is stored of some elements, by name; not to be changed."""
     size = min(self._count, self.capacity)
     return {name: self._columns[name][:size] for name in names}
-
-  # ----------------------------------------------------------------- adding
 
   def add(
     self,
@@ -179,9 +175,8 @@ class ReplayBuffer(ring.Ring):
       action: the action taken on it.
       reward: the reward received for it.
       terminal: whether the action led to a terminal state.
-      episode_end: whether the episode ends here. To be set where a time limit
-        cuts it: then `terminal` is False, and an update must not bootstrap from
-        what follows.
+      episode_end: whether the episode ends here; True with a `terminal` of
+        False where a time limit cuts it.
 
     Raises:
       ValueError: if the observation has another shape, or action or reward is
@@ -211,7 +206,7 @@ class ReplayBuffer(ring.Ring):
     cursor = self._count % self.capacity
     for column, value in zip(self._columns.values(), values):
       column[cursor] = value
-    self._usable[cursor] = True
+    self._is_excluded[cursor] = False
     self._count += 1
 
   def _begin_episode(self, first: int) -> None:
@@ -223,15 +218,13 @@ class ReplayBuffer(ring.Ring):
     """Notes that the episode was cut before transition `end`.
 
     The next state of its last `update_horizon` transitions is unknown, and no
-    terminal flag tells the agent not to look at it.
+    terminal flag tells the agent not to bootstrap from it.
     """
     self._exclude(max(self._episode_begin, end - self._update_horizon), end)
 
   def _exclude(self, first: int, end: int) -> None:
-    """Says that the transitions [first, end) must not be sampled."""
-    self._usable[np.arange(first, end) % self.capacity] = False
-
-  # --------------------------------------------------------------- sampling
+    """Excludes the transitions [first, end) from samples."""
+    self._is_excluded[np.arange(first, end) % self.capacity] = True
 
   def sample(self) -> Batch:
     """Returns `batch_size` transitions.
@@ -239,13 +232,10 @@ class ReplayBuffer(ring.Ring):
     Raises:
       UserError: if there is no valid transition.
     """
-    return self._gather(self._draw(self.batch_size))
+    return self._gather(self._draw())
 
   def _reachable(self) -> tuple[int, int]:
-    """Returns [first, end) of the transitions far enough from the cursor.
-
-    They are counted as in `add_count`; a slot is that modulo the capacity.
-    """
+    """Returns [first, end) of the transitions far enough from the cursor."""
     # The stack of the oldest transitions would reach over the cursor. (While
     # the buffer is not full, those are the zeros of the first episode.)
     first = self._stack_size - 1
@@ -257,24 +247,16 @@ class ReplayBuffer(ring.Ring):
     """Returns the slots of all transitions that may be sampled."""
     slots = np.arange(*self._reachable())
     slots %= self.capacity
-    return slots[self._usable.take(slots)]
+    return slots[~self._is_excluded.take(slots)]
 
-  def _draw(self, size: int) -> np.ndarray:
+  def _draw(self) -> np.ndarray:
     """Returns slots of valid transitions, drawn uniformly with replacement."""
     first, end = self._reachable()
     if end <= first:
       raise self._nothing_to_sample()
-    slots = self._rng.integers(first, end, size)
-    slots %= self.capacity
-    # Draw again in the places where the draw was in vain.
-    places = np.flatnonzero(~self._usable.take(slots))
-    attempts = places.size
-    while places.size and attempts < self._max_sample_attempts:
-      drawn = self._rng.integers(first, end, places.size)
-      drawn %= self.capacity
-      slots[places] = drawn
-      places = places[~self._usable.take(drawn)]
-      attempts += places.size
+    slots, places = self._draw_rows(
+      first, end, self._is_excluded, self._max_sample_attempts
+    )
     if places.size:
       valid = self._valid_slots()
       if not valid.size:
@@ -308,9 +290,6 @@ class ReplayBuffer(ring.Ring):
     self, slots: np.ndarray
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Looks update_horizon transitions ahead, or as far as a terminal one.
-
-    Args:
-      slots: of shape (batch_size,).
 
     Returns:
       The slots of the next states (not modulo the capacity); whether there was
@@ -349,8 +328,6 @@ class ReplayBuffer(ring.Ring):
       _interleave(next_frames).reshape(shape),
     )
 
-  # ---------------------------------------------------------- checkpointing
-
   def _get_state(self):
     return {'next_is_episode_start': self._next_is_episode_start}
 
@@ -359,7 +336,7 @@ class ReplayBuffer(ring.Ring):
     # What `add` keeps up to date follows from the stored transitions.
     ids = np.arange(self._oldest, self._count)
     slots = ids % self.capacity
-    self._usable[slots] = True
+    self._is_excluded[slots] = False
     # Padding before the first end that is kept is too old to be sampled.
     self._episode_begin = self._oldest
     is_end = self._episode_end[slots]
@@ -371,14 +348,7 @@ class ReplayBuffer(ring.Ring):
 
 
 def _interleave(frames: Sequence[np.ndarray]) -> np.ndarray:
-  """Stacks arrays of shape (n, m) along a new last axis.
-
-  Args:
-    frames: contiguous arrays of the same shape and dtype.
-
-  Returns:
-    A contiguous array of shape (n, m, len(frames)).
-  """
+  """Stacks contiguous arrays (n, m), of one dtype, along a new last axis."""
   if len(frames) == 1:
     return frames[0]
   if frames[0].dtype == np.uint8 and frames[0].size:

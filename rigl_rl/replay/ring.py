@@ -1,7 +1,8 @@
-"""Ring: rows in a ring of arrays, and the checkpoints of it."""
+"""Ring: rows in a ring of arrays, how they are drawn, and their checkpoints."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,13 +17,14 @@ _FORMAT = 1
 class Ring:
   """Rows in a ring of arrays: what the replay buffers share.
 
-  Rows are counted from the first ever added on. The newest `capacity` of them
-  are kept, row i in slot i modulo the number of slots.
+  Rows are counted from the first ever added. The newest `capacity` of them are
+  kept, row i in slot i modulo the number of slots.
 
   A checkpoint is a manifest, which the caller keeps, and the files that it
   names (see `segments`). It restores contents and samples to the bit, and costs
-  what was added since the last one. A subclass says what its state is beside
-  the arrays (`_get_state`, `_set_state`) and how to forget it (`_clear`).
+  only what was added since the last one. A subclass says what state it has
+  beside the arrays (`_get_state`, `_set_state`) and how to forget it
+  (`_clear`).
 
   Attributes:
     capacity: rows kept.
@@ -51,6 +53,7 @@ class Ring:
     """
     self.capacity = capacity
     self.batch_size = batch_size
+    self._num_slots = len(next(iter(columns.values())))
     self._columns = columns
     self._signature = signature
     self._rng = rng
@@ -58,7 +61,7 @@ class Ring:
     self._clear()
 
   def _clear(self) -> None:
-    """Empties the ring, its generator apart."""
+    """Empties the ring, but leaves its generator alone."""
     self._count = 0
     self._segments.forget()
 
@@ -67,28 +70,56 @@ class Ring:
     """The first row that is kept."""
     return max(0, self._count - self.capacity)
 
+  def _draw_rows(
+    self,
+    first: int,
+    end: int,
+    is_excluded: np.ndarray,
+    max_attempts: float = math.inf,
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Draws rows of [first, end), uniformly with replacement.
+
+    Args:
+      first: a row.
+      end: a row behind it.
+      is_excluded: bool (slots,); a row in such a slot is drawn again.
+      max_attempts: how many draws in vain end that.
+
+    Returns:
+      The slots of `batch_size` rows; and the places in which they are excluded,
+      none within `max_attempts`.
+    """
+    slots = self._rng.integers(first, end, self.batch_size)
+    slots %= self._num_slots
+    places = np.flatnonzero(is_excluded.take(slots))
+    attempts = places.size
+    while places.size and attempts < max_attempts:
+      drawn = self._rng.integers(first, end, places.size)
+      drawn %= self._num_slots
+      slots[places] = drawn
+      places = places[is_excluded.take(drawn)]
+      attempts += places.size
+    return slots, places
+
   def _get_state(self) -> dict[str, Any]:
     """Returns what a manifest holds beside rows and generator."""
-    return {}
+    raise NotImplementedError
 
   def _set_state(self, manifest: Mapping[str, Any]) -> None:
-    """Goes on from a manifest, whose rows have been loaded."""
+    """Restores that from a manifest, whose rows have been loaded."""
+    raise NotImplementedError
 
   def save(self, directory: str) -> dict[str, Any]:
     """Writes what has been added since the last save, or load, in `directory`.
 
-    Files that no manifest names any more are removed by
-    `segments.delete_unused`.
-
-    Args:
-      directory: an existing directory, through tf.io.gfile.
+    `segments.delete_unused` removes files that no manifest names any more.
 
     Returns:
       The manifest, a dict of JSON values and NumPy arrays.
     """
     return {
       'format': _FORMAT,
-      'signature': dict(self._signature),
+      'signature': self._signature,
       self._count_name: self._count,
       'rng': seeding.generator_state(self._rng),
       'segments': self._segments.save(directory, self._oldest, self._count),
@@ -96,11 +127,7 @@ class Ring:
     }
 
   def load(self, directory: str, manifest: Mapping[str, Any]) -> None:
-    """Restores the ring, and what it will sample, to the bit.
-
-    Args:
-      directory: where `save` wrote.
-      manifest: what `save` returned.
+    """Restores contents and samples to the bit, from what `save` returned.
 
     Raises:
       ValueError: if a file is missing or damaged, or the manifest is that of

@@ -31,14 +31,14 @@ _PATTERN = re.compile(r'replay-\d{12}-\d{12}-[0-9a-f]{8}\.npz')
 
 
 def delete_unused(directory: str, is_needed: Callable[[str], bool]) -> None:
-  """Removes files that no checkpoint needs, and what a killed write left.
+  """Removes segments that no checkpoint needs, and what a killed write left.
 
   Args:
     directory: where `Segments` save; other files in it are left alone.
-    is_needed: tells from its name whether a file is.
+    is_needed: tells from its name whether a segment is needed.
   """
   for name in files.list_names(directory):
-    # Without what a write adds that was cut off.
+    # Without the suffix of a write that was cut off.
     is_own = _PATTERN.fullmatch(name.partition('.tmp')[0])
     if is_own and not is_needed(name):
       files.remove(os.path.join(directory, name))
@@ -52,10 +52,7 @@ class Segments:
   """
 
   def __init__(self, columns: Mapping[str, np.ndarray]):
-    """Remembers the arrays, of which it reads and writes slots later on.
-
-    Args:
-      columns: the ring's arrays by name, each of shape (slots, ...).
+    """Keeps the ring's arrays by name, each of shape (slots, ...).
 
     Raises:
       ValueError: if they differ in the number of slots, or there are none.
@@ -77,17 +74,17 @@ class Segments:
 
     Args:
       directory: an existing directory, through tf.io.gfile.
-      start: the first row that is needed, at least that of the last save.
-      stop: the end, exclusive; at most as far from `start` as there are slots.
+      start: the first row that is needed, not before that of the last save.
+      stop: the end, exclusive; at most `slots` rows after `start`.
 
     Returns:
-      The entries of the files that hold the rows, from the oldest on. The
-      first may hold rows before `start`, too.
+      The entries of the files that hold the rows, oldest first. The first one
+      may also hold rows before `start`.
     """
     if directory != self._directory:
+      self.forget()
       self._directory = directory
-      self._saved = []
-    # Those of a checkpoint that could not be written are gone.
+    # The files of a checkpoint that could not be written are gone.
     segments = list(
       itertools.takewhile(
         lambda s: files.exists(os.path.join(directory, s['file'])),
@@ -98,8 +95,8 @@ class Segments:
       start = segments[-1]['stop']
     while start < stop:
       # A segment ends where the arrays do, so that it is one slice of them.
-      end_of_lap = start - start % self._num_slots + self._num_slots
-      end = min(start + SEGMENT_SIZE, end_of_lap, stop)
+      rest_of_lap = self._num_slots - start % self._num_slots
+      end = min(start + min(SEGMENT_SIZE, rest_of_lap), stop)
       segments.append(self._write(directory, start, end))
       start = end
     self._saved = segments
@@ -124,7 +121,7 @@ class Segments:
 
     Raises:
       ValueError: if a file is missing or damaged, or rows are lacking. The
-        arrays hold anything then.
+        contents of the arrays are undefined then.
     """
     self.forget()
     segments = [dict(segment) for segment in segments]
@@ -135,7 +132,7 @@ class Segments:
       if not _PATTERN.fullmatch(segment['file']):
         raise ValueError(f'The replay has no segment {segment["file"]!r}.')
       path = os.path.join(directory, segment['file'])
-      # All files first, before the work of reading any.
+      # Checks all files before it spends time on reading any.
       if not files.exists(path):
         raise ValueError(f'The replay segment {path} is missing.')
     if start != stop:
@@ -146,20 +143,18 @@ class Segments:
     self._directory = directory
     self._saved = segments
 
-  def _slots(self, start: int, stop: int) -> slice:
-    """The slots of rows that do not wrap around."""
+  def _rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
+    """Views of rows that do not wrap around, by column."""
     first = start % self._num_slots
-    return slice(first, first + stop - start)
+    slots = slice(first, first + stop - start)
+    return {name: column[slots] for name, column in self._columns.items()}
 
   def _write(self, directory: str, start: int, stop: int) -> dict[str, Any]:
     """Writes the file of rows that do not wrap around; returns its entry."""
-    slots = self._slots(start, stop)
-    contents = npz.pack(
-      {name: column[slots] for name, column in self._columns.items()}
-    )
+    contents = npz.pack(self._rows(start, stop))
     crc32 = zlib.crc32(contents)
     name = _NAME.format(start=start, stop=stop, crc32=crc32)
-    # Not flushed to the disk: should that tear it, its checksum tells.
+    # Not flushed to the disk: the checksum would reveal a torn file.
     files.write(os.path.join(directory, name), contents, flush=False)
     return {'file': name, 'start': start, 'stop': stop, 'crc32': crc32}
 
@@ -172,10 +167,10 @@ class Segments:
         f'The replay segment {path} is damaged: its checksum is wrong.'
       )
     arrays = readers.read_arrays(io.BytesIO(contents), path)
-    slots = self._slots(segment['start'], segment['stop'])
     with readers.contents_of(path):
-      for name, column in self._columns.items():
-        rows, target = arrays[name], column[slots]
+      targets = self._rows(segment['start'], segment['stop'])
+      for name, target in targets.items():
+        rows = arrays[name]
         if rows.shape != target.shape or rows.dtype != target.dtype:
           raise ValueError(
             f'it holds {name} of shape {rows.shape} and {rows.dtype}, not '

@@ -70,7 +70,7 @@ class TransitionBuffer(ring.Ring):
     self._observation_shape = tuple(observation_shape)
     self._action_shape = tuple(action_shape)
     # One row more: it holds the next observation of the newest transition.
-    rows = self._num_slots = int(capacity) + 1
+    rows = capacity + 1
     # Not zeros: these are touched, and take memory, when they are written.
     self._observations = np.empty((rows, *self._observation_shape), np.float32)
     self._actions = np.empty((rows, *self._action_shape), np.float32)
@@ -79,8 +79,8 @@ class TransitionBuffer(ring.Ring):
     # Whether a row holds no transition, but what an episode ended with.
     self._is_boundary = np.zeros(rows, dtype=bool)
     super().__init__(
-      int(capacity),
-      int(batch_size),
+      capacity,
+      batch_size,
       columns={
         'observation': self._observations,
         'action': self._actions,
@@ -90,7 +90,7 @@ class TransitionBuffer(ring.Ring):
       },
       signature={
         'buffer': 'TransitionBuffer',
-        'capacity': int(capacity),
+        'capacity': capacity,
         'observation_shape': list(self._observation_shape),
         'action_shape': list(self._action_shape),
       },
@@ -108,8 +108,6 @@ class TransitionBuffer(ring.Ring):
     """The slot of row `count`."""
     return self._count % self._num_slots
 
-  # ----------------------------------------------------------------- adding
-
   def add(
     self,
     observation: np.ndarray,
@@ -123,14 +121,14 @@ class TransitionBuffer(ring.Ring):
 
     It can be sampled at once. An observation that is not the next observation
     of the transition before begins an episode, as one after `is_last` does.
+    Arrays are cast to float32 and copied.
 
     Args:
-      observation: of shape observation_shape, cast to float32 and copied, as
-        are all of these.
-      action: the action taken on it, of shape action_shape.
-      reward: the reward received for it.
+      observation: of shape observation_shape.
+      action: of shape action_shape.
+      reward: received for the action.
       discount: 0 if the action terminated the episode, else 1.
-      next_observation: what the action led to, of shape observation_shape.
+      next_observation: of shape observation_shape.
       is_last: whether the episode ends here, terminated or cut off.
 
     Raises:
@@ -139,16 +137,13 @@ class TransitionBuffer(ring.Ring):
     observation = np.asarray(observation, np.float32)
     action = np.asarray(action, np.float32)
     next_observation = np.asarray(next_observation, np.float32)
+    shapes = observation.shape, action.shape, next_observation.shape
     shape = self._observation_shape
-    if (
-      observation.shape != shape
-      or next_observation.shape != shape
-      or action.shape != self._action_shape
-    ):
+    if shapes != (shape, self._action_shape, shape):
       raise ValueError(
-        f'Observation, action and next observation have shapes'
-        f' {observation.shape}, {action.shape} and {next_observation.shape},'
-        f' but {shape}, {self._action_shape} and {shape} are expected.'
+        'Observation, action and next observation have shapes '
+        f'{", ".join(map(str, shapes))}, but {shape}, {self._action_shape} and '
+        f'{shape} are expected.'
       )
     if self._next_observation != observation.tobytes():
       if self._next_observation is not None:
@@ -176,8 +171,6 @@ class TransitionBuffer(ring.Ring):
     self._count += 1
     self._next_observation = None
 
-  # --------------------------------------------------------------- sampling
-
   def sample(self) -> Transitions:
     """Returns `batch_size` transitions, new arrays.
 
@@ -186,14 +179,9 @@ class TransitionBuffer(ring.Ring):
     """
     if not self._count:
       raise RuntimeError('The replay is empty: there is nothing to sample.')
-    slots = self._draw(self.batch_size)
-    wrong = np.flatnonzero(self._is_boundary.take(slots))
-    while wrong.size:
-      # There is at most one boundary for a transition, save that the oldest row
-      # may be one, too: so this takes few rounds.
-      drawn = self._draw(wrong.size)
-      slots[wrong] = drawn
-      wrong = wrong[self._is_boundary.take(drawn)]
+    # At most half of the rows are boundaries (one more if the oldest is one),
+    # so that a few rounds find enough others.
+    slots, _ = self._draw_rows(self._oldest, self._count, self._is_boundary)
     return Transitions(
       self._observations.take(slots, axis=0),
       self._actions.take(slots, axis=0),
@@ -201,14 +189,6 @@ class TransitionBuffer(ring.Ring):
       self._discounts.take(slots),
       self._observations.take(slots + 1, axis=0, mode='wrap'),
     )
-
-  def _draw(self, size: int) -> np.ndarray:
-    """Returns slots of rows that are kept, boundaries included."""
-    rows = self._rng.integers(self._oldest, self._count, size)
-    rows %= self._num_slots
-    return rows
-
-  # ---------------------------------------------------------- checkpointing
 
   def _get_state(self):
     if self._next_observation is None:

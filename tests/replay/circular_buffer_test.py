@@ -271,7 +271,7 @@ def test_sampling_is_uniform_over_the_valid(max_sample_attempts, full):
   assert 10 < len(valid) < 0.8 * (end - first)
   counts = np.zeros(buffer.capacity)
   for _ in range(1000):
-    indices = buffer._draw(50)
+    indices = buffer._draw()
     assert indices.shape == (50,)
     np.add.at(counts, indices, 1)
   assert counts.sum() == counts[valid].sum() == 50_000
@@ -324,7 +324,7 @@ def test_too_few_transitions():
   with pytest.raises(errors.UserError, match='update_horizon is 2'):
     buffer.sample()
   _add(buffer, 3)
-  assert buffer._draw(2).tolist() == [1, 1]
+  assert buffer._draw().tolist() == [1, 1, 1, 1]
 
 
 def test_no_valid_transition():

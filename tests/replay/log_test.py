@@ -106,7 +106,7 @@ def _assert_buffer_is_log(buffer, log):
     with pytest.raises(errors.UserError, match='update_horizon'):
       buffer.sample()
     return
-  assert set(buffer._draw(20)) <= set(valid)
+  assert set(buffer._draw()) <= set(valid)
   states, actions, rewards, next_states, terminals = buffer._gather(
     np.array(valid)
   )
@@ -145,7 +145,7 @@ def _replay_buffer(stack_size, horizon, capacity, seed=0):
     (2,),
     stack_size,
     capacity,
-    batch_size=4,
+    batch_size=20,
     update_horizon=horizon,
     gamma=_GAMMA,
     observation_dtype=np.float32,
