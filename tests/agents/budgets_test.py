@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 from tf_agents.specs import tensor_spec
 
-# PPO and SAC for gin alone.
+# The environment, PPO and SAC are only for gin.
 from rigl_rl.agents import budgets, ppo, sac  # noqa: F401
+from rigl_rl.environments import mujoco  # noqa: F401
 from rigl_rl.networks import actor_critic
 from rigl_rl.sparsity import algorithms, counting, wrappers
 
