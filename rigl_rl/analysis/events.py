@@ -7,8 +7,7 @@ import os
 
 import pandas as pd
 
-from rigl_rl import readers
-from rigl_rl.analysis import paths
+from rigl_rl import files, readers
 from rigl_rl.training import quiet
 
 
@@ -32,10 +31,11 @@ def read_scalars(run: str, prefix: str) -> pd.DataFrame:
     FileError: a file of events cannot be used.
   """
   rows: dict[tuple[str, int], float] = {}
-  files = paths.list_files(os.path.join(run, 'events'))
-  # Their names begin with the time at which they were begun.
-  for path in files:
-    if '.tfevents.' in os.path.basename(path):
+  directory = os.path.join(run, 'events')
+  # The names begin with the time at which a file was begun.
+  for name in files.list_names(directory):
+    if '.tfevents.' in name:
+      path = os.path.join(directory, name)
       with readers.contents_of(path):
         readers.check_file(path)
         start, found = _read(path, prefix)
@@ -49,7 +49,7 @@ def read_scalars(run: str, prefix: str) -> pd.DataFrame:
 
 def _read(path: str, prefix: str) -> tuple[float, dict[tuple[str, int], float]]:
   """Returns the first step of a process, and its {(name, step): value}."""
-  # By which TensorBoard reads records; other figures do without.
+  # TensorBoard reads records by TensorFlow, which other figures do without.
   with quiet.import_quietly():
     import tensorflow  # noqa: F401
   from tensorboard.backend.event_processing import event_file_loader

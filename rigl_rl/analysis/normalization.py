@@ -14,10 +14,10 @@ from typing import Mapping
 from rigl_rl.errors import UserError
 
 # Mean returns of a random and of a human player, of the paper's 15 games (its
-# appendix A.4), as Dopamine has them in labs/atari_100k/normalization_utils.py,
-# which is what Agarwal et al. (2021), the authors of rliable, normalize by: the
-# human scores of Wang et al. (2016, "Dueling network architectures", table 2,
-# up to 30 no-ops), who extend Mnih et al. (2015, extended data table 2).
+# appendix A.4), from Dopamine's labs/atari_100k/normalization_utils.py. Agarwal
+# et al. (2021), the authors of rliable, normalize by them: the human scores of
+# Wang et al. (2016, "Dueling network architectures", table 2, up to 30 no-ops),
+# who extend Mnih et al. (2015, extended data table 2).
 #
 # VideoPinball: that table says 0 for random; Wang et al. have 16256.9, just
 # below the human 17667.9, by which a score is divided by 1411 instead of 17668.
@@ -81,17 +81,17 @@ def read_references(text: str) -> dict[str, float]:
   Raises:
     UserError: it is no such table.
   """
-  lines = [line.strip() for line in text.splitlines() if line.strip()]
-  references = {}
+  rows = [line.replace(' ', '').split(',') for line in text.splitlines()]
   try:
-    if lines[0].replace(' ', '') != 'task,score':
+    header, *rows = [row for row in rows if any(row)]
+    references = {task: float(score) for task, score in rows}
+    if (
+      header != ['task', 'score']
+      or not references
+      or not all(map(math.isfinite, references.values()))
+    ):
       raise ValueError
-    for line in lines[1:]:
-      task, score = line.split(',')
-      references[task.strip()] = float(score)
-    if not references or not all(map(math.isfinite, references.values())):
-      raise ValueError
-  except (ValueError, IndexError):
+  except ValueError:
     raise UserError(
       '--references is a file that cannot be read, but must hold the line '
       "'task,score', and below it one such as 'Hopper-v4,3387.4' for each task."

@@ -46,22 +46,13 @@ def find_runs(directory: str, flag: str = '--results') -> Iterator[str]:
       waiting += filter(files.is_directory, below)
 
 
-def list_files(directory: str) -> list[str]:
-  """Returns the paths of what lies in a directory, sorted; none if it is not.
-
-  Args:
-    directory: a path, or a URL that tf.io.gfile knows.
-  """
-  return [os.path.join(directory, n) for n in files.list_names(directory)]
-
-
-def write(path: str, data: bytes, flag: str = '--out') -> None:
+def write(path: str, data: str | bytes, flag: str = '--out') -> None:
   """Writes a file whole: beside its name first, then renamed.
 
   Args:
     path: a path, whose directory is made if need be, or a URL that tf.io.gfile
       knows.
-    data: the content.
+    data: the content; text is written as UTF-8.
     flag: of the command, which the path comes from.
 
   Raises:

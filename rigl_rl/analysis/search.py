@@ -1,11 +1,11 @@
 """Winners of a search of hyper-parameters (Graesser et al., 2022, A.3).
 
 The appendix: "Best hyper-parameters found in these environments are then used
-when training in other similar environments", for each method by itself. What is
-best it does not say otherwise than of all results (section 3): by the return
-averaged over the last 10 % of evaluations, and over seeds. Over several games
-(the ResNet's search, where it names none) it is the mean of scores normalized
-by human play, so that each game counts the same.
+when training in other similar environments", for each method by itself. It does
+not define the best; section 3 ranks all results by the return averaged over the
+last 10 % of evaluations, and over seeds. Over several games (the ResNet's
+search, which names none) the score is the mean of human-normalized scores, so
+that each game counts the same.
 """
 
 from __future__ import annotations
@@ -22,18 +22,8 @@ from rigl_rl.analysis import normalization, pooling, tables
 from rigl_rl.tasks import TASK_MACROS
 
 # What is said of a setting, behind its method and its values.
-COLUMNS = (
-  'score',
-  'score_std',
-  'runs',
-  'planned',
-  'winner',
-  'in_paper',
-)
-_WORDS = {
-  'interval': 'update interval',
-  'initializer': 'initialization',
-}
+COLUMNS = ('score', 'score_std', 'runs', 'planned', 'winner', 'in_paper')
+_WORDS = {'interval': 'update interval', 'initializer': 'initialization'}
 
 
 def is_search(sweep: sweeps.Sweep) -> bool:
@@ -76,47 +66,49 @@ def settings(
   """
   runs = sweep.runs()
   names = _parameters(runs)
-  titles = list(dict.fromkeys(map(parameter_title, names)))
+  keys = ['method', *dict.fromkeys(map(parameter_title, names))]
   scores = _scores(results, base_dir)
-  tasks = dict.fromkeys(_task(run) for run in runs)
-  grouped: dict[tuple, list[sweeps.Run]] = {}
-  for run in runs:
-    values = tuple((n, run.values[n]) for n in names if n in run.values)
-    grouped.setdefault((run.label, values), []).append(run)
+  planned = pd.DataFrame(
+    {
+      **dict.fromkeys(keys, math.nan),
+      'method': run.label,
+      **{
+        parameter_title(name): _shown(run.values[name])
+        for name in names
+        if name in run.values
+      },
+      'task': _task(run),
+      'score': scores.get(run.directory, math.nan),
+      # What the gin files have is not bound again.
+      'in_paper': not set(names) & set(run.bindings),
+    }
+    for run in runs
+  )
+  if planned.task.nunique() > 1:
+    pairs = zip(planned.score, planned.task)
+    planned['score'] = [normalization.human_normalized(*pair) for pair in pairs]
   rows = []
-  for (label, values), own in grouped.items():
-    by_task: dict[str, list[float]] = {task: [] for task in map(_task, own)}
-    for run in own:
-      score = scores.get(run.directory, math.nan)
-      if not math.isnan(score):
-        if len(tasks) > 1:
-          score = normalization.human_normalized(score, _task(run))
-        by_task[_task(run)].append(score)
-    found = [score for of_task in by_task.values() for score in of_task]
-    is_whole = all(by_task.values())
+  for values, own in planned.groupby(keys, sort=False, dropna=False):
+    by_task = [
+      of_task.dropna().to_numpy()
+      for _, of_task in own.groupby('task', sort=False).score
+    ]
+    found = np.concatenate(by_task)
     rows.append(
       {
-        'method': label,
-        **dict.fromkeys(titles, math.nan),
-        **{parameter_title(name): _shown(value) for name, value in values},
-        'score': (
-          float(np.mean([np.mean(of_task) for of_task in by_task.values()]))
-          if is_whole
-          else math.nan
-        ),
-        'score_std': float(np.std(found)) if found else math.nan,
+        **dict(zip(keys, values)),
+        'score': float(np.mean([*map(np.mean, by_task)]))
+        if all(map(len, by_task))
+        else math.nan,
+        'score_std': float(np.std(found)) if len(found) else math.nan,
         'runs': len(found),
         'planned': len(own),
         'winner': False,
-        # What the gin files have is not bound again.
-        'in_paper': not {name for name, _ in values} & set(own[0].bindings),
+        'in_paper': own.in_paper.iloc[0],
       }
     )
-  table = pd.DataFrame(rows, columns=['method', *titles, *COLUMNS])
-  parts = [
-    _ranked(table[table.method == method])
-    for method in dict.fromkeys(table.method)
-  ]
+  table = pd.DataFrame(rows, columns=[*keys, *COLUMNS])
+  parts = [_ranked(own) for _, own in table.groupby('method', sort=False)]
   return pd.concat(parts, ignore_index=True)
 
 
@@ -173,21 +165,14 @@ def _parameters(runs: Sequence[sweeps.Run]) -> list[str]:
   )
   # As the appendix has them: weight decay first, initialization last.
   order = ('WEIGHT_DECAY', 'learning_rate', 'interval', 'drop_fraction')
-  words = [word.rpartition('.')[2] for word in varied]
-  return [
-    name
-    for _, name in sorted(
-      zip(words, varied),
-      key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order),
-    )
-  ]
+  ranks = {word: rank for rank, word in enumerate(order)}
+  return sorted(
+    varied, key=lambda name: ranks.get(name.rpartition('.')[2], len(ranks))
+  )
 
 
 def _task(run: sweeps.Run) -> str:
-  for name in TASK_MACROS:
-    if name in run.values:
-      return str(run.values[name])
-  return ''
+  return str(next((run.values[n] for n in TASK_MACROS if n in run.values), ''))
 
 
 def _shown(value: Any) -> Any:
@@ -195,16 +180,11 @@ def _shown(value: Any) -> Any:
 
 
 def _relative(directory: str, base_dir: str) -> str:
-  return os.path.relpath(directory, os.path.expanduser(base_dir)).replace(
-    os.sep, '/'
-  )
+  path = os.path.relpath(directory, os.path.expanduser(base_dir))
+  return path.replace(os.sep, '/')
 
 
 def _scores(results: tables.Results, base_dir: str) -> Mapping[str, float]:
   """Final scores of finished runs, by directory within the base directory."""
-  return {
-    _relative(directory, base_dir): score
-    for directory, score in zip(
-      results.runs.directory, results.runs.final_score
-    )
-  }
+  directories = [_relative(d, base_dir) for d in results.runs.directory]
+  return dict(zip(directories, results.runs.final_score))

@@ -43,11 +43,9 @@ def mean(
   """
   values = np.asarray(scores, dtype=float)
   values = np.sort(values[np.isfinite(values)])
-  if not len(values):
-    return Estimate(math.nan, math.nan, math.nan, 0)
-  value = float(values.mean())
-  if len(values) == 1:
-    return Estimate(value, math.nan, math.nan, 1)
+  value = float(values.mean()) if len(values) else math.nan
+  if len(values) < 2:
+    return Estimate(value, math.nan, math.nan, len(values))
   rng = seeding.generator(_SEED, 'bootstrap', *stream)
   chosen = rng.integers(len(values), size=(resamples, len(values)))
   low, high = _interval(values[chosen].mean(axis=1))
@@ -65,7 +63,7 @@ def interquartile_mean(
   from the runs it has.
 
   Deviation: rliable 1.2 draws from NumPy's global generator, whatever random
-  state it is given. Here it is a generator of its own.
+  state it is given; here each interval has a generator of its own.
 
   Args:
     scores: normalized scores, shape [runs, tasks]; nan where a task has fewer
@@ -78,6 +76,7 @@ def interquartile_mean(
     no task has more than one.
   """
   from rliable import metrics  # Imports SciPy, which takes a second.
+  from scipy import stats
 
   scores = np.asarray(scores, dtype=float)
   counts = np.isfinite(scores).sum(axis=0)
@@ -85,24 +84,16 @@ def interquartile_mean(
   counts = counts[counts > 0]
   if not len(counts):
     return Estimate(math.nan, math.nan, math.nan, 0)
-
-  def aggregate(values: np.ndarray) -> float:
-    return float(metrics.aggregate_iqm(values[np.isfinite(values)]))
-
-  value = aggregate(scores)
+  is_run = np.isfinite(scores)
+  value = float(metrics.aggregate_iqm(scores[is_run]))
   runs = int(counts.sum())
   if counts.max() == 1:
     return Estimate(value, math.nan, math.nan, runs)
   rng = seeding.generator(_SEED, 'bootstrap', *stream)
-  rows = np.arange(len(scores))[:, None]
-
-  def resample() -> np.ndarray:
-    drawn = rng.integers(counts, size=scores.shape)
-    # A row that holds no run stays where it is.
-    drawn = np.where(rows < counts, drawn, rows)
-    return np.take_along_axis(scores, drawn, axis=0)
-
-  low, high = _interval([aggregate(resample()) for _ in range(resamples)])
+  drawn = rng.integers(counts, size=(resamples, *scores.shape))
+  resampled = np.take_along_axis(scores[None], drawn, axis=1)[:, is_run]
+  # aggregate_iqm of each row.
+  low, high = _interval(stats.trim_mean(resampled, 0.25, axis=1))
   return Estimate(value, low, high, runs)
 
 

@@ -1,10 +1,10 @@
-"""Run directories as two tables: a row an evaluation, and a row a run."""
+"""Run directories as two tables: one row per evaluation, one row per run."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-import io
 import json
 import math
 import os
@@ -63,10 +63,10 @@ class Results:
   """What `load` found. `evaluations, runs = load(DIR)` works as well.
 
   Attributes:
-    evaluations: a row an evaluation, in order of runs and steps: RUN_COLUMNS,
-      every swept binding as a column of its own name, and step, return_mean,
-      return_std, episodes.
-    runs: a row a run: the same columns of the run, and
+    evaluations: one row per evaluation, in order of runs and steps:
+      RUN_COLUMNS, every swept binding as a column of its own name, and step,
+      return_mean, return_std, episodes.
+    runs: one row per run: the same columns of the run, and
 
       * the other fields of what the run is, see `attributes.describe`
       * initial_policy_share: steps of the run that `initial_policy` names, by
@@ -90,7 +90,7 @@ class Results:
       * seconds: of training
       * git_revision, versions: it was made with
 
-    problems: a row for each directory that cannot be read: directory, reason.
+    problems: one row per directory that cannot be read: directory, reason.
   """
 
   evaluations: pd.DataFrame
@@ -156,32 +156,29 @@ def _policy_share(run: Mapping[str, Any], runs: list[dict[str, Any]]) -> float:
   """How long the run was trained whose policy a run begins with."""
   if not run['initial_policy'] or not run['train_steps']:
     return math.nan
+  wanted = run['initial_policy'].rstrip('/').split('/')[::-1]
 
   # The directories may have been moved since, all together.
   def common(other):
-    pairs = zip(
-      reversed(run['initial_policy'].rstrip('/').split('/')),
-      reversed(other['directory'].split('/')),
-    )
-    names = [a == b for a, b in pairs]
-    return names.index(False) if False in names else len(names)
+    directory = other['directory'].split('/')[::-1]
+    return len(os.path.commonprefix([wanted, directory]))
 
-  best = max(runs, key=common)
-  if not common(best) or sum(common(r) == common(best) for r in runs) > 1:
+  *_, second, best = sorted([{'directory': ''}, *runs], key=common)
+  if common(best) == common(second):
     return math.nan
   return (best['train_steps'] or math.nan) / run['train_steps']
 
 
 def save(results: Results, directory: str) -> list[str]:
-  """Writes the tables as CSV, and as Parquet if pyarrow is installed.
+  """Writes the tables as CSV.
 
   Args:
     results: what `load` returned.
     directory: where to; made if need be.
 
   Returns:
-    The paths of what was written: evaluations.csv, runs.csv, perhaps the same
-    as .parquet, and problems.csv if there are any.
+    The paths of what was written: evaluations.csv, runs.csv, and problems.csv
+    if there are any.
 
   Raises:
     UserError: the directory cannot be written to.
@@ -189,17 +186,10 @@ def save(results: Results, directory: str) -> list[str]:
   tables = {'evaluations': results.evaluations, 'runs': results.runs}
   if len(results.problems):
     tables['problems'] = results.problems
-  written = []
-  for name, table in tables.items():
-    path = os.path.join(directory, f'{name}.csv')
-    paths.write(path, to_csv(table).encode('utf-8'))
-    written.append(path)
-    data = _to_parquet(table)
-    if data is not None:
-      path = os.path.join(directory, f'{name}.parquet')
-      paths.write(path, data)
-      written.append(path)
-  return written
+  written = {os.path.join(directory, f'{n}.csv'): t for n, t in tables.items()}
+  for path, table in written.items():
+    paths.write(path, to_csv(table))
+  return list(written)
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -209,23 +199,6 @@ def to_csv(table: pd.DataFrame) -> str:
   by `float_precision='round_trip'`).
   """
   return table.to_csv(index=False, lineterminator='\n')
-
-
-def _to_parquet(table: pd.DataFrame) -> bytes | None:
-  try:
-    import pyarrow  # noqa: F401
-  except ImportError:
-    return None
-  # A binding may have values of several kinds; a Parquet column has one.
-  table = table.copy()
-  for name in table.columns:
-    if table[name].dtype == object:
-      kinds = {type(value) for value in table[name].dropna()}
-      if len(kinds) > 1:
-        table[name] = table[name].map(str, na_action='ignore')
-  buffer = io.BytesIO()
-  table.to_parquet(buffer, index=False, engine='pyarrow')
-  return buffer.getvalue()
 
 
 def _read_run(
@@ -238,22 +211,21 @@ def _read_run(
   """
   record = record_lib.read(path)
   rows = record_lib.read_evaluations(path)
+  versions = record_lib.versions(record)
   run = {
     **{name: record[name] for name in attributes.FIELDS},
     'directory': path,
     'fingerprint': _digest(record['bindings']),
     'setting': _digest(record_lib.settings(record)),
-    'versions': ', '.join(
-      ' '.join(pair) for pair in record_lib.versions(record).items()
-    ),
+    'versions': ', '.join(map(' '.join, versions.items())),
     'git_revision': ' then '.join(
       made['git_revision'] or 'unknown' for made in record['made_with']
     ),
+    'steps': rows[-1]['step'] if rows else 0,
   }
-
-  file = os.path.join(path, _SWEEP)
-  sweep = readers.read_json(file) if files.exists(file) else {}
-  with readers.contents_of(file):
+  if run['batch_size'].is_integer():
+    run['batch_size'] = int(run['batch_size'])
+  with _optional(path, _SWEEP) as sweep:
     bindings = _bindings(sweep)
     run.update(
       sweep=str(sweep.get('sweep', '')),
@@ -264,22 +236,31 @@ def _read_run(
   # A method that is not ours is called what the sweep calls it.
   if run['algorithm'] not in attributes.ALGORITHMS and sweep.get('label'):
     run['method'] = run['label']
-
-  file = os.path.join(path, record_lib.SUMMARY)
-  summary = readers.read_json(file) if files.exists(file) else {}
-  with readers.contents_of(file):
-    run.update(_result({**record, **summary}, rows))
+  with _optional(path, record_lib.SUMMARY) as summary:
+    found = {**record, **summary}
+    run['finished'] = found.get('finished') is True
+    for name in (*_SCORES, *_MEASURES):
+      run[name] = float(math.nan if found.get(name) is None else found[name])
+    per_step = f'{_AREA}_per_step'
+    if not run['finished']:
+      run.update(dict.fromkeys(_SCORES, math.nan))
+    elif math.isnan(run[per_step]) and rows:  # An older summary.
+      returns = [row['return_mean'] for row in rows]
+      run[per_step] = scores.learning_curve_area(returns, run['steps'])
     run.update(_sizes(record, summary, run['gradient_steps']))
     if math.isnan(run['sparsity']) and run['weights']:
       run['sparsity'] = 1 - run['active_weights'] / run['weights']
       if math.isnan(run['size_sparsity']) and run['width'] == '1':
         run['size_sparsity'] = run['sparsity']
-    for name, kind in _KINDS.items():
-      if kind is float and name in run:
-        run[name] = float(run[name])
-    if run['batch_size'].is_integer():
-      run['batch_size'] = int(run['batch_size'])
   return run, bindings, rows
+
+
+@contextlib.contextmanager
+def _optional(directory: str, name: str) -> Iterator[dict[str, Any]]:
+  """Surrounds what depends on a JSON file; {} if there is none."""
+  path = os.path.join(directory, name)
+  with readers.contents_of(path):
+    yield readers.read_json(path) if files.exists(path) else {}
 
 
 def _digest(bindings: Mapping[str, str]) -> str:
@@ -311,42 +292,10 @@ def _plain(value: Any) -> Any:
   return value
 
 
-def _result(
-  record: Mapping[str, Any], rows: list[dict[str, Any]]
-) -> dict[str, Any]:
-  """The columns of a run's result, by its record and summary together."""
-  finished = record.get('finished') is True
-
-  def value(name):
-    found = record.get(name)
-    return math.nan if found is None else float(found)
-
-  steps = rows[-1]['step'] if rows else 0
-  result = {
-    'finished': finished,
-    'steps': steps,
-    **dict.fromkeys(_SCORES, math.nan),
-    **{name: value(name) for name in _MEASURES},
-  }
-  if finished:
-    result.update((name, value(name)) for name in _SCORES)
-    if math.isnan(result[f'{_AREA}_per_step']) and rows:  # An older summary.
-      returns = [row['return_mean'] for row in rows]
-      area = scores.learning_curve_area(returns, steps)
-      result[f'{_AREA}_per_step'] = area
-  return result
-
-
 def _sizes(
   record: Mapping[str, Any], results: Mapping[str, Any], gradient_steps: float
 ) -> dict[str, Any]:
-  """Weights and FLOPs of all networks: as they are in the end, if it has come.
-
-  Args:
-    record: what the run is.
-    results: its summary, or {}.
-    gradient_steps: taken.
-  """
+  """Weights and FLOPs of all networks, if it is finished as they then are."""
   networks = {
     name: {**network, **results.get('networks', {}).get(name, {})}
     for name, network in record['networks'].items()
@@ -366,10 +315,12 @@ def _sizes(
     weights = sum(active[name] / n['period'] for name, n in networks.items())
     by_weights = 6.0 * weights * record['batch_size'] * record['train_steps']
   return {
-    'weights': sum(
-      math.prod(layer['kernel'])
-      for network in networks.values()
-      for layer in network['layers'].values()
+    'weights': float(
+      sum(
+        math.prod(layer['kernel'])
+        for network in networks.values()
+        for layer in network['layers'].values()
+      )
     ),
     'active_weights': sum(active.values()),
     'forward_flops': sum(n['forward_flops'] for n in networks.values()),

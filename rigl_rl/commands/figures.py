@@ -100,58 +100,43 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
     )
   print(f'{wording.count(len(results.runs), "run")} in {arguments.results}')
 
-  sections = []
+  sections, missing = [], []
   for name in names:
-    title = figures.title_of(name)
+    section = report.Section(name, figures.title_of(name))
     try:
       drawing = figures.draw(name, results, options)
+      written, png = _write(name, drawing, arguments.out)
+      print(f'{name}: {" ".join(drawing.notes)} {written}')
+      section = section._replace(drawing=drawing, png=png)
     except (figures.NothingToDraw, UserError) as reason:
       if isinstance(reason, UserError) and not wants_all:
         raise
-      text = str(reason).rstrip('.')
-      sections.append(report.Section(name, title, missing=f'{text}.'))
-      continue
-    written, png = _write(name, drawing, arguments.out)
-    print(f'{name}: {" ".join(drawing.notes)} {written}')
-    sections.append(
-      report.Section(
-        name,
-        title,
-        drawing.notes,
-        png,
-        drawing.data,
-        markdown=drawing.markdown,
-      )
-    )
+      section = section._replace(missing=str(reason).rstrip('.'))
+      missing.append(section)
+    sections.append(section)
   if wants_all:
     page = report.make_report(
       sections, results.runs, results.problems, _about(typed)
     )
     path = os.path.join(arguments.out, 'report.html')
-    analysis.paths.write(path, page.encode('utf-8'))
+    analysis.paths.write(path, page)
     tables.save(results, arguments.out)
     print(f'report: {path}')
-  missing = [section for section in sections if section.missing]
-  if missing and not wants_all:
+    for section in missing:
+      print(f'{section.name}: missing: {section.missing}.')
+  elif missing:
     # One line, as for other mistakes; what could be drawn has been.
-    text = '; '.join(f'{s.name} ({s.missing.rstrip(".")})' for s in missing)
+    text = '; '.join(f'{s.name} ({s.missing})' for s in missing)
     raise UserError(
       f'--results is {arguments.results!r}, but holds too little for {text}.'
     )
-  for section in missing:
-    print(f'{section.name}: missing: {section.missing}')
 
 
 def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
   """What a user may choose, checked before anything is read."""
   from rigl_rl import files
   from rigl_rl.analysis import figures, normalization, statistics
-  from rigl_rl.analysis.figures import size
 
-  if arguments.x not in size.AXES:
-    raise UserError(
-      f'--x is {arguments.x!r}, but must be one of {", ".join(size.AXES)}.'
-    )
   command_line.check_at_least(arguments, resamples=1, comparable_policies=0)
   references = None
   if arguments.references:
@@ -241,38 +226,28 @@ def _write(name: str, drawing: Any, out: str) -> tuple[str, bytes | None]:
   from rigl_rl.analysis import paths, tables
   from rigl_rl.analysis.figures import style
 
-  stem = os.path.join(out, name.replace('/', '_'))
-  paths.write(f'{stem}.csv', tables.to_csv(drawing.data).encode('utf-8'))
+  contents = {'csv': tables.to_csv(drawing.data)}
   if drawing.figure is None:
-    paths.write(f'{stem}.md', drawing.markdown.encode('utf-8'))
-    return f'{stem}.csv, .md', None
-  png = style.rendered(drawing.figure, 'png')
-  paths.write(f'{stem}.png', png)
-  paths.write(f'{stem}.pdf', style.rendered(drawing.figure, 'pdf'))
-  return f'{stem}.png, .pdf, .csv', png
+    contents['md'] = drawing.markdown
+  else:
+    for kind in ('pdf', 'png'):
+      contents[kind] = style.rendered(drawing.figure, kind)
+  stem = os.path.join(out, name.replace('/', '_'))
+  for kind, content in contents.items():
+    paths.write(f'{stem}.{kind}', content)
+  return f'{stem}.{", .".join(contents)}', contents.get('png')
 
 
 def _about(typed: Sequence[str]) -> dict[str, str]:
   """Command and versions."""
-  import matplotlib
-  import pandas
-
   from rigl_rl.training import provenance
 
   found = {
     'command': f'{command_line.invocation("figures")} {shlex.join(typed)}',
     'git revision': provenance.git_revision() or 'not known',
-    'matplotlib': matplotlib.__version__,
-    'pandas': pandas.__version__,
-    'rliable': _version('rliable'),
   }
+  for name in ('matplotlib', 'pandas', 'rliable'):
+    found[name] = importlib.metadata.version(name)
   for name, version in provenance.versions().items():
     found[name] = version or 'not installed'
   return found
-
-
-def _version(package: str) -> str:
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return 'not installed'

@@ -6,6 +6,7 @@ import pandas as pd
 
 from rigl_rl import analysis
 from rigl_rl.analysis import report
+from rigl_rl.analysis.figures import Drawing
 
 _END = ('final score', 'hours')
 
@@ -23,9 +24,11 @@ def test_a_page_of_its_own(synthetic_runs, tmp_path):
   data = pd.DataFrame({'method': ['RigL'], 'runs': [3]})
   page = _make(
     [
-      report.Section('p/f', 'Figure <1>.', ['3 of 9 runs.'], b'PNG', data),
-      report.Section('p/g', 'Figure 2.', missing='no finished run of SAC.'),
-      report.Section('p/t', 'Table 1.', [], None, data),
+      report.Section(
+        'p/f', 'Figure <1>.', Drawing(data, ['3 of 9 runs.']), b'PNG'
+      ),
+      report.Section('p/g', 'Figure 2.', missing='no finished run of SAC'),
+      report.Section('p/t', 'Table 1.', Drawing(data, [])),
     ],
     runs,
   )
@@ -36,7 +39,7 @@ def test_a_page_of_its_own(synthetic_runs, tmp_path):
   assert re.search(r'Figure 2\.</b> no finished run of SAC', page)
   # Nothing is fetched: no link leads out of the page.
   assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
-  assert page.count('<details>') == 2  # The figure's data, and each run.
+  assert page.count('<details>') == 3  # The data of both, and each run.
   # Every part can be reached from the top.
   for anchor in ('missing', 'p_f', 'p_t', 'runs', 'about'):
     assert f'href="#{anchor}"' in page and f'id="{anchor}"' in page
@@ -46,7 +49,7 @@ def test_a_table_is_shown_as_it_is_printed(tmp_path):
   data = pd.DataFrame({'task': ['Ant'], 'method': ['TD3'], 'mean': [1.0]})
   markdown = '**T.**\n\n| task | TD3 |\n|---|---|\n| A<t | **1.0** |\n\nOf 2.\n'
   page = _make(
-    [report.Section('p/t', 'T', [], None, data, markdown=markdown)],
+    [report.Section('p/t', 'T', Drawing(data, [], markdown=markdown))],
     analysis.load(tmp_path).runs,
   )
   assert (
@@ -116,7 +119,7 @@ def test_numbers_are_rounded_for_people(tmp_path):
       'done': [True, False],
     }
   )
-  sections = [report.Section('p/t', 'T', [], b'', data)]
+  sections = [report.Section('p/t', 'T', Drawing(data, []), b'')]
   page = _make(sections, analysis.load(tmp_path).runs)
   assert _rows(page)[1:3] == [
     ['a&lt;b', '1234', '5,218', '1.074e14', 'yes'],
@@ -129,7 +132,8 @@ def test_one_row_is_one_row(synthetic_runs, tmp_path):
   synthetic_runs.write_run(tmp_path / 'a')
   data = pd.DataFrame({'x': [1]})
   page = _make(
-    [report.Section('p/t', 'T', [], b'', data)], analysis.load(tmp_path).runs
+    [report.Section('p/t', 'T', Drawing(data, []), b'')],
+    analysis.load(tmp_path).runs,
   )
   assert 'data, 1 row<' in page and 'each run, 1 row<' in page
   assert '<p>1 run, 1 of them finished;' in page
@@ -150,7 +154,8 @@ def test_no_runs(tmp_path):
 def test_a_long_table_is_cut(tmp_path):
   data = pd.DataFrame({'row': [f'r{n}' for n in range(1000)]})
   page = _make(
-    [report.Section('p/f', 'F', [], b'', data)], analysis.load(tmp_path).runs
+    [report.Section('p/f', 'F', Drawing(data, []), b'')],
+    analysis.load(tmp_path).runs,
   )
   assert 'r399' in page and 'r400' not in page
   assert 'The first 400 of 1,000 rows.' in page

@@ -9,12 +9,10 @@ import pandas as pd
 
 from rigl_rl.analysis.figures import base, mismatch, selection, style
 
-_LABELS = {'Small dense': 'Dense'}
-
 
 @dataclasses.dataclass(frozen=True)
 class ReturnByActorShare(base.Kind):
-  """Figure 3 of Graesser et al.: a column a task, a row a budget.
+  """Figure 3 of Graesser et al.: one column per task, one row per budget.
 
   "The vertical line corresponds to the standard parameter split and the
   horizontal line to the full dense training reward." Runs at the standard split
@@ -24,23 +22,18 @@ class ReturnByActorShare(base.Kind):
   Attributes:
     tasks: without versions, in order.
     budgets: shares of the dense agent's parameters, in order.
-    train_steps: of the paper's runs.
-    agent: whose they are.
   """
 
   tasks: tuple[str, ...]
   budgets: tuple[float, ...]
-  train_steps: int
-  agent: str = 'SAC'
 
   x_label = "actor's share of parameters in %"
   y_label = 'final return'
   grid = {'sharex': True, 'sharey': 'col'}
 
   def find(self, request):
-    chosen = selection.select(
-      request.results.runs,
-      self.agent,
+    runs = request.select(
+      'SAC',
       'MLP',
       self.tasks,
       varied=(
@@ -50,18 +43,16 @@ class ReturnByActorShare(base.Kind):
         'CRITIC_SPARSITY',
       ),
     )
-    runs = selection.of_distribution(chosen.runs)
-    runs = runs[runs.method.isin(['Dense', 'Small dense', 'RigL'])]
+    runs = selection.of_distribution(runs)
+    runs = runs[runs.method.isin([*selection.DENSE, 'RigL'])]
     runs = runs.assign(
-      curve=runs.method.replace(_LABELS),
+      curve=runs.method.replace({'Small dense': 'Dense'}),
       # What is not bound follows from how large the networks are.
       budget=runs.budget.fillna((1 - runs.size_sparsity).round(6)),
       split=runs.actor_share.round(2),
     )
     runs = runs[selection.near(runs.budget, self.budgets)]
-    runs = request.progress.take(
-      chosen, runs, ['task', 'curve', 'budget', 'split'], self.train_steps
-    )
+    runs = request.progress.take(runs, ['task', 'curve', 'budget', 'split'])
     points = []
     for keys, group in runs.groupby(['task', 'budget', 'curve', 'split']):
       task, budget, curve, split = keys
@@ -80,68 +71,38 @@ class ReturnByActorShare(base.Kind):
       )
     if not points:
       raise base.NothingToDraw(
-        f'no finished run of {self.agent} on {", ".join(self.tasks)} with a '
-        'Budget'
+        f'no finished run of SAC on {", ".join(self.tasks)} with a Budget'
       )
-    spec = dataclasses.replace(self, tasks=selection.tasks_of(runs, self.tasks))
-    return spec, pd.DataFrame(points)
+    data = pd.DataFrame(points)
+    cells = []
+    for budget in self.budgets:
+      for task in selection.tasks_of(runs, self.tasks):
+        of_task = data[data.task == task]
+        own = of_task[selection.near(of_task.budget, [budget])]
+        title = f'{task}, {100 * budget:g} % of parameters'
+        cells.append(base.Cell(title, own, of_task, budget))
+    return base.Found(data, cells)
 
-  @property
-  def columns(self):  # type: ignore[override]
-    return len(self.tasks)
-
-  def cells(self, data):
-    return [
-      ((task, budget), data[data.task == task])
-      for budget in self.budgets
-      for task in self.tasks
-    ]
-
-  def title(self, panel, points):
-    task, budget = panel
-    return f'{task}, {100 * budget:g} % of parameters'
-
-  def draw_empty(self, axes):
-    _say_empty(axes)
-    axes.tick_params(left=False, labelleft=False)
-    axes.set_xlim(0, 100)
-
-  def draw_panel(self, axes, panel, points, canvas):
-    _mark_dense(axes, points, canvas.marks)
-    points = points[(points.budget - panel[1]).abs() < 1e-6]
-    for method in style.ordered(points.method):
-      own = points[points.method == method].sort_values('actor_share')
+  def draw_panel(self, axes, cell, canvas):
+    _mark_dense(axes, cell.panel, canvas.marks)
+    for method in style.ordered(cell.points.method):
+      own = cell.points[cell.points.method == method]
+      own = own.sort_values('actor_share')
       look = style.of_method(method)
       x = 100 * own.actor_share
       base.shade(axes, x, own, look.color)
       base.bars(axes, x, own, look.color)
       canvas.lines[method] = base.line(axes, x, own.return_mean, look)
-    if not len(points):
-      _say_empty(axes)
     axes.set_xlim(0, 100)
     axes.yaxis.set_major_formatter(style.short_number)
-
-
-def _say_empty(axes: Any) -> None:
-  # Not style.say_empty, which would take its ticks from those that share its
-  # axes.
-  axes.text(
-    0.5,
-    0.5,
-    'no finished run',
-    transform=axes.transAxes,
-    horizontalalignment='center',
-    color=style.GRAY,
-    backgroundcolor='white',  # The dense agent's lines are below.
-  )
 
 
 def _mark_dense(
   axes: Any, of_task: pd.DataFrame, marks: dict[str, Any]
 ) -> None:
   """Draws the dense agent's return and split."""
-  is_full = (of_task.budget - 1).abs() < 1e-6
-  full = of_task[(of_task.method == 'Dense') & is_full & of_task.standard_split]
+  full = of_task[selection.near(of_task.budget, [1]) & of_task.standard_split]
+  full = full[full.method == 'Dense']
   if len(full):
     marks['dense at full width'] = base.level(
       axes, full.return_mean.iloc[0], zorder=1

@@ -5,17 +5,32 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
-import math
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
+import itertools
+from typing import (
+  Any,
+  Callable,
+  Iterable,
+  Iterator,
+  Mapping,
+  NamedTuple,
+  Sequence,
+)
 
 import pandas as pd
 
 from rigl_rl.analysis import statistics, tables
 from rigl_rl.analysis.figures import selection, style
+from rigl_rl.errors import UserError
 
 # Of figures and tables of what the networks of gin files cost.
 COUNTED = ('Counted, not trained.',)
-NO_COSTS = 'costs are read by python -m launch.figures alone'
+NO_COSTS = 'only python -m launch.figures reads costs'
+# What figures of return against size can have on their x axis.
+AXES = {
+  'parameters': 'parameters',
+  'forward_flops': 'forward FLOPs of an example',
+  'training_flops': 'FLOPs of the training',
+}
 
 
 class NothingToDraw(Exception):
@@ -45,8 +60,7 @@ class Options:
   """What a user may choose.
 
   Attributes:
-    x: what figures of return against size have on their axis: 'parameters',
-      'forward_flops' or 'training_flops'.
+    x: what figures of return against size have on their axis, see `AXES`.
     references: scores by which MuJoCo's are normalized, by task, see
       `normalize`; None for those of dense SAC among the results.
     resamples: of each bootstrap.
@@ -58,6 +72,9 @@ class Options:
       actor-critic agent to dense_weights, sparse_weights, dense_flops and
       sparse_flops, as Sokar et al. count them; or None.
     planned: number of runs in a figure's sweep file, by the figure's name.
+
+  Raises:
+    UserError: `x` is no axis.
   """
 
   x: str = 'parameters'
@@ -67,6 +84,12 @@ class Options:
   read_costs: Callable[..., list[dict[str, Any]]] | None = None
   read_training_cost: Callable[..., dict[str, float]] | None = None
   planned: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    if self.x not in AXES:
+      raise UserError(
+        f'--x is {self.x!r}, but must be one of {", ".join(AXES)}.'
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +109,21 @@ class Request:
   results: tables.Results
   options: Options
   progress: selection.Progress
+
+  def select(
+    self, *args: Any, among: pd.DataFrame | None = None, **kwargs: Any
+  ) -> pd.DataFrame:
+    """Chooses runs as `selection.select` does; notes what was left out.
+
+    Args:
+      *args: of `selection.select`, behind the runs.
+      among: the runs to choose from; None for all results.
+      **kwargs: of `selection.select`.
+    """
+    runs = self.results.runs if among is None else among
+    chosen = selection.select(runs, *args, **kwargs)
+    self.progress.note(chosen.notes)
+    return chosen.runs
 
   def estimate(
     self, runs: pd.DataFrame, *stream: str, score: str = 'final_score'
@@ -110,19 +148,75 @@ class Request:
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class Panel:
+  """Runs of one panel, or of a row of one panel per task.
+
+  Attributes:
+    title: above it; of a row, what stands before the task.
+    agent: 'DQN', 'SAC' or 'PPO'.
+    network: 'MLP', 'CNN' or 'ResNet'.
+    tasks: without versions, in order.
+  """
+
+  title: str
+  agent: str
+  network: str
+  tasks: tuple[str, ...]
+
+
+class Cell(NamedTuple):
+  """A panel of a figure, and what it shows.
+
+  Attributes:
+    title: above it.
+    points: its rows of the data; a panel without any is not drawn.
+    panel: what else `Kind.draw_panel` needs.
+    row: of the figure. Panels of a figure of one row are wrapped; otherwise
+      those below each other belong together.
+  """
+
+  title: str
+  points: pd.DataFrame
+  panel: Any = None
+  row: Any = None
+
+
+class Found(NamedTuple):
+  """What a kind of figure found.
+
+  Attributes:
+    data: all points.
+    cells: the panels, in order, also empty ones.
+    x_label: in place of the kind's own.
+    legend: labels of lines in order; () for the order of methods.
+    face_notes: what only the figure's face says beside the notes.
+    notes: in place of those of `Request.progress`.
+  """
+
+  data: pd.DataFrame
+  cells: Sequence[Cell]
+  x_label: str | None = None
+  legend: Sequence[str] = ()
+  face_notes: Sequence[str] = ()
+  notes: Sequence[str] | None = None
+
+
 @dataclasses.dataclass
 class Canvas:
   """A figure that is being drawn.
 
   Attributes:
     figure: of matplotlib.
-    axes: an array [rows, columns]; what is beyond the last panel is hidden.
+    axes: an array [rows, columns]; what stays empty is hidden.
+    x: name of all x axes; '' if panels name their own.
     lines: what the legend shows first, by label.
     marks: what it shows behind them.
   """
 
   figure: Any
   axes: Any
+  x: str = ''
   lines: dict[str, Any] = dataclasses.field(default_factory=dict)
   marks: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -131,8 +225,7 @@ class Canvas:
 def canvas(
   title: str,
   notes: Sequence[str],
-  panels: int = 1,
-  columns: float = math.inf,
+  shape: tuple[int, int] = (1, 1),
   x: str = '',
   y: str = '',
   order: Callable[[Iterable[str]], Iterable[str]] = list,
@@ -143,24 +236,17 @@ def canvas(
   Args:
     title: above it.
     notes: what a reader has to know.
-    panels: how many there are.
-    columns: panels side by side, at most.
+    shape: rows and columns of panels.
     x: name of all x axes; '' if panels name their own.
     y: name of all y axes; '' if panels name their own.
     order: maps the labels of `lines` to the order of the legend, in which
       others may stand, too.
     **grid: of `style.grid`.
   """
-  columns = int(min(columns, panels))
   with style.settings():
-    drawn = Canvas(*style.grid(math.ceil(panels / columns), columns, **grid))
+    drawn = Canvas(*style.grid(*shape, **grid), x)
     yield drawn
-    for axes in drawn.axes.flat[panels:]:
-      axes.set_axis_off()
-    if x:
-      style.label_x(drawn.axes, x)
-    if y:
-      style.label_y(drawn.axes, y)
+    style.label_axes(drawn.axes, x, y)
     style.add_header(drawn.figure, title, notes)
     lines = drawn.lines
     legend = {label: lines[label] for label in order(lines) if label in lines}
@@ -172,17 +258,15 @@ class Kind(abc.ABC):
   """A kind of figure: a dataclass of what its figures differ in.
 
   Attributes:
-    panels: in order; each has a title.
-    columns: panels side by side, at most.
+    columns: panels side by side, at most, in a figure of one row.
     x_label: name of all x axes; '' if panels name their own.
     y_label: the same of y axes.
     intervals: says what the intervals are; '' if there are none.
-    empty: says that a panel has nothing to show.
+    empty: says what a panel lacks that has nothing to show.
     grid: of `style.grid`.
   """
 
-  panels: Sequence[Any]
-  columns: float = math.inf
+  columns = 3
   x_label = y_label = ''
   intervals = style.SHADED
   empty = 'no finished run'
@@ -190,71 +274,62 @@ class Kind(abc.ABC):
 
   def draw(self, request: Request) -> Drawing:
     """Draws it; see `figures.draw`."""
-    spec, data = self.find(request)
-    notes = [*spec.notes(request), *spec.face_notes()]
+    found = self.find(request)
+    notes = list(request.progress.notes if found.notes is None else found.notes)
+    missing = [cell.title for cell in found.cells if not len(cell.points)]
+    if missing:
+      notes.append(f'Not drawn, {self.empty}: {", ".join(missing)}.')
+    face = [*notes, *found.face_notes]
     if self.intervals:
-      notes.append(style.intervals(self.intervals, data.runs))
-    cells = spec.cells(data)
+      face.append(style.intervals(self.intervals, found.data.runs))
+    rows = _places(found.cells, self.columns)
     with canvas(
       request.title,
-      notes,
-      len(cells),
-      spec.columns,
-      spec.x_label,
-      spec.y_label,
-      spec.legend_order,
+      face,
+      (len(rows), len(rows[0])),
+      self.x_label if found.x_label is None else found.x_label,
+      self.y_label,
+      lambda labels: found.legend or style.ordered(labels),
       **self.grid,
     ) as drawn:
-      for axes, (panel, points) in zip(drawn.axes.flat, cells):
-        if panel is not None:
-          axes.set_title(spec.title(panel, points))
-          if len(points):
-            spec.draw_panel(axes, panel, points, drawn)
-          else:
-            spec.draw_empty(axes)
-    return Drawing(data, spec.notes(request), drawn.figure)
+      for axes, cell in zip(drawn.axes.flat, itertools.chain(*rows)):
+        if cell is not None:
+          axes.set_title(cell.title)
+          self.draw_panel(axes, cell, drawn)
+    return Drawing(found.data, notes, drawn.figure)
 
   @abc.abstractmethod
-  def find(self, request: Request) -> tuple[Kind, pd.DataFrame]:
+  def find(self, request: Request) -> Found:
     """Finds what is drawn, and counts its runs.
 
-    Returns:
-      This figure with the panels that there are results for, and the points.
-
     Raises:
-      NothingToDraw: there are none.
+      NothingToDraw: there are no results.
     """
 
   @abc.abstractmethod
-  def draw_panel(
-    self, axes: Any, panel: Any, points: pd.DataFrame, canvas: Canvas
-  ) -> None:
+  def draw_panel(self, axes: Any, cell: Cell, canvas: Canvas) -> None:
     """Draws a panel that has points; adds what the legend shows to canvas."""
 
-  def draw_empty(self, axes: Any) -> None:
-    """Draws a panel without points."""
-    style.say_empty(axes, self.empty)
 
-  def cells(self, data: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
-    """Returns the panels and their points; (None, no points) for a gap."""
-    return [(p, data[data.panel == p.title]) for p in self.panels]
+def _places(cells: Sequence[Cell], columns: int) -> list[list[Cell | None]]:
+  """Returns the figure's grid of panels, None where nothing is drawn."""
+  rows: list[list[Cell | None]] = [
+    [cell if len(cell.points) else None for cell in row]
+    for _, row in itertools.groupby(cells, lambda cell: cell.row)
+  ]
+  if len(rows) == 1:
+    drawn: list[Cell | None] = [cell for cell in rows[0] if cell]
+    columns = min(columns, len(drawn))
+    rows = [drawn[n : n + columns] for n in range(0, len(drawn), columns)]
+  used_columns = filter(any, itertools.zip_longest(*filter(any, rows)))
+  return list(map(list, zip(*used_columns)))
 
-  def title(self, panel: Any, points: pd.DataFrame) -> str:
-    """Returns what stands above a panel."""
-    del points
-    return panel.title
 
-  def legend_order(self, labels: Iterable[str]) -> Iterable[str]:
-    """Returns the labels of lines in the legend's order."""
-    return style.ordered(labels)
-
-  def notes(self, request: Request) -> Sequence[str]:
-    """Returns what a reader has to know."""
-    return request.progress.notes
-
-  def face_notes(self) -> Sequence[str]:
-    """Returns what only the figure's face says beside."""
-    return ()
+def cells(
+  data: pd.DataFrame, panels: Iterable[Any], column: str = 'panel'
+) -> list[Cell]:
+  """Returns a cell per panel, whose points have its title in a column."""
+  return [Cell(p.title, data[data[column] == p.title], p) for p in panels]
 
 
 def line(axes: Any, x: Any, y: Any, look: style.Style, **kwargs: Any) -> Any:
@@ -264,16 +339,18 @@ def line(axes: Any, x: Any, y: Any, look: style.Style, **kwargs: Any) -> Any:
   return handle
 
 
+def curve(
+  axes: Any, x: Any, y: Any, look: style.Style, marks: int = 6, **kwargs: Any
+) -> Any:
+  """Draws a line of many points, on which a few markers tell it from others."""
+  every = max(len(x) // marks, 1)
+  return line(axes, x, y, look, markevery=every, markersize=4.5, **kwargs)
+
+
 def shade(axes: Any, x: Any, points: pd.DataFrame, color: str, alpha=0.13):
   """Draws the intervals of a line as an area."""
-  axes.fill_between(
-    x,
-    points.return_low,
-    points.return_high,
-    color=color,
-    alpha=alpha,
-    linewidth=0,
-  )
+  low, high = points.return_low, points.return_high
+  axes.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
 
 
 def bars(axes: Any, x: Any, points: pd.DataFrame, color: str, width=0.8):
@@ -303,7 +380,6 @@ def markdown(
   rows: Iterable[Sequence[str]],
 ) -> str:
   """Returns a table in Markdown."""
-  lines = [' | '.join(header), *(' | '.join(row) for row in rows)]
-  lines = [f'| {line} |' for line in lines]
+  lines = [f'| {" | ".join(row)} |' for row in (header, *rows)]
   lines.insert(1, f'|{"---|" * len(header)}')
   return '\n'.join([f'**{title}**', '', ' '.join(notes), '', *lines]) + '\n'

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Mapping
 
 import pandas as pd
 
 from rigl_rl.analysis.figures import base
-
-
-@dataclasses.dataclass(frozen=True)
-class System:
-  """A sparse agent, and the dense one that it is made of.
-
-  Attributes:
-    dense: its name.
-    sparse: its name.
-    gin_files: of the sparse one.
-  """
-
-  dense: str
-  sparse: str
-  gin_files: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +19,12 @@ class CostTable:
   is here as the sparsity that it gives.
 
   Attributes:
-    systems: in order.
+    gin_files: of sparse agents, by the name of the dense agent; the name of the
+      sparse one has 'DS-' before it.
     tasks: with versions, in order.
   """
 
-  systems: tuple[System, ...]
+  gin_files: Mapping[str, str]
   tasks: tuple[str, ...]
 
   def draw(self, request: base.Request) -> base.Drawing:
@@ -45,20 +32,21 @@ class CostTable:
     if request.options.read_training_cost is None:
       raise base.NothingToDraw(base.NO_COSTS)
     rows = []
-    for system in self.systems:
+    for agent, file in self.gin_files.items():
       for task in self.tasks:
         cost = request.options.read_training_cost(
-          system.gin_files, (f'ENV_NAME={task!r}',)
+          (file,), (f'ENV_NAME={task!r}',)
         )
-        for kind in ('dense', 'sparse'):
+        for method, kind in ((agent, 'dense'), (f'DS-{agent}', 'sparse')):
+          weights, flops = cost[f'{kind}_weights'], cost[f'{kind}_flops']
           rows.append(
             {
               'task': task,
-              'method': getattr(system, kind),
-              'sparsity': 1 - cost[f'{kind}_weights'] / cost['dense_weights'],
-              'weights': cost[f'{kind}_weights'],
-              'training_flops': cost[f'{kind}_flops'],
-              'share': cost[f'{kind}_flops'] / cost['dense_flops'],
+              'method': method,
+              'sparsity': 1 - weights / cost['dense_weights'],
+              'weights': weights,
+              'training_flops': flops,
+              'share': flops / cost['dense_flops'],
               'runs': 0,
             }
           )

@@ -1,9 +1,9 @@
-"""Return over training: a line a method or setting, a panel a task."""
+"""Return over training: one line per method or setting, one panel per task."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 import pandas as pd
 from matplotlib import ticker
@@ -11,13 +11,11 @@ from matplotlib import ticker
 from rigl_rl.analysis.figures import base, selection, style
 
 
-@dataclasses.dataclass(frozen=True)
-class Line:
-  """A line of a panel.
+class Line(NamedTuple):
+  """A line of a panel, or a column of a table.
 
   Attributes:
     label: in the legend.
-    agent: 'SAC' or 'TD3'.
     method: as the table of runs has it.
     where: what its runs have, by column; a number is met within 2 %, so that
       sparsities which come of a random graph are found.
@@ -26,10 +24,55 @@ class Line:
   """
 
   label: str
-  agent: str
   method: str
-  where: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  where: Mapping[str, Any] = {}
   setting: int | None = None
+
+  def matching(self, runs: pd.DataFrame) -> pd.DataFrame:
+    """Returns the runs that belong to the line."""
+    runs = runs[runs.method == self.method]
+    for column, value in self.where.items():
+      values = runs[column]
+      if isinstance(value, bool):
+        runs = runs[values.astype(bool) == value]
+      else:
+        runs = runs[(values - value).abs() <= 0.02 * abs(value)]
+    return runs
+
+
+def take(
+  lines: Sequence[Line],
+  request: base.Request,
+  tasks: Iterable[str],
+  varied: Sequence[str] = (),
+  unfinished: bool = False,
+) -> list[pd.DataFrame]:
+  """Returns the runs of Sokar et al. that each line is drawn from.
+
+  Args:
+    lines: all of the panel or table.
+    request: of the figure, whose progress counts them.
+    tasks: without versions.
+    varied: what `selection.select` lets runs differ in.
+    unfinished: whether unfinished runs are drawn, as far as they came.
+  """
+  # Runs of other figures may be longer, and would push these out.
+  candidates = pd.concat(
+    [line.matching(request.results.runs) for line in lines]
+  )
+  candidates = candidates[~candidates.index.duplicated()]
+  found = []
+  for line in lines:
+    own = request.select(
+      line.method.rpartition('-')[2],
+      tasks=tasks,
+      paper='sokar22',
+      varied=varied,
+      among=candidates,
+    )
+    own = line.matching(own)
+    found.append(request.progress.take(own, ['task'], unfinished))
+  return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +102,10 @@ class LearningCurves(base.Kind):
 
   Attributes:
     panels: in order.
-    train_steps: of the paper's runs.
     columns: panels side by side.
   """
 
   panels: tuple[Panel, ...]
-  train_steps: int
   columns: int = 3
 
   x_label = 'environment steps'
@@ -76,53 +117,30 @@ class LearningCurves(base.Kind):
   def find(self, request):
     points, panels = [], []
     for panel in self.panels:
-      candidates = pd.concat(
-        [_matching(request.results.runs, line) for line in panel.lines]
-      )
-      # Runs of other panels may be longer, and would push these out.
-      candidates = candidates[~candidates.index.duplicated()]
-      by_line = []
-      for line in panel.lines:
-        chosen = selection.select(
-          candidates,
-          line.agent,
-          tasks=[panel.task],
-          paper='sokar22',
-          varied=panel.varied,
-        )
-        own = _matching(chosen.runs, line)
-        runs = request.progress.take(
-          chosen, own, ['task'], self.train_steps, unfinished=True
-        )
-        by_line.append((line, runs))
-      drawn = pd.concat([runs for _, runs in by_line])
-      for task in selection.tasks_of(drawn, [panel.task]):
-        part = dataclasses.replace(
-          panel, title=panel.title.format(task=task), task=task
-        )
-        panels.append(part)
-        for line, runs in by_line:
+      by_line = take(panel.lines, request, [panel.task], panel.varied, True)
+      for task in selection.tasks_of(pd.concat(by_line), [panel.task]):
+        title = panel.title.format(task=task)
+        panels.append(dataclasses.replace(panel, title=title))
+        for line, runs in zip(panel.lines, by_line):
           what = {
-            'panel': part.title,
+            'panel': title,
             'task': task,
             'line': line.label,
             'method': line.method,
           }
           own = _points(runs[runs.task == task], request.results.evaluations)
           points += [{**what, **row} for row in own]
-    if not points:
-      agents = self.legend_order(())
-      raise base.NothingToDraw(f'no run of {", ".join(agents)}')
-    return dataclasses.replace(self, panels=tuple(panels)), pd.DataFrame(points)
-
-  def legend_order(self, labels):
-    return dict.fromkeys(
+    legend = dict.fromkeys(
       line.label for panel in self.panels for line in panel.lines
     )
+    if not points:
+      raise base.NothingToDraw(f'no run of {", ".join(legend)}')
+    data = pd.DataFrame(points)
+    return base.Found(data, base.cells(data, panels), legend=list(legend))
 
-  def draw_panel(self, axes, panel, points, canvas):
-    for line in panel.lines:
-      own = points[points.line == line.label]
+  def draw_panel(self, axes, cell, canvas):
+    for line in cell.panel.lines:
+      own = cell.points[cell.points.line == line.label]
       if len(own):
         canvas.lines[line.label] = _draw_line(axes, own, line)
     axes.xaxis.set_major_formatter(style.short_number)
@@ -131,28 +149,14 @@ class LearningCurves(base.Kind):
     axes.margins(x=0.02)
 
 
-def _matching(runs: pd.DataFrame, line: Line) -> pd.DataFrame:
-  runs = runs[runs.method == line.method]
-  for column, value in line.where.items():
-    values = runs[column]
-    if isinstance(value, bool):
-      runs = runs[values.astype(bool) == value]
-    else:
-      runs = runs[(values - value).abs() <= 0.02 * abs(value)]
-  return runs
-
-
 def _points(
   runs: pd.DataFrame, evaluations: pd.DataFrame
 ) -> list[dict[str, Any]]:
   """Mean and standard deviation over runs, evaluation by evaluation."""
   own = evaluations[evaluations.directory.isin(runs.directory)]
-  if not len(own):
-    return []
-  # Steps may differ by an episode from run to run; the number does not.
-  number = own.groupby('directory').cumcount()
   points = []
-  for _, group in own.groupby(number):
+  # Steps may differ by an episode from run to run; the number does not.
+  for _, group in own.groupby(own.groupby('directory').cumcount()):
     returns = group.return_mean.to_numpy(float)
     points.append(
       {
@@ -169,20 +173,9 @@ def _draw_line(axes: Any, points: pd.DataFrame, line: Line) -> Any:
   look = style.of_method(line.method)
   if line.setting is not None:
     look = style.of_setting(line.setting)
-  axes.fill_between(
-    points.step,
-    points.return_mean - points.return_std,
-    points.return_mean + points.return_std,
-    color=look.color,
-    alpha=0.15,
-    linewidth=0,
+  area = points.assign(
+    return_low=points.return_mean - points.return_std,
+    return_high=points.return_mean + points.return_std,
   )
-  return base.line(
-    axes,
-    points.step,
-    points.return_mean,
-    look,
-    # A few markers tell lines apart; one for each evaluation would hide them.
-    markevery=max(len(points) // 6, 1),
-    markersize=4.5,
-  )
+  base.shade(axes, points.step, area, look.color, alpha=0.15)
+  return base.curve(axes, points.step, points.return_mean, look)

@@ -19,39 +19,24 @@ METHODS = ('Dense', 'Small dense', 'Static', 'SET', 'RigL', 'Pruning')
 
 
 @dataclasses.dataclass(frozen=True)
-class Panel:
-  """A panel.
+class Panel(base.Panel):
+  """Runs that are averaged over all tasks.
 
   Attributes:
-    title: above it.
-    agent: 'DQN', 'SAC' or 'PPO'.
-    network: 'MLP', 'CNN' or 'ResNet'.
     sparsity: of sparse networks, and of those that small dense ones are as
       large as. The dense networks of full width are the same in all panels.
-    tasks: that are averaged over.
-    train_steps: of the paper's runs.
   """
 
-  title: str
-  agent: str
-  network: str
   sparsity: float
-  tasks: tuple[str, ...]
-  train_steps: int
 
 
 @dataclasses.dataclass(frozen=True)
 class InterquartileMeans(base.Kind):
-  """Figures 1 and 15 to 18 of Graesser et al.
-
-  Attributes:
-    panels: in order.
-    columns: panels side by side.
-  """
+  """Figures 1 and 15 to 18 of Graesser et al."""
 
   panels: tuple[Panel, ...]
-  columns: int = 2
 
+  columns = 2
   intervals = 'Bars: 95 % confidence intervals.'
   grid = {'panel': (4.2, 2.1)}
 
@@ -64,7 +49,6 @@ class InterquartileMeans(base.Kind):
         # They are behind the figure, too, though PPO's has no bar of them.
         own = dense[dense.task.isin(selection.tasks_of(dense, panel.tasks))]
         request.progress.add(own, own)
-        request.progress.add_length(own, panel.train_steps)
     points, reasons, panels = [], [], []
     for panel in self.panels:
       runs = _runs(panel, request)
@@ -95,38 +79,63 @@ class InterquartileMeans(base.Kind):
         ' '.join(dict.fromkeys(reasons))
         or f'no finished run of {", ".join(wanted)}'
       )
-    return dataclasses.replace(self, panels=tuple(panels)), pd.DataFrame(points)
+    data = pd.DataFrame(points)
+    cells = base.cells(data, panels)
+    units = {_axis(cell.panel) for cell in cells if len(cell.points)}
+    x_label = units.pop() if len(units) == 1 else ''
+    return base.Found(data, cells, x_label)
 
-  @property
-  def x_label(self):  # type: ignore[override]
-    names = {_axis(panel) for panel in self.panels}
-    return names.pop() if len(names) == 1 else ''
-
-  def draw_panel(self, axes, panel, points, canvas):
-    _draw_panel(axes, points, panel)
-    if not self.x_label:
-      axes.set_xlabel(_axis(panel))
+  def draw_panel(self, axes, cell, canvas):
+    if not canvas.x:
+      axes.set_xlabel(_axis(cell.panel))
+    names = []
+    for position, (_, point) in enumerate(cell.points.iterrows()):
+      look = style.of_method(point.method)
+      if math.isfinite(point.iqm_low):
+        axes.barh(
+          position,
+          point.iqm_high - point.iqm_low,
+          left=point.iqm_low,
+          height=0.62,
+          **style.filled(look),
+          linewidth=0.6,
+        )
+      axes.plot(
+        point.iqm,
+        position,
+        color=look.color,
+        marker=look.marker,
+        markeredgecolor='white',
+        markeredgewidth=0.7,
+        markersize=7.5,
+      )
+      name = 'Dense: 100 %' if point.method == 'Dense' else point.method
+      wanted = len(cell.panel.tasks)
+      missing = point.num_tasks < wanted
+      names.append(
+        f'{name}\n{wording.count(point.runs, "run")}'
+        + (f', {point.num_tasks} of {wanted} tasks' if missing else '')
+      )
+    axes.set_yticks(range(len(names)), names, fontsize=7.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(visible=False, axis='y')
+    # A bar's end is no end of the axis.
+    axes.use_sticky_edges = False
+    axes.margins(x=0.06)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
 
 
 def _runs(panel: Panel, request: base.Request) -> pd.DataFrame:
   """The finished runs of a panel; notes how many others there are."""
-  chosen = selection.select(
-    request.results.runs,
-    panel.agent,
-    panel.network,
-    panel.tasks,
-    by_task=False,
-  )
-  own = chosen.runs[chosen.runs.method.isin(METHODS)]
-  own = selection.of_distribution(own)
+  own = request.select(panel.agent, panel.network, panel.tasks, by_task=False)
+  own = selection.of_distribution(own[own.method.isin(METHODS)])
   same_size = (own.size_sparsity - panel.sparsity).abs() < 1e-6
   own = own[same_size | (own.method == 'Dense')]
   finished, notes = selection.once_a_seed(
     selection.finished(own), ['task', 'method']
   )
   # Which of them are drawn, only their references tell.
-  request.progress.add(finished[:0], own, [*chosen.notes, *notes])
-  request.progress.add_length(own, panel.train_steps)
+  request.progress.add(finished[:0], own, notes)
   return finished
 
 
@@ -164,42 +173,3 @@ def _point(
 def _axis(panel: Panel) -> str:
   reference = 'human' if panel.agent == 'DQN' else 'dense SAC'
   return f'IQM of scores normalized by {reference}'
-
-
-def _draw_panel(axes: Any, points: pd.DataFrame, panel: Panel) -> None:
-  names = []
-  for position, (_, point) in enumerate(points.iterrows()):
-    look = style.of_method(point.method)
-    if math.isfinite(point.iqm_low):
-      axes.barh(
-        position,
-        point.iqm_high - point.iqm_low,
-        left=point.iqm_low,
-        height=0.62,
-        color=style.tint(look.color),
-        hatch=look.hatch,
-        edgecolor=look.color,
-        linewidth=0.6,
-      )
-    axes.plot(
-      point.iqm,
-      position,
-      color=look.color,
-      marker=look.marker,
-      markeredgecolor='white',
-      markeredgewidth=0.7,
-      markersize=7.5,
-    )
-    name = 'Dense: 100 %' if point.method == 'Dense' else point.method
-    missing = len(panel.tasks) - point.num_tasks
-    names.append(
-      f'{name}\n{wording.count(point.runs, "run")}'
-      + (f', {point.num_tasks} of {len(panel.tasks)} tasks' if missing else '')
-    )
-  axes.set_yticks(range(len(names)), names, fontsize=7.5)
-  axes.set_ylim(len(names) - 0.5, -0.5)
-  axes.grid(visible=False, axis='y')
-  # A bar's end is no end of the axis.
-  axes.use_sticky_edges = False
-  axes.margins(x=0.06)
-  axes.xaxis.set_major_locator(ticker.MaxNLocator(5))

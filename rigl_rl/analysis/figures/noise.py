@@ -1,4 +1,4 @@
-"""Return under observation noise: a line a method and size, a panel a game."""
+"""Return under observation noise: one panel per game."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ COLUMNS = (
   'seed',
   'asked_episodes',
 )
+_VARIED = ('DopamineRunner.evaluation_noise', 'observation_noise')
 # By share of the parameters; the method's color and marker stay its own.
 _LINES = ('-', (0, (5, 2)), (0, (1.2, 1.5)))
 
@@ -42,15 +43,11 @@ class ReturnByNoise(base.Kind):
     games: in order.
     methods: that are compared; dense ones are of full width or small.
     densities: shares of the dense network's parameters, the largest first.
-    train_steps: of the paper's runs.
-    rule: by which policies were chosen, once they are.
   """
 
   games: tuple[str, ...]
   methods: tuple[str, ...]
   densities: tuple[float, ...]
-  train_steps: int
-  rule: str = ''
 
   x_label = 'standard deviation of noise in gray levels'
   y_label = 'return'
@@ -58,14 +55,8 @@ class ReturnByNoise(base.Kind):
   grid = {'panel': (3.1, 2.6)}
 
   def find(self, request):
-    chosen = selection.select(
-      request.results.runs,
-      'DQN',
-      'CNN',
-      self.games,
-      varied=('DopamineRunner.evaluation_noise', 'observation_noise'),
-    )
-    runs = selection.of_distribution(chosen.runs)
+    runs = request.select('DQN', 'CNN', self.games, varied=_VARIED)
+    runs = selection.of_distribution(runs)
     runs = runs[runs.method.isin(self.methods)]
     runs = runs.assign(
       density=(1 - runs.size_sparsity).round(6),
@@ -90,14 +81,7 @@ class ReturnByNoise(base.Kind):
         'are not known: python -m launch.figures --comparable_policies=0'
       )
     policies, rule = comparable.choose(candidates, count)
-    notes = [
-      *chosen.notes,
-      *pooling.differences(
-        policies,
-        comparable.LINE,
-        ignore=('DopamineRunner.evaluation_noise',),
-      ),
-    ]
+    notes = pooling.differences(policies, comparable.LINE, ignore=_VARIED)
     for missing, what in (
       (len(finished) - len(evaluated), 'not evaluated under noise'),
       (
@@ -109,44 +93,37 @@ class ReturnByNoise(base.Kind):
         verb = 'is' if missing == 1 else 'are'
         notes.append(f'{wording.count(missing, "run")} {verb} {what}.')
     request.progress.add(candidates, runs, notes)
-    request.progress.add_length(runs, self.train_steps)
-    spec = dataclasses.replace(self, rule=rule)
-    return spec, _points(policies, found, request)
+    data = _points(policies, found, request)
+    methods = style.ordered(data.method)
+    return base.Found(
+      data,
+      [base.Cell(game, data[data.game == game]) for game in self.games],
+      legend=[
+        _label(m, density) for density in self.densities for m in methods
+      ],
+      face_notes=[rule, "Percentages are of the full network's parameters."],
+    )
 
-  def cells(self, data):
-    return [(game, data[data.game == game]) for game in self.games]
-
-  def title(self, panel, points):
-    return panel
-
-  def legend_order(self, labels):
-    methods = style.ordered(label.partition(',')[0] for label in labels)
-    return [_label(m, density) for density in self.densities for m in methods]
-
-  def face_notes(self):
-    return [self.rule, "Percentages are of the full network's parameters."]
-
-  def draw_panel(self, axes, panel, points, canvas):
+  def draw_panel(self, axes, cell, canvas):
     axes.yaxis.set_major_formatter(style.short_number)
+    points = cell.points
     for density, line in zip(self.densities, _LINES):
-      for method in style.ordered(points.method):
-        near = (points.density - density).abs() < 1e-6
-        own = points[near & (points.method == method)]
-        if len(own):
-          look = style.of_method(method)
-          x = own.observation_noise
-          base.shade(axes, x, own, look.color, alpha=0.08)
-          canvas.lines[_label(method, density)] = base.line(
-            axes,
-            x,
-            own.return_mean,
-            look,
-            linestyle=line,
-            markevery=max(len(own) // 8, 1),
-            markersize=4.5,
-            # Hollow where networks are smaller.
-            markerfacecolor=look.color if density == 1 else 'white',
-          )
+      of_density = points[selection.near(points.density, [density])]
+      for method in style.ordered(of_density.method):
+        own = of_density[of_density.method == method]
+        look = style.of_method(method)
+        x = own.observation_noise
+        base.shade(axes, x, own, look.color, alpha=0.08)
+        canvas.lines[_label(method, density)] = base.curve(
+          axes,
+          x,
+          own.return_mean,
+          look,
+          marks=8,
+          linestyle=line,
+          # Hollow where networks are smaller.
+          markerfacecolor=look.color if density == 1 else 'white',
+        )
 
 
 def _label(method: str, density: float) -> str:

@@ -24,10 +24,7 @@ _MORE_MUJOCO = ('Hopper', 'Ant')
 _ALL_MUJOCO = (*_MUJOCO, *_MORE_MUJOCO)
 _GAMES = tasks.GRAESSER22_GAMES
 _THREE_GAMES = _GAMES[:3]
-# Environment steps, of Atari agent steps, by the papers.
-_CLASSIC_STEPS = 100_000
-_MUJOCO_STEPS = 1_000_000
-_ATARI_STEPS = 10_000_000
+_SOKAR_TASKS = ('HalfCheetah', 'Walker2d', 'Hopper', 'Ant', 'Humanoid')
 
 
 class Entry(NamedTuple):
@@ -37,61 +34,65 @@ class Entry(NamedTuple):
   kind: Any
 
 
-def _size(*rows: size.Row, columns: int = 3) -> size.ReturnAgainstSize:
-  return size.ReturnAgainstSize(rows, columns)
+def _size(title: str, *rows: size.Row) -> Entry:
+  return Entry(title, size.ReturnAgainstSize(rows))
 
 
 def _sac(tasks, **kwargs):
-  return size.Row('SAC, ', 'SAC', 'MLP', tasks, _MUJOCO_STEPS, **kwargs)
+  return size.Row('SAC, ', 'SAC', 'MLP', tasks, **kwargs)
 
 
 def _ppo(tasks, **kwargs):
-  return size.Row('PPO, ', 'PPO', 'MLP', tasks, _MUJOCO_STEPS, **kwargs)
+  return size.Row('PPO, ', 'PPO', 'MLP', tasks, **kwargs)
 
 
 def _atari(network, tasks, **kwargs):
-  return size.Row('', 'DQN', network, tasks, _ATARI_STEPS, **kwargs)
+  return size.Row('', 'DQN', network, tasks, **kwargs)
 
 
-def _classic(title, distribution):
-  return size.Row(title, 'DQN', 'MLP', _CLASSIC, _CLASSIC_STEPS, distribution)
-
-
-def _iqm(title, agent, network, sparsity, tasks) -> iqm.Panel:
-  steps = _ATARI_STEPS if agent == 'DQN' else _MUJOCO_STEPS
-  return iqm.Panel(title, agent, network, sparsity, tasks, steps)
-
-
-def _iqm_by_sparsity(agent, network, tasks, fewer=None):
-  """Panels of 50, 90, 95 and 99 %; `fewer` has the tasks of some of them."""
-  return iqm.InterquartileMeans(
-    tuple(
-      _iqm(
-        f'{100 * sparsity:g} %',
-        agent,
-        network,
-        sparsity,
-        (fewer or {}).get(sparsity, tasks),
-      )
-      for sparsity in (0.5, 0.9, 0.95, 0.99)
+def _by_agent(number: str, words: str, **kwargs) -> dict[str, Entry]:
+  """Figures 2 and 12: one row of panels per agent."""
+  rows = (
+    ('dqn', 'DQN (CNN) on Atari', _atari('CNN', _THREE_GAMES, **kwargs)),
+    ('sac', 'SAC on MuJoCo', _sac(_MUJOCO, **kwargs)),
+    ('ppo', 'PPO on MuJoCo', _ppo(_MUJOCO, **kwargs)),
+  )
+  return {
+    f'graesser22/fig{number}_{name}': _size(
+      f'Figure {int(number)}, row {index}: {words}{title}', row
     )
+    for index, (name, title, row) in enumerate(rows, 1)
+  }
+
+
+def _iqm(title: str, *panels: iqm.Panel) -> Entry:
+  return Entry(title, iqm.InterquartileMeans(panels))
+
+
+def _iqm_by_sparsity(title, agent, network, *by_sparsity):
+  """Panels of 50, 90, 95 and 99 %, each with its tasks."""
+  sparsities = (0.5, 0.9, 0.95, 0.99)
+  return _iqm(
+    title,
+    *(
+      iqm.Panel(f'{100 * sparsity:g} %', agent, network, tasks, sparsity)
+      for sparsity, tasks in zip(sparsities, by_sparsity)
+    ),
   )
 
 
-_STEPS_BY_AGENT = {'SAC': _MUJOCO_STEPS, 'DQN': _CLASSIC_STEPS}
 _SPARSE = ('Static', 'SET', 'RigL', 'Pruning')
 _METHODS = ('Dense', *_SPARSE)
 _AT_80 = {'sparsity': 0.8, 'distribution': 'erdos_renyi_kernel'}
 
 
-def _settings(*panels: settings.Panel, columns: int = 3):
-  return settings.ReturnBySetting(panels, _STEPS_BY_AGENT, columns)
+def _settings(title: str, *panels: settings.Panel, columns: int = 3) -> Entry:
+  return Entry(title, settings.ReturnBySetting(panels, columns))
 
 
 def _initializer(name: str, distribution: str) -> settings.Panel:
   return settings.Panel(
     f'Initialization, {name}',
-    'sparsity-aware or default',
     'initializer',
     ('Static', 'SET', 'RigL'),
     {'sparsity': 0.8, 'distribution': distribution},
@@ -106,7 +107,6 @@ def _within(
   return settings.Panel(
     title,
     'sparsity',
-    'sparsity',
     _SPARSE,
     {'distribution': distribution, 'keep_dense': keep_dense},
     ('sparsify.keep_dense', 'keep_dense'),
@@ -116,328 +116,251 @@ def _within(
   )
 
 
-def _sac_snr(network: str) -> snr.Panel:
-  name = f'gradients/snr/{network}'
-  return snr.Panel(f'SAC, {network}', 'SAC', name, _ALL_MUJOCO, _MUJOCO_STEPS)
+def _snr(title: str, agent: str, tasks: tuple[str, ...], scalar: str = ''):
+  return snr.Panel(title, agent, 'MLP', tasks, f'gradients/snr{scalar}')
 
 
-_SOKAR_TASKS = ('HalfCheetah', 'Walker2d', 'Hopper', 'Ant', 'Humanoid')
-_SOFT, _HARD = {'hard_targets': False}, {'hard_targets': True}
+# Systems of Sokar et al., in figures and tables.
+_SYSTEMS = tuple(
+  curves.Line(method, method, {'hard_targets': False})
+  for method in ('TD3', 'Static-TD3', 'DS-TD3', 'SAC')
+)
+_HARD_SYSTEMS = tuple(
+  curves.Line(method, method, {'hard_targets': True})
+  for method in ('SAC', 'DS-SAC')
+)
+_DENSE_TD3 = curves.Line('TD3', 'TD3', setting=0)
 
 
-def _line(label, method=None, setting=None, **where):
-  method = method or label
-  agent = method.rpartition('-')[2]
-  return curves.Line(label, agent, method, where, setting)
+def _ds_td3(setting: int, label: str, **where: float) -> curves.Line:
+  return curves.Line(f'DS-TD3, {label}', 'DS-TD3', where, setting)
 
 
-def _curves(*panels: curves.Panel, columns: int = 3) -> curves.LearningCurves:
-  return curves.LearningCurves(panels, _MUJOCO_STEPS, columns)
+def _curves(title: str, *panels: curves.Panel, columns: int = 3) -> Entry:
+  return Entry(title, curves.LearningCurves(panels, columns))
 
 
-def _by_task(*lines: curves.Line) -> curves.LearningCurves:
-  return _curves(
-    *(curves.Panel('{task}', task, lines) for task in _SOKAR_TASKS)
+def _by_task(title: str, lines: tuple[curves.Line, ...]) -> Entry:
+  panels = (curves.Panel('{task}', task, lines) for task in _SOKAR_TASKS)
+  return _curves(title, *panels)
+
+
+def _continued(letter: str, thousands: int) -> curves.Panel:
+  """A panel of figure 3."""
+  share = {'initial_policy_share': thousands / 1000}
+  return curves.Panel(
+    f'({letter}) policy of {thousands}k steps, {{task}}',
+    'HalfCheetah',
+    tuple(curves.Line(m, m, share) for m in ('TD3', 'DS-TD3')),
+    ('saved_policy.run', 'initial_policy'),
   )
 
 
-def _table(score, decimals, with_std, *columns) -> score_table.ScoreTable:
-  return score_table.ScoreTable(
-    score, decimals, with_std, columns, _SOKAR_TASKS, _MUJOCO_STEPS
-  )
+def _returns(title: str, columns: tuple[curves.Line, ...]) -> Entry:
+  kind = score_table.ScoreTable('final_score', 2, True, columns, _SOKAR_TASKS)
+  return Entry(title, kind)
 
 
-_SYSTEMS = (
-  score_table.Column('TD3', 'TD3', 'TD3'),
-  score_table.Column('Static-TD3', 'TD3', 'Static-TD3'),
-  score_table.Column('DS-TD3', 'TD3', 'DS-TD3'),
-  score_table.Column('SAC', 'SAC', 'SAC'),
-)
-_HARD_SYSTEMS = (
-  score_table.Column('SAC', 'SAC', 'SAC', hard_targets=True),
-  score_table.Column('DS-SAC', 'SAC', 'DS-SAC', hard_targets=True),
-)
+def _areas(title: str, columns: tuple[curves.Line, ...]) -> Entry:
+  score = 'learning_curve_area_per_step'
+  kind = score_table.ScoreTable(score, 4, False, columns, _SOKAR_TASKS)
+  return Entry(title, kind)
 
 
 FIGURES = {
-  'graesser22/fig01': Entry(
+  'graesser22/fig01': _iqm(
     'Figure 1: IQM at 90 % sparsity',
-    iqm.InterquartileMeans(
-      (
-        _iqm('SAC', 'SAC', 'MLP', 0.9, _ALL_MUJOCO),
-        _iqm('PPO', 'PPO', 'MLP', 0.9, _ALL_MUJOCO),
-        _iqm('DQN (CNN)', 'DQN', 'CNN', 0.9, _GAMES),
-        _iqm('DQN (ResNet)', 'DQN', 'ResNet', 0.9, _GAMES),
-      )
-    ),
+    iqm.Panel('SAC', 'SAC', 'MLP', _ALL_MUJOCO, 0.9),
+    iqm.Panel('PPO', 'PPO', 'MLP', _ALL_MUJOCO, 0.9),
+    iqm.Panel('DQN (CNN)', 'DQN', 'CNN', _GAMES, 0.9),
+    iqm.Panel('DQN (ResNet)', 'DQN', 'ResNet', _GAMES, 0.9),
   ),
-  'graesser22/fig02_dqn': Entry(
-    'Figure 2, row 1: DQN (CNN) on Atari', _size(_atari('CNN', _THREE_GAMES))
-  ),
-  'graesser22/fig02_sac': Entry(
-    'Figure 2, row 2: SAC on MuJoCo', _size(_sac(_MUJOCO))
-  ),
-  'graesser22/fig02_ppo': Entry(
-    'Figure 2, row 3: PPO on MuJoCo', _size(_ppo(_MUJOCO))
-  ),
+  **_by_agent('02', ''),
   'graesser22/fig03': Entry(
     "Figure 3: the actor's share of the parameters, at three budgets, SAC",
-    actor_share.ReturnByActorShare(_MUJOCO, (1.0, 0.2, 0.1), _MUJOCO_STEPS),
+    actor_share.ReturnByActorShare(_MUJOCO, (1.0, 0.2, 0.1)),
   ),
-  'graesser22/fig04': Entry(
+  'graesser22/fig04': _settings(
     'Figure 4: sensitivity of SAC at 80 % sparsity',
-    _settings(
-      settings.Panel(
-        'Distribution',
-        'distribution',
-        'distribution',
-        _SPARSE,
-        {'sparsity': 0.8},
-        level='Dense',
-      ),
-      settings.Panel(
-        'Weight decay',
-        'weight decay',
-        'weight_decay',
-        _METHODS,
-        _AT_80,
-        ('WEIGHT_DECAY',),
-      ),
-      _initializer('ERK', 'erdos_renyi_kernel'),
-      _initializer('uniform', 'uniform'),
-      columns=2,
+    settings.Panel(
+      'Distribution',
+      'distribution',
+      _SPARSE,
+      {'sparsity': 0.8},
+      level='Dense',
     ),
+    settings.Panel(
+      'Weight decay',
+      'weight_decay',
+      _METHODS,
+      _AT_80,
+      ('WEIGHT_DECAY',),
+    ),
+    _initializer('ERK', 'erdos_renyi_kernel'),
+    _initializer('uniform', 'uniform'),
+    columns=2,
   ),
   'graesser22/fig05': Entry(
     'Figure 5: signal-to-noise ratio of gradients',
     snr.SnrOverTraining(
       (
-        snr.Panel('DQN', 'DQN', 'gradients/snr', _CLASSIC, _CLASSIC_STEPS),
-        _sac_snr('actor'),
-        _sac_snr('critic'),
+        _snr('DQN', 'DQN', _CLASSIC),
+        _snr('SAC, actor', 'SAC', _ALL_MUJOCO, '/actor'),
+        _snr('SAC, critic', 'SAC', _ALL_MUJOCO, '/critic'),
       )
     ),
   ),
   'graesser22/fig06': Entry(
     'Figure 6: robustness to observation noise, DQN (CNN)',
     noise.ReturnByNoise(
-      _THREE_GAMES,
-      ('Dense', 'Small dense', 'SET', 'RigL'),
-      (1.0, 0.5, 0.1),
-      _ATARI_STEPS,
+      _THREE_GAMES, ('Dense', 'Small dense', 'SET', 'RigL'), (1.0, 0.5, 0.1)
     ),
   ),
   'graesser22/fig07': Entry(
     'Figure 7: FLOPs by sparsity, MsPacman',
     flops.FlopsAgainstSparsity(
-      tuple(
-        flops.Panel(
-          title,
-          (f'gin_configs/graesser22/dqn_atari_{network}/static.gin',),
-          ('GAME="MsPacman"',),
-        )
-        for title, network in (
-          ('Nature CNN', 'cnn'),
-          ('IMPALA ResNet', 'resnet'),
-        )
-      ),
+      {
+        'Nature CNN': 'gin_configs/graesser22/dqn_atari_cnn/static.gin',
+        'IMPALA ResNet': 'gin_configs/graesser22/dqn_atari_resnet/static.gin',
+      },
+      ('GAME="MsPacman"',),
       (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99),
     ),
   ),
-  'graesser22/fig08': Entry(
+  'graesser22/fig08': _size(
     'Figure 8: DQN on classic control, ERK and uniform sparsity',
-    _size(
-      _classic('ERK, ', 'erdos_renyi_kernel'), _classic('Uniform, ', 'uniform')
-    ),
+    size.Row('ERK, ', 'DQN', 'MLP', _CLASSIC),
+    size.Row('Uniform, ', 'DQN', 'MLP', _CLASSIC, 'uniform'),
   ),
-  'graesser22/fig09': Entry(
+  'graesser22/fig09': _size(
     'Figure 9: SAC and PPO on Hopper and Ant',
-    _size(_sac(_MORE_MUJOCO), _ppo(_MORE_MUJOCO)),
+    _sac(_MORE_MUJOCO),
+    _ppo(_MORE_MUJOCO),
   ),
-  'graesser22/fig10': Entry(
-    'Figure 10: DQN (CNN) by game', _size(_atari('CNN', _GAMES))
+  'graesser22/fig10': _size(
+    'Figure 10: DQN (CNN) by game', _atari('CNN', _GAMES)
   ),
-  'graesser22/fig11': Entry(
-    'Figure 11: DQN (ResNet) by game', _size(_atari('ResNet', _GAMES))
+  'graesser22/fig11': _size(
+    'Figure 11: DQN (ResNet) by game', _atari('ResNet', _GAMES)
   ),
-  'graesser22/fig12_dqn': Entry(
-    'Figure 12, row 1: uniform sparsity, DQN (CNN) on Atari',
-    _size(_atari('CNN', _THREE_GAMES, distribution='uniform')),
-  ),
-  'graesser22/fig12_sac': Entry(
-    'Figure 12, row 2: uniform sparsity, SAC on MuJoCo',
-    _size(_sac(_MUJOCO, distribution='uniform')),
-  ),
-  'graesser22/fig12_ppo': Entry(
-    'Figure 12, row 3: uniform sparsity, PPO on MuJoCo',
-    _size(_ppo(_MUJOCO, distribution='uniform')),
-  ),
-  'graesser22/fig13': Entry(
+  **_by_agent('12', 'uniform sparsity, ', distribution='uniform'),
+  'graesser22/fig13': _settings(
     'Figure 13: sensitivity of SAC at 80 % sparsity',
-    _settings(
-      settings.Panel(
-        'Drop fraction',
-        'drop fraction',
-        'drop_fraction',
-        ('SET', 'RigL'),
-        _AT_80,
-        ('SET.drop_fraction', 'RigL.drop_fraction'),
-      ),
-      settings.Panel(
-        'Update interval',
-        'gradient steps',
-        'update_interval',
-        ('SET', 'RigL', 'Pruning'),
-        _AT_80,
-        ('UpdateSchedule.interval',),
-        level='Static',
-      ),
-      settings.Panel(
-        'Batch size',
-        'batch size',
-        'batch_size',
-        _METHODS,
-        _AT_80,
-        ('TransitionBuffer.batch_size',),
-      ),
+    settings.Panel(
+      'Drop fraction',
+      'drop_fraction',
+      ('SET', 'RigL'),
+      _AT_80,
+      ('SET.drop_fraction', 'RigL.drop_fraction'),
+    ),
+    settings.Panel(
+      'Update interval',
+      'update_interval',
+      ('SET', 'RigL', 'Pruning'),
+      _AT_80,
+      ('UpdateSchedule.interval',),
+      level='Static',
+    ),
+    settings.Panel(
+      'Batch size',
+      'batch_size',
+      _METHODS,
+      _AT_80,
+      ('TransitionBuffer.batch_size',),
     ),
   ),
-  'graesser22/fig14': Entry(
+  'graesser22/fig14': _settings(
     'Figure 14: non-uniform (ERK) and uniform sparsity within networks',
-    _settings(
-      *(
-        panel
-        for name, distribution in (
-          ('ERK', 'erdos_renyi_kernel'),
-          ('Uniform', 'uniform'),
-        )
-        for panel in (
-          _within(f'{name}: SAC, HalfCheetah, all layers', distribution),
-          _within(f'{name}: last layers dense', distribution, '(output)'),
-          _within(f'{name}: DQN, Acrobot', distribution, '', 'DQN', 'Acrobot'),
-        )
-      ),
+    *(
+      panel
+      for name, rule in (('ERK', 'erdos_renyi_kernel'), ('Uniform', 'uniform'))
+      for panel in (
+        _within(f'{name}: SAC, HalfCheetah, all layers', rule),
+        _within(f'{name}: last layers dense', rule, '(output)'),
+        _within(f'{name}: DQN, Acrobot', rule, '', 'DQN', 'Acrobot'),
+      )
     ),
   ),
-  'graesser22/fig15': Entry(
+  'graesser22/fig15': _iqm_by_sparsity(
     'Figure 15: IQM of SAC by sparsity',
-    _iqm_by_sparsity(
-      'SAC', 'MLP', _ALL_MUJOCO, {0.99: ('HalfCheetah', 'Hopper', 'Walker2d')}
-    ),
+    'SAC',
+    'MLP',
+    *[_ALL_MUJOCO] * 3,
+    ('HalfCheetah', 'Hopper', 'Walker2d'),
   ),
-  'graesser22/fig16': Entry(
+  'graesser22/fig16': _iqm_by_sparsity(
     'Figure 16: IQM of PPO by sparsity',
-    _iqm_by_sparsity(
-      'PPO',
-      'MLP',
-      _ALL_MUJOCO,
-      {
-        0.95: ('Ant', 'HalfCheetah', 'Hopper', 'Walker2d'),
-        0.99: ('HalfCheetah', 'Hopper', 'Walker2d'),
-      },
-    ),
+    'PPO',
+    'MLP',
+    *[_ALL_MUJOCO] * 2,
+    ('Ant', 'HalfCheetah', 'Hopper', 'Walker2d'),
+    ('HalfCheetah', 'Hopper', 'Walker2d'),
   ),
-  'graesser22/fig17': Entry(
-    'Figure 17: IQM of DQN (CNN) by sparsity',
-    _iqm_by_sparsity('DQN', 'CNN', _GAMES),
+  'graesser22/fig17': _iqm_by_sparsity(
+    'Figure 17: IQM of DQN (CNN) by sparsity', 'DQN', 'CNN', *[_GAMES] * 4
   ),
-  'graesser22/fig18': Entry(
-    'Figure 18: IQM of DQN (ResNet) by sparsity',
-    _iqm_by_sparsity('DQN', 'ResNet', _GAMES),
+  'graesser22/fig18': _iqm_by_sparsity(
+    'Figure 18: IQM of DQN (ResNet) by sparsity', 'DQN', 'ResNet', *[_GAMES] * 4
   ),
-  'sokar22/fig01': Entry(
-    'Figure 1: learning curves',
-    _by_task(
-      _line('TD3'),
-      _line('Static-TD3'),
-      _line('DS-TD3'),
-      _line('SAC', **_SOFT),
-    ),
-  ),
-  'sokar22/fig02': Entry(
+  'sokar22/fig01': _by_task('Figure 1: learning curves', _SYSTEMS),
+  'sokar22/fig02': _curves(
     'Figure 2: DS-TD3 by adaptation schedule (a) and sparsity (b)',
-    _curves(
-      curves.Panel(
-        '(a) schedule e, {task}',
-        'HalfCheetah',
-        (
-          _line('TD3', setting=0),
-          *(
-            _line(
-              f'DS-TD3, e = {interval}',
-              'DS-TD3',
-              setting,
-              update_interval=interval,
-            )
-            for setting, interval in enumerate((200, 500, 1000, 2000), 1)
-          ),
+    curves.Panel(
+      '(a) schedule e, {task}',
+      'HalfCheetah',
+      (
+        _DENSE_TD3,
+        *(
+          _ds_td3(setting, f'e = {interval}', update_interval=interval)
+          for setting, interval in enumerate((200, 500, 1000, 2000), 1)
         ),
-        varied=('UpdateSchedule.interval',),
       ),
-      curves.Panel(
-        '(b) sparsity, {task}',
-        'HalfCheetah',
-        (
-          _line('TD3', setting=0),
-          _line('DS-TD3, 25 %', 'DS-TD3', 5, sparsity=0.25),
-          # What the paper's λ give, .506, or SPARSITY=0.5.
-          _line('DS-TD3, 50 %', 'DS-TD3', 3, sparsity=0.505),
-          _line('DS-TD3, 80 %', 'DS-TD3', 6, sparsity=0.8),
-        ),
-        varied=('SPARSITY',),
-      ),
-      columns=2,
+      ('UpdateSchedule.interval',),
     ),
+    curves.Panel(
+      '(b) sparsity, {task}',
+      'HalfCheetah',
+      (
+        _DENSE_TD3,
+        _ds_td3(5, '25 %', sparsity=0.25),
+        # What the paper's λ give, .506, or SPARSITY=0.5.
+        _ds_td3(3, '50 %', sparsity=0.505),
+        _ds_td3(6, '80 %', sparsity=0.8),
+      ),
+      ('SPARSITY',),
+    ),
+    columns=2,
   ),
-  'sokar22/fig03': Entry(
+  'sokar22/fig03': _curves(
     'Figure 3: first samples drawn from policies trained for 5e5 (a) and 7e5 '
     'steps (b)',
-    _curves(
-      *(
-        curves.Panel(
-          f'({letter}) policy of {steps // 1000}k steps, {{task}}',
-          'HalfCheetah',
-          tuple(
-            _line(method, initial_policy_share=steps / _MUJOCO_STEPS)
-            for method in ('TD3', 'DS-TD3')
-          ),
-          varied=('saved_policy.run', 'initial_policy'),
-        )
-        for letter, steps in (('a', 500_000), ('b', 700_000))
-      ),
-      columns=2,
-    ),
+    _continued('a', 500),
+    _continued('b', 700),
+    columns=2,
   ),
-  'sokar22/fig04': Entry(
+  'sokar22/fig04': _by_task(
     'Figure 4: learning curves of SAC and DS-SAC, hard target updates',
-    _by_task(_line('SAC', **_HARD), _line('DS-SAC')),
+    _HARD_SYSTEMS,
   ),
   'sokar22/costs': Entry(
     'Section 4.6: weights and training FLOPs, with the sparsities of table 3',
     cost_table.CostTable(
-      tuple(
-        cost_table.System(
-          agent, f'DS-{agent}', (f'gin_configs/sokar22/{path}.gin',)
-        )
-        for agent, path in (('TD3', 'td3/ds_td3'), ('SAC', 'sac/ds_sac'))
-      ),
+      {
+        'TD3': 'gin_configs/sokar22/td3/ds_td3.gin',
+        'SAC': 'gin_configs/sokar22/sac/ds_sac.gin',
+      },
       tuple(f'{task}-v4' for task in _SOKAR_TASKS),
     ),
   ),
-  'sokar22/table01': Entry(
-    'Table 1: mean return of the last 10 evaluations',
-    _table('final_score', 2, True, *_SYSTEMS),
+  'sokar22/table01': _returns(
+    'Table 1: mean return of the last 10 evaluations', _SYSTEMS
   ),
-  'sokar22/table02': Entry(
-    'Table 2: learning curve area',
-    _table('learning_curve_area_per_step', 4, False, *_SYSTEMS),
+  'sokar22/table02': _areas('Table 2: learning curve area', _SYSTEMS),
+  'sokar22/table04': _areas(
+    'Table 4: learning curve area, hard target updates', _HARD_SYSTEMS
   ),
-  'sokar22/table04': Entry(
-    'Table 4: learning curve area, hard target updates',
-    _table('learning_curve_area_per_step', 4, False, *_HARD_SYSTEMS),
-  ),
-  'sokar22/table05': Entry(
+  'sokar22/table05': _returns(
     'Table 5: mean return of the last 10 evaluations, hard target updates',
-    _table('final_score', 2, True, *_HARD_SYSTEMS),
+    _HARD_SYSTEMS,
   ),
 }

@@ -1,4 +1,4 @@
-"""Tables of scores: a row a task, a column a method."""
+"""Tables of scores: one row per task, one column per method."""
 
 from __future__ import annotations
 
@@ -9,31 +9,7 @@ from typing import Any, Sequence
 import pandas as pd
 
 from rigl_rl import wording
-from rigl_rl.analysis.figures import base, selection
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-  """A column.
-
-  Attributes:
-    label: above it.
-    agent: 'SAC' or 'TD3'.
-    method: as the table of runs has it.
-    hard_targets: whether target networks are copied whole.
-  """
-
-  label: str
-  agent: str
-  method: str
-  hard_targets: bool = False
-
-
-def _matching(runs: pd.DataFrame, column: Column) -> pd.DataFrame:
-  return runs[
-    (runs.method == column.method)
-    & (runs.hard_targets.astype(bool) == column.hard_targets)
-  ]
+from rigl_rl.analysis.figures import base, curves, selection
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,31 +24,19 @@ class ScoreTable:
       there is none.
     columns: methods, in order.
     tasks: without versions, in order.
-    train_steps: of the paper's runs.
   """
 
   score: str
   decimals: int
   with_std: bool
-  columns: tuple[Column, ...]
+  columns: tuple[curves.Line, ...]
   tasks: tuple[str, ...]
-  train_steps: int
 
   def draw(self, request: base.Request) -> base.Drawing:
     """Makes it; see `figures.draw`."""
-    cells, parts = [], []
-    # Runs of other tables may be longer, and would push these out.
-    candidates = pd.concat(
-      [_matching(request.results.runs, column) for column in self.columns]
-    )
-    for column in self.columns:
-      chosen = selection.select(
-        candidates, column.agent, tasks=self.tasks, paper='sokar22'
-      )
-      runs = request.progress.take(
-        chosen, _matching(chosen.runs, column), ['task'], self.train_steps
-      )
-      parts.append(runs)
+    cells = []
+    by_column = curves.take(self.columns, request, self.tasks)
+    for column, runs in zip(self.columns, by_column):
       for task in selection.tasks_of(runs, self.tasks):
         scores = runs[runs.task == task][self.score].dropna()
         if len(scores):
@@ -85,43 +49,38 @@ class ScoreTable:
               'runs': len(scores),
             }
           )
-    if not cells:
-      labels = ', '.join(column.label for column in self.columns)
-      raise base.NothingToDraw(f'no finished run of {labels}')
-    data = pd.DataFrame(cells)
-    tasks = selection.tasks_of(pd.concat(parts), self.tasks)
-    markdown = self._markdown(data, tasks, request)
-    return base.Drawing(data, request.progress.notes, markdown=markdown)
-
-  def _markdown(
-    self, data: pd.DataFrame, tasks: Sequence[str], request: base.Request
-  ) -> str:
-    """The table as the paper prints it: the best of each task in bold."""
     labels = [column.label for column in self.columns]
+    if not cells:
+      raise base.NothingToDraw(f'no finished run of {", ".join(labels)}')
+    data = pd.DataFrame(cells)
     most = data.runs.max()
     rows = []
-    for task in tasks:
+    for task in selection.tasks_of(pd.concat(by_column), self.tasks):
       of_task = data[data.task == task].set_index('method')
-      best = of_task['mean'].max() if len(of_task) else math.nan
-      rows.append(
-        [task, *(self._cell(of_task, label, best, most) for label in labels)]
-      )
-    text = base.markdown(
-      request.title, request.progress.notes, ['task', *labels], rows
-    )
+      rows.append([task, *self._cells(of_task, labels, most)])
+    notes = request.progress.notes
+    text = base.markdown(request.title, notes, ['task', *labels], rows)
     if most > 1:
       text += f'\nCells that do not say otherwise are of {most} runs.\n'
-    return text
+    return base.Drawing(data, notes, markdown=text)
 
-  def _cell(self, of_task: Any, label: str, best: float, most: int) -> str:
-    if label not in of_task.index:
-      return '–'
-    cell = of_task.loc[label]
+  def _cells(
+    self, of_task: pd.DataFrame, labels: Sequence[str], most: int
+  ) -> list[str]:
+    """A row as the paper prints it: the best in bold."""
+    best = of_task['mean'].max() if len(of_task) > 1 else math.nan
+    return [
+      self._cell(of_task.loc[label], best, most)
+      if label in of_task.index
+      else '–'
+      for label in labels
+    ]
+
+  def _cell(self, cell: Any, best: float, most: int) -> str:
     text = f'{cell["mean"]:.{self.decimals}f}'
     if self.with_std and cell['runs'] > 1:
       text += f' ± {cell["std"]:.{self.decimals}f}'
-    # Of a single method there is no best.
-    if cell['mean'] == best and len(of_task) > 1:
+    if cell['mean'] == best:
       text = f'**{text}**'
     if cell['runs'] < most or most == 1:
       text += f' ({wording.count(int(cell["runs"]), "run")})'

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Collection, Iterable, Sequence
+from typing import Any, Collection, Iterable, NamedTuple, Sequence
 
 import pandas as pd
 
@@ -33,27 +32,14 @@ _STANDARD = {
   'observation_noise': 0.0,
   'initial_policy': '',
 }
-
-
 DENSE = ('Dense', 'Small dense')
 
 
-@dataclasses.dataclass(frozen=True)
-class Selection:
-  """Runs of a figure, or of a panel.
-
-  Attributes:
-    runs: each config once.
-    notes: what was left out.
-  """
+class Selection(NamedTuple):
+  """Runs of a figure or panel, each config once, and what was left out."""
 
   runs: pd.DataFrame
-  notes: Sequence[str]
-
-  @property
-  def finished(self) -> pd.DataFrame:
-    """Those that have a final score."""
-    return finished(self.runs)
+  notes: list[str]
 
 
 def select(
@@ -75,8 +61,8 @@ def select(
     paper: 'graesser22' or 'sokar22'.
     varied: what the figure varies beyond the paper's main comparison, names of
       bindings or of columns. Runs that differ in anything else are left out.
-    by_task: whether runs of one task alone have to be of one length, or those
-      of all tasks, as they are averaged.
+    by_task: whether the runs of each task must have one length, or, where they
+      are averaged over tasks, the runs of all tasks.
 
   Returns:
     Those that are as long as the longest of them, each config once.
@@ -85,10 +71,10 @@ def select(
   wanted = (runs.agent == agent) & (runs.paper == paper)
   if network is not None:
     wanted &= runs.network == network
-  families = runs.task.map(normalization.family)
   if tasks is not None:
-    wanted &= families.isin(list(tasks))
-  wanted &= runs.swept.map(lambda s: set(_split(s)) <= allowed).astype(bool)
+    wanted &= runs.task.map(normalization.family).isin(list(tasks))
+  swept = runs.swept.map(lambda names: set(names.split(',')) - {''})
+  wanted &= swept.map(allowed.issuperset).astype(bool)
   for column, standard in _STANDARD.items():
     if column not in allowed:
       wanted &= runs[column] == standard
@@ -127,9 +113,8 @@ def dense_sac(runs: pd.DataFrame) -> pd.DataFrame:
     The finished ones of the dense SAC of Graesser et al. at full width and in
     its own configuration, one per seed and task.
   """
-  finished = select(runs, 'SAC', 'MLP').finished
-  dense, _ = once_a_seed(finished[finished.method == 'Dense'], ['task'])
-  return dense
+  chosen = finished(select(runs, 'SAC', 'MLP').runs)
+  return once_a_seed(chosen[chosen.method == 'Dense'], ['task'])[0]
 
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
@@ -143,10 +128,6 @@ def of_distribution(
   """Returns the runs of a distribution; dense ones, whatever they bind."""
   is_dense = runs.method.isin(DENSE)
   return runs[is_dense | (runs.distribution == distribution)]
-
-
-def _split(swept: str) -> list[str]:
-  return [name for name in swept.split(',') if name]
 
 
 def near(numbers: pd.Series, values: Sequence[float]) -> pd.Series:
@@ -220,8 +201,15 @@ def _have_versions(tasks: Iterable[str]) -> list[str]:
   ]
 
 
+def _paper_steps(run: Any) -> int:
+  """Length of the paper's runs: environment steps, on Atari agent steps."""
+  if run.agent != 'DQN':
+    return 1_000_000
+  return 100_000 if run.network == 'MLP' else 10_000_000
+
+
 class Progress:
-  """Counts the runs behind a figure."""
+  """Counts the runs behind a figure, and collects its notes."""
 
   def __init__(self, planned: int | None):
     """Begins with none.
@@ -230,86 +218,72 @@ class Progress:
       planned: how many there are to be; None if that is not known.
     """
     self._planned = planned
-    self._drawn: set[str] = set()
-    self._tasks: set[str] = set()
-    self._drawn_runs: list[pd.DataFrame] = []
+    self._drawn: list[pd.DataFrame] = []
     self._unfinished: set[str] = set()
     self._notes: list[str] = []
 
   def take(
-    self,
-    chosen: Selection,
-    runs: pd.DataFrame,
-    columns: Sequence[str],
-    paper_steps: int,
-    unfinished: bool = False,
+    self, runs: pd.DataFrame, columns: Sequence[str], unfinished: bool = False
   ) -> pd.DataFrame:
     """Counts the runs of a panel, and returns those that it draws.
 
     Args:
-      chosen: what `select` returned.
-      runs: those of them that fit the panel.
+      runs: those that fit the panel.
       columns: what makes a point, see `once_a_seed`.
-      paper_steps: length of the paper's runs.
       unfinished: whether unfinished runs are drawn, as far as they came.
     """
     drawn = runs if unfinished else finished(runs)
     drawn, notes = once_a_seed(drawn, columns)
     if unfinished:
       runs = drawn
-    done = drawn[drawn.finished.astype(bool)]
-    self.add(done, runs, [*chosen.notes, *notes])
-    self.add_length(runs, paper_steps)
+    self.add(drawn[drawn.finished.astype(bool)], runs, notes)
     return drawn
 
   def add(
     self, drawn: pd.DataFrame, chosen: pd.DataFrame, notes: Iterable[str] = ()
   ) -> None:
-    """Counts runs, each once.
+    """Counts runs, each once; notes if they are shorter than the paper's.
 
     Args:
       drawn: those that are drawn.
-      chosen: those and others; the ones among them that are not finished are
-        counted as such.
+      chosen: those and others of the same agent and network; the ones among
+        them that are not finished are counted as such.
       notes: further ones for the reader.
     """
-    self._drawn |= set(drawn.directory)
-    self._tasks |= set(drawn.task)
-    self._drawn_runs.append(drawn)
+    self._drawn.append(drawn)
     self._unfinished |= set(chosen.directory[~chosen.finished.astype(bool)])
-    self._notes += notes
-
-  def add_length(self, runs: pd.DataFrame, paper_steps: int) -> None:
-    """Notes that runs are shorter than the paper's, if they are.
-
-    Args:
-      runs: of one agent.
-      paper_steps: length of the paper's.
-    """
-    lengths = sorted(set(runs.train_steps[runs.train_steps < paper_steps]))
+    self.note(notes)
+    if not len(chosen):
+      return
+    first = chosen.iloc[0]
+    steps = _paper_steps(first)
+    lengths = sorted(set(chosen.train_steps[chosen.train_steps < steps]))
     if lengths:
       shown = ' or '.join(f'{int(length):,}' for length in lengths)
       self._notes.append(
-        f"Short runs of {runs.agent.iloc[0]}: {shown} of the paper's "
-        f'{paper_steps:,} steps.'
+        f"Short runs of {first.agent}: {shown} of the paper's {steps:,} steps."
       )
+
+  def note(self, notes: Iterable[str]) -> None:
+    """Adds to what a reader has to know."""
+    self._notes += notes
 
   @property
   def notes(self) -> list[str]:
     """How complete the figure is, and what else was noted."""
-    drawn = len(self._drawn)
+    runs = pd.concat(self._drawn).drop_duplicates('directory')
+    drawn = len(runs)
     text = wording.count(drawn, 'run')
     if self._planned and drawn <= self._planned:
       text = f'{drawn:,} of {wording.count(self._planned, "run")}'
     elif self._planned:
       # Sweeps of other figures have more sparsities, for example.
       text += f', more than the {self._planned:,} of its sweep'
-    unfinished = len(self._unfinished - self._drawn)
+    unfinished = self._unfinished - set(runs.directory)
     if unfinished:
-      text += f', {unfinished:,} begun and not finished'
+      text += f', {len(unfinished):,} begun and not finished'
     notes = [f'{text}.']
-    versions = _have_versions(self._tasks)
+    versions = _have_versions(runs.task)
     if versions:
       notes.append(f'Not pooled: {", ".join(versions)}.')
-    sizes = mismatch.note(pd.concat(self._drawn_runs)) if drawn else []
-    return [*notes, *dict.fromkeys(self._notes), *sizes]
+    return list(dict.fromkeys([*notes, *self._notes, *mismatch.note(runs)]))

@@ -1,4 +1,4 @@
-"""Return against parameters or FLOPs: a line a method, a panel a task."""
+"""Return against parameters or FLOPs: one panel per task."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ import pandas as pd
 from matplotlib import patheffects
 
 from rigl_rl.analysis.figures import base, mismatch, selection, style
-from rigl_rl.errors import UserError
 
-AXES = {
-  'parameters': 'parameters',
-  'forward_flops': 'forward FLOPs of an example',
-  'training_flops': 'FLOPs of the training',
-}
 # Graesser et al. mark the size of networks of this sparsity.
 _MARKED = 0.8
 # Sparsities are written along the first of these curves that there is.
@@ -23,24 +17,13 @@ _ANNOTATED = ('Pruning', 'RigL', 'SET', 'Static')
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-  """Panels that begin a row of the figure.
+class Row(base.Panel):
+  """A row of panels, one per version of a task.
 
   Attributes:
-    title: before the task's name, such as 'SAC, '; '' for none.
-    agent: 'DQN', 'SAC' or 'PPO'.
-    network: 'MLP', 'CNN' or 'ResNet'.
-    tasks: without versions, in order; each version that there are runs of has
-      a panel.
-    train_steps: of the paper's runs.
     distribution: of sparse networks.
   """
 
-  title: str
-  agent: str
-  network: str
-  tasks: tuple[str, ...]
-  train_steps: int
   distribution: str = 'erdos_renyi_kernel'
 
 
@@ -50,69 +33,61 @@ class ReturnAgainstSize(base.Kind):
 
   Attributes:
     rows: of panels.
-    columns: panels side by side.
-    x: see `base.Options`.
   """
 
   rows: tuple[Row, ...]
-  columns: int = 3
-  x: str = 'parameters'
 
   y_label = 'final return'
 
   def find(self, request):
-    if request.options.x not in AXES:
-      raise UserError(
-        f'--x is {request.options.x!r}, but must be one of {", ".join(AXES)}.'
-      )
-    points, rows = [], []
+    x = request.options.x
+    points, cells = [], []
     for row in self.rows:
-      chosen = selection.select(
-        request.results.runs, row.agent, row.network, row.tasks
-      )
+      runs = request.select(row.agent, row.network, row.tasks)
       runs = request.progress.take(
-        chosen,
-        selection.of_distribution(chosen.runs, row.distribution),
+        selection.of_distribution(runs, row.distribution),
         ['task', 'method', 'size_sparsity', 'width'],
-        row.train_steps,
       )
-      tasks = selection.tasks_of(runs, row.tasks)
-      rows.append(dataclasses.replace(row, tasks=tasks))
-      for task in tasks:
-        points += _points(runs[runs.task == task], row, task, request)
+      for task in selection.tasks_of(runs, row.tasks):
+        own = _points(runs[runs.task == task], row, task, request)
+        points += own
+        title = row.title + task
+        cells.append(base.Cell(title, pd.DataFrame(own), x, row.title))
     if not points:
       wanted = dict.fromkeys(
         f'{row.agent} ({row.network}) on {", ".join(row.tasks)}'
         for row in self.rows
       )
       raise base.NothingToDraw(f'no finished run of {" or ".join(wanted)}')
-    spec = dataclasses.replace(
-      self,
-      rows=tuple(rows),
-      columns=min(self.columns, max(len(row.tasks) for row in rows)),
-      x=request.options.x,
-    )
-    return spec, pd.DataFrame(points)
+    return base.Found(pd.DataFrame(points), cells, base.AXES[x])
 
-  @property
-  def x_label(self):  # type: ignore[override]
-    return AXES[self.x]
-
-  def cells(self, data):
-    cells: list[tuple[Any, pd.DataFrame]] = []
-    for row in self.rows:
-      of_row = data[data.row == row.title.strip(', ')]
-      cells += [(None, data[:0])] * (-len(cells) % self.columns)
-      cells += [
-        (row.title + task, of_row[of_row.task == task]) for task in row.tasks
-      ]
-    return cells
-
-  def title(self, panel, points):
-    return panel
-
-  def draw_panel(self, axes, panel, points, canvas):
-    _draw_panel(axes, points, self.x, canvas)
+  def draw_panel(self, axes, cell, canvas):
+    points, x = cell.points, cell.panel
+    dense = points[points.method == 'Dense']
+    if len(dense):
+      canvas.marks['dense at full width'] = base.level(
+        axes, dense.return_mean.iloc[0], zorder=1
+      )
+    marked = _marked_position(points, x)
+    if marked is not None:
+      canvas.marks[f'{100 * _MARKED:g} % sparse'] = base.mark(
+        axes, marked, zorder=1
+      )
+    for method in style.ordered(points.method):
+      own = points[points.method == method]
+      # The curve of dense networks ends in the one of full width.
+      line = pd.concat([own, dense]) if method == 'Small dense' else own
+      line = line.sort_values(x)
+      look = style.of_method(method, points.method)
+      base.shade(axes, line[x], line, look.color)
+      base.line(axes, line[x], line.return_mean, look, marker='')
+      base.bars(axes, own[x], own, look.color)
+      base.line(axes, own[x], own.return_mean, look, linestyle='', zorder=3)
+      canvas.lines[method] = base.line(axes, [], [], look)
+    _annotate(axes, points, x)
+    axes.margins(x=0.08, y=0.14)  # Room for annotations.
+    style.log_axis(axes.xaxis, points[x])
+    axes.yaxis.set_major_formatter(style.short_number)
 
 
 def _points(
@@ -140,47 +115,13 @@ def _points(
           'method': method,
           'sparsity': sparsity,
           'distribution': '' if is_dense else row.distribution,
-          **{axis: float(group[axis].mean()) for axis in AXES},
+          **{axis: float(group[axis].mean()) for axis in base.AXES},
           'biases': float((group.parameters - group.active_weights).mean()),
           'size_mismatch': mismatch.cell(group),
           **request.estimate(group, *stream),
         }
       )
   return points
-
-
-def _draw_panel(
-  axes: Any,
-  points: pd.DataFrame,
-  x: str,
-  canvas: base.Canvas,
-) -> None:
-  """Draws a task."""
-  dense = points[points.method == 'Dense']
-  if len(dense):
-    canvas.marks['dense at full width'] = base.level(
-      axes, dense.return_mean.iloc[0], zorder=1
-    )
-  marked = _marked_position(points, x)
-  if marked is not None:
-    canvas.marks[f'{100 * _MARKED:g} % sparse'] = base.mark(
-      axes, marked, zorder=1
-    )
-  for method in style.ordered(points.method):
-    own = points[points.method == method]
-    # The curve of dense networks ends in the one of full width.
-    line = pd.concat([own, dense]) if method == 'Small dense' else own
-    line = line.sort_values(x)
-    look = style.of_method(method, points.method)
-    base.shade(axes, line[x], line, look.color)
-    base.line(axes, line[x], line.return_mean, look, marker='')
-    base.bars(axes, own[x], own, look.color)
-    base.line(axes, own[x], own.return_mean, look, linestyle='', zorder=3)
-    canvas.lines[method] = base.line(axes, [], [], look)
-  _annotate(axes, points, x)
-  axes.margins(x=0.08, y=0.14)  # Room for annotations.
-  style.log_axis(axes.xaxis, points[x].min(), points[x].max())
-  axes.yaxis.set_major_formatter(style.short_number)
 
 
 def _marked_position(points: pd.DataFrame, x: str) -> float | None:
@@ -203,13 +144,8 @@ def _marked_position(points: pd.DataFrame, x: str) -> float | None:
 
 def _annotate(axes: Any, points: pd.DataFrame, x: str) -> None:
   """Writes sparsities along the pruning curve, or another if it is missing."""
-  for method in _ANNOTATED:
-    line = points[points.method == method]
-    if len(line):
-      break
-  else:
-    return
-  for _, point in line.iterrows():
+  present = [method for method in _ANNOTATED if method in set(points.method)]
+  for _, point in points[points.method.isin(present[:1])].iterrows():
     axes.annotate(
       f'{100 * point.sparsity:.3g} %',
       (point[x], point.return_mean),

@@ -113,6 +113,15 @@ def tint(color: str) -> tuple[float, float, float]:
   return red, green, blue
 
 
+def filled(look: Style) -> dict[str, Any]:
+  """Returns how matplotlib draws a bar in a style."""
+  return {
+    'color': tint(look.color),
+    'hatch': look.hatch,
+    'edgecolor': look.color,
+  }
+
+
 def grid(
   rows: int,
   columns: int,
@@ -179,46 +188,26 @@ def add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
   )
 
 
-def say_empty(axes: Any, text: str = 'no finished run') -> None:
-  """Marks a panel that has nothing to show."""
-  axes.text(
-    0.5,
-    0.5,
-    text,
-    transform=axes.transAxes,
-    horizontalalignment='center',
-    verticalalignment='center',
-    color=GRAY,
-  )
-  axes.set_xticks([])
-  axes.set_yticks([])
-  axes.grid(False)
-  axes.set_frame_on(False)
-
-
-def label_x(axes: Any, text: str) -> None:
-  """Names the x axis of the lowest panel of each column that has one.
+def label_axes(axes: Any, x: str, y: str) -> None:
+  """Names the outer axes of a figure, and hides panels without data.
 
   Args:
-    axes: an array [rows, columns]; a panel that has no title is not used, and
-      hidden.
-    text: the axis' name.
+    axes: an array [rows, columns].
+    x: name of the lowest x axis in each column; '' if panels have their own.
+    y: name of the first y axis in each row; '' if panels have their own.
   """
+  for cell in axes.flat:
+    if not cell.has_data():
+      cell.set_axis_off()
   for column in axes.T:
-    for cell in column:
-      if not cell.get_title():
-        cell.set_axis_off()
-    drawn = [cell for cell in column if cell.axison and cell.get_frame_on()]
-    if drawn:
-      drawn[-1].set_xlabel(text)
-
-
-def label_y(axes: Any, text: str) -> None:
-  """Names the y axis of the first panel of each row that has one."""
+    for cell in [cell for cell in column if cell.axison][-1:]:
+      cell.set_xlabel(x or cell.get_xlabel())
+      cell.tick_params(
+        labelbottom=True
+      )  # A panel below that shares it hides it.
   for row in axes:
-    drawn = [cell for cell in row if cell.axison and cell.get_frame_on()]
-    if drawn:
-      drawn[0].set_ylabel(text)
+    for cell in [cell for cell in row if cell.axison][:1]:
+      cell.set_ylabel(y or cell.get_ylabel())
 
 
 def short_number(value: float, _: Any = None) -> str:
@@ -227,11 +216,6 @@ def short_number(value: float, _: Any = None) -> str:
     if abs(value) >= size:
       return _written(value / size, 4) + unit if unit else _written(value, 3)
   return _written(value, 4)
-
-
-def plain_number(value: float, _: Any = None) -> str:
-  """Writes a small number as ticks have it: 0.05."""
-  return _written(value, 3)
 
 
 def setting(value: float) -> str:
@@ -251,30 +235,19 @@ def _written(value: float, digits: int) -> str:
   return f'{value:.{digits}g}'.replace('e+', 'e').replace('-', _MINUS)
 
 
-def few_plain_numbers(values: Sequence[float]) -> Any:
-  """Labels minor ticks of a logarithmic axis that has few decades.
+def log_axis(axis: Any, values: Sequence[float]) -> None:
+  """Makes an axis logarithmic, with ticks that are read at a glance.
 
   Args:
-    values: what is drawn, above 0.
+    axis: of matplotlib.
+    values: what is drawn.
   """
-  low, high = min(values), max(values)
-  shown = () if low <= 0 or high / low > 30 else (2, 5)
-  return ticker.FuncFormatter(
-    lambda value, _=None: (
-      plain_number(value)
-      if round(value / 10 ** math.floor(math.log10(value) + 1e-9)) in shown
-      else ''
-    )
-  )
-
-
-def log_axis(axis: Any, low: float, high: float) -> None:
-  """Makes an axis logarithmic, with ticks that are read at a glance."""
-  axis.axes.set_xscale('log')
-  decades = math.log10(high / low) if low > 0 else 1
+  getattr(axis.axes, f'set_{axis.axis_name}scale')('log')
+  ratio = max(values) / min(values) if min(values) > 0 else 10
   # Within two decades powers of ten alone would be too few ticks.
-  subs = (1.0,) if decades > 2 else (1.0, 3.0) if decades > 1 else (1, 2, 5)
-  axis.set_major_locator(ticker.LogLocator(base=10, subs=subs, numticks=12))
+  subs = (1.0,) if ratio > 100 else (1.0, 3.0) if ratio > 10 else (1, 2, 5)
+  locator = ticker.LogLocator(base=10, subs=subs, numticks=12)
+  axis.set_major_locator(ticker.MaxNLocator(5) if ratio < 4 else locator)
   axis.set_minor_locator(ticker.NullLocator())
   axis.set_major_formatter(ticker.FuncFormatter(short_number))
 

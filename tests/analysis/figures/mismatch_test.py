@@ -54,7 +54,7 @@ def test_figure_2(write, tmp_path):
     'at 90 % sparsity PPO actor up to +5.6 % (Humanoid-v4), PPO value up to '
     '+4.9 % (Humanoid-v4).'
   )
-  assert drawing.notes[-1] == note
+  assert drawing.notes[-2] == note
   face = ' '.join(drawing.figure._suptitle.get_text().split())
   assert note in face
 
@@ -81,7 +81,7 @@ def test_figure_3_of_a_budget(write, tmp_path):
   drawing = _draw('graesser22/fig03', tmp_path)
   (cell,) = drawing.data.size_mismatch
   assert cell == 'actor -0.0049, critic_1 -0.0297, critic_2 -0.0297'
-  assert drawing.notes[-1] == (
+  assert drawing.notes[-2] == (
     'Dense networks off the size that they stand for by more than 1 %: '
     'at 10 % budget SAC critic up to −3.0 % (Walker2d-v4).'
   )
@@ -97,7 +97,7 @@ def test_a_point_of_several_tasks_names_them(write, tmp_path):
     'Ant-v4 actor +0.0076, value -0.0119; HalfCheetah-v4 actor -0.042, value '
     '-0.0367; Humanoid-v4 actor +0.05571, value +0.04911'
   )
-  assert 'PPO actor up to +5.6 % (Humanoid-v4)' in drawing.notes[-1]
+  assert 'PPO actor up to +5.6 % (Humanoid-v4)' in drawing.notes[-2]
 
 
 def test_each_size_has_its_largest(write, tmp_path):

@@ -143,11 +143,9 @@ def test_a_game_without_evaluations_says_so(write, tmp_path):
   drawing = figures.draw(
     'graesser22/fig06', analysis.load(tmp_path), figures.Options(resamples=2)
   )
-  texts = [
-    [text.get_text() for text in cell.texts] for cell in drawing.figure.axes
-  ]
-  empty = ['no run evaluated under noise']
-  assert texts == [empty, [], empty]
+  assert [cell.get_title() for cell in drawing.figure.axes] == ['Pong']
+  note = 'Not drawn, no run evaluated under noise: MsPacman, Qbert.'
+  assert drawing.notes[-1] == note and note in _face(drawing)
 
 
 def test_runs_that_are_not_evaluated(write, tmp_path):

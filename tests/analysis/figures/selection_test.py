@@ -54,7 +54,7 @@ def test_a_finished_run_goes_before_the_same_unfinished(load):
   runs = load({'finished': False}, {'finished': True})
   chosen = selection.select(runs, 'DQN')
   assert list(chosen.runs.finished) == [True]
-  assert len(chosen.finished) == 1
+  assert len(selection.finished(chosen.runs)) == 1
 
 
 def test_all_are_as_long_as_the_longest(load):
@@ -72,9 +72,9 @@ def test_all_are_as_long_as_the_longest(load):
     'Left out: 2 runs shorter than others of Acrobot-v1, CartPole-v0.'
   ]
   progress = selection.Progress(None)
-  progress.add_length(runs, 100)
+  progress.add(runs, runs)
   assert progress.notes[1] == (
-    "Short runs of DQN: 10 or 50 of the paper's 100 steps."
+    "Short runs of DQN: 10 or 50 or 100 of the paper's 100,000 steps."
   )
 
 
@@ -94,7 +94,9 @@ def test_progress(load):
   progress = selection.Progress(1)
   progress.add(finished, runs)
   assert progress.notes[0].startswith('2 runs, more than the 1 of its sweep')
-  assert selection.Progress(None).notes == ['0 runs.']
+  progress = selection.Progress(None)
+  progress.add(runs[:0], runs[:0])
+  assert progress.notes == ['0 runs.']
 
 
 def test_dense_sac_is_the_standard_one(load):
