@@ -11,32 +11,40 @@ import argparse
 import tempfile
 from typing import Callable, Sequence
 
-CONTENDERS = ('dopamine', 'dense', 'rigl')
-REFERENCES = ('dopamine', 'dense')
-WARM_UP_STEPS = 1000  # fills the replay buffer, and traces
-PROBE_STEPS = 500
+from rigl_rl.benchmarks import benchmark
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--task',
     default='CartPole-v0',
     help='CartPole-v0, Acrobot-v1, MountainCar-v0, or an Atari game '
     '(default: CartPole-v0)',
   )
-  parser.add_argument(
-    '--sparsity', type=float, default=0.9, help='of rigl (default: 0.9)'
-  )
+  benchmark.add_sparsity_argument(parser)
 
 
-def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
-  """Builds a contender; see the package."""
+def _make(
+  contender: str, arguments: argparse.Namespace
+) -> Callable[[int], int]:
   sparsity = [f'SPARSITY = {arguments.sparsity}']
   if contender != 'dopamine':
     return make_ours(contender, arguments.task, sparsity)
-  _parse('dense', arguments.task, sparsity)
+  from dopamine.discrete_domains import iteration_statistics
+
+  from rigl_rl.config import parsing
+
+  gin_file, bindings = _config('dense', arguments.task, sparsity)
+  parsing.parse([gin_file], bindings)
   runner = _dopamine_runner('-v' in arguments.task, arguments)
-  return lambda steps: _train(runner, steps)
+
+  def train(steps):
+    runner._agent.eval_mode = False
+    statistics = iteration_statistics.IterationStatistics()
+    done, _, _ = runner._run_one_phase(steps, statistics, 'train')
+    return done
+
+  return train
 
 
 def make_ours(
@@ -49,48 +57,23 @@ def make_ours(
     task: a classic one, or an Atari game.
     bindings: more of them.
   """
-  _parse(method, task, bindings)
-  runner = _our_runner()
-  return lambda steps: _train(runner, steps)
+  return benchmark.make_run(*_config(method, task, bindings))
 
 
-def _parse(method: str, task: str, bindings: Sequence[str]) -> None:
-  from rigl_rl.config import parsing
-
+def _config(
+  method: str, task: str, bindings: Sequence[str]
+) -> tuple[str, list[str]]:
+  """Returns the gin file and the bindings of a run."""
   classic = '-v' in task
   suite, macro = ('classic', 'ENV_NAME') if classic else ('atari_cnn', 'GAME')
-  parsing.parse(
-    [f'gin_configs/graesser22/dqn_{suite}/{method}.gin'],
-    [
-      f'{macro} = {task!r}',
-      # Training begins at once; ε, and with it the share of steps that
-      # ask the network, is at its final value.
-      'SparseDQNAgent.min_replay_history = 500',
-      'SparseDQNAgent.epsilon_decay_period = 1',
-      *bindings,
-    ],
-  )
-
-
-def _train(runner, steps: int) -> int:
-  from dopamine.discrete_domains import iteration_statistics
-
-  runner._agent.eval_mode = False
-  statistics = iteration_statistics.IterationStatistics()
-  done, _, _ = runner._run_one_phase(steps, statistics, 'train')
-  return done
-
-
-def _our_runner():
-  import gin
-
-  from rigl_rl.training import dopamine_runner, run_directory
-
-  directory = run_directory.RunDirectory(tempfile.mkdtemp())
-  directory.prepare(gin.config_str())
-  return dopamine_runner.DopamineRunner(
-    directory, seed=0, train_steps=gin.query_parameter('%TRAIN_STEPS')
-  )
+  return f'gin_configs/graesser22/dqn_{suite}/{method}.gin', [
+    f'{macro} = {task!r}',
+    # Training begins at once; ε, and with it the share of steps that ask the
+    # network, is at its final value.
+    'SparseDQNAgent.min_replay_history = 500',
+    'SparseDQNAgent.epsilon_decay_period = 1',
+    *bindings,
+  ]
 
 
 def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
@@ -108,14 +91,12 @@ def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
 
     def __init__(self, num_actions, name=None):
       super().__init__(name=name)
-      self.dense1 = tf.keras.layers.Dense(512, 'relu')
-      self.dense2 = tf.keras.layers.Dense(512, 'relu')
-      self.last = tf.keras.layers.Dense(num_actions)
-      self.flatten = tf.keras.layers.Flatten()
+      dense = tf.keras.layers.Dense
+      parts = [dense(512, 'relu'), dense(512, 'relu'), dense(num_actions)]
+      self.all = tf.keras.Sequential([tf.keras.layers.Flatten(), *parts])
 
     def call(self, state):
-      x = self.flatten(tf.cast(state, tf.float32))
-      return atari_lib.DQNNetworkType(self.last(self.dense2(self.dense1(x))))
+      return atari_lib.DQNNetworkType(self.all(tf.cast(state, tf.float32)))
 
   def create_agent(sess, environment, summary_writer=None):
     del sess, summary_writer
@@ -125,6 +106,9 @@ def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
     )
     tf.compat.v1.disable_v2_behavior()
     space = environment.observation_space
+    rate = gin.query_parameter('adam.learning_rate')
+    names = ('gamma', 'min_replay_history', 'update_period')
+    names += ('target_update_period', 'epsilon_train', 'epsilon_decay_period')
     return dqn_agent.DQNAgent(
       tf.compat.v1.Session('', config=config),
       num_actions=environment.action_space.n,
@@ -132,15 +116,8 @@ def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
       observation_dtype=tf.as_dtype(space.dtype),
       stack_size=gin.query_parameter('build_network.stack_size'),
       network=Network if classic else atari_lib.NatureDQNNetwork,
-      gamma=value('gamma'),
-      min_replay_history=value('min_replay_history'),
-      update_period=value('update_period'),
-      target_update_period=value('target_update_period'),
-      epsilon_train=value('epsilon_train'),
-      epsilon_decay_period=value('epsilon_decay_period'),
-      optimizer=tf.compat.v1.train.AdamOptimizer(
-        gin.query_parameter('adam.learning_rate')
-      ),
+      optimizer=tf.compat.v1.train.AdamOptimizer(rate),
+      **{name: value(name) for name in names},
     )
 
   with gin.unlock_config():
@@ -156,3 +133,13 @@ def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
     use_legacy_logger=False,
     fine_grained_print_to_console=False,
   )
+
+
+BENCHMARK = benchmark.Benchmark(
+  contenders=('dopamine', 'dense', 'rigl'),
+  references=('dopamine', 'dense'),
+  warm_up_steps=1000,
+  probe_steps=500,
+  add_arguments=_add_arguments,
+  make=_make,
+)

@@ -13,25 +13,13 @@ from __future__ import annotations
 import argparse
 from typing import Callable
 
-from rigl_rl.benchmarks import contenders
+from rigl_rl.benchmarks import benchmark
 from rigl_rl.errors import UserError
 
-CONTENDERS = (
-  'torch',
-  *(f'sparseprop_{sparsity}' for sparsity in contenders.SPARSITIES),
-  'dense',
-  *(f'sparse_{sparsity}' for sparsity in contenders.SPARSITIES),
-)
-PEERS = tuple(
-  name for name in CONTENDERS if name.startswith(('torch', 'sparseprop'))
-)
-PEERS_SCRIPT = 'layer_peers.py'
-REFERENCES = ('dense', 'sparseprop_90', 'sparseprop_95')
-WARM_UP_STEPS = 100
-PROBE_STEPS = 100
+_PEERS = ('torch', *(f'sparseprop_{s}' for s in benchmark.SPARSITIES))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--shape',
     default='256,256,256',
@@ -39,9 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def peer_arguments(contender: str, arguments: argparse.Namespace) -> list[str]:
-  """Returns what `layer_peers.py` takes for a contender."""
-  library, sparsity = contenders.parse(contender)
+def _peer_arguments(contender: str, arguments: argparse.Namespace) -> list[str]:
+  library, sparsity = benchmark.parse_contender(contender)
   return [
     f'--library={library}',
     f'--sparsity={sparsity or 0.0}',
@@ -50,19 +37,16 @@ def peer_arguments(contender: str, arguments: argparse.Namespace) -> list[str]:
   ]
 
 
-def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
-  """Builds a contender; see the package.
-
-  Raises:
-    UserError: the shape is none, or there are no compiled operations.
-  """
+def _make(
+  contender: str, arguments: argparse.Namespace
+) -> Callable[[int], int]:
   inputs, outputs, examples = _shape(arguments)
   import tensorflow as tf
 
   from rigl_rl.kernels import loader
   from rigl_rl.sparsity import wrappers
 
-  storage, sparsity = contenders.parse(contender)
+  storage, sparsity = benchmark.parse_contender(contender)
   layer = wrappers.SparseWrapper(
     tf.keras.layers.Dense(
       outputs, kernel_initializer=tf.keras.initializers.GlorotUniform(seed=0)
@@ -107,6 +91,29 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
 
 
 def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
-  return contenders.parse_shape(
-    arguments.shape, 'inputs', 'outputs', 'examples'
-  )
+  try:
+    shape = tuple(int(n) for n in arguments.shape.split(','))
+  except ValueError:
+    shape = ()
+  if len(shape) != 3 or min(shape) < 1:
+    raise UserError(
+      f'--shape is {arguments.shape!r}, but must be numbers of at least 1, '
+      'separated by commas, of which there are 3: inputs, outputs, examples.'
+    )
+  return shape
+
+
+BENCHMARK = benchmark.Benchmark(
+  contenders=(
+    *_PEERS,
+    'dense',
+    *(f'sparse_{s}' for s in benchmark.SPARSITIES),
+  ),
+  references=('dense', 'sparseprop_90', 'sparseprop_95'),
+  warm_up_steps=100,
+  probe_steps=100,
+  add_arguments=_add_arguments,
+  make=_make,
+  peers=_PEERS,
+  peer_arguments=_peer_arguments,
+)

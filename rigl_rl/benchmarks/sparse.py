@@ -1,7 +1,7 @@
-"""Training speed by storage: dense, masked, and by the active weights alone.
+"""Training speed by storage: dense, masked, and of the active weights only.
 
-RigL, as the gin files of Graesser et al. (2022) have it; DS-TD3's file, with
-Erdős–Rényi kernels in place of its λ, for TD3. A contender is a storage and a
+RigL, as the gin files of Graesser et al. (2022) have it; for TD3 DS-TD3's file,
+with Erdős–Rényi kernels in place of its λ. A contender is a storage and a
 sparsity in percent, such as sparse_90.
 """
 
@@ -10,19 +10,10 @@ from __future__ import annotations
 import argparse
 from typing import Callable
 
-from rigl_rl.benchmarks import contenders, dqn, mujoco_training
-
-CONTENDERS = ('dense',) + tuple(
-  f'{storage}_{sparsity}'
-  for sparsity in contenders.SPARSITIES
-  for storage in ('masked', 'sparse', 'auto')
-)
-REFERENCES = ('dense',)
-WARM_UP_STEPS = 2000  # fills the replay buffer, and traces; masks move, too
-PROBE_STEPS = 500
+from rigl_rl.benchmarks import benchmark, dqn
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--agent',
     default='sac',
@@ -39,9 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
-  """Builds a contender; see the package."""
-  storage, sparsity = contenders.parse(contender)
+def _make(
+  contender: str, arguments: argparse.Namespace
+) -> Callable[[int], int]:
+  storage, sparsity = benchmark.parse_contender(contender)
   bindings = [f'WIDTH = {arguments.width}']
   method = 'dense'
   if sparsity is not None:
@@ -52,7 +44,7 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
     ]
   if arguments.agent == 'dqn':
     return dqn.make_ours(method, arguments.task or 'CartPole-v0', bindings)
-  arguments.task = arguments.task or 'HalfCheetah-v4'
+  bindings.append(f'ENV_NAME = {arguments.task or "HalfCheetah-v4"!r}')
   if arguments.agent == 'sac':
     gin_file = f'gin_configs/graesser22/sac_mujoco/{method}.gin'
     bindings.append('ActorCriticLoop.initial_collect_steps = 500')
@@ -64,4 +56,21 @@ def make(contender: str, arguments: argparse.Namespace) -> Callable[[int], int]:
         'sparsify.algorithm = @RigL()',
         'sparsify.distribution = @erdos_renyi_kernel',
       ]
-  return mujoco_training.make(gin_file, arguments, bindings)
+  return benchmark.make_run(gin_file, bindings)
+
+
+BENCHMARK = benchmark.Benchmark(
+  contenders=(
+    'dense',
+    *(
+      f'{storage}_{sparsity}'
+      for sparsity in benchmark.SPARSITIES
+      for storage in ('masked', 'sparse', 'auto')
+    ),
+  ),
+  references=('dense',),
+  warm_up_steps=2000,  # Masks move, too.
+  probe_steps=500,
+  add_arguments=_add_arguments,
+  make=_make,
+)

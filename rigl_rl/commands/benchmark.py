@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import pathlib
 import statistics
 import subprocess
 import sys
 import time
-from typing import Any, Mapping, Sequence
+from typing import Mapping, Sequence
 
-from rigl_rl import benchmarks, wording
+from rigl_rl import wording
+from rigl_rl.benchmarks import benchmark, dqn, layers, mujoco, sparse
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
 
-_SCRIPTS = pathlib.Path(benchmarks.__file__).parent
-SUBJECTS = ('dqn', 'sac', 'ppo', 'td3', 'sparse', 'layers', 'masks', 'sweep')
+_PEERS = pathlib.Path(benchmark.__file__).parent / 'peers.py'
+BENCHMARKS = {
+  'dqn': dqn.BENCHMARK,
+  **mujoco.BENCHMARKS,
+  'sparse': sparse.BENCHMARK,
+  'layers': layers.BENCHMARK,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,45 +36,35 @@ def main(argv: Sequence[str] | None = None) -> int:
   argv = list(sys.argv[1:] if argv is None else argv)
   parser = command_line.make_parser('benchmark', __doc__)
   subjects = parser.add_subparsers(dest='subject', required=True)
-  for name in SUBJECTS:
+  for name, chosen in BENCHMARKS.items():
     subject = subjects.add_parser(name)
-    module = importlib.import_module(f'rigl_rl.benchmarks.{name}')
-    module.add_arguments(subject)
-    if hasattr(module, 'PEERS'):
-      libraries = dict.fromkeys(name.split('_')[0] for name in module.PEERS)
+    chosen.add_arguments(subject)
+    if chosen.peers:
+      libraries = dict.fromkeys(peer.split('_')[0] for peer in chosen.peers)
       subject.add_argument(
         '--peers_python',
-        default=None,
         help=f'a Python that has {", ".join(libraries)} installed, such as '
         'peers/bin/python (default: they are left out)',
       )
-    rounds = getattr(module, 'ROUNDS', 5)
     subject.add_argument(
-      '--rounds',
-      type=int,
-      default=rounds,
-      help=f'turns of each (default: {rounds})',
+      '--rounds', type=int, default=5, help='turns of each (default: 5)'
     )
-    if not hasattr(module, 'TURN_STEPS'):
-      subject.add_argument(
-        '--seconds',
-        type=float,
-        default=5.0,
-        help='length of a turn, about (default: 5)',
-      )
     subject.add_argument(
-      '--contenders',
-      default=None,
-      help='names, separated by commas (default: all)',
+      '--seconds',
+      type=float,
+      default=5.0,
+      help='length of a turn, about (default: 5)',
+    )
+    subject.add_argument(
+      '--contenders', help='names, separated by commas (default: all)'
     )
     subject.add_argument(
       '--out',
-      default=None,
       type=pathlib.Path,
       help='a directory, for all turns as CSV, and a figure of time against '
       'sparsity where there is one (default: nothing is written)',
     )
-    subject.add_argument('--worker', default=None, help=argparse.SUPPRESS)
+    subject.add_argument('--worker', help=argparse.SUPPRESS)
     command_line.add_thread_arguments(subject)
   arguments = parser.parse_args(argv)
   if arguments.worker:
@@ -80,8 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _work(arguments: argparse.Namespace) -> None:
   """Trains as many steps as each line of stdin says; prints steps and time."""
   command_line.start_tensorflow(arguments)
-  subject = importlib.import_module(f'rigl_rl.benchmarks.{arguments.subject}')
-  train = subject.make(arguments.worker, arguments)
+  train = BENCHMARKS[arguments.subject].make(arguments.worker, arguments)
   for line in sys.stdin:
     begin = time.perf_counter()
     steps = train(int(line))
@@ -124,53 +118,26 @@ class _Worker:
 
 def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
   command_line.check_at_least(arguments, rounds=1)
-  subject = importlib.import_module(f'rigl_rl.benchmarks.{arguments.subject}')
-  peers = getattr(subject, 'PEERS', ())
-  names = subject.CONTENDERS
-  if peers and arguments.peers_python is None:
-    names = tuple(name for name in names if name not in peers)
-  if arguments.contenders is not None:
-    names = tuple(dict.fromkeys(arguments.contenders.split(',')))
-    unknown = set(names) - set(subject.CONTENDERS)
-    if unknown:
-      raise UserError(
-        f'--contenders names {", ".join(sorted(unknown))}, but allowed are '
-        f'{", ".join(subject.CONTENDERS)}.'
-      )
-    asked_peers = [name for name in names if name in peers]
-    if asked_peers and arguments.peers_python is None:
-      raise UserError(
-        f'--contenders names {", ".join(asked_peers)}, which takes '
-        '--peers_python: a Python that has the library.'
-      )
-
+  subject = BENCHMARKS[arguments.subject]
+  names = _choose(subject, arguments)
   if arguments.out is not None:
     _make_directory(arguments.out)
 
   def command(name):
-    if name not in peers:
+    if name in subject.peers:
       return [
-        sys.executable,
-        '-m',
-        'rigl_rl.commands',
-        'benchmark',
-        *argv,
-        f'--worker={name}',
+        arguments.peers_python,
+        str(_PEERS),
+        *subject.peer_arguments(name, arguments),
       ]
-    return [
-      arguments.peers_python,
-      str(_SCRIPTS / getattr(subject, 'PEERS_SCRIPT', 'peers.py')),
-      *subject.peer_arguments(name, arguments),
-    ]
+    own = (sys.executable, '-m', 'rigl_rl.commands', 'benchmark')
+    return [*own, *argv, f'--worker={name}']
 
   workers = {}
   try:
     for name in names:
       workers[name] = _Worker(name, command(name))
-    if hasattr(subject, 'TURN_STEPS'):
-      steps = dict.fromkeys(names, subject.TURN_STEPS)
-    else:
-      steps = _find_steps(subject, workers, arguments.seconds)
+    steps = _find_steps(subject, workers, arguments.seconds)
     rates = {name: [] for name in names}
     for turn in range(arguments.rounds):
       for name in names if turn % 2 == 0 else names[::-1]:
@@ -178,20 +145,46 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
   finally:
     for worker in workers.values():
       worker.close()
-  references = [name for name in subject.REFERENCES if name in names]
+  references = [name for name in subject.references if name in names]
   _print_table(rates, references or names[:1])
   if arguments.out is not None:
     _save(rates, arguments)
 
 
+def _choose(
+  subject: benchmark.Benchmark, arguments: argparse.Namespace
+) -> Sequence[str]:
+  """Returns the contenders that are asked for, or all that there can be."""
+  has_python = getattr(arguments, 'peers_python', None) is not None
+  peers = () if has_python else subject.peers
+  if arguments.contenders is None:
+    return [name for name in subject.contenders if name not in peers]
+  names = list(dict.fromkeys(arguments.contenders.split(',')))
+  unknown = set(names) - set(subject.contenders)
+  if unknown:
+    raise UserError(
+      f'--contenders names {", ".join(sorted(unknown))}, but allowed are '
+      f'{", ".join(subject.contenders)}.'
+    )
+  missing = [name for name in names if name in peers]
+  if missing:
+    raise UserError(
+      f'--contenders names {", ".join(missing)}, which takes '
+      '--peers_python: a Python that has the library.'
+    )
+  return names
+
+
 def _find_steps(
-  subject: Any, workers: Mapping[str, _Worker], seconds: float
+  subject: benchmark.Benchmark,
+  workers: Mapping[str, _Worker],
+  seconds: float,
 ) -> dict[str, int]:
   """Returns how many steps of each contender take so many seconds."""
   # The first turn fills the replay buffer and traces.
   for worker in workers.values():
-    worker.train(subject.WARM_UP_STEPS)
-  probe = subject.PROBE_STEPS
+    worker.train(subject.warm_up_steps)
+  probe = subject.probe_steps
   return {
     name: max(probe, int(worker.train(probe) * seconds))
     for name, worker in workers.items()

@@ -1,9 +1,8 @@
 """Tests of the benchmark's protocol and table; no agent trains."""
 
 import argparse
-import importlib
+import dataclasses
 import io
-import subprocess
 import sys
 import types
 
@@ -12,16 +11,12 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from rigl_rl import sweeps
-from rigl_rl.benchmarks import contenders, layers, masks, mujoco_training
-from rigl_rl.benchmarks import sweep as sweep_benchmark
+from rigl_rl.benchmarks import benchmark as benchmark_lib
+from rigl_rl.benchmarks import layers
 from rigl_rl.commands import benchmark
 from rigl_rl.config import parsing
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import wrappers
-
-_MODULE = 'rigl_rl.benchmarks.dqn'
-
 
 _RATES = {
   'dopamine': 100.0,
@@ -31,8 +26,6 @@ _RATES = {
   'rigl': 190.0,
   'td3': 400.0,
   'ds_td3': 380.0,
-  'workers_1': 100.0,
-  'workers_2': 190.0,
   'sparseprop_90': 10.0,
   'sparse_90': 120.0,
 }
@@ -112,36 +105,6 @@ def test_no_figure_of_what_has_no_sparsity(workers, tmp_path, capsys):
   assert [path.name for path in tmp_path.iterdir()] == ['steps_per_second.csv']
 
 
-def test_turns_of_a_sweep_are_all_of_one_length(workers, capsys):
-  assert benchmark.main(['sweep']) == 0
-  assert '1.900 (1.900 to 1.900)' in capsys.readouterr().out
-  # No turn to warm up, none to measure.
-  assert {tuple(worker.asked) for worker in workers.values()} == {
-    (sweep_benchmark.TURN_STEPS,) * sweep_benchmark.ROUNDS
-  }
-
-
-def test_a_turn_of_the_sweep_is_a_whole_sweep(monkeypatch):
-  def run(command, **kwargs):
-    ran.append(command[1:])
-    (file,) = [a[8:] for a in command if a.startswith('--sweep=')]
-    runs.extend(sweeps.load(file).runs())
-    return subprocess.CompletedProcess(command, code, 'one\nerror: no\n')
-
-  code, ran, runs = 0, [], []
-  monkeypatch.setattr(subprocess, 'run', run)
-  train = sweep_benchmark.make('workers_2', None)
-  assert train(16002) == 16000
-  assert ran[0][:3] == ['-m', 'rigl_rl.commands', 'sweep']
-  assert '--workers=2' in ran[0]
-  assert [(r.seed, r.train_steps) for r in runs] == [
-    (n, 4000) for n in range(4)
-  ]
-  code = 1
-  with pytest.raises(UserError, match='code 1: error: no'):
-    train(16000)
-
-
 def test_ratio_is_to_the_first_where_dopamine_is_left_out(workers, capsys):
   assert benchmark.main(['dqn', '--contenders=dense,rigl', '--rounds=1']) == 0
   out = capsys.readouterr().out
@@ -206,7 +169,8 @@ def test_worker_trains_what_each_line_says(monkeypatch, capsys):
   monkeypatch.setattr(
     benchmark.command_line, 'start_tensorflow', lambda arguments: None
   )
-  monkeypatch.setattr(sys.modules[_MODULE], 'make', make)
+  fake = dataclasses.replace(benchmark.BENCHMARKS['dqn'], make=make)
+  monkeypatch.setitem(benchmark.BENCHMARKS, 'dqn', fake)
   monkeypatch.setattr(sys, 'stdin', io.StringIO('10\n20\n'))
   code = benchmark.main(['dqn', '--task=Acrobot-v1', '--worker=dense'])
   assert code == 0
@@ -305,15 +269,15 @@ def test_peers_run_under_their_python(agent, workers, capsys):
   ],
 )
 def test_gin_file_of_a_contender(agent, contender, monkeypatch):
-  subject = importlib.import_module(f'rigl_rl.benchmarks.{agent}')
+  subject = benchmark.BENCHMARKS[agent]
   parsed = []
 
-  def make(gin_file, arguments, bindings):
+  def make_run(gin_file, bindings):
     # Refuses a file, binding or macro that is not there.
-    parsing.parse([gin_file], [f'ENV_NAME = {arguments.task!r}', *bindings])
+    parsing.parse([gin_file], bindings)
     parsed.append(gin_file)
 
-  monkeypatch.setattr(mujoco_training, 'make', make)
+  monkeypatch.setattr(benchmark_lib, 'make_run', make_run)
   parser = argparse.ArgumentParser()
   subject.add_arguments(parser)
   gin.clear_config()
@@ -404,7 +368,7 @@ def test_a_contender_that_is_named_twice_runs_once(workers, capsys):
 
 def _layer_arguments(*flags):
   parser = argparse.ArgumentParser()
-  layers.add_arguments(parser)
+  layers.BENCHMARK.add_arguments(parser)
   return parser.parse_args(flags)
 
 
@@ -414,7 +378,7 @@ def test_layers_of_peers_run_under_their_python(workers, capsys):
   names = '--contenders=sparseprop_90,dense,sparse_90'
   assert benchmark.main([*arguments, names]) == 0
   python, script, *flags = workers['sparseprop_90'].command
-  assert python == 'peers' and script.endswith('benchmarks/layer_peers.py')
+  assert python == 'peers' and script.endswith('benchmarks/peers.py')
   assert flags == [
     '--library=sparseprop',
     '--sparsity=0.9',
@@ -448,7 +412,7 @@ def test_steps_of_a_layer(contender, request, monkeypatch):
 
   ran = tf.Variable(0)
   monkeypatch.setattr(wrappers.SparseWrapper, 'call', counted)
-  train = layers.make(contender, _layer_arguments('--shape=7,5,3'))
+  train = layers.BENCHMARK.make(contender, _layer_arguments('--shape=7,5,3'))
   train(1)
   assert [train(3), train(2)] == [3, 2]
   assert int(ran) == 1 + 3 + 2
@@ -458,27 +422,13 @@ def test_steps_of_a_layer(contender, request, monkeypatch):
 def test_layers_without_kernels(monkeypatch):
   monkeypatch.setenv('RIGL_RL_KERNELS', '0')
   with pytest.raises(UserError, match='names sparse_80, which needs'):
-    layers.make('sparse_80', _layer_arguments())
+    layers.BENCHMARK.make('sparse_80', _layer_arguments())
 
 
 @pytest.mark.parametrize('shape', ['', '3,4', '3,4,x', '3,0,5', '1,2,3,4'])
 def test_shapes_that_are_none(shape, user_error):
   with user_error(f'--shape is {shape!r}, but must be', '3: inputs, outputs'):
-    layers.make('dense', _layer_arguments(f'--shape={shape}'))
-
-
-@pytest.mark.parametrize('shape', ['', '3,x', '0,4'])
-def test_kernels_that_have_no_shape(shape, user_error):
-  arguments = argparse.Namespace(shape=shape, sparsity=0.5)
-  with user_error(f'--shape is {shape!r}, but must be numbers'):
-    masks.make('rigl', arguments)
-
-
-@pytest.mark.parametrize('shape', ['40,30', '3,3,4,5'])
-def test_kernels_of_any_rank(shape):
-  arguments = argparse.Namespace(shape=shape, sparsity=0.5)
-  update = masks.make('rigl', arguments)
-  assert update(2) == 2
+    layers.BENCHMARK.make('dense', _layer_arguments(f'--shape={shape}'))
 
 
 @pytest.mark.parametrize(
@@ -486,4 +436,4 @@ def test_kernels_of_any_rank(shape):
   [('dense', ('dense', None)), ('sparse_95', ('sparse', 0.95))],
 )
 def test_names_of_contenders(contender, expected):
-  assert contenders.parse(contender) == expected
+  assert benchmark_lib.parse_contender(contender) == expected
