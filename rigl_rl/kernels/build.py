@@ -1,11 +1,11 @@
 """Compiles the kernels, and keeps what was compiled.
 
-A wheel may bring a compiled library, which is used where TensorFlow is the one
-that it was compiled for. Any other is in the user's cache, under a name that
-depends on sources, flags, compiler and TensorFlow. Runs that start together
-wait for the one that compiles; a run that is killed leaves no object that
-another would take for a whole one. To load an object is to run its code, so one
-that somebody else could have written is not used.
+A wheel may bring a compiled library, which is used with the TensorFlow that it
+was compiled for. Any other is in the user's cache, under a name that depends on
+sources, flags, compiler and TensorFlow. Runs that start together wait for the
+one that compiles; a killed run leaves no torn object that another would load.
+Loading an object runs its code, so an object that somebody else could have
+written is not used.
 """
 
 from __future__ import annotations
@@ -29,19 +29,15 @@ import tensorflow as tf
 from rigl_rl import locks
 from rigl_rl.kernels import ownership
 
-# How the names end of those files that TensorFlow's headers are included in;
-# compiled for no processor in particular, as the library itself is: both must
-# lay out memory alike.
+# Ending of the files that include TensorFlow's headers. They are compiled for
+# no processor in particular, as TensorFlow is: both must lay out memory alike.
 _OPS = 'ops.cc'
-# How the names end of files that are compiled for several kinds of processors,
-# of which one is chosen when it runs: see kernels.h.
+# Ending of the files that are compiled for several kinds of processors; one is
+# chosen at run time, see kernels.h.
 _SIMD = '_simd.cc'
 _KINDS = {
   'avx512': (
-    '-mavx512f',
-    '-mavx512dq',
-    '-mavx512vl',
-    '-mfma',
+    *('-mavx512f', '-mavx512dq', '-mavx512vl', '-mfma'),
     '-mprefer-vector-width=512',
   ),
   'avx2': ('-mavx2', '-mfma'),
@@ -55,16 +51,12 @@ _COMPILED = _DIRECTORY / 'compiled'
 # A product and a sum are not contracted into one operation, which would round
 # once: so numbers are those of TensorFlow's operations.
 _FLAGS = (
-  '-std=c++17',
-  '-O3',
-  '-fPIC',
-  '-ffp-contract=off',
-  '-fno-math-errno',
-  '-fno-trapping-math',
+  *('-std=c++17', '-O3', '-fPIC', '-ffp-contract=off'),
+  *('-fno-math-errno', '-fno-trapping-math'),
 )
 # How long to wait for another run that compiles, in seconds.
 _PATIENCE = 180
-# How directories begin that the compiler writes to.
+# Beginning of the directories that the compiler writes to.
 _BUILD = 'build-'
 
 
@@ -85,8 +77,7 @@ def library(broken: pathlib.Path | None = None) -> pathlib.Path:
     broken: what this returned before, and cannot be loaded here.
 
   Raises:
-    BuildError: if there is no compiler, if it fails, or if the cache cannot be
-      written.
+    BuildError: there is no compiler, it fails, or the cache cannot be written.
   """
   of_wheel = _COMPILED / f'{_key()}.so'
   if of_wheel.exists() and of_wheel != broken:
@@ -112,21 +103,15 @@ def library(broken: pathlib.Path | None = None) -> pathlib.Path:
 def _private(directory: pathlib.Path) -> pathlib.Path:
   """Makes a directory; returns it, or a temporary one if others can change it.
 
-  The temporary one is removed at the end of the process. A line says why.
-
   Raises:
-    BuildError: if others can change the temporary one as well.
+    BuildError: others can change the temporary directory as well.
   """
   ownership.make_directory(directory)
   directory = directory.resolve()
   threat = ownership.threat(directory)
   if threat is None:
     return directory
-  print(
-    f'The kernels are compiled for this process only: {threat}.',
-    file=sys.stderr,
-    flush=True,
-  )
+  _say(f'The kernels are compiled for this process only: {threat}.')
   directory = pathlib.Path(tempfile.mkdtemp(prefix='rigl_rl-kernels-'))
   atexit.register(shutil.rmtree, directory, ignore_errors=True)
   directory = directory.resolve()
@@ -134,6 +119,10 @@ def _private(directory: pathlib.Path) -> pathlib.Path:
   if threat is not None:
     raise BuildError(threat)
   return directory
+
+
+def _say(line: str) -> None:
+  print(line, file=sys.stderr, flush=True)
 
 
 def _compiler() -> list[str]:
@@ -186,46 +175,40 @@ def objects() -> dict[str, tuple[pathlib.Path, list[str]]]:
 
 def _version(compiler: Sequence[str]) -> str:
   """Returns what a compiler says of itself."""
+  command = [*compiler, '--version']
   try:
-    version = subprocess.run(
-      [*compiler, '--version'],
+    return subprocess.run(
+      command,
       stdin=subprocess.DEVNULL,
       capture_output=True,
+      check=True,
       text=True,
       errors='replace',
       timeout=_PATIENCE,
-    )
-  except subprocess.TimeoutExpired as error:
-    raise BuildError(f'{shlex.join(compiler)} --version hangs') from error
-  if version.returncode:
-    raise BuildError(f'{shlex.join(compiler)} --version fails')
-  return version.stdout
+    ).stdout
+  except subprocess.SubprocessError as error:
+    raise BuildError(f'{shlex.join(command)} fails') from error
 
 
 def _key(*more: str) -> str:
   """Returns a digest of all that the library depends on, and more."""
-  digest = hashlib.sha256()
   flags = [flag for _, flags in objects().values() for flag in flags]
-  for part in (
+  flags += tf.sysconfig.get_link_flags()
+  parts = (
     *more,
     platform.machine(),
     # Where TensorFlow lies does not matter: the object names no path.
-    *(
-      flag
-      for flag in flags + tf.sysconfig.get_link_flags()
-      if not flag.startswith(('-I', '-L'))
-    ),
+    *(flag for flag in flags if not flag.startswith(('-I', '-L'))),
     tf.version.VERSION,
     tf.version.GIT_VERSION,
     tf.version.COMPILER_VERSION,
     *(f'{path.name}\n{path.read_text("utf-8")}' for path in _sources()),
-  ):
-    digest.update(part.encode() + b'\0')
-  return digest.hexdigest()[:32]
+  )
+  return _digest(''.join(f'{part}\0' for part in parts).encode())
 
 
-def _digest(path: pathlib.Path) -> str:
-  return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+def _digest(content: bytes) -> str:
+  return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _find(
@@ -233,30 +216,27 @@ def _find(
 ) -> pathlib.Path | None:
   """Returns the object in the cache, if it is whole and the user's own.
 
-  Its name ends in a digest of its contents: a torn one must not be loaded,
-  since that may end the process.
+  Its name ends in a digest of its contents: loading a torn object may end the
+  process.
   """
   for path in sorted(directory.glob(f'{key}-*.so')):
     with contextlib.suppress(OSError):
       threat = ownership.threat(path)
       if threat is not None:
-        print(
-          f'The kernels are compiled again: {threat}.',
-          file=sys.stderr,
-          flush=True,
-        )
+        _say(f'The kernels are compiled again: {threat}.')
         path.unlink()
-      elif path != broken and path.stem == f'{key}-{_digest(path)}':
+      elif (
+        path != broken and path.stem == f'{key}-{_digest(path.read_bytes())}'
+      ):
         return path
   return None
 
 
 @contextlib.contextmanager
 def _lock(path: pathlib.Path, patience: float) -> Iterator[None]:
-  """Lets one process at a time compile, where the system can.
+  """Lets one process at a time compile, where the system has locks.
 
-  That only spares work: none is worse off for another that compiles, too. Who
-  holds the lock removes what killed processes have left.
+  That only spares work. The holder removes what killed processes have left.
   """
   try:
     descriptor = locks.acquire(str(path), patience)
@@ -275,16 +255,12 @@ def _build(
   compiler: Sequence[str], directory: pathlib.Path, key: str
 ) -> pathlib.Path:
   """Compiles the kernels into the cache; returns their path."""
-  print(
-    'Compiling kernels (once per installation; minutes on a busy machine)…',
-    file=sys.stderr,
-    flush=True,
-  )
+  _say('Compiling kernels (once per installation; minutes on a busy machine)…')
   # In the cache itself: a rename cannot cross file systems.
   with tempfile.TemporaryDirectory(prefix=_BUILD, dir=directory) as temporary:
     made = _compile(compiler, temporary)
     made.chmod(0o700)  # Whatever the umask lets others do.
-    path = directory / f'{key}-{_digest(made)}.so'
+    path = directory / f'{key}-{_digest(made.read_bytes())}.so'
     os.replace(made, path)
   for old in directory.glob(f'{key}-*.so'):
     if old != path:  # Torn, or it could not be loaded.
@@ -305,22 +281,15 @@ def _compile(compiler: Sequence[str], temporary: str) -> pathlib.Path:
   with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
     made = list(threads.map(compile_object, objects().items()))
   library_path = pathlib.Path(temporary) / 'kernels.so'
-  links = tf.sysconfig.get_link_flags()
-  _run(
-    [*compiler, '-shared', '-o', str(library_path), *made, *links], temporary
-  )
+  link = ['-shared', '-o', str(library_path), *made]
+  _run([*compiler, *link, *tf.sysconfig.get_link_flags()], temporary)
   if not library_path.exists():
     raise BuildError(f'{compiler[0]} makes no library')
   return library_path
 
 
 def _run(command: Sequence[str], temporary: str) -> None:
-  """Runs the compiler.
-
-  Args:
-    command: the call.
-    temporary: a directory for what it writes meanwhile.
-  """
+  """Runs the compiler, which keeps its own files in a temporary directory."""
   done = subprocess.run(
     command,
     stdout=subprocess.PIPE,
@@ -339,7 +308,7 @@ def compile_for_wheel(directory: pathlib.Path) -> None:
   """Compiles the kernels into a directory that a wheel will have them in.
 
   Raises:
-    BuildError: if there is no compiler, or it fails.
+    BuildError: there is no compiler, or it fails.
   """
   directory.mkdir(parents=True)
   with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:

@@ -1,4 +1,4 @@
-"""Loads the kernels, once in a process."""
+"""Loads the kernels, once per process, and registers their gradients."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ def load() -> Any | None:
   The first call compiles them, if they are not in the cache. If that fails, a
   line on stderr says why.
 
-  RIGL_RL_KERNELS=0 in the environment switches them off. It is no binding: it
-  says what a machine can do, as the lack of a compiler does, and the config of
-  a run is the same with and without. Numbers differ by rounding, where layers
-  store their active weights alone or the steps of a small network run in turn,
-  and nowhere else.
+  RIGL_RL_KERNELS=0 in the environment switches them off. It is no binding: like
+  the lack of a compiler, it says what a machine can do, and does not change the
+  config of a run. Numbers differ by rounding, only where layers store their
+  active weights only or the steps of a small network run in turn.
   """
   if not is_enabled():
     return None
@@ -67,3 +66,33 @@ def _load() -> Any | None:
     flush=True,
   )
   return None
+
+
+@tf.RegisterGradient('RiglSparseChain')
+def _chain_gradient(op, dy, _):
+  operations = load()
+  count = op.get_attr('L')
+  arguments = {
+    'dy': dy,
+    'saved': op.outputs[1],
+    'values': op.inputs[1 : count + 1],
+    'structure': op.inputs[count + 1 : 2 * count + 1],
+    'bias': op.inputs[2 * count + 1 :],
+    'units': op.get_attr('units'),
+    'activations': op.get_attr('activations'),
+  }
+  # Two operations, of which a train step nearly always needs only one: the
+  # other is never run.
+  dx = operations.rigl_sparse_chain_input_gradient(**arguments)
+  gradients = operations.rigl_sparse_chain_weight_gradient(**arguments)
+  return [dx, *gradients.dvalues, *[None] * count, *gradients.dbias]
+
+
+@tf.RegisterGradient('RiglSparseScatter')
+def _scatter_gradient(op, dkernel):
+  """The dense gradient, which mask updates need, as of a masked kernel.
+
+  It has the kernel's shape, not that of the values; `SparseOptimizer` knows.
+  """
+  del op
+  return dkernel, None

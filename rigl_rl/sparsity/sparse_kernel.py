@@ -11,7 +11,7 @@ from typing import Any, Sequence
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl.kernels import loader, sparse_chain
+from rigl_rl.kernels import loader
 from rigl_rl.sparsity.masked_kernel import MaskedKernel
 
 # The attribute by which a variable refers to the kernel that it is part of.
@@ -154,16 +154,15 @@ def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
   """
   layers = [kernel._layer for kernel in kernels]
   empty = tf.zeros((0,))
-  activations: list[Any] = [_activation_name(layer) for layer in layers]
-  return sparse_chain.chain(
-    loader.load(),
-    x,
-    [kernel.trained for kernel in kernels],
-    [kernel.structure for kernel in kernels],
-    [empty if layer.bias is None else layer.bias for layer in layers],
-    [kernels[0].shape[0], *(kernel.shape[1] for kernel in kernels)],
-    activations,
-  )
+  operations: Any = loader.load()
+  return operations.rigl_sparse_chain(
+    x=x,
+    values=[kernel.trained for kernel in kernels],
+    structure=[kernel.structure for kernel in kernels],
+    bias=[empty if layer.bias is None else layer.bias for layer in layers],
+    units=[kernels[0].shape[0], *(kernel.shape[1] for kernel in kernels)],
+    activations=list(map(_activation_name, layers)),
+  ).y
 
 
 def adopt(slot: tf.Variable, variable: tf.Variable) -> None:

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl.kernels import sparse_chain
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Of inputs and of layers' outputs.
 UNITS = [
@@ -85,15 +83,14 @@ class Chain:
     ]
 
   def sparse(self, x, values, biases):
-    return sparse_chain.chain(
-      self.operations,
-      x,
-      values,
-      self.structures,
-      biases,
-      self.units,
-      self.activations,
-    )
+    return self.operations.rigl_sparse_chain(
+      x=x,
+      values=values,
+      structure=self.structures,
+      bias=biases,
+      units=list(self.units),
+      activations=list(self.activations),
+    ).y
 
   def dense(self, x, kernels, biases):
     for kernel, bias, name in zip(kernels, biases, self.activations):
@@ -273,9 +270,14 @@ def test_what_is_not_finite_is_not_hidden(operations):
   mask = np.float32([[1, 0], [0, 1], [0, 0]])
   structure = operations.rigl_sparse_structure(mask=mask, capacity=2)
   x = np.float32([[1, np.nan, np.inf], [2, 3, 4]])
-  y = sparse_chain.chain(
-    operations, x, [[1.0, 1]], [structure], [[]], (3, 2), ['linear']
-  )
+  y = operations.rigl_sparse_chain(
+    x=x,
+    values=[[1.0, 1]],
+    structure=[structure],
+    bias=[np.float32([])],
+    units=[3, 2],
+    activations=['linear'],
+  ).y
   np.testing.assert_array_equal(y, [[1, np.nan], [2, 3]])
 
 
@@ -471,7 +473,7 @@ from rigl_rl.training import quiet
 quiet.silence()
 import numpy as np
 import tensorflow as tf
-from rigl_rl.kernels import loader, sparse_chain
+from rigl_rl.kernels import loader
 
 # Beside small layers, some whose work is shared among threads: by examples,
 # and by rows.
@@ -505,8 +507,9 @@ def compute(simd, threads, team, path):
       def value_and_gradients():
         with tf.GradientTape() as tape:
           tape.watch([x, *values, *biases])
-          y = sparse_chain.chain(operations, x, values, structures, biases,
-                                 units, [activation] * len(values))
+          y = operations.rigl_sparse_chain(
+            x=x, values=values, structure=structures, bias=biases,
+            units=list(units), activations=[activation] * len(values)).y
         return [y, *tf.nest.flatten(tape.gradient(y, (x, values, biases), dy))]
       function = value_and_gradients.get_concrete_function()
       captures = operations.rigl_captures(tensors=function.captured_inputs)
