@@ -1,12 +1,12 @@
-"""Locks of files, which go with the process that holds them.
+"""File locks, which end with the process that holds them.
 
-The kernel releases a lock when its process ends, however it ends: what a killed
-one leaves is a file without a lock. On a file system without locks, none is
-held and nobody is refused.
+The operating system releases a lock however its process ends: a killed process
+leaves a file without a lock. On a file system without locks, nobody is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -14,9 +14,6 @@ import time
 
 # In a run directory: locked while a process trains there, whatever started it.
 RUN = 'train.lock'
-# Names the descriptor of a lock that a process holds for the program that it
-# becomes.
-_INHERITED = 'RIGL_RL_LOCK'
 # Between attempts, in seconds.
 _INTERVAL = 0.1
 
@@ -41,7 +38,7 @@ def acquire(path: str, patience: float = 0.0) -> int:
   """
   deadline = time.monotonic() + patience
   while True:
-    descriptor = _open(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
       fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -55,25 +52,12 @@ def acquire(path: str, patience: float = 0.0) -> int:
       return descriptor  # A file system without locks.
     # Its last holder may have removed it between the two calls.
     if _is_at(descriptor, path):
-      _sign(descriptor)
+      holder = f'process {os.getpid()} on {socket.gethostname()}\n'
+      with contextlib.suppress(OSError):  # A full disk; the lock holds.
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode('utf-8'), 0)
       return descriptor
     os.close(descriptor)
-
-
-def hand_over(descriptor: int) -> None:
-  """Keeps a lock for the program that this process is about to become."""
-  os.set_inheritable(descriptor, True)
-  os.environ[_INHERITED] = str(descriptor)
-
-
-def _open(path: str) -> int:
-  """Opens the file; a lock that was handed over is taken up."""
-  inherited = os.environ.get(_INHERITED, '')
-  if inherited.isdecimal() and _is_at(int(inherited), path):
-    del os.environ[_INHERITED]
-    os.set_inheritable(int(inherited), False)
-    return int(inherited)
-  return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _is_at(descriptor: int, path: str) -> bool:
@@ -82,12 +66,3 @@ def _is_at(descriptor: int, path: str) -> bool:
     return os.path.samestat(os.fstat(descriptor), os.stat(path))
   except OSError:
     return False
-
-
-def _sign(descriptor: int) -> None:
-  text = f'process {os.getpid()} on {socket.gethostname()}\n'
-  try:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode('utf-8'), 0)
-  except OSError:
-    pass  # A full disk; the lock holds all the same.

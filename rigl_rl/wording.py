@@ -49,3 +49,15 @@ def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
     for row in rows
   )
   return '\n'.join(line.rstrip() for line in lines)
+
+
+def duration(seconds: float) -> str:
+  """Writes a time: '45 s', '12 min', '3 h 20 min', '5 d 3 h'."""
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  days, hours = divmod(hours, 24)
+  if days:
+    return f'{days:,} d {hours} h'
+  if hours:
+    return f'{hours} h {minutes} min'
+  return f'{minutes} min' if minutes else f'{seconds} s'

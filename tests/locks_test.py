@@ -41,21 +41,6 @@ def test_a_killed_holder_is_no_obstacle(tmp_path):
   os.close(locks.acquire(path))
 
 
-def test_a_lock_is_handed_over(tmp_path, monkeypatch):
-  monkeypatch.setenv('RIGL_RL_LOCK', '')
-  path = str(tmp_path / 'lock')
-  descriptor = locks.acquire(path)
-  locks.hand_over(descriptor)
-  # Another lock is not taken for it.
-  os.close(locks.acquire(str(tmp_path / 'other')))
-  assert locks.acquire(path) == descriptor
-  # Once: what this process starts has no part in it.
-  assert 'RIGL_RL_LOCK' not in os.environ
-  with pytest.raises(locks.Locked):
-    locks.acquire(path)
-  os.close(descriptor)
-
-
 def test_a_removed_lock_is_held_by_nobody(tmp_path):
   path = tmp_path / 'lock'
   first = locks.acquire(str(path))

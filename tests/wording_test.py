@@ -20,3 +20,17 @@ def test_columns():
     'RigL        12  *',
     'Pruning  1,200',
   ]
+
+
+@pytest.mark.parametrize(
+  'seconds,text',
+  [
+    (0, '0 s'),
+    (59.9, '59 s'),
+    (60, '1 min'),
+    (3600 + 62, '1 h 1 min'),
+    (90000, '1 d 1 h'),
+  ],
+)
+def test_durations(seconds, text):
+  assert wording.duration(seconds) == text

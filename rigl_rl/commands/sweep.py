@@ -1,10 +1,10 @@
-"""Trains the runs of a sweep: a figure or table of the papers, or one's own.
+"""Trains the runs of a sweep: a figure or table of the papers, or your own.
 
   python -m launch.sweep --sweep=graesser22/fig08 --base_dir=RUNS
 
-Given again, the command continues: finished runs are skipped, those that were
+The same command continues a sweep: finished runs are skipped, those that were
 cut off continue, and those that failed are tried again. Figures that share runs
-share them in one base directory. --dry_run lists the runs, and what they cost.
+share them in one base directory. --dry_run lists the runs and their cost.
 
 A sweep file is gin: it binds a Sweep of Grids. See gin_configs/sweeps/.
 """
@@ -17,7 +17,7 @@ import os
 import shlex
 import signal
 import sys
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from rigl_rl import locks, sweeps, wording
 from rigl_rl.commands import command_line
@@ -27,11 +27,11 @@ from rigl_rl.sweeps import costs
 from rigl_rl.sweeps.executors import jobs, local, loop
 
 _LOCK = '.sweep.lock'
-_TRAIN = (sys.executable, '-m', 'rigl_rl.commands', 'train')
+TRAIN = (sys.executable, '-m', 'rigl_rl.commands', 'train')
 
 
 def main(
-  argv: Sequence[str] | None = None, train: Sequence[str] = _TRAIN
+  argv: Sequence[str] | None = None, train: Sequence[str] = TRAIN
 ) -> int:
   """Runs the command.
 
@@ -44,8 +44,13 @@ def main(
   """
   argv = sys.argv[1:] if argv is None else list(argv)
   arguments = _parser().parse_args(argv)
+  return run(lambda: _sweep(arguments, argv, train))
+
+
+def run(command: Callable[[], int]) -> int:
+  """Runs a command that returns an exit code of its own."""
   codes = []
-  code = command_line.run(lambda: codes.append(_sweep(arguments, argv, train)))
+  code = command_line.run(lambda: codes.append(command()))
   return code or codes[0]
 
 
@@ -72,7 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     '--scale',
     type=float,
     default=1.0,
-    metavar='S',
     help='train for this share of TRAIN_STEPS, in (0, 1]',
   )
   add(
@@ -80,15 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     action='append',
     default=[],
     metavar='CONDITION',
-    help="only runs of which it holds: 'NAME=VALUE', 'NAME=VALUE|VALUE' or "
+    help="only runs that fulfill it: 'NAME=VALUE', 'NAME=VALUE|VALUE' or "
     "'NAME!=VALUE', NAME being label, seed, sweep or a binding; may be "
     'repeated, then all must hold',
   )
-  add(
-    '--seeds',
-    metavar='SEEDS',
-    help="how many, from 0 on, or which: '3' or '0,1,2' ('7,' for only 7)",
-  )
+  add('--seeds', help=SEEDS_HELP)
   add(
     '--gin_bindings',
     action='append',
@@ -96,34 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     metavar='BINDING',
     help='a binding for all runs, which wins; may be repeated',
   )
-  add(
-    '--executor',
-    choices=('local', 'ray'),
-    default='local',
-    help='a pool of processes, or a Ray cluster (default: local)',
-  )
-  add(
-    '--workers',
-    type=int,
-    metavar='N',
-    help='runs at a time (default: one a core)',
-  )
-  add(
-    '--workers_per_gpu',
-    type=int,
-    metavar='N',
-    help='runs that share a GPU',
-  )
-  add(
-    '--no_affinity',
-    action='store_true',
-    help='do not keep each run to a core of its own',
-  )
-  add(
-    '--ray_address',
-    metavar='ADDRESS',
-    help="an existing Ray cluster, or 'auto' (default: one on this machine)",
-  )
+  add_executor_arguments(parser)
   add(
     '--steps_per_second',
     action='append',
@@ -135,14 +108,39 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
+SEEDS_HELP = (
+  "how many seeds, counted from 0, as '3'; or a list, as '0,1,2' or '7,'"
+)
+
+
+def add_executor_arguments(parser: Any) -> None:
+  """Adds the flags that say where runs are executed, and how many at a time."""
+  add = parser.add_argument
+  add(
+    '--executor',
+    choices=('local', 'ray'),
+    default='local',
+    help='a pool of processes, or a Ray cluster (default: local)',
+  )
+  add('--workers', type=int, help='runs at a time (default: one per core)')
+  add('--workers_per_gpu', type=int, help='runs that share a GPU')
+  add(
+    '--no_affinity',
+    action='store_true',
+    help='do not keep each run to a core of its own',
+  )
+  add(
+    '--ray_address',
+    help="an existing Ray cluster, or 'auto' (default: one on this machine)",
+  )
+
+
 def _sweep(
   arguments: argparse.Namespace, argv: Sequence[str], train: Sequence[str]
 ) -> int:
-  command_line.check_at_least(arguments, workers=1, workers_per_gpu=1)
   speeds = costs.parse_speeds(arguments.steps_per_second)
-  sweep = sweeps.load(arguments.sweep)
-  runs = sweep.runs(
-    seeds=_parse_seeds(arguments.seeds),
+  runs = sweeps.load(arguments.sweep).runs(
+    seeds=parse_seeds(arguments.seeds),
     filters=arguments.filter,
     gin_bindings=arguments.gin_bindings,
     scale=arguments.scale,
@@ -151,18 +149,16 @@ def _sweep(
     raise UserError(
       f'--filter is {" and ".join(arguments.filter)!r}, which no run fulfills.'
     )
-  _check_bindings(runs)
-  base_dir = _base_dir(arguments)
   if arguments.dry_run:
-    _print_plan(_make_jobs(runs, base_dir, train, ()), base_dir, speeds)
+    _check_bindings(runs)
+    _print_plan(runs, arguments.base_dir, speeds)
     return 0
-  with _alone(base_dir):
-    for job in _make_jobs(runs, base_dir, train, ()):
-      job.check()
-    executor = _make_executor(arguments)
-    all_jobs = _make_jobs(runs, base_dir, train, executor.threads_per_run)
-    command = f'{command_line.invocation("sweep")} {shlex.join(argv)}'
-    return _train(all_jobs, executor, speeds, command)
+  if not arguments.base_dir:
+    raise UserError('--base_dir is not given, but must name a directory.')
+  base_dir = absolute(arguments.base_dir)
+  typed = f'{command_line.invocation("sweep")} {shlex.join(argv)}'
+  all_jobs = make_jobs(runs, base_dir, train)
+  return train_jobs(all_jobs, base_dir, arguments, typed, speeds)
 
 
 def _check_bindings(runs: Sequence[sweeps.Run]) -> None:
@@ -176,7 +172,8 @@ def _check_bindings(runs: Sequence[sweeps.Run]) -> None:
       checking.check(run.gin_files, bindings)
 
 
-def _parse_seeds(text: str | None) -> tuple[int, ...] | None:
+def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+  """Returns the seeds that --seeds names; None if it is not given."""
   if text is None:
     return None
   try:
@@ -187,38 +184,32 @@ def _parse_seeds(text: str | None) -> tuple[int, ...] | None:
     seeds = list(range(seeds[0]))
   if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
     raise UserError(
-      f"--seeds is {text!r}, but must be how many, as '3', or which, as "
-      "'0,1,2': whole numbers of at least 0."
+      f"--seeds is {text!r}, but must be a number of seeds, such as '3', or a "
+      "list, such as '0,1,2', of whole numbers of at least 0."
     )
   return tuple(seeds)
 
 
-def _base_dir(arguments: argparse.Namespace) -> str:
-  if not arguments.base_dir:
-    if arguments.dry_run:
-      return ''
-    raise UserError('--base_dir is not given, but must name a directory.')
-  if '://' in arguments.base_dir:
+def absolute(base_dir: str) -> str:
+  """Returns the path that --base_dir names; runs need a local one."""
+  if '://' in base_dir:
     raise UserError(
-      f'--base_dir is {arguments.base_dir!r}, but must be a directory of this '
-      "machine's file system."
+      f"--base_dir is {base_dir!r}, but must be a directory of this machine's "
+      'file system.'
     )
-  return os.path.abspath(os.path.expanduser(arguments.base_dir))
+  return os.path.abspath(os.path.expanduser(base_dir))
 
 
 @contextlib.contextmanager
 def _alone(base_dir: str) -> Iterator[None]:
-  """Keeps other sweeps out of the base directory.
-
-  The lock goes with the process, however it ends.
-  """
+  """Keeps other sweeps out of the base directory until this process ends."""
   try:
     os.makedirs(base_dir, exist_ok=True)
     descriptor = locks.acquire(os.path.join(base_dir, _LOCK))
   except locks.Locked as holder:
     raise UserError(
       f'--base_dir is {base_dir!r}, where another sweep is at work '
-      f'({holder}); wait for it, or give another --base_dir.'
+      f'({holder}); wait until it ends, or give another --base_dir.'
     ) from None
   except OSError as error:
     raise UserError(
@@ -231,24 +222,25 @@ def _alone(base_dir: str) -> Iterator[None]:
     os.close(descriptor)
 
 
-def _make_jobs(
-  runs: Sequence[sweeps.Run],
-  base_dir: str,
-  train: Sequence[str],
-  flags: Sequence[str],
+def make_jobs(
+  runs: Sequence[sweeps.Run], base_dir: str, train: Sequence[str] = TRAIN
 ) -> list[jobs.Job]:
+  """Returns what trains the runs in a base directory."""
   made = []
   for run in runs:
     directory = os.path.join(base_dir, *run.directory.split('/'))
-    command = [*train, *flags]
-    command += [f'--gin_files={name}' for name in run.gin_files]
-    command += [f'--gin_bindings={b}' for b in run.gin_bindings(base_dir)]
-    command.append(f'--base_dir={directory}')
-    made.append(jobs.Job(run, directory, tuple(command)))
+    command = (
+      *train,
+      *jobs.ONE_THREAD_FLAGS,
+      *(f'--gin_files={name}' for name in run.gin_files),
+      *(f'--gin_bindings={b}' for b in run.gin_bindings(base_dir)),
+      f'--base_dir={directory}',
+    )
+    made.append(jobs.Job(run, directory, command))
   return made
 
 
-def _make_executor(arguments: argparse.Namespace):
+def _make_executor(arguments: argparse.Namespace) -> jobs.Executor:
   if arguments.executor == 'ray':
     from rigl_rl.sweeps.executors import ray
 
@@ -266,86 +258,91 @@ def _make_executor(arguments: argparse.Namespace):
 
 
 def _print_plan(
-  all_jobs: Sequence[jobs.Job], base_dir: str, speeds: Mapping[str, float]
+  runs: Sequence[sweeps.Run],
+  base_dir: str | None,
+  speeds: Mapping[str, float],
 ) -> None:
   """Lists the runs, and what they cost."""
-  states = [''] * len(all_jobs)
+  states = [''] * len(runs)
   if base_dir:
-    for job in all_jobs:
-      job.check()
-    states = [_state(job) for job in all_jobs]
-  width, state_width = len(str(len(all_jobs))), max(map(len, states))
-  for number, (job, state) in enumerate(zip(all_jobs, states), 1):
-    print(f'{number:{width}}  {state:{state_width}}'.rstrip(), job.run.name)
-  print()
-  labels: dict[str, list[sweeps.Run]] = {}
-  for job in all_jobs:
-    labels.setdefault(job.run.label, []).append(job.run)
-  everything = costs.estimate([job.run for job in all_jobs], speeds)
-  rows = [
-    *((label, costs.estimate(runs, speeds)) for label, runs in labels.items()),
-    ('all', everything),
-  ]
+    base_dir = absolute(base_dir)
+    states = [_state(job) for job in make_jobs(runs, base_dir)]
+  width, state_width = len(str(len(runs))), max(map(len, states))
+  groups: dict[str, list[sweeps.Run]] = {}
+  for number, (run, state) in enumerate(zip(runs, states), 1):
+    print(f'{number:{width}}  {state:{state_width}}'.rstrip(), run.name)
+    groups.setdefault(run.label, []).append(run)
+  rows = [*groups.items(), ('all', runs)]
   if 'finished' in states:
-    left = [
-      job.run for job, state in zip(all_jobs, states) if state != 'finished'
-    ]
-    rows.append(('to do', costs.estimate(left, speeds)))
-  lines = [
-    (
-      label,
-      wording.count(cost.runs, 'run'),
-      wording.count(cost.steps, 'step'),
-      f'{_hours(cost.core_hours)} core-hours',
-    )
-    for label, cost in rows
-  ]
-  print(wording.columns(lines, right=(1, 2, 3)))
-  families = sorted({job.run.family for job in all_jobs if job.run.family})
-  used = ', '.join(f'{name} {speeds[name]:g}' for name in families)
+    left = [run for run, state in zip(runs, states) if state != 'finished']
+    rows.append(('to do', left))
+  lines = []
+  for label, some in rows:
+    cost = costs.estimate(some, speeds)
+    hours = cost.core_hours
+    shown = f'{hours:,.0f}' if hours >= 10 else f'{hours:.1f}'
+    counts = wording.count(cost.runs, 'run'), wording.count(cost.steps, 'step')
+    lines.append((label, *counts, f'{shown} core-hours'))
+  print(f'\n{wording.columns(lines, right=(1, 2, 3))}')
   print(
     '\nSteps are environment steps of training (agent steps, of 4 frames, on '
     'Atari).'
   )
-  if used:
+  families = sorted({run.family for run in runs if run.family})
+  if families:
+    used = ', '.join(f'{name} {speeds[name]:g}' for name in families)
     print(
-      f'Core-hours are estimated, by steps/s of one core: {used}; '
+      f'Core-hours are estimated from the steps/s of one core: {used}; '
       '--steps_per_second gives others.'
     )
-  if everything.unknown:
-    print(
-      f'Of {wording.count(everything.unknown, "run")} the speed is not known.'
-    )
+  unknown = costs.estimate(runs, speeds).unknown
+  if unknown:
+    print(f'The speed of {wording.count(unknown, "run")} is not known.')
 
 
 def _state(job: jobs.Job) -> str:
+  job.check()
   if job.summary() is not None:
     return 'finished'
   return 'started' if job.is_started else 'new'
 
 
-def _hours(hours: float) -> str:
-  return f'{hours:,.0f}' if hours >= 10 else f'{hours:.1f}'
-
-
-def _train(
+def train_jobs(
   all_jobs: Sequence[jobs.Job],
-  executor: Any,
-  speeds: Mapping[str, float],
-  command: str,
+  base_dir: str,
+  arguments: argparse.Namespace,
+  typed: str,
+  speeds: Mapping[str, float] = costs.STEPS_PER_SECOND,
 ) -> int:
-  """Trains the unfinished runs; returns the exit code."""
-  work = loop.Loop(all_jobs, executor, speeds)
-  before = len(work.outcome.before)
+  """Trains the runs that are not finished; returns the exit code.
+
+  Args:
+    all_jobs: in the order to start them in.
+    base_dir: the directory of all runs.
+    arguments: those of `add_executor_arguments`.
+    typed: the command that continues.
+    speeds: steps per second of one core, by family.
+
+  Raises:
+    UserError: on a mistake in the arguments or in the runs' bindings.
+  """
+  command_line.check_at_least(arguments, workers=1, workers_per_gpu=1)
+  _check_bindings([job.run for job in all_jobs])
+  with _alone(base_dir):
+    for job in all_jobs:
+      job.check()
+    executor = _make_executor(arguments)
+    work = loop.Loop(all_jobs, executor, speeds)
+    before = len(work.outcome.before)
+    count = wording.count(len(all_jobs), 'run')
+    print(
+      f'{count}, {before:,} of them finished before; {executor.workers} at a '
+      'time.',
+      flush=True,
+    )
+    outcome = work.run()
   print(
-    f'{wording.count(len(all_jobs), "run")}, {before:,} of them finished '
-    f'before; {executor.workers} at a time.',
-    flush=True,
-  )
-  outcome = work.run()
-  print(
-    f'{wording.count(len(all_jobs), "run")}: '
-    f'{before + len(outcome.finished):,} finished, '
+    f'{count}: {before + len(outcome.finished):,} finished, '
     f'{len(outcome.failed):,} failed.'
   )
   for job, reason in outcome.failed:
@@ -353,7 +350,7 @@ def _train(
   if outcome.stopped is not None:
     name = signal.Signals(outcome.stopped).name
     print(
-      f'Stopped by {name}. The same command goes on: {command}',
+      f'Stopped by {name}. The same command continues: {typed}',
       file=sys.stderr,
     )
     return 128 + outcome.stopped

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Iterable, Mapping, Sequence
+from typing import Iterable, Mapping, NamedTuple, Sequence
 
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps.runs import Run
 
-# Environment steps (agent steps on Atari) by second of a core, evaluations and
-# mask updates included, start-up not: the steps between two lengths of run, by
-# the processor time between them. RigL (TD3: DS) on CartPole, Pong and
-# HalfCheetah, --inter_op_threads=1 --intra_op_threads=1, on one core of a
+# Environment steps (agent steps on Atari) per second of one core, with
+# evaluations and mask updates, without start-up: the steps between two lengths
+# of run, by the processor time between them. RigL (TD3: DS) on CartPole, Pong
+# and HalfCheetah, --inter_op_threads=1 --intra_op_threads=1, on one core of a
 # virtual machine of two (x86-64, AVX-512), beside other runs. On Atari an
 # evaluation takes half the steps of the training before it, as the paper's.
 STEPS_PER_SECOND = {
@@ -24,8 +23,7 @@ STEPS_PER_SECOND = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
   """What some runs cost.
 
   Attributes:
@@ -44,7 +42,7 @@ class Cost:
 def core_seconds(
   run: Run, speeds: Mapping[str, float] = STEPS_PER_SECOND
 ) -> float | None:
-  """Returns the seconds that a run takes of a core; None if not known."""
+  """Returns the seconds that a run takes of one core; None if not known."""
   speed = speeds.get(run.family)
   return run.train_steps / speed if speed else None
 
@@ -52,30 +50,22 @@ def core_seconds(
 def estimate(
   runs: Iterable[Run], speeds: Mapping[str, float] = STEPS_PER_SECOND
 ) -> Cost:
-  """Estimates what runs cost.
-
-  Args:
-    runs: of a sweep.
-    speeds: steps per second of one core, by family.
-  """
+  """Estimates what runs cost, by steps per second of one core, by family."""
   runs = list(runs)
   seconds = [core_seconds(run, speeds) for run in runs]
-  return Cost(
-    runs=len(runs),
-    steps=sum(run.train_steps for run in runs),
-    core_hours=sum(s for s in seconds if s is not None) / 3600,
-    unknown=sum(s is None for s in seconds),
-  )
+  known = [s for s in seconds if s is not None]
+  steps = sum(run.train_steps for run in runs)
+  return Cost(len(runs), steps, sum(known) / 3600, len(runs) - len(known))
 
 
 def parse_speeds(texts: Sequence[str]) -> dict[str, float]:
-  """Returns the table of speeds with some replaced.
+  """Returns the table of speeds with those replaced that texts name.
 
   Args:
-    texts: such as 'sac=250', one or more of them, or divided by commas.
+    texts: such as 'sac=250', or several of them with commas in between.
 
   Raises:
-    UserError: one of them is no family with a number above 0.
+    UserError: one of them is not a family with a number above 0.
   """
   speeds = dict(STEPS_PER_SECOND)
   for text in (part for whole in texts for part in whole.split(',')):

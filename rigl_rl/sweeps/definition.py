@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import os
+import pathlib
 from typing import Any, Sequence
 
+from rigl_rl import wording
 from rigl_rl.config import gin_paths, gin_text
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps.runs import Filter, Grid, Run, attributes
@@ -79,11 +79,10 @@ class Sweep:
     first: dict[str, None] = {}
     for directory in wanted:
       _add_needs(found, directory, first)
-    order = sorted(
-      (directory for directory in wanted if directory not in first),
-      key=_ranks([found[directory].seed for directory in wanted], found),
-    )
-    runs = [found[directory] for directory in (*first, *order)]
+    asked = [found[directory] for directory in wanted if directory not in first]
+    order = list(dict.fromkeys(found[directory].seed for directory in wanted))
+    asked.sort(key=lambda run: order.index(run.seed))
+    runs = [*(found[directory] for directory in first), *asked]
     for run in runs:
       if run.too_short:
         raise UserError(run.too_short)
@@ -95,12 +94,6 @@ def _add_needs(found, directory, first) -> None:
   for needed in found[directory].needs:
     _add_needs(found, needed, first)
     first[needed] = None
-
-
-def _ranks(seeds, found):
-  """Returns a key by which runs are sorted: seeds in order of appearance."""
-  ranks = {seed: rank for rank, seed in enumerate(dict.fromkeys(seeds))}
-  return lambda directory: ranks[found[directory].seed]
 
 
 def find(name: str) -> str:
@@ -119,38 +112,31 @@ def find(name: str) -> str:
     except UserError:
       continue
   known = shipped()
-  matches = difflib.get_close_matches(name, known, 3, 0.5)
-  hint = f' Did you mean {" or ".join(matches)}?' if matches else ''
   raise UserError(
     f'--sweep is {name!r}, but must be a gin file, or one of '
-    f'{", ".join(known)}.{hint}'
+    f'{", ".join(known)}.{wording.did_you_mean(name, known)}'
   )
 
 
 def shipped() -> list[str]:
   """Returns the names of the sweeps that come with this package."""
-  root = os.path.join(gin_paths.ROOT, _SWEEPS)
-  return sorted(
-    f'{paper}/{os.path.splitext(name)[0]}'
-    for paper in os.listdir(root)
-    if os.path.isdir(os.path.join(root, paper))
-    for name in os.listdir(os.path.join(root, paper))
-    if name.endswith('.gin')
-  )
+  root = pathlib.Path(gin_paths.ROOT, _SWEEPS)
+  files = root.glob('*/*.gin')
+  return sorted(f.relative_to(root).with_suffix('').as_posix() for f in files)
 
 
 def _sweep_name(path: str) -> str:
   """Returns 'graesser22/fig02_sac', or the file's name if it is elsewhere."""
-  stem = os.path.splitext(path.replace(os.sep, '/'))[0]
-  _, found, name = stem.rpartition(_SWEEPS)
-  return name if found else stem.rpartition('/')[2]
+  stem = pathlib.Path(path).with_suffix('')
+  _, found, name = stem.as_posix().rpartition(_SWEEPS)
+  return name if found else stem.name
 
 
 def load(name: str) -> Sweep:
   """Reads a sweep file.
 
   The file binds `Sweep.grids`, a list of `@scope/Grid()`, or of lists of them,
-  and in each scope the parameters of `Grid`. Macros may be used throughout.
+  and in each scope the parameters of `Grid`. Macros may be used everywhere.
 
   Args:
     name: as `find` takes it.
@@ -160,17 +146,15 @@ def load(name: str) -> Sweep:
   """
   path = find(name)
   config = gin_text.Config([path])
-  known = {
-    'Sweep': [f.name for f in dataclasses.fields(Sweep)],
-    'Grid': [f.name for f in dataclasses.fields(Grid)],
-  }
+  known = [
+    f'{kind.__name__}.{field.name}'
+    for kind in (Sweep, Grid)
+    for field in dataclasses.fields(kind)
+  ]
   for key in config.bindings:
-    if key.parameter and key.parameter not in known.get(key.selector, ()):
-      names = [
-        f'{k}.{p}' for k, parameters in known.items() for p in parameters
-      ]
+    if key.parameter and f'{key.selector.name}.{key.parameter}' not in known:
       raise UserError(
-        f'{name!r} binds {key}, but a sweep file may bind {", ".join(names)}.'
+        f'{name!r} binds {key}, but a sweep file may bind {", ".join(known)}.'
       )
   sweep_name = config.value('Sweep.name', _sweep_name(path))
   if not isinstance(sweep_name, str) or not sweep_name:

@@ -29,18 +29,17 @@ class Run:
       function of label, what it changes in its gin files, and seed: the same
       run has the same directory in every sweep.
     gin_files: of launch.train.
-    values: what its grid varies but SEED, by name, also where a value is the
+    values: what its grid varies except SEED, by name, also where a value is the
       gin files' own.
-    bindings: of them those that change something.
+    bindings: those of the values that change something.
     seed: its SEED.
-    fixed: what its grid binds in all its runs, where that changes something.
-    expanded: `bindings`, by what their names stand for.
-    extra: bindings of the command line, for all runs.
+    changes: all that its grid binds beyond its gin files, by the names that gin
+      knows.
+    extra: bindings for all runs, of the command line or by the scale.
     scale: by which its TRAIN_STEPS are shortened, in (0, 1].
     train_steps: its environment steps (agent steps on Atari), as scaled.
     too_short: why it could not train in so few, or ''.
     family: of agents, by which its cost is estimated; None if not known.
-    needs: directories of runs whose results it starts from.
   """
 
   label: str
@@ -50,14 +49,18 @@ class Run:
   values: Mapping[str, Any]
   bindings: Mapping[str, Any]
   seed: int
-  fixed: tuple[tuple[str, Any], ...]
-  expanded: tuple[tuple[str, Any], ...]
+  changes: tuple[tuple[str, Any], ...]
   extra: tuple[str, ...]
   scale: float
   train_steps: int
   too_short: str
   family: str | None
-  needs: tuple[str, ...] = ()
+
+  @property
+  def needs(self) -> tuple[str, ...]:
+    """The directories of runs whose results it starts from."""
+    values = self.values.values()
+    return tuple(v for v in values if isinstance(v, RunDirectory))
 
   @property
   def name(self) -> str:
@@ -72,19 +75,15 @@ class Run:
       base_dir: the base directory, if they are to be used; where a binding
         names another run's directory, it begins with this.
     """
-    pairs = [*self.fixed, *self.expanded, (SEED, self.seed)]
-    bindings = [f'{name}={_literal(v, base_dir)}' for name, v in pairs]
-    bindings += self.extra
-    if self.scale != 1:
-      bindings.append(f'{settings.TRAIN_STEPS}={self.train_steps}')
-    return bindings
+    pairs = [*self.changes, (SEED, self.seed)]
+    return [*_written(pairs, base_dir), *self.extra]
 
   def description(self) -> dict[str, Any]:
     """Returns the content of sweep.json, which does not name the base_dir."""
     return {
       'sweep': self.sweep,
       'label': self.label,
-      'bindings': {name: _plain(v) for name, v in self.bindings.items()},
+      'bindings': dict(self.bindings),
       'seed': self.seed,
       'scale': self.scale,
       'gin_files': list(self.gin_files),
@@ -100,13 +99,9 @@ def show(value: Any) -> str:
   """Writes a value as it is read best: no quotes, no '@'."""
   if isinstance(value, str):
     return value.strip('@%').replace('()', '')
-  if isinstance(value, (list, tuple)):
+  if _is_list(value):
     return '-'.join(map(show, value))
   return repr(value)
-
-
-def _plain(value: Any) -> Any:
-  return str(value) if isinstance(value, RunDirectory) else value
 
 
 def _is_code(value: Any) -> bool:
@@ -118,12 +113,16 @@ def _literal(value: Any, base_dir: str = '') -> str:
   """Writes a value as gin reads it."""
   if isinstance(value, RunDirectory):
     return repr(f'{base_dir}/{value}' if base_dir else str(value))
-  if isinstance(value, (list, tuple)):
+  if _is_list(value):
     items = ', '.join(_literal(item, base_dir) for item in value)
     if isinstance(value, list):
       return f'[{items}]'
     return f'({items},)' if len(value) == 1 else f'({items})'
   return value if _is_code(value) else repr(value)
+
+
+def _written(pairs: Sequence[tuple[str, Any]], base_dir: str = '') -> list[str]:
+  return [f'{name}={_literal(value, base_dir)}' for name, value in pairs]
 
 
 def slug(text: str) -> str:
@@ -191,16 +190,13 @@ class Grid:
       ('directory', str, 'a text'),
     ):
       value = getattr(self, field)
-      if not isinstance(value, kind) or (field == 'label' and not slug(value)):
+      if not isinstance(value, kind) or (
+        (field == 'label' and not slug(value))
+        or (field == 'names' and not all(map(_is_list, value.values())))
+      ):
         raise UserError(f'Grid.{field} is {value!r}, but must be {noun}.')
     if not self.gin_files:
       raise UserError('Grid.gin_files is [], but must name a file.')
-    for names in self.names.values():
-      if not isinstance(names, (list, tuple)):
-        raise UserError(
-          f'Grid.names is {self.names!r}, but must be a dict of lists of '
-          'bindings by name.'
-        )
     for combination in self.exclude:
       unknown = set(combination) - set(self.over)
       if unknown:
@@ -228,6 +224,7 @@ class Grid:
       UserError: on a gin file that cannot be read, or a run that cannot be.
     """
     config = gin_text.Config(self.gin_files)
+    home = self.directory or sweep
     over = dict(self.over)
     self._check_extra(gin_bindings)
     if seeds is not None:
@@ -236,38 +233,38 @@ class Grid:
     axes: dict[str, list[Any]] = {}
     for name, values in over.items():
       axes[name] = []
-      for value in values if isinstance(values, (list, tuple)) else [values]:
+      for value in _listed(values):
         if isinstance(value, Grid):
-          before = value.runs(
-            self.directory or sweep, None, gin_bindings, scale
-          )
+          before = value.runs(home, None, gin_bindings, scale)
           needed += before
-          needs = {directory for run in before for directory in run.needs}
-          axes[name] += [
-            RunDirectory(run.directory)
-            for run in before
-            if run.directory not in needs
-          ]
+          names = dict.fromkeys(run.directory for run in before)
+          inner = {directory for run in before for directory in run.needs}
+          axes[name] += [RunDirectory(n) for n in names if n not in inner]
         else:
           axes[name].append(value)
     # All but the seed is worked out once for all seeds.
     seed_values = axes.pop(SEED, [config.value(SEED, 0)])
-    fixed = self._fixed(config)
+    fixed = tuple(
+      (name, self.bindings[name])
+      for name in sorted(self.bindings, key=_order)
+      if not _is_bound(config, name, self.bindings[name])
+    )
+    config = config.plus(_written(fixed))
     runs = []
     for values in itertools.product(*axes.values()):
       combination = dict(zip(axes, values))
-      first = None
-      for seed in seed_values:
-        if any(
+      wanted = [
+        seed
+        for seed in seed_values
+        if not any(
           _is_among({**combination, SEED: seed}, given)
           for given in self.exclude
-        ):
-          continue
-        if first is None:
-          first = self._run(
-            sweep, config, fixed, combination, tuple(gin_bindings), scale
-          )
-        runs.append(_with_seed(first, seed))
+        )
+      ]
+      if wanted:
+        run = self._run(home, config, combination, gin_bindings, scale)
+        run = dataclasses.replace(run, changes=(*fixed, *run.changes))
+        runs += [_with_seed(run, seed) for seed in wanted]
     return [*needed, *runs]
 
   def _check_extra(self, gin_bindings: Sequence[str]) -> None:
@@ -288,41 +285,28 @@ class Grid:
           f'{found}; choose by {flag} instead.'
         )
 
-  def _fixed(self, config: gin_text.Config) -> tuple[tuple[str, Any], ...]:
-    """Returns the bindings of all runs that change something."""
-    return tuple(
-      (name, self.bindings[name])
-      for name in sorted(self.bindings, key=_order)
-      if not _is_bound(config, name, self.bindings[name])
-    )
-
   def _run(
     self,
-    sweep: str,
+    home: str,
     config: gin_text.Config,
-    fixed: tuple[tuple[str, Any], ...],
     combination: Mapping[str, Any],
-    extra: tuple[str, ...],
+    extra: Sequence[str],
     scale: float,
   ) -> Run:
-    """Returns the run of a combination, but for its seed."""
+    """Returns the run of a combination, except for its seed."""
     values = {k: combination[k] for k in sorted(combination, key=_order)}
-    # What a fixed binding says, the gin files do not.
-    own = config.plus([f'{name}={_literal(value)}' for name, value in fixed])
-    bindings, expanded = {}, []
+    bindings, changes = {}, []
     for name, value in values.items():
       targets = tuple(self.names.get(name, (name,)))
       # A macro is what runs of a suite differ in: always in the name.
       is_macro = targets == (name,) and '.' not in name
-      if is_macro or not all(_is_bound(own, t, value) for t in targets):
+      if is_macro or not all(_is_bound(config, t, value) for t in targets):
         bindings[name] = value
-        expanded += [(target, value) for target in targets]
-    own = own.plus(
-      [f'{name}={_literal(value)}' for name, value in expanded] + [*extra]
-    )
+        changes += [(target, value) for target in targets]
+    own = config.plus([*_written(changes), *extra])
     train_steps, too_short = settings.train_steps(own, scale)
-    home = self.directory or sweep
-    needs = [v for v in values.values() if isinstance(v, RunDirectory)]
+    if scale != 1:
+      extra = [*extra, f'{settings.TRAIN_STEPS}={train_steps}']
     return Run(
       label=self.label,
       sweep=home,
@@ -331,14 +315,12 @@ class Grid:
       values=values,
       bindings=bindings,
       seed=-1,
-      fixed=fixed,
-      expanded=tuple(expanded),
-      extra=extra,
+      changes=tuple(changes),
+      extra=tuple(extra),
       scale=scale,
       train_steps=train_steps,
       too_short=too_short,
       family=settings.family(own),
-      needs=tuple(map(str, needs)),
     )
 
 
@@ -366,12 +348,18 @@ def _is_bound(config: gin_text.Config, name: str, value: Any) -> bool:
 
 def _is_among(combination: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
   """Whether a combination has, of each name, one of the values given."""
-  for name, values in given.items():
-    if not isinstance(values, (list, tuple)):
-      values = [values]
-    if not any(gin_text.same(combination[name], value) for value in values):
-      return False
-  return True
+  return all(
+    any(gin_text.same(combination[name], value) for value in _listed(values))
+    for name, values in given.items()
+  )
+
+
+def _is_list(value: Any) -> bool:
+  return isinstance(value, (list, tuple))
+
+
+def _listed(value: Any) -> Sequence[Any]:
+  return value if _is_list(value) else [value]
 
 
 class Filter:

@@ -45,10 +45,9 @@ def family(config: gin_text.Config) -> str | None:
 
 
 def least_train_steps(config: gin_text.Config) -> tuple[int, str]:
-  """Returns the fewest steps in which a run trains at all, and why.
+  """Returns the fewest steps in which a run trains at all, and why in words.
 
-  Returns:
-    The steps, and what they come from, in words; (1, '') if nothing is known.
+  They are (1, '') if nothing is known.
   """
   runner = _name(config, 'train.runner')
   if runner == 'PPOLoop':
@@ -75,14 +74,11 @@ def _is_whole(value: Any, least: int = 1) -> bool:
 
 
 def train_steps(config: gin_text.Config, scale: float) -> tuple[int, str]:
-  """Returns the environment steps of a run, scaled.
+  """Returns the scaled environment steps of a run, and what is wrong with them.
 
   Args:
     config: the run's, unscaled.
     scale: in (0, 1].
-
-  Returns:
-    The steps, and why the run could not train in so few, or ''.
 
   Raises:
     UserError: the run has no TRAIN_STEPS.
@@ -105,10 +101,8 @@ def train_steps(config: gin_text.Config, scale: float) -> tuple[int, str]:
       f'{reason}.'
     )
   lowest = math.ceil(1e4 * least / full) / 1e4
-  allowed = (
-    f'but must be at least {lowest:g}' if lowest <= 1 else 'but must be 1'
-  )
+  allowed = f'at least {lowest:g}' if lowest <= 1 else '1'
   return steps, (
-    f'--scale is {scale:g}, {allowed} for {task}: of the {steps:,} steps '
-    f'that {TRAIN_STEPS} becomes, {reason}.'
+    f'--scale is {scale:g}, but must be {allowed} for {task}: of the {steps:,} '
+    f'steps that {TRAIN_STEPS} becomes, {reason}.'
   )

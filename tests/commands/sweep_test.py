@@ -14,13 +14,14 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 
 import pytest
 
 from rigl_rl import locks
 from rigl_rl.commands import sweep as command
-from rigl_rl.sweeps.executors import jobs, local, view
+from rigl_rl.sweeps.executors import child, jobs, local
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -365,7 +366,7 @@ def test_stopped_by_a_signal(number, project):
   out, _ = process.communicate(timeout=120)
   assert process.returncode == 128 + number
   assert not any(map(_is_alive, project.pids()))
-  assert f'Stopped by {number.name}. The same command goes on:' in out
+  assert f'Stopped by {number.name}. The same command continues:' in out
   assert '0 failed' in out and 'Traceback' not in out
   more = [_seconds(0.2), '--workers=4']
   process = project.start(*more)
@@ -397,22 +398,23 @@ def test_two_sweeps_on_one_directory(project, capsys):
   process.wait(20)
 
 
-def test_a_directory_in_which_something_trains(tmp_path):
-  """By the run's own lock, which its process keeps as another program."""
-  lock = tmp_path / 'lock'
-  lines = [sys.executable, '-m', 'rigl_rl.sweeps.executors.child']
-  lines += [f'--parent={os.getpid()}', f'--lock={lock}', '--']
-  first = subprocess.Popen(
-    [*lines, sys.executable, '-c', 'print(1, flush=True); input()'],
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    cwd=_ROOT,
-  )
-  assert first.stdout.readline() == b'1\n'
-  with pytest.raises(locks.Locked, match=f'process {first.pid} on '):
-    locks.acquire(str(lock), patience=0.1)
-  first.communicate(b'\n')
-  os.close(locks.acquire(str(lock), patience=5))
+def test_a_directory_in_which_something_trains(tmp_path, monkeypatch, capsys):
+  """A run begins when the run that is ending there has released its lock."""
+  lock = str(tmp_path / 'lock')
+  started = []
+  monkeypatch.setattr(child, '_die_with', lambda parent: None)
+  monkeypatch.setattr(child, '_PATIENCE', 0.1)
+  monkeypatch.setattr(child.os, 'execvp', lambda *call: started.append(call))
+  arguments = ['--parent=1', f'--lock={lock}', '--', 'train', '--flag']
+  held = locks.acquire(lock)
+  assert child.main(arguments) == 2 and not started
+  assert f'process {os.getpid()} on ' in capsys.readouterr().out
+  monkeypatch.setattr(child, '_PATIENCE', 60)
+  threading.Timer(0.1, os.close, [held]).start()
+  child.main(arguments)
+  assert started == [('train', ['train', '--flag'])]
+  # The command locks the directory itself.
+  os.close(locks.acquire(lock))
 
 
 def test_other_settings_are_refused(project, capsys):
@@ -459,7 +461,7 @@ def test_dry_run(project, capsys):
   [('3', (0, 1, 2)), ('0,1,5', (0, 1, 5)), ('7,', (7,)), (None, None)],
 )
 def test_seeds(text, seeds):
-  assert command._parse_seeds(text) == seeds
+  assert command.parse_seeds(text) == seeds
 
 
 @pytest.mark.parametrize(
@@ -555,20 +557,6 @@ def test_live_view_on_a_terminal(project):
     text,
   )
   assert '[12/12] RigL' in text
-
-
-@pytest.mark.parametrize(
-  'seconds,text',
-  [
-    (0, '0 s'),
-    (59.9, '59 s'),
-    (60, '1 min'),
-    (3600 + 62, '1 h 1 min'),
-    (90000, '1 d 1 h'),
-  ],
-)
-def test_durations(seconds, text):
-  assert view.duration(seconds) == text
 
 
 @pytest.mark.slow

@@ -4,9 +4,8 @@
     COMMAND ...
 
 However a sweep ends, by SIGKILL too, its runs end with it: Linux then sends
-them SIGKILL. The lock is held as long as the command lives, so that no run
-directory is ever trained in by two processes, whichever sweep, machine or user
-started them.
+them SIGKILL. A run of an earlier sweep may still be ending, on another machine
+too, so the command starts once the lock of the run directory is free.
 
 A program of its own rather than a preexec_fn, which may deadlock in a process
 that has threads, as Ray's workers have.
@@ -15,6 +14,7 @@ that has threads, as Ray's workers have.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import signal
@@ -23,7 +23,7 @@ import sys
 from rigl_rl import locks
 
 _PR_SET_PDEATHSIG = 1
-# For the process before to die in; on a cluster it may take a while.
+# For an earlier process to end, in seconds; on a cluster it may take a while.
 _PATIENCE = 30.0
 
 
@@ -37,13 +37,11 @@ def main(argv: list[str] | None = None) -> int:
   arguments = parser.parse_args(argv)
 
   _die_with(arguments.parent)
-  if arguments.cpus and hasattr(os, 'sched_setaffinity'):
-    try:
+  if arguments.cpus:
+    with contextlib.suppress(OSError):  # It works on any core.
       os.sched_setaffinity(0, map(int, arguments.cpus.split(',')))
-    except OSError:
-      pass  # It works on any core.
   try:
-    locks.hand_over(locks.acquire(arguments.lock, _PATIENCE))
+    os.close(locks.acquire(arguments.lock, _PATIENCE))
   except locks.Locked as holder:
     print(f'error: another process trains here ({holder}): {arguments.lock}')
     return 2
@@ -52,10 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _die_with(parent: int) -> None:
-  try:
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-  except (AttributeError, OSError):
-    pass  # Not Linux: the lock has to do.
+  ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
   if os.getppid() != parent:  # It died before.
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -14,11 +14,17 @@ from rigl_rl.errors import UserError
 from rigl_rl.sweeps import Run
 
 _DESCRIPTION = 'sweep.json'
-_SUMMARY = 'summary.json'
-_EVALUATIONS = 'evaluations.csv'
-_LOG = 'train.log'
 # A reason is shown up to so many characters.
 _MAX_REASON = 300
+# Of a run, by launch.train's flags, and of libraries that bring threads of
+# their own: N workers use N cores, whatever N is, and give the same numbers.
+ONE_THREAD_FLAGS = ('--inter_op_threads=1', '--intra_op_threads=1')
+ENVIRONMENT = {
+  'OMP_NUM_THREADS': '1',
+  'OPENBLAS_NUM_THREADS': '1',
+  'MKL_NUM_THREADS': '1',
+  'TF_FORCE_GPU_ALLOW_GROWTH': 'true',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Job:
   Attributes:
     run: of the sweep.
     directory: the run directory, absolute.
-    command: trains it, or goes on.
+    command: trains it, or continues.
   """
 
   run: Run
@@ -40,8 +46,8 @@ class Job:
 
   @property
   def log(self) -> str:
-    """Where all goes that the process prints."""
-    return self.path(_LOG)
+    """The file that receives all that the process prints."""
+    return self.path('train.log')
 
   def child(
     self, python: str, parent: int, cpus: Sequence[int] = ()
@@ -54,9 +60,7 @@ class Job:
       cpus: cores to keep to; none for all.
     """
     return [
-      python,
-      '-m',
-      'rigl_rl.sweeps.executors.child',
+      *(python, '-m', 'rigl_rl.sweeps.executors.child'),
       f'--parent={parent}',
       f'--lock={self.path(locks.RUN)}',
       f'--cpus={",".join(map(str, cpus))}',
@@ -76,7 +80,7 @@ class Job:
 
   def summary(self) -> dict[str, Any] | None:
     """Returns summary.json of a finished run, else None."""
-    path = self.path(_SUMMARY)
+    path = self.path('summary.json')
     try:
       summary = readers.read_json(path) if os.path.exists(path) else {}
     except readers.FileError:
@@ -90,20 +94,13 @@ class Job:
   def steps_done(self) -> int:
     """Returns the environment steps until the last evaluation."""
     try:
-      with open(self.path(_EVALUATIONS), 'rb') as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - 200))
-        last = file.read().splitlines()[-1]
-      return max(0, min(int(last.split(b',')[0]), self.run.train_steps))
-    except (OSError, ValueError, IndexError):
+      last = self._last_lines('evaluations.csv')[-1]
+      return max(0, min(int(last.split(',')[0]), self.run.train_steps))
+    except (ValueError, IndexError):
       return 0
 
   def check(self) -> None:
-    """Refuses a directory that holds the same run otherwise configured.
-
-    Raises:
-      UserError: it does, or what it holds cannot be read.
-    """
+    """Raises UserError if the directory holds the run with other settings."""
     path = self.path(_DESCRIPTION)
     if not os.path.exists(path):
       return
@@ -114,8 +111,8 @@ class Job:
       if existing.get(name) != value:
         raise UserError(
           f'--base_dir holds {self.directory!r} with {name} '
-          f'{_difference(existing.get(name), value)}, but a run keeps what it '
-          'began with: give another --base_dir.'
+          f'{_difference(existing.get(name), value)}, but a run keeps the '
+          'settings that it began with: give another --base_dir.'
         )
 
   def failure(self, code: int) -> str | None:
@@ -131,23 +128,53 @@ class Job:
         return f'killed by {signal.Signals(-code).name}'
       except ValueError:
         return f'killed by signal {-code}'
-    last = self._last_line()
+    lines = [line.strip() for line in self._last_lines('train.log')]
+    last = next(filter(None, reversed(lines)), '')
+    last = '' if last.startswith('$ ') else last[:_MAX_REASON]
     if code == 0:
       return f'ended without a result ({last})'
     return last or f'ended with exit code {code}'
 
-  def _last_line(self) -> str:
+  def _last_lines(self, name: str) -> list[str]:
+    """Returns the last lines of a file, the first of them perhaps torn."""
     try:
-      with open(self.log, 'rb') as file:
+      with open(self.path(name), 'rb') as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - 8192))
-        text = file.read().decode('utf-8', 'replace')
+        return file.read().decode('utf-8', 'replace').splitlines()
     except OSError:
-      return ''
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines or lines[-1].startswith('$ '):
-      return ''
-    return lines[-1][:_MAX_REASON]
+      return []
+
+
+class Executor:
+  """Starts runs, and tells which of them have ended.
+
+  Attributes:
+    running: the runs, by what stands for their processes.
+    workers: how many there may be at a time.
+  """
+
+  workers: int
+
+  def __init__(self):
+    self.running: dict[Any, Job] = {}
+
+  @property
+  def capacity(self) -> int:
+    """How many more runs can be started."""
+    return self.workers - len(self.running)
+
+  def start(self, job: Job) -> None:
+    """Starts a run; raises OSError if it cannot be started."""
+    raise NotImplementedError
+
+  def wait(self) -> list[tuple[Job, int]]:
+    """Waits a moment; returns runs that have ended, with exit codes."""
+    raise NotImplementedError
+
+  def stop(self) -> list[tuple[Job, int]]:
+    """Ends all runs; returns those that had ended just before."""
+    raise NotImplementedError
 
 
 def _difference(existing: Any, wanted: Any) -> str:

@@ -6,13 +6,16 @@ import collections
 import contextlib
 import dataclasses
 import signal
+import sys
 import threading
 import time
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
+import tqdm
+
+from rigl_rl import wording
 from rigl_rl.sweeps import costs
 from rigl_rl.sweeps.executors import jobs
-from rigl_rl.sweeps.executors import view as view_lib
 
 # Between looks at how far the runs are, in seconds.
 _INTERVAL = 1.0
@@ -43,26 +46,26 @@ class Loop:
   def __init__(
     self,
     all_jobs: Sequence[jobs.Job],
-    executor: Any,
+    executor: jobs.Executor,
     speeds: Mapping[str, float] = costs.STEPS_PER_SECOND,
   ):
     """Sees what is finished already.
 
     Args:
       all_jobs: in the order to start them in.
-      executor: see `local.LocalExecutor`.
+      executor: starts them.
       speeds: steps per second of a core, by family, to weigh runs by.
     """
     self._executor = executor
-    self._weights = {
-      job.directory: _work(job, speeds) / job.run.train_steps
+    self._jobs = all_jobs
+    # In estimated seconds of a core, by directory.
+    self._work = {
+      job.directory: costs.core_seconds(job.run, speeds)
+      or job.run.train_steps / _ANY_SPEED
       for job in all_jobs
     }
-    self._count = len(all_jobs)
-    self._total = sum(_work(job, speeds) for job in all_jobs)
     self.outcome = Outcome()
     self._pending: collections.deque[jobs.Job] = collections.deque()
-    self._running: dict[str, jobs.Job] = {}
     # Directories, in the base directory, of what has come to an end.
     self._good: set[str] = set()
     self._bad: set[str] = set()
@@ -73,109 +76,121 @@ class Loop:
         self._steps[job.directory] = job.steps_done()
       else:
         self.outcome.before.append(job)
-        self._good.add(job.run.directory)
-        self._steps[job.directory] = job.run.train_steps
+        self._count_as_done(job)
     self._stop_signal: int | None = None
 
   def run(self) -> Outcome:
     """Works until nothing is left, or a signal comes."""
-    view = view_lib.View(self._total)
-    begin = time.monotonic()
+    begin = shown = time.monotonic()
     begin_steps, begin_work = sum(self._steps.values()), self._work_done()
-    shown = 0.0
-    try:
-      with _signals(self._on_signal):
-        while (self._pending or self._running) and self._stop_signal is None:
-          self._start(view)
-          if not self._running:
-            continue
+    # No thread beside the one that starts processes.
+    tqdm.tqdm.monitor_interval = 0
+    bar = tqdm.tqdm(
+      total=max(sum(self._work.values()), 1e-9),
+      bar_format='{percentage:3.0f} % |{bar:20}| {desc}',
+      dynamic_ncols=True,
+      file=sys.stderr,
+      disable=not sys.stderr.isatty(),
+    )
+    with _signals(self._on_signal):
+      try:
+        while self._stop_signal is None and self._start():
           for job, code in self._executor.wait():
-            self._end(job, code, view)
-          if view.is_live and time.monotonic() > shown + _INTERVAL:
-            self._look()
-            elapsed = time.monotonic() - begin
-            steps = sum(self._steps.values()) - begin_steps
-            work = self._work_done() - begin_work
-            view.update(self._work_done(), self._text(elapsed, steps, work))
-            shown = time.monotonic()
+            self._end(job, code)
+          now = time.monotonic()
+          if not bar.disable and now > shown + _INTERVAL:
+            self._show(bar, now - begin, begin_steps, begin_work)
+            shown = now
+      finally:
+        # Whatever happened, nothing trains on unseen.
         self.outcome.stopped = self._stop_signal
         for job, code in self._executor.stop():
-          self._end(job, code, view)
-    finally:
-      # Whatever happened, nothing trains on unseen.
-      self._executor.stop()
-      view.close()
+          self._end(job, code)
+        bar.close()
     return self.outcome
 
   def _on_signal(self, number: int, frame: Any) -> None:
     del frame
     self._stop_signal = number
 
-  def _start(self, view: view_lib.View) -> None:
-    """Starts what can be: runs wait for those they need."""
+  def _start(self) -> bool:
+    """Starts what can be; returns whether anything is left.
+
+    Runs wait for those that they need.
+    """
     waiting = []
-    while self._pending and self._executor.capacity > 0:
+    while (
+      self._pending
+      and self._executor.capacity > 0
+      and self._stop_signal is None
+    ):
       job = self._pending.popleft()
       lost = [need for need in job.run.needs if need in self._bad]
       if lost:
-        self._fail(job, f'needs {lost[0]}, which failed', view)
+        self._fail(job, f'needs {lost[0]}, which failed')
       elif not self._good.issuperset(job.run.needs):
         waiting.append(job)
       else:
         try:
           self._executor.start(job)
         except OSError as error:
-          self._fail(job, f'cannot be started: {error}', view)
-        else:
-          self._running[job.directory] = job
-      if self._stop_signal is not None:
-        break
+          self._fail(job, f'cannot be started: {error}')
     self._pending.extendleft(reversed(waiting))
+    return bool(self._pending or self._executor.running)
 
-  def _end(self, job: jobs.Job, code: int, view: view_lib.View) -> None:
-    self._running.pop(job.directory, None)
+  def _end(self, job: jobs.Job, code: int) -> None:
     reason = job.failure(code)
     if reason is None:
       self.outcome.finished.append(job)
-      self._good.add(job.run.directory)
-      self._steps[job.directory] = job.run.train_steps
-      view.say(f'{self._number()} {job.run.name}: {_result(job)}')
+      self._count_as_done(job)
+      self._say(job, _result(job))
     elif self._stop_signal is None:
-      self._fail(job, reason, view)
+      self._fail(job, reason)
 
-  def _fail(self, job: jobs.Job, reason: str, view: view_lib.View) -> None:
+  def _count_as_done(self, job: jobs.Job) -> None:
+    self._good.add(job.run.directory)
+    self._steps[job.directory] = job.run.train_steps
+
+  def _fail(self, job: jobs.Job, reason: str) -> None:
     self.outcome.failed.append((job, reason))
     self._bad.add(job.run.directory)
-    view.say(f'{self._number()} {job.run.name}: failed: {reason}')
+    self._say(job, f'failed: {reason}')
 
-  def _number(self) -> str:
-    return f'[{len(self._good) + len(self._bad)}/{self._count}]'
-
-  def _look(self) -> None:
-    """Sees how far the runs are; they tell with each evaluation."""
-    for directory, job in self._running.items():
-      self._steps[directory] = max(self._steps[directory], job.steps_done())
+  def _say(self, job: jobs.Job, what: str) -> None:
+    """Prints a line above the live one."""
+    number = len(self._good) + len(self._bad)
+    with tqdm.tqdm.external_write_mode(sys.stdout):
+      line = f'[{number}/{len(self._jobs)}] {job.run.name}: {what}'
+      print(line, flush=True)
 
   def _work_done(self) -> float:
     return sum(
-      self._weights[directory] * steps
-      for directory, steps in self._steps.items()
+      self._work[job.directory]
+      * self._steps[job.directory]
+      / job.run.train_steps
+      for job in self._jobs
     )
 
-  def _text(self, elapsed: float, steps: int, work: float) -> str:
-    left = self._total - self._work_done()
+  def _show(
+    self, bar: Any, elapsed: float, begin_steps: int, begin_work: float
+  ) -> None:
+    """Shows how far the runs are; they tell with each evaluation."""
+    running = self._executor.running
+    for job in running.values():
+      steps = max(self._steps[job.directory], job.steps_done())
+      self._steps[job.directory] = steps
+    done = self._work_done()
+    work = done - begin_work
     # Before the first evaluation the estimate has to do.
     rate = work / elapsed if work else self._executor.workers
-    return (
-      f'{len(self._good)} of {self._count} done, {len(self._running)} running, '
-      f'{len(self._bad)} failed, {steps / max(elapsed, 1e-9):,.0f} steps/s, '
-      f'{"" if work else "about "}{view_lib.duration(left / rate)} left'
+    left = wording.duration((bar.total - done) / rate)
+    speed = (sum(self._steps.values()) - begin_steps) / elapsed
+    bar.n = min(done, bar.total)
+    bar.set_description_str(
+      f'{len(self._good)} of {len(self._jobs)} done, {len(running)} running, '
+      f'{len(self._bad)} failed, {speed:,.0f} steps/s, '
+      f'{"" if work else "about "}{left} left'
     )
-
-
-def _work(job: jobs.Job, speeds: Mapping[str, float]) -> float:
-  seconds = costs.core_seconds(job.run, speeds)
-  return seconds or job.run.train_steps / _ANY_SPEED
 
 
 def _result(job: jobs.Job) -> str:
@@ -184,7 +199,7 @@ def _result(job: jobs.Job) -> str:
   text = 'final score '
   text += f'{score:.1f}' if isinstance(score, (int, float)) else 'unknown'
   if isinstance(seconds, (int, float)):
-    text += f', {view_lib.duration(seconds)}'
+    text += f', {wording.duration(seconds)}'
   return text
 
 

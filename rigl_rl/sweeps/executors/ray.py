@@ -15,18 +15,12 @@ from rigl_rl.sweeps.executors import jobs, local
 
 # Between looks at the tasks, in seconds.
 _INTERVAL = 0.2
-# For tasks to end when they are cancelled.
+# For tasks to end when they are cancelled, in seconds.
 _PATIENCE = 10.0
 
 
-class RayExecutor:
-  """A task a run, of one core.
-
-  Attributes:
-    threads_per_run: flags of launch.train.
-  """
-
-  threads_per_run = local.ONE_THREAD_FLAGS
+class RayExecutor(jobs.Executor):
+  """Runs each job as a one-core Ray task."""
 
   def __init__(
     self,
@@ -37,7 +31,7 @@ class RayExecutor:
     """Connects to a cluster, or starts one on this machine.
 
     Args:
-      workers: runs at a time; None for as many as the cluster has cores for.
+      workers: runs at a time; None for as many as the cluster has cores.
       workers_per_gpu: runs that share a GPU; None for runs without.
       address: of an existing cluster; 'auto' for the one that this machine
         belongs to, None to start one, unless RAY_ADDRESS names one.
@@ -45,6 +39,7 @@ class RayExecutor:
     Raises:
       UserError: Ray is not installed, or there is no such cluster.
     """
+    super().__init__()
     try:
       import ray
     except ImportError:
@@ -55,10 +50,8 @@ class RayExecutor:
     self._ray = ray
     options: dict[str, Any] = {}
     if address is None and not os.environ.get('RAY_ADDRESS'):
-      options = {
-        'num_cpus': workers or len(local.cores()),
-        'include_dashboard': False,
-      }
+      count = workers or len(local.cores())
+      options = {'num_cpus': count, 'include_dashboard': False}
     try:
       ray.init(
         address=address, log_to_driver=False, logging_level='error', **options
@@ -69,17 +62,11 @@ class RayExecutor:
         f'--ray_address is {address!r}, but must be a cluster that can be '
         f'reached: {reason}'
       ) from error
-    resources: dict[str, Any] = {
-      'num_cpus': 1,
-      'max_retries': 0,
-      'max_calls': 1,
-    }
-    if workers_per_gpu is not None:
-      resources['num_gpus'] = 1 / workers_per_gpu
-    self._task = ray.remote(**resources)(_make_task())
+    gpus = {} if workers_per_gpu is None else {'num_gpus': 1 / workers_per_gpu}
+    task = ray.remote(num_cpus=1, max_retries=0, max_calls=1, **gpus)
+    self._task = task(_make_task())
     self._workers = workers
     self._per_gpu = workers_per_gpu
-    self._running: dict[Any, jobs.Job] = {}
 
   @property
   def workers(self) -> int:
@@ -92,37 +79,28 @@ class RayExecutor:
       most = min(most, self._workers)
     return max(1, most)
 
-  @property
-  def capacity(self) -> int:
-    """How many more runs can be started."""
-    return self.workers - len(self._running)
-
   def start(self, job: jobs.Job) -> None:
-    """Hands a run to the cluster.
-
-    Raises:
-      OSError: its directory cannot be made.
-    """
     job.prepare()
-    environment = {**local.ONE_THREAD, 'TF_FORCE_GPU_ALLOW_GROWTH': 'true'}
+    command = job.child(sys.executable, 0)
     reference = self._task.remote(
-      job.child(sys.executable, 0),
-      sys.executable,
-      job.log,
-      os.getcwd(),
-      environment,
+      command, sys.executable, job.log, os.getcwd(), jobs.ENVIRONMENT
     )
-    self._running[reference] = job
+    self.running[reference] = job
 
   def wait(self) -> list[tuple[jobs.Job, int]]:
-    """Waits a moment; returns runs that have ended, with exit codes."""
+    return self._collect(1, _INTERVAL)
+
+  def _collect(self, count: int, patience: float) -> list[tuple[jobs.Job, int]]:
+    """Waits until so many have ended; returns them."""
+    if not self.running:
+      return []
     ended, _ = self._ray.wait(
-      list(self._running), num_returns=1, timeout=_INTERVAL
+      list(self.running), num_returns=count, timeout=patience
     )
     return [self._result(reference) for reference in ended]
 
-  def _result(self, reference) -> tuple[jobs.Job, int]:
-    job = self._running.pop(reference)
+  def _result(self, reference: Any) -> tuple[jobs.Job, int]:
+    job = self.running.pop(reference)
     try:
       return job, self._ray.get(reference)
     except self._ray.exceptions.RayError as error:
@@ -132,20 +110,14 @@ class RayExecutor:
       return job, 1
 
   def stop(self) -> list[tuple[jobs.Job, int]]:
-    """Ends all runs; returns those that had ended just before."""
-    results = []
-    if self._running:
-      count = len(self._running)
-      ended, going_on = self._ray.wait(
-        list(self._running), num_returns=count, timeout=0
-      )
-      results = [self._result(reference) for reference in ended]
-      for reference in going_on:
+    results = self._collect(len(self.running), 0)
+    if self.running:
+      for reference in self.running:
         # Its worker is killed, and with it the process that it started.
         self._ray.cancel(reference, force=True)
-      if going_on:
-        self._ray.wait(going_on, num_returns=len(going_on), timeout=_PATIENCE)
-      self._running.clear()
+      left = list(self.running)
+      self._ray.wait(left, num_returns=len(left), timeout=_PATIENCE)
+      self.running.clear()
     self._ray.shutdown()
     return results
 

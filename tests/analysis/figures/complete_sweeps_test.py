@@ -79,7 +79,7 @@ def results(synthetic_runs, tmp_path_factory):
     )
     synthetic_runs.write_config(path, _config(run))
     (path / 'sweep.json').write_text(json.dumps(run.description()))
-    if any('gradient_snr' in name for name, _ in run.fixed):
+    if any('gradient_snr' in name for name, _ in run.changes):
       names = ('snr', 'snr/actor', 'snr/critic')
       scalars = {f'gradients/{name}': 0.1 for name in names}
       synthetic_runs.write_events(path, [(1000, scalars)])
