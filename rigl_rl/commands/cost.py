@@ -4,16 +4,16 @@
     --gin_files=gin_configs/graesser22/dqn_atari_cnn/rigl.gin \\
     --gin_bindings='GAME="MsPacman"' --sparsities=0.5,0.8,0.9,0.95
 
-The networks that training updates are built, and no environment. FLOPs are
+Only the networks that training updates are built, and no environment. FLOPs are
 those of one example: forward, and in one gradient step, as a mean over training
 (Evci et al., 2020). In an actor-critic agent each network counts for its own
 update: the critics' part in the actor's loss is left out, and so are target
-networks. In the sum a network that is trained every second step counts by half.
+networks. In the sum a network that is trained every second step counts half.
 
 For an off-policy actor-critic agent a line gives the FLOPs of the whole
 training as Sokar et al. (2022) count them: weights without biases, in all
-environment steps, those before the first gradient step too; the actor's as
-often as it is trained.
+environment steps, even before the first gradient step; the actor's as often as
+it is trained.
 
 --sparsities adds a row for each sparsity (of every network), with the gin
 file's distribution, ERK and uniform: figure 7 of Graesser et al. (2022). All λ
@@ -107,63 +107,61 @@ def _print_totals(job) -> None:
   from rigl_rl.costs import jobs
   from rigl_rl.sparsity import counting
 
-  counts = job.counts.values()
-  parameters = jobs.total(job.counts, 'parameters')
-  weights = jobs.total(job.counts, 'active_weights')
-  biases = jobs.total(job.counts, 'biases')
-  print(
-    f'parameters      {parameters:,} '
-    f'({weights:,} active weights, {biases:,} biases)'
-  )
+  def total(name, counts=job.counts):
+    return jobs.total(counts, name)
+
+  parameters = total('parameters')
+  rows = {
+    'parameters': f'{parameters:,} ({total("active_weights"):,} active '
+    f'weights, {total("biases"):,} biases)'
+  }
   mismatches = {
     name: f'{100 * network.size_mismatch:+.2f} %'
     for name, network in job.networks.items()
     if network.size_mismatch is not None
   }
   if mismatches:
-    print(
-      f'mismatch        {jobs.by_network(mismatches)} of the parameters that '
-      'these dense networks stand for'
+    rows['mismatch'] = (
+      f'{jobs.by_network(mismatches)} of the parameters that these dense '
+      'networks stand for'
     )
+  dense = job.dense_counts
   if 'actor' in job.counts:
     share = job.counts['actor'].parameters / parameters
-    dense = job.dense_counts
-    dense_share = dense['actor'].parameters / jobs.total(dense, 'parameters')
-    print(
-      f"actor's share   {share:.4f} of the parameters; "
-      f'{dense_share:.4f} if no weight were zero'
+    dense_share = dense['actor'].parameters / total('parameters', dense)
+    rows["actor's share"] = (
+      f'{share:.4f} of the parameters; {dense_share:.4f} if no weight were zero'
     )
-  forward = jobs.total(job.counts, 'forward_flops')
-  dense_forward = jobs.total(job.counts, 'dense_forward_flops')
-  print(
-    f'forward FLOPs   {forward:.4g}, {forward / dense_forward:.3f} of dense'
-  )
+  forward = total('forward_flops')
+  share = forward / total('dense_forward_flops')
+  rows['forward FLOPs'] = f'{forward:.4g}, {share:.3f} of dense'
   training = job.training_flops(job.counts)
-  dense_training = job.training_flops(job.dense_counts)
   in_all = training * job.batch_size * job.gradient_steps
   steps = jobs.by_network(
     {name: f'{x.gradient_steps:,}' for name, x in job.networks.items()}
   )
-  print(
-    f'training FLOPs  {training:.4g} by example, '
-    f'{training / dense_training:.3f} of dense; '
+  rows['training FLOPs'] = (
+    f'{training:.4g} per example, '
+    f'{training / job.training_flops(dense):.3f} of dense; '
     f'{in_all:.4g} in all ({steps} gradient steps of {job.batch_size})'
   )
   if job.environment_steps is not None:
     by_weights = job.training_flops_by_weights(job.counts)
-    share = by_weights / job.training_flops_by_weights(job.dense_counts)
-    print(
-      f'by Sokar et al. {by_weights:.5g} training FLOPs in all, {share:.3f} of '
-      f'dense ({job.environment_steps:,} environment steps)'
+    share = by_weights / job.training_flops_by_weights(dense)
+    rows['by Sokar et al.'] = (
+      f'{by_weights:.5g} training FLOPs in all, {share:.3f} of dense '
+      f'({job.environment_steps:,} environment steps)'
     )
-  sparse_bytes = sum(counting.memory_bytes(count) for count in counts)
-  simulated_bytes = sum(
-    counting.memory_bytes(count, simulated=True) for count in counts
+  stored, simulated = (
+    sum(counting.memory_bytes(c, simulated=s) for c in job.counts.values())
+    for s in (False, True)
   )
-  print(
-    f'memory          {sparse_bytes / 1e6:.4g} MB of active weights, biases '
-    f"and Adam's slots; {simulated_bytes / 1e6:.4g} MB as masks simulate it"
+  rows['memory'] = (
+    f"{stored / 1e6:.4g} MB of active weights, biases and Adam's slots; "
+    f'{simulated / 1e6:.4g} MB with masks'
   )
+  for name, text in rows.items():
+    print(f'{name:15} {text}')
 
 
 _FORMATS = {
@@ -181,16 +179,10 @@ _FORMATS = {
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
   """Prints rows in columns: words to the left, numbers to the right."""
-  words = {'flops': 'FLOPs', 'share': '/ dense'}
+  head = '|'.join(rows[0]).replace('flops', 'FLOPs').replace('share', '/ dense')
   lines = [
-    [
-      ' '.join(words.get(word, word) for word in name.split('_'))
-      for name in rows[0]
-    ]
+    [_FORMATS.get(name, '{}').format(value) for name, value in row.items()]
+    for row in rows
   ]
-  for row in rows:
-    lines.append(
-      [_FORMATS.get(name, '{}').format(value) for name, value in row.items()]
-    )
   right = [number for number, name in enumerate(rows[0]) if name in _FORMATS]
-  print(wording.columns(lines, right))
+  print(wording.columns([head.replace('_', ' ').split('|'), *lines], right))

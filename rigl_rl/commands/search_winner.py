@@ -5,10 +5,10 @@
 
 Graesser et al. (2022), appendix A.3: of each method the setting with the best
 final score (mean of the last 10 % of evaluations), averaged over seeds, among
-those with the most finished runs; of several games the mean of scores
-normalized by human play. Settings are listed, the best first, with the number
-of runs behind each; those without any are only counted. '*' marks the winner,
-'paper' the setting that the paper's tables 1 to 3 and 5 have.
+those with the most finished runs; for several games, the mean human-normalized
+score. Settings are listed, the best first, with the number of runs behind each;
+settings without runs are only counted. '*' marks the winner, 'paper' the
+setting of the paper's tables 1 to 3 and 5.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ def _search(arguments: argparse.Namespace) -> None:
   for name, sweep in zip(names, searches):
     if not search.is_search(sweep):
       raise UserError(
-        f'--sweep is {name!r}, but must be a search: its runs differ in task, '
-        'sparsity and seed alone.'
+        f'--sweep is {name!r}, but must be a search: its runs differ only in '
+        'task, sparsity and seed.'
       )
   results = analysis.load(arguments.results)
-  tables = {}
+  tables, missing = {}, []
   for sweep in searches:
     table = search.settings(sweep, results, arguments.results)
     if table.runs.sum():
@@ -79,15 +79,12 @@ def _search(arguments: argparse.Namespace) -> None:
       print(sweep.name)
       print(' '.join(search.notes(sweep, results, arguments.results)))
       _print(table, arguments.top)
-    elif given:
-      raise UserError(
-        f'--results is {arguments.results!r}, but holds no finished run of '
-        f'{sweep.name}: it must be the --base_dir of launch.sweep.'
-      )
-  if not tables:
+    else:
+      missing.append(sweep.name)
+  if missing and (given or not tables):
     raise UserError(
       f'--results is {arguments.results!r}, but holds no finished run of '
-      f'{", ".join(names)}: it must be the --base_dir of launch.sweep.'
+      f'{", ".join(missing)}: it must be the --base_dir of launch.sweep.'
     )
   if arguments.out:
     _write(arguments.out, tables)
@@ -95,49 +92,39 @@ def _search(arguments: argparse.Namespace) -> None:
 
 
 def _print(table: Any, top: int | None) -> None:
-  """Prints a method's settings below each other, and its winner."""
+  """Prints each method's settings, the best first, and its winner."""
   from rigl_rl.analysis import search
 
   parameters = [
     name for name in table.columns if name not in ('method', *search.COLUMNS)
   ]
-  for method in dict.fromkeys(table.method):
-    own = table[table.method == method].reset_index(drop=True)
+  for method, own in table.groupby('method', sort=False):
+    own = own.reset_index(drop=True)
     used = [name for name in parameters if own[name].notna().any()]
+    marks = own.winner.map({True: '* ', False: ''})
+    marks = (marks + own.in_paper.map({True: 'paper', False: ''})).str.strip()
+    is_shown = (own.runs > 0) & (own.index < (top or len(own))) | (marks != '')
+    lines = [
+      [
+        str(rank + 1) if math.isfinite(row.score) else '–',
+        *(_written(row[name]) for name in used),
+        *(_number(row[name]) for name in ('score', 'score_std')),
+        f'{row.runs} of {row.planned}',
+        marks[rank],
+      ]
+      for rank, row in own[is_shown].iterrows()
+    ]
     header = [method, *used, 'score', 'std', 'runs', '']
-    lines = [header]
-    left_out = 0
-    for rank, row in own.iterrows():
-      mark = ' '.join(
-        word
-        for word, holds in (('*', row.winner), ('paper', row.in_paper))
-        if holds
-      )
-      if not row.runs and not mark:
-        left_out += 1
-        continue
-      if top is not None and rank >= top and not mark:
-        continue
-      lines.append(
-        [
-          str(rank + 1) if math.isfinite(row.score) else '–',
-          *(_written(row[name]) for name in used),
-          *(_number(row[name]) for name in ('score', 'score_std')),
-          f'{row.runs} of {row.planned}',
-          mark,
-        ]
-      )
-    print(f'\n{wording.columns(lines)}')
+    print(f'\n{wording.columns([header, *lines])}')
+    left_out = int(((own.runs == 0) & (marks == '')).sum())
     if left_out:
       left = wording.count(left_out, 'setting')
       print(f'and {left} without a finished run')
-    best = own[own.winner]
-    if len(best):
-      row = best.iloc[0]
+    winner = f'Winner: {method}: none (no finished runs)'
+    for _, row in own[own.winner].iterrows():
       values = ', '.join(f'{name} {_written(row[name])}' for name in used)
-      print(f'Winner: {method}, {values} ({_number(row.score)})')
-    else:
-      print(f'Winner: {method}: none (no finished runs)')
+      winner = f'Winner: {method}, {values} ({_number(row.score)})'
+    print(winner)
   print()
 
 
@@ -155,9 +142,7 @@ def _write(path: str, tables: dict[str, Any]) -> None:
   from rigl_rl.analysis import paths
   from rigl_rl.analysis import tables as tables_lib
 
-  parts = [table.assign(sweep=name) for name, table in tables.items()]
-  table = pd.concat(parts, ignore_index=True)
-  table.insert(0, 'sweep', table.pop('sweep'))
   if os.path.isdir(path):
     raise UserError(f'--out is {path!r}, but must be a file.')
+  table = pd.concat(tables, names=['sweep', None]).reset_index('sweep')
   paths.write(path, tables_lib.to_csv(table).encode('utf-8'))

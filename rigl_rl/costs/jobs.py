@@ -1,9 +1,9 @@
-"""What a gin config trains, as far as it bears on the cost, and the tables."""
+"""What a gin config trains, its cost, and the tables of both."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Collection, Mapping, Sequence
 
 import gin
 
@@ -28,7 +28,7 @@ class NetworkJob:
     schedule: when masks change, in train steps.
     train_steps: of the agent, in the whole training.
     gradient_steps: of this network, in the whole training.
-    period: train steps to one gradient step of this network.
+    period: train steps per gradient step of this network.
   """
 
   count: counting.NetworkCount
@@ -62,10 +62,13 @@ class NetworkJob:
     with gin.config_scope(self.scope):
       return dense.with_sparsities(distribution(shapes, sparsity))
 
-  def layer_training_flops(self, layer: counting.LayerCount) -> float:
-    """FLOPs by example of one gradient step of this network."""
-    return counting.layer_training_flops(
-      layer, self.algorithm, self.schedule, self.train_steps, self.period
+  def training_flops(self, *layers: counting.LayerCount) -> float:
+    """FLOPs per example of one gradient step of this network's layers."""
+    return sum(
+      counting.layer_training_flops(
+        layer, self.algorithm, self.schedule, self.train_steps, self.period
+      )
+      for layer in layers
     )
 
 
@@ -74,11 +77,11 @@ class Job:
   """What a gin config trains.
 
   Attributes:
-    subject: what is trained, on which task.
+    subject: the agent or network, on which task.
     networks: by name.
     batch_size: examples in a minibatch.
-    environment_steps: of the whole training, those before the first gradient
-      step too, where each has one critic step; else None.
+    environment_steps: of the whole training, including those before the first
+      gradient step, where each has one critic step; else None.
   """
 
   subject: str
@@ -102,12 +105,12 @@ class Job:
     return max(network.gradient_steps for network in self.networks.values())
 
   def training_flops(self, counts: Counts) -> float:
-    """FLOPs by example of one gradient step of all networks.
+    """FLOPs per example of one gradient step of all networks.
 
     A network that takes fewer steps than others counts for as much less.
     """
     return sum(
-      network.layer_training_flops(layer)
+      network.training_flops(layer)
       * (network.gradient_steps / self.gradient_steps)
       for name, network in self.networks.items()
       for layer in counts[name].layers
@@ -116,7 +119,7 @@ class Job:
   def training_flops_by_weights(self, counts: Counts) -> float:
     """FLOPs of the whole training as Sokar et al. (2022) count them.
 
-    Only where `environment_steps` is known. All networks but the actor are
+    Only where `environment_steps` is known. All networks except the actor are
     critics.
     """
     actor = counts['actor'].active_weights
@@ -138,7 +141,7 @@ class Job:
 
 
 def by_network(values: Mapping[str, str]) -> str:
-  """Writes a value, or several with the names of the networks they are of."""
+  """Writes one value, or several with the names of their networks."""
   names = {}
   for name, value in values.items():
     names.setdefault(value, []).append(name)
@@ -159,40 +162,29 @@ def sparsity_of(counts: Counts) -> float:
 
 def layer_rows(job: Job) -> list[dict[str, Any]]:
   """Returns the table by layer: each network, and all together last."""
-  several = len(job.networks) > 1
   rows = []
-
-  def add(names, sparsity, counted, training_flops):
-    row = dict(zip(('network', 'layer', 'kernel'), names))
-    if not several:
-      del row['network']
-    row['sparsity'] = sparsity
-    for column, name in (
-      ('active', 'active_weights'),
-      ('of', 'weights'),
-      ('biases', 'biases'),
-      ('forward_flops', 'forward_flops'),
-    ):
-      row[column] = sum(getattr(each, name) for each in counted)
-    row['training_flops'] = training_flops
-    rows.append(row)
-
   for name, network in job.networks.items():
-    flops = []
-    for layer in network.count.layers:
-      flops.append(network.layer_training_flops(layer))
+    layers = network.count.layers
+    for layer in layers:
       kernel = '×'.join(map(str, layer.kernel_shape))
-      add((name, layer.name, kernel), layer.sparsity, [layer], flops[-1])
-    if several:
-      sparsity = network.count.sparsity
-      add((name, 'total', ''), sparsity, [network.count], sum(flops))
-  add(
-    ('all', 'total', ''),
-    sparsity_of(job.counts),
-    job.counts.values(),
-    job.training_flops(job.counts),
-  )
-  return rows
+      row = {'network': name, 'layer': layer.name, 'kernel': kernel}
+      row |= _sizes([layer], network.training_flops(layer))
+      rows.append(row | {'sparsity': layer.sparsity})
+    row = {'network': name, 'layer': 'total', 'kernel': ''}
+    rows.append(row | _sizes([network.count], network.training_flops(*layers)))
+  if len(job.networks) == 1:
+    return [{k: v for k, v in row.items() if k != 'network'} for row in rows]
+  flops = job.training_flops(job.counts)
+  return [*rows, row | {'network': 'all'} | _sizes(job.counts.values(), flops)]
+
+
+def _sizes(counted: Collection[Any], training_flops: float) -> dict[str, Any]:
+  """Returns the sums over layers or networks, as columns of a table."""
+  names = 'active_weights', 'weights', 'biases', 'forward_flops'
+  sums = [sum(getattr(each, name) for each in counted) for name in names]
+  columns = dict(zip(('active', 'of', 'biases', 'forward_flops'), sums))
+  sparsity = {'sparsity': 1 - columns['active'] / columns['of']}
+  return sparsity | columns | {'training_flops': training_flops}
 
 
 def sparsity_rows(
@@ -205,9 +197,8 @@ def sparsity_rows(
   own = {name: network.distribution for name, network in job.networks.items()}
   choices = {by_network({name: _name(d) for name, d in own.items()}): own}
   for distribution in (distributions.erdos_renyi_kernel, distributions.uniform):
-    choices.setdefault(
-      _name(distribution), dict.fromkeys(job.networks, distribution)
-    )
+    everywhere = dict.fromkeys(job.networks, distribution)
+    choices.setdefault(_name(distribution), everywhere)
   dense_forward = total(job.dense_counts, 'forward_flops')
   dense_training = job.training_flops(job.dense_counts)
   rows = []
@@ -217,17 +208,19 @@ def sparsity_rows(
         name: network.with_sparsity(sparsity, choice[name])
         for name, network in job.networks.items()
       }
-      forward_flops = total(counts, 'forward_flops')
-      training_flops = job.training_flops(counts)
+      forward, training = (
+        total(counts, 'forward_flops'),
+        job.training_flops(counts),
+      )
       rows.append(
         {
           'distribution': label,
           'sparsity': sparsity,
           'parameters': total(counts, 'parameters'),
-          'forward_flops': forward_flops,
-          'forward_share': forward_flops / dense_forward,
-          'training_flops': training_flops,
-          'training_share': training_flops / dense_training,
+          'forward_flops': forward,
+          'forward_share': forward / dense_forward,
+          'training_flops': training,
+          'training_share': training / dense_training,
         }
       )
   return rows

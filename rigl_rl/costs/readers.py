@@ -1,4 +1,4 @@
-"""Finds a job in the gin config that has been parsed: a reader by runner."""
+"""Finds a job in the gin config that has been parsed."""
 
 from __future__ import annotations
 
@@ -71,50 +71,16 @@ def _read_dopamine(bound: Mapping[str, Any], num_actions: int | None):
 
 
 def _read_actor_critic(bound: Mapping[str, Any], num_actions: int | None):
-  """The job of an ActorCriticLoop."""
-  loop = bindings.read(bound['runner'])
-  return _read_agent(
-    bound,
-    num_actions,
-    loop,
-    batch_size=bindings.read(loop['create_replay'])['batch_size'],
-    environment_steps=bound['train_steps'],
-    gradient_steps=bound['train_steps'] - loop['initial_collect_steps'],
-  )
-
-
-def _read_ppo(bound: Mapping[str, Any], num_actions: int | None):
-  """The job of a PPOLoop."""
-  loop = bindings.read(bound['runner'])
-  rollout_steps = loop['rollout_steps']
-  return _read_agent(
-    bound,
-    num_actions,
-    loop,
-    batch_size=bindings.read(loop['create_agent'])['minibatch_size'],
-    rollout_steps=rollout_steps,
-    num_rollouts=math.ceil(bound['train_steps'] / rollout_steps),
-  )
-
-
-def _read_agent(
-  bound: Mapping[str, Any],
-  num_actions: int | None,
-  loop: Mapping[str, Any],
-  batch_size: int,
-  environment_steps: int | None = None,
-  **arguments: int,
-) -> jobs.Job:
-  """The job of a loop over an agent that has SparseNetworks.
-
-  Args:
-    bound: arguments of `train`.
-    num_actions: dimensions of an action; None for the task's own.
-    loop: arguments of the loop.
-    batch_size: examples in a minibatch.
-    environment_steps: of the whole training, if each has one critic step.
-    **arguments: what the loop tells its agent of the length of training.
-  """
+  """The job of an ActorCriticLoop or a PPOLoop, from its agent's networks."""
+  loop, steps = bindings.read(bound['runner']), bound['train_steps']
+  rollout_steps = loop.get('rollout_steps')
+  if rollout_steps is None:
+    batch_size = bindings.read(loop['create_replay'])['batch_size']
+    length = {'gradient_steps': steps - loop['initial_collect_steps']}
+  else:
+    batch_size = bindings.read(loop['create_agent'])['minibatch_size']
+    rollouts = math.ceil(steps / rollout_steps)
+    length = {'rollout_steps': rollout_steps, 'num_rollouts': rollouts}
   from tf_agents.specs import tensor_spec
   from tf_agents.trajectories import time_step as ts
 
@@ -130,7 +96,7 @@ def _read_agent(
     ts.time_step_spec(observation_spec),
     action_spec,
     seed=bound['seed'],
-    **arguments,
+    **length,
   )
   networks = agent.networks
   return jobs.Job(
@@ -152,7 +118,7 @@ def _read_agent(
       for name, network in networks.items()
     },
     batch_size=batch_size,
-    environment_steps=environment_steps,
+    environment_steps=steps if rollout_steps is None else None,
   )
 
 
@@ -188,5 +154,5 @@ def _read_network(
 _READERS = {
   'DopamineRunner': _read_dopamine,
   'ActorCriticLoop': _read_actor_critic,
-  'PPOLoop': _read_ppo,
+  'PPOLoop': _read_actor_critic,
 }
