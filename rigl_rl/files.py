@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
+import types
 from typing import IO, Any, Iterator
 
 # What carries this in its name was never finished.
@@ -27,9 +29,25 @@ def is_url(path: str) -> bool:
   return '://' in path
 
 
+# What this module calls of tf.io.gfile, for local paths.
+_LOCAL = types.SimpleNamespace(
+  GFile=open,
+  exists=os.path.lexists,
+  isdir=os.path.isdir,
+  listdir=os.listdir,
+  makedirs=functools.partial(os.makedirs, exist_ok=True),
+  remove=os.remove,
+  rename=lambda source, target, overwrite: os.replace(source, target),
+  rmtree=shutil.rmtree,
+)
+
+
 @contextlib.contextmanager
-def _gfile(path: str) -> Iterator[Any]:
-  """tf.io.gfile, whose errors become OSErrors about `path`."""
+def _system(path: str) -> Iterator[Any]:
+  """tf.io.gfile for a URL, its errors turned into OSErrors about `path`."""
+  if not is_url(path):
+    yield _LOCAL
+    return
   import tensorflow as tf
 
   try:
@@ -43,10 +61,11 @@ def _gfile(path: str) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _writing(path: str) -> Iterator[None]:
-  """Turns an OSError into a WriteError that names the path."""
+def _writing(path: str) -> Iterator[Any]:
+  """As `_system`, but an OSError becomes a WriteError that names the path."""
   try:
-    yield
+    with _system(path) as system:
+      yield system
   except WriteError:
     raise
   except OSError as error:
@@ -56,18 +75,14 @@ def _writing(path: str) -> Iterator[None]:
 
 
 def exists(path: str) -> bool:
-  """Whether there is anything, be it a link that leads nowhere."""
-  if is_url(path):
-    with _gfile(path) as gfile:
-      return gfile.exists(path)
-  return os.path.lexists(path)
+  """Whether there is anything, even a link that leads nowhere."""
+  with _system(path) as system:
+    return system.exists(path)
 
 
 def is_directory(path: str) -> bool:
-  if is_url(path):
-    with _gfile(path) as gfile:
-      return gfile.isdir(path)
-  return os.path.isdir(path)
+  with _system(path) as system:
+    return system.isdir(path)
 
 
 def list_names(directory: str) -> list[str]:
@@ -77,32 +92,23 @@ def list_names(directory: str) -> list[str]:
   """
   if not is_directory(directory):
     return []
-  if not is_url(directory):
-    return sorted(os.listdir(directory))
-  with _gfile(directory) as gfile:
+  with _system(directory) as system:
     # Some file systems list a directory with a slash behind its name.
-    return sorted(name.rstrip('/') for name in gfile.listdir(directory))
+    return sorted(name.rstrip('/') for name in system.listdir(directory))
 
 
 def read(path: str) -> bytes:
   """Returns the content of a file."""
-  if is_url(path):
-    with _gfile(path) as gfile, gfile.GFile(path, 'rb') as file:
-      return file.read()
-  with open(path, 'rb') as file:
+  with _system(path) as system, system.GFile(path, 'rb') as file:
     return file.read()
 
 
 def make_directory(path: str) -> None:
   """Makes a directory and those above it, unless they are there."""
-  with _writing(path):
-    if is_url(path):
-      with _gfile(path) as gfile:
-        gfile.makedirs(path)
-    elif os.path.lexists(path) and not os.path.isdir(path):
+  with _writing(path) as system:
+    if not is_url(path) and exists(path) and not is_directory(path):
       raise NotADirectoryError(errno.ENOTDIR, 'not a directory', path)
-    else:
-      os.makedirs(path, exist_ok=True)
+    system.makedirs(path)
 
 
 @contextlib.contextmanager
@@ -129,27 +135,17 @@ def remove(path: str) -> None:
   Links are not followed: what they lead to stays. Nothing happens if there is
   nothing.
   """
-  with _writing(path):
-    if is_url(path):
-      with _gfile(path) as gfile:
-        if gfile.isdir(path):
-          gfile.rmtree(path)
-        elif gfile.exists(path):
-          gfile.remove(path)
-    elif os.path.isdir(path) and not os.path.islink(path):
-      shutil.rmtree(path)
-    elif os.path.lexists(path):
-      os.remove(path)
+  with _writing(path) as system:
+    if system.isdir(path) and not os.path.islink(path):
+      system.rmtree(path)
+    elif system.exists(path):
+      system.remove(path)
 
 
 def rename(source: str, target: str) -> None:
   """Renames a file, replacing another; or a directory."""
-  with _writing(target):
-    if is_url(target):
-      with _gfile(target) as gfile:
-        gfile.rename(source, target, overwrite=True)
-    else:
-      os.replace(source, target)
+  with _writing(target) as system:
+    system.rename(source, target, overwrite=True)
 
 
 @contextlib.contextmanager
@@ -158,19 +154,15 @@ def create(path: str, flush: bool = True) -> Iterator[IO[bytes]]:
 
   Args:
     path: the file.
-    flush: whether a local one is on the disk at the end.
+    flush: whether a local file is on the disk at the end.
   """
-  with _writing(path):
-    if is_url(path):
-      with _gfile(path) as gfile, gfile.GFile(path, 'wb') as file:
-        yield file
-      return
-    # Not by a link that somebody put there.
-    with open(path, 'xb') as file:
-      yield file
+  # A local one not by a link that somebody put there.
+  mode = 'wb' if is_url(path) else 'xb'
+  with _writing(path) as system, system.GFile(path, mode) as file:
+    yield file
+    if flush and not is_url(path):
       file.flush()
-      if flush:
-        os.fsync(file.fileno())
+      os.fsync(file.fileno())
 
 
 def flush_directory(path: str) -> None:

@@ -1,8 +1,4 @@
-"""Reads domains from annotations.
-
-They are read as syntax trees: this needs none of the modules that an annotation
-names, and no Python that can evaluate it.
-"""
+"""Reads domains from annotations, without importing what these name."""
 
 from __future__ import annotations
 
@@ -28,15 +24,11 @@ from rigl_rl.config.domains import (
 def read(
   annotation: ast.expr | None, look_up: Callable[[str], Domain | None]
 ) -> Domain:
-  """Returns the domain that an annotation declares.
+  """Returns the domain that an annotation declares; `Anything` if unknown.
 
   Args:
     annotation: its syntax tree; None declares nothing.
-    look_up: finds the domain of a dotted name that is not Python's own; None if
-      there is none.
-
-  Returns:
-    The domain; `Anything` for an annotation that is not understood.
+    look_up: finds the domain of a dotted name that is not Python's own.
   """
   if annotation is None:
     return Anything(unread='')
@@ -47,13 +39,11 @@ def read(
       return read(ast.parse(annotation.value, mode='eval').body, look_up)
   if isinstance(annotation, (ast.Name, ast.Attribute)):
     dotted = ast.unparse(annotation)
-    last = dotted.rpartition('.')[2]
-    found = SIMPLE.get(last) or look_up(dotted)
+    found = SIMPLE.get(dotted.rpartition('.')[2]) or look_up(dotted)
     return found or Anything(unread=dotted)
   if isinstance(annotation, ast.BinOp):
-    return _join(
-      read(side, look_up) for side in (annotation.left, annotation.right)
-    )
+    sides = annotation.left, annotation.right
+    return _join(read(side, look_up) for side in sides)
   if isinstance(annotation, ast.Subscript):
     return _read_subscript(annotation, look_up)
   return Anything(unread=ast.unparse(annotation))
@@ -82,10 +72,7 @@ def _read_subscript(annotation: ast.Subscript, look_up) -> Domain:
     return _join(read(part, look_up) for part in parts)
   outer = SIMPLE.get(head)
   if isinstance(outer, Items):
-    is_fixed = head in ('tuple', 'Tuple') and not (
-      isinstance(parts[-1], ast.Constant) and parts[-1].value is ...
-    )
-    if is_fixed:
+    if head in ('tuple', 'Tuple') and ast.unparse(parts[-1]) != '...':
       fixed = tuple(read(part, look_up) for part in parts)
       return Items(_join(fixed), fixed=fixed)
     return Items(read(parts[0], look_up))

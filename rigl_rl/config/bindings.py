@@ -17,20 +17,16 @@ def read(
 ) -> dict[str, Any]:
   """Returns a configurable's arguments as gin binds them, or their defaults.
 
-  Bindings are those of the gin scope of this moment. What is read is part of
-  gin's operative config, as if it had been called.
+  Bindings are those of the current gin scope, references and macros resolved.
+  What is read is part of gin's operative config, as if it had been called.
 
   Args:
     configurable: a function or class that gin knows.
-    names: the arguments wanted; by default all that are bound or have a
-      default. Others are not read, which matters where reading a value computes
-      it.
-
-  Returns:
-    Values by the argument's name, references and macros resolved.
+    names: the arguments wanted, since reading a value may compute it; None for
+      all that are bound or have a default.
 
   Raises:
-    UserError: if a wanted argument is required and not bound.
+    UserError: a wanted argument is required and not bound.
   """
   parameters = inspect.signature(configurable).parameters
   values = {

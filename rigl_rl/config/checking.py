@@ -12,15 +12,8 @@ from typing import Any, Iterator, Sequence
 import gin
 
 from rigl_rl import tasks, wording
-from rigl_rl.config import declarations
-from rigl_rl.config.gin_text import (
-  Config,
-  Key,
-  Macro,
-  Reference,
-  Selector,
-  convert,
-)
+from rigl_rl.config import declarations, gin_text
+from rigl_rl.config.gin_text import Config, Key, Macro, Reference, Selector
 from rigl_rl.errors import UserError
 
 
@@ -29,7 +22,7 @@ def check(
   gin_bindings: Sequence[str] = (),
   is_saved: bool = False,
 ) -> Config:
-  """Raises UserError on a binding that its parameter does not allow.
+  """Checks each binding against what its parameter declares.
 
   Configurables of other packages, and of a user's modules that hide what they
   declare, are left to gin, which knows all once they are imported.
@@ -45,8 +38,7 @@ def check(
 
   Raises:
     UserError: on a missing file, a syntax error, an unknown name, a value
-      of another type or out of range, a macro that has no value, or one that
-      nothing uses.
+      of another type or out of range, a macro without a value or without use.
   """
   config = Config(gin_files, gin_bindings)
   _check_macros(config, gin_bindings, is_saved)
@@ -68,8 +60,8 @@ def _check_macros(
   )
   given = set(map(Key.parse, gin_bindings))
   for name in config.macros:
-    # Another binding may have replaced the last reference to a file's macro. If
-    # the user binds such a macro, that would have no effect.
+    # Another binding may have replaced the last reference to a file's macro;
+    # binding such a macro would have no effect.
     is_idle = Key.macro(name) in given or not (is_saved or name in known)
     if is_idle and name not in used:
       raise UserError(
@@ -110,10 +102,7 @@ def _is_registered(selector: str) -> bool:
 def bound(
   config: Config,
 ) -> Iterator[tuple[str, Any, declarations.Parameter]]:
-  """Yields source, value and declaration of the parameters that are bound.
-
-  A value that is not known yet is a `Promise`.
-  """
+  """Yields source, value or `Promise`, and declaration of what is bound."""
   library = _library(config)
   for key, written in config.bindings.items():
     found = library.find(key.selector) if key.parameter else ()
@@ -127,7 +116,7 @@ def bound(
       value = config.resolve(written, source)
     except tasks.NoValueError:
       continue  # A mistake only where the run asks for it.
-    yield source, convert(value, library.promise), parameter
+    yield source, gin_text.convert(value, library.promise), parameter
 
 
 def _library(config: Config) -> declarations.Library:
@@ -138,15 +127,11 @@ def _library(config: Config) -> declarations.Library:
 
 
 def effective(config: Config, name: str) -> Any:
-  """Returns a parameter's value: what is bound, else its default.
+  """Returns a parameter's value: what is bound, else its default, else None.
 
   Args:
     config: of a run.
     name: as `Config.value` takes it.
-
-  Returns:
-    A Python value; a Reference to what is called or passed on; None where
-    nothing is bound and no default is known.
 
   Raises:
     UserError: a macro is not bound, or `by_task` has no value for the task.

@@ -12,19 +12,14 @@ _NOT_SET = object()
 
 
 def differing_bindings(here: Config, existing: Config) -> list[str]:
-  """Compares two gin configs binding by binding.
+  """Compares the config of this start with that of the run in the directory.
 
-  Comments, order, formatting, blocks, and the imports play no part: a module
-  that changes what a run does is seen in the bindings that name it.
-
-  Args:
-    here: the config of this start.
-    existing: the config of the run in the directory.
+  Comments, order, formatting, blocks and imports play no part: a module that
+  changes what a run does is seen in the bindings that name it.
 
   Returns:
     One text per differing binding, such as 'RigL.drop_fraction is 0.3 here,
-    0.5 in the existing run', ordered by name; macros, which are what a sweep
-    varies, first.
+    0.5 in the existing run', ordered by name; macros, which sweeps vary, first.
   """
   ours, theirs = here.bindings, existing.bindings
   keys = sorted(

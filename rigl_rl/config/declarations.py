@@ -31,12 +31,7 @@ _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-  """One parameter of a configurable.
-
-  Attributes:
-    domain: the values that it may take.
-    default: the source of its default, or None if it has none.
-  """
+  """The values of a parameter, and the source of its default, if any."""
 
   domain: domains.Domain
   default: str | None
@@ -48,8 +43,7 @@ class Parameter:
       source: the binding, or the macro that it takes its value from.
       value: what is bound.
     """
-    text = f'{source} is {value!r}'
-    hint = ''
+    text, hint = f'{source} is {value!r}', ''
     is_number = isinstance(value, (int, float))
     if is_number and abs(value) > domains.largest(value):
       hint = f' The largest number is {domains.largest(value):g}.'
@@ -85,7 +79,7 @@ class Configurable:
     parameters: those that can be bound.
     runtime: names of those that only callers may give.
     takes_more: whether it may have parameters that are not known.
-    function: itself, as what a reference stands for.
+    function: what a reference to it stands for.
   """
 
   module: str
@@ -119,14 +113,17 @@ class Configurable:
     return self.parameters.get(name)
 
 
+@dataclasses.dataclass(eq=False)
 class _Module:
   """The source of a module."""
 
-  def __init__(self, name: str, text: str):
-    self.name = name
-    self.text = text
-    # All bases and types of this package are known.
-    self.is_ours = name.partition('.')[0] == 'rigl_rl'
+  name: str
+  text: str
+
+  @property
+  def is_ours(self) -> bool:
+    """Whether it is of this package, all of whose bases and types are known."""
+    return self.name.partition('.')[0] == 'rigl_rl'
 
   @functools.cached_property
   def nodes(self) -> dict[str, ast.stmt]:
@@ -193,14 +190,14 @@ class Library:
     if name in self._configurables:
       return True
     mention = re.compile(rf'\b{name}\b')
-    for package in _OTHERS:
-      spec = _find_spec(package)
-      for directory in (spec and spec.submodule_search_locations) or ():
-        for path in pathlib.Path(directory).rglob('*.py'):
-          text = path.read_text(encoding='utf-8', errors='replace')
-          if 'configurable' in text and mention.search(text):
-            return True
-    return False
+    specs = filter(None, map(_find_spec, _OTHERS))
+    return any(
+      'configurable' in text and mention.search(text)
+      for spec in specs
+      for directory in spec.submodule_search_locations or ()
+      for path in pathlib.Path(directory).rglob('*.py')
+      for text in [path.read_text(encoding='utf-8', errors='replace')]
+    )
 
   def promise(self, item: Any) -> Any:
     """Returns a `Promise` for a reference or constant; another item itself."""
@@ -210,9 +207,8 @@ class Library:
       return item
     found = self.find(item.selector)
     function = found[0].function if len(found) == 1 else domains.Function()
-    return domains.Promise(
-      function.makes if item.called else function, str(item)
-    )
+    made = function.makes if item.called else function
+    return domains.Promise(made, str(item))
 
   def _read(self, name: str, path: pathlib.Path) -> _Module:
     text = path.read_text(encoding='utf-8')
@@ -227,18 +223,13 @@ class Library:
     if 'configurable' not in module.text:
       return
     for node in module.nodes.values():
-      if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-        continue
-      for decorator in node.decorator_list:
+      for decorator in getattr(node, 'decorator_list', ()):
         found = self._configurable(node, decorator, module)
         if found is not None:
           self._configurables.setdefault(found.name, []).append(found)
 
   def _configurable(
-    self,
-    node: ast.ClassDef | ast.FunctionDef,
-    decorator: ast.expr,
-    module: _Module,
+    self, node: Any, decorator: ast.expr, module: _Module
   ) -> Configurable | None:
     """Returns what a decorator makes of a definition, if it is gin's."""
     options: dict[str, ast.expr] = {}
@@ -254,23 +245,20 @@ class Library:
       return None
     name = values.get('name_or_fn') or node.name
     is_class = isinstance(node, ast.ClassDef)
-    made = (
-      self._instance(node, module)
-      if isinstance(node, ast.ClassDef)
-      else self.read(node.returns, module)
-    )
+    made: domains.Domain
+    if is_class:
+      made = self._instance(node, module)
+    else:
+      made = self.read(node.returns, module)
     constructor, home = self._constructor(node, module)
-    parameters: dict[str, Parameter] = {}
+    parameters, takes, takes_more = {}, None, home is None
     if constructor is not None:
       parameters = dict(self._parameters(constructor, home, is_class))
+      takes_more |= constructor.args.kwarg is not None
     hidden = set(values.get('denylist') or ())
     if values.get('allowlist'):
       hidden |= parameters.keys() - set(values['allowlist'])
-    takes_more = home is None or (
-      constructor is not None and constructor.args.kwarg is not None
-    )
     *modules, name = name.split('.')
-    takes = None
     if constructor is not None and constructor.args.vararg is None:
       # What can be bound need not be given. A user's annotations may be loose.
       takes = tuple(
@@ -307,33 +295,29 @@ class Library:
     return None, module if len(node.decorator_list) <= 1 else None
 
   def _parameters(self, function, module: _Module, is_method: bool):
-    arguments = function.args
-    positional = [*arguments.posonlyargs, *arguments.args]
-    missing = len(positional) - len(arguments.defaults)
-    defaults = [*[None] * missing, *arguments.defaults, *arguments.kw_defaults]
-    every = list(zip([*positional, *arguments.kwonlyargs], defaults))
+    """Yields the name and the declaration of each parameter."""
+    given = function.args
+    positional = [*given.posonlyargs, *given.args]
+    missing = [None] * (len(positional) - len(given.defaults))
+    defaults = [*missing, *given.defaults, *given.kw_defaults]
+    every = list(zip([*positional, *given.kwonlyargs], defaults))
     for argument, default in every[is_method:]:
       domain = self.read(argument.annotation, module)
       if not module.is_ours and isinstance(default, ast.Constant):
         # `size: int = None` is common, and so is a default of another type.
         if not domain.holds(default.value):
           domain = domains.Anything()
-      yield (
-        argument.arg,
-        Parameter(domain, None if default is None else ast.unparse(default)),
-      )
+      source = None if default is None else ast.unparse(default)
+      yield argument.arg, Parameter(domain, source)
 
   def _definition(self, dotted: str, module: _Module):
     """Returns the class or alias of a name as a module sees it, and its home.
 
-    Names are compared without modules: the module's own first, then the only
-    one that is known.
+    Names are compared without modules; a module's own comes first.
     """
     last = dotted.rpartition('.')[2]
     homes = self._homes.get(last, [])
-    if module in homes:
-      homes = [module]
-    for home in homes:
+    for home in [module] if module in homes else homes:
       node = home.nodes.get(last)
       if isinstance(node, (ast.ClassDef, ast.Assign)):
         return node, home
@@ -376,13 +360,10 @@ class Library:
 def _find_spec(name: str) -> importlib.machinery.ModuleSpec | None:
   """Finds a module without importing the packages that it is in."""
   parent = name.rpartition('.')[0]
-  path = None
-  if parent:
-    found = _find_spec(parent)
-    path = found.submodule_search_locations if found else None
-    if path is None:
-      return None
-  return importlib.machinery.PathFinder.find_spec(name, path)
+  if not parent:
+    return importlib.machinery.PathFinder.find_spec(name)
+  path = getattr(_find_spec(parent), 'submodule_search_locations', None)
+  return path and importlib.machinery.PathFinder.find_spec(name, path)
 
 
 @functools.lru_cache(maxsize=None)
@@ -406,10 +387,9 @@ def check_arguments(
     name: of the target in messages; None for its own.
   """
   library = of_package()
-  for base in inspect.getmro(target) if inspect.isclass(target) else [target]:
-    found = library.find(f'{base.__module__}.{base.__name__}')
-    if found:
-      break
+  bases = inspect.getmro(target) if inspect.isclass(target) else [target]
+  names = (f'{base.__module__}.{base.__name__}' for base in bases)
+  found = next(filter(None, map(library.find, names)))
   for key, parameter in found[0].parameters.items():
     if key in arguments and not parameter.domain.holds(arguments[key]):
       source = f'{name or target.__name__}.{key}'

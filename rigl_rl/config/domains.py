@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import math
 import numbers
 import re
 from typing import Annotated, Any, Sequence
@@ -29,26 +28,26 @@ class Range:
   """Bounds of a number, as mathematics writes them: `Range('[0, 1)')`."""
 
   text: str
-  low: float = dataclasses.field(init=False)
-  high: float = dataclasses.field(init=False)
-  low_text: str = dataclasses.field(init=False)
-  high_text: str = dataclasses.field(init=False)
-  excludes_low: bool = dataclasses.field(init=False)
-  excludes_high: bool = dataclasses.field(init=False)
 
   def __post_init__(self):
-    match = re.fullmatch(r'([\[(])([^,]+), ([^,]+)([\])])', self.text)
-    if not match:
+    if not re.fullmatch(r'[\[(][^,]+, [^,]+[\])]', self.text):
       raise ValueError(f'{self.text!r} is no range such as "[0, 1)"')
-    for name, value in (
-      ('low_text', match[2]),
-      ('high_text', match[3]),
-      ('low', float(match[2])),
-      ('high', float(match[3])),
-      ('excludes_low', match[1] == '('),
-      ('excludes_high', match[4] == ')'),
-    ):
-      object.__setattr__(self, name, value)
+
+  @property
+  def low(self) -> float:
+    return float(self.text[1:].partition(', ')[0])
+
+  @property
+  def high(self) -> float:
+    return float(self.text[:-1].partition(', ')[2])
+
+  @property
+  def excludes_low(self) -> bool:
+    return self.text[0] == '('
+
+  @property
+  def excludes_high(self) -> bool:
+    return self.text[-1] == ')'
 
   def __contains__(self, value: float) -> bool:
     above = self.low < value if self.excludes_low else self.low <= value
@@ -56,15 +55,12 @@ class Range:
     return above and below
 
   def __str__(self) -> str:
-    if self.high == math.inf:
-      if self.low == -math.inf:
-        return ''
-      word = 'above' if self.excludes_low else 'of at least'
-      return f' {word} {self.low_text}'
-    if self.low == -math.inf:
+    low, _, high = self.text[1:-1].partition(', ')
+    if low == '-inf':
       word = 'below' if self.excludes_high else 'of at most'
-      return f' {word} {self.high_text}'
-    return f' in {self.text}'
+      return '' if high == 'inf' else f' {word} {high}'
+    word = 'above' if self.excludes_low else 'of at least'
+    return f' {word} {low}' if high == 'inf' else f' in {self.text}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +95,8 @@ class Domain:
 
   def holds(self, value: Any) -> bool:
     """Whether a value lies in the domain."""
-    if isinstance(value, Promise):
-      return value.domain.meets(self)
-    return self._holds(value)
+    is_promise = isinstance(value, Promise)
+    return value.domain.meets(self) if is_promise else self._holds(value)
 
   def _holds(self, value: Any) -> bool:
     raise NotImplementedError
@@ -115,12 +110,7 @@ class Domain:
 
 @dataclasses.dataclass(frozen=True)
 class Promise:
-  """A value that is not known yet, only its domain.
-
-  Attributes:
-    domain: what is known.
-    text: how it is written, for messages.
-  """
+  """A value of which only the domain is known, and how it is written."""
 
   domain: Domain
   text: str
@@ -179,9 +169,7 @@ class Options(Domain):
   values: tuple[Any, ...] = ()
 
   def _holds(self, value):
-    if not isinstance(value, self.type):
-      return False
-    return value in self.values if self.values else True
+    return isinstance(value, self.type) and value in (self.values or (value,))
 
   def meets(self, other):
     if isinstance(other, Options):
@@ -191,31 +179,23 @@ class Options(Domain):
   def __str__(self):
     if self.values:
       return _either(map(repr, self.values))
-    return {
-      bool: 'True or False',
-      str: 'a text in quotes',
-      type(None): 'None',
-    }[self.type]
+    kinds = {bool: 'True or False', str: 'a text in quotes'}
+    return kinds.get(self.type, 'None')
 
 
 @dataclasses.dataclass(frozen=True)
 class Items(Domain):
-  """Sequences.
-
-  Attributes:
-    item: of each item.
-    least: fewest items.
-    fixed: of the items one by one, if their number is fixed.
-  """
+  """Sequences of at least so many items, or of a fixed number of them."""
 
   item: Domain
   least: int = 0
   fixed: tuple[Domain, ...] | None = None
 
   def _holds(self, value):
-    if isinstance(value, (str, bytes)) or not (
-      isinstance(value, collections.abc.Sequence) or hasattr(value, 'tolist')
-    ):
+    is_array = hasattr(value, 'tolist')
+    if not isinstance(value, collections.abc.Sequence) and not is_array:
+      return False
+    if isinstance(value, (str, bytes)):
       return False
     if self.fixed is not None:
       return len(value) == len(self.fixed) and all(
@@ -257,9 +237,9 @@ class Function(Domain):
 
   Attributes:
     makes: what a call returns.
-    given: what it is called with, argument by argument; None if not declared.
-    takes: of a function that is known, each argument, and whether a call has to
-      give it; None of others.
+    given: the arguments of a call; None if not declared.
+    takes: each argument that a known function accepts, and whether it is
+      required; None if the function is not known.
   """
 
   makes: Domain = Anything()
@@ -296,7 +276,7 @@ class Instance(Domain):
 
   Attributes:
     name: of the class, without modules.
-    ancestors: names of it and of its bases, as far as they are known.
+    ancestors: names of the class and of its bases, as far as they are known.
     complete: whether no other base can be one of this package's classes.
   """
 
@@ -365,11 +345,6 @@ SIMPLE = {
   'Any': Anything(),
   'object': Anything(),
   'Callable': Function(),
-  'Sequence': Items(Anything()),
-  'Mapping': Table(Anything(), Anything()),
+  **dict.fromkeys('Sequence list List tuple Tuple'.split(), Items(Anything())),
+  **dict.fromkeys('Mapping dict Dict'.split(), Table(Anything(), Anything())),
 }
-# Other names of the same types.
-SIMPLE.update(
-  {name: SIMPLE['Sequence'] for name in ('list', 'List', 'tuple', 'Tuple')}
-)
-SIMPLE.update({name: SIMPLE['Mapping'] for name in ('dict', 'Dict')})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from typing import Any, Collection, Iterable, Sequence
 
 import gin
@@ -40,6 +41,21 @@ class Given:
   gin_bindings: Sequence[str] = ()
   is_saved: bool = False
 
+  @functools.cached_property
+  def _used(self) -> dict[str, dict[str, set[str]]]:
+    """By configurable and scope, the parameters that gin has supplied."""
+    return bindings.used()
+
+  @functools.cached_property
+  def _entered(self) -> set[str]:
+    """The scopes in which anything was called."""
+    return {
+      scope
+      for selector, scopes in self._used.items()
+      if not selector.startswith('gin.')
+      for scope in scopes
+    }
+
   def check(self) -> list[str]:
     """Checks the bindings of a run that has just been built.
 
@@ -52,43 +68,26 @@ class Given:
         nothing enters, or in which its configurable is not used; of the command
         line also where bindings of the files always win over it.
     """
-    use = _Use(self.config)
     given = dict.fromkeys(map(Key.parse, self.gin_bindings))
     for key in () if self.is_saved else self.config.bindings:
       if key not in given:
         # A file may bind what goes with a reference that another one replaces.
-        use.check_scope(key, self.config.references(replaced=True))
+        self._check_scope(key, self.config.references(replaced=True))
     for key in given:
-      use.check_scope(key, self.config.references())
-      use.check_wins(key, given)
-    notes = []
-    for key in given:
-      reason = use.why_idle(key)
-      if reason:
-        notes.append(f'{use.show(key)} has no effect: {reason}.')
-    return notes
+      self._check_scope(key, self.config.references())
+      self._check_wins(key, given)
+    reasons = {key: self._why_idle(key) for key in given}
+    return [
+      f'{self._show(key)} has no effect: {reason}.'
+      for key, reason in reasons.items()
+      if reason
+    ]
 
-
-class _Use:
-  """What is bound, and what gin has used so far."""
-
-  def __init__(self, config: Config):
-    self._config = config
-    # By configurable and by the scope that it was called in, the parameters
-    # that gin supplied.
-    self._used = bindings.used()
-    self._entered = {
-      scope
-      for selector, scopes in self._used.items()
-      if not selector.startswith('gin.')
-      for scope in scopes
-    }
-
-  def show(self, key: Key) -> str:
+  def _show(self, key: Key) -> str:
     """Writes a binding as it can be given to --gin_bindings."""
-    return f'{key} = {self._config.bindings[key]!r}'
+    return f'{key} = {self.config.bindings[key]!r}'
 
-  def check_scope(
+  def _check_scope(
     self, key: Key, entering: Iterable[Reference | Macro]
   ) -> None:
     """Refuses a scope that is not entered, or not for this configurable.
@@ -100,10 +99,10 @@ class _Use:
     used = self._used.get(key.selector, {})
     if not key.scope or _any_within(used, key.scope):
       return
-    referenced = {item.scope for item in entering if type(item) is Reference}
+    later = {item.scope for item in entering if isinstance(item, Reference)}
     if used and _any_within(self._entered, key.scope):
       problem = f'it is not used in the scope {key.scope!r}'
-    elif not _any_within(self._entered | referenced, key.scope):
+    elif not _any_within(self._entered | later, key.scope):
       problem = f'nothing enters the scope {key.scope!r}'
     else:
       return
@@ -120,15 +119,15 @@ class _Use:
     if used and len(close) == 1:
       hint = f' Did you mean {key._replace(scope=close[0])}?'
     raise UserError(
-      f'{self.show(key)} has no effect: {problem}; {where}.{hint}'
+      f'{self._show(key)} has no effect: {problem}; {where}.{hint}'
     )
 
-  def check_wins(self, key: Key, given: Collection[Key]) -> None:
+  def _check_wins(self, key: Key, given: Collection[Key]) -> None:
     """Refuses a binding that the files replace wherever it could be used."""
     winners = self._winners(key)
     if key not in winners and set(winners) - set(given):
       raise UserError(
-        f'{self.show(key)} has no effect: {_outdone(winners)}; bind '
+        f'{self._show(key)} has no effect: {_outdone(winners)}; bind '
         f'{"that" if len(winners) == 1 else "those"} instead.'
       )
 
@@ -142,16 +141,16 @@ class _Use:
     for scope, parameters in self._used.get(key.selector, {}).items():
       if key.parameter in parameters and _is_within(scope, key.scope):
         around = (key._replace(scope=s) for s in enclosing(scope)[::-1])
-        winner = next(k for k in around if k in self._config.bindings)
+        winner = next(k for k in around if k in self.config.bindings)
         found.setdefault(winner, []).append(scope)
     return found
 
-  def why_idle(self, key: Key) -> str:
+  def _why_idle(self, key: Key) -> str:
     """Says why a binding has no effect on this run; '' if it has one."""
     if not key.parameter:
       reasons = [
-        self.why_idle(user)
-        for user, value in self._config.bindings.items()
+        self._why_idle(user)
+        for user, value in self.config.bindings.items()
         if Macro(key.selector) in references(value)
       ]
       return reasons[0] if reasons and all(reasons) else ''
@@ -168,7 +167,7 @@ class _Use:
 
     A class says so by an attribute `ignores`, as `SparseAlgorithm` does.
     """
-    arguments = self._config.arguments(key.selector, scope)
+    arguments = self.config.arguments(key.selector, scope)
     for name in self._used[key.selector][scope] & arguments.keys():
       value = arguments[name]
       if isinstance(value, Reference):
@@ -193,5 +192,5 @@ def _any_within(scopes: Iterable[str], outer: str) -> bool:
 
 
 def _join(words: Iterable[str]) -> str:
-  *others, last = words
+  *others, last = [*words] or ['']
   return f'{", ".join(others)} and {last}' if others else last

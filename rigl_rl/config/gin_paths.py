@@ -26,8 +26,7 @@ ROOT = next(
 def add_search_path() -> None:
   """Lets gin resolve `include 'gin_configs/...'` from any directory.
 
-  A file of that name under the current directory goes first, so a user can
-  shadow one. Calling it again changes nothing.
+  A file of that name under the current directory comes first.
   """
   # Not gin.add_config_file_search_path: gin tries all its readers on one prefix
   # before the next prefix, and its second reader takes 'gin_configs/agents' for
@@ -41,7 +40,7 @@ def config_path(relative: str) -> str:
   """Resolves the name of a gin file.
 
   Args:
-    relative: A path as a user gives it to `--gin_files`, such as
+    relative: a path as a user gives it to `--gin_files`, such as
       'gin_configs/graesser22/dqn_classic/rigl.gin'; relative, absolute, or a
       URL that `tf.io.gfile` knows.
 
@@ -50,7 +49,7 @@ def config_path(relative: str) -> str:
     that name in the installed package.
 
   Raises:
-    UserError: If there is neither.
+    UserError: there is neither.
   """
   path = _resolve(relative)
   if path is None:

@@ -6,7 +6,6 @@ before it parses a config; and it has one config for the whole process.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 import re
@@ -161,12 +160,7 @@ def references(value: Any) -> list[Reference | Macro]:
 
 
 def _statements(path: str, within: tuple[str, ...] = ()) -> Iterator[Any]:
-  """Returns the statements of a file, and those of the files it includes.
-
-  Args:
-    path: of the file.
-    within: the files that include it.
-  """
+  """Returns the statements of a file, and those of the files it includes."""
   if path in within:
     raise UserError(f'{path!r} includes itself.')
   try:
@@ -209,8 +203,7 @@ def _parse(text: str, source: str) -> tuple[Any, ...]:
 def _meant(binding: str) -> str:
   """Suggests what a binding that cannot be parsed was meant to be."""
   name, _, value = (part.strip() for part in binding.partition('='))
-  if not name or not value:
-    return ''
+  values = []
   if re.fullmatch(r'\d+,\d+', value):
     values = [value.replace(',', '.')]
   elif re.fullmatch(r'\d+(\.\d+)?\s*%', value):
@@ -219,11 +212,11 @@ def _meant(binding: str) -> str:
     values = [value.capitalize()]
   elif re.fullmatch(r'[A-Za-z_][\w.]*\(\)', value):
     values = [f'@{value}']
-  elif name not in tasks.TASK_MACROS and re.fullmatch(r'[A-Za-z_]\w*', value):
-    values = [f'@{value}', tasks.quoted(value)]
   elif re.fullmatch(r'[A-Za-z_][\w.:/-]*', value):
     values = [tasks.quoted(value)]
-  else:
+    if value.isidentifier() and name not in tasks.TASK_MACROS:
+      values.insert(0, f'@{value}')
+  if not name or not values:
     return ''
   return f' Did you mean {" or ".join(f"{name}={v}" for v in values)}?'
 
@@ -241,11 +234,7 @@ class Config:
   def __init__(
     self, gin_files: Sequence[str] = (), gin_bindings: Sequence[str] = ()
   ):
-    """Reads the files.
-
-    Args:
-      gin_files: as `gin_paths.config_path` takes them.
-      gin_bindings: single bindings, which win over the files.
+    """Reads files, as `gin_paths.config_path` takes them, and bindings.
 
     Raises:
       UserError: a file is missing, or a text is not valid gin.
@@ -275,9 +264,10 @@ class Config:
 
   def plus(self, gin_bindings: Sequence[str]) -> Config:
     """Returns a config with further bindings, which win."""
-    other = copy.copy(self)
-    other.bindings = dict(self.bindings)
-    other.imports, other._written = [*self.imports], [*self._written]
+    other = Config()
+    other.bindings |= self.bindings
+    other.imports += self.imports
+    other._written += self._written
     other._bind(gin_bindings)
     return other
 
@@ -317,8 +307,7 @@ class Config:
     Args:
       replaced: whether to include values that a later binding replaces.
     """
-    values = self._written if replaced else list(self.bindings.values())
-    return references(values)
+    return references(self._written if replaced else [*self.bindings.values()])
 
   def source(self, key: Key) -> str:
     """Returns what a user would change: a macro, or the binding itself.
@@ -335,16 +324,13 @@ class Config:
     return f'{via[-1]} ({key})' if via else str(key)
 
   def value(self, name: str, otherwise: Any = None) -> Any:
-    """Returns what is bound, macros resolved.
+    """Returns the value that is bound; a Reference where it cannot be called.
 
     Args:
       name: a macro, or a parameter with its configurable and, perhaps, scope:
         'SEED', 'UpdateSchedule.interval', 'critic/UpdateSchedule.interval'. A
         scope takes what it does not bind from the scopes around it.
       otherwise: the value if nothing is bound.
-
-    Returns:
-      A Python value; a Reference where it cannot be called.
     """
     key = Key.parse(name)
     for scope in reversed(enclosing(key.scope)):
@@ -354,12 +340,7 @@ class Config:
     return otherwise
 
   def arguments(self, selector: str, scope: str = '') -> dict[str, Any]:
-    """Returns the bound arguments of a configurable, as written.
-
-    Args:
-      selector: of the configurable.
-      scope: the gin scope in which it is called; inner ones win.
-    """
+    """Returns the bound arguments of a configurable in a scope, as written."""
     return {
       key.parameter: value
       for outer in enclosing(scope)
@@ -372,27 +353,27 @@ class Config:
     """Whether modules that are not of this package may define names."""
     return any(name.partition('.')[0] != 'rigl_rl' for name in self.imports)
 
-  def resolve(self, value: Any, source: str) -> Any:
+  def resolve(
+    self, value: Any, source: str, within: tuple[str, ...] = ()
+  ) -> Any:
     """Returns a value with its macros resolved, and `by_task` called.
 
     Args:
       value: of a binding.
       source: what it is bound to, for messages.
+      within: the macros that are being resolved.
 
     Raises:
       tasks.NoValueError: `by_task` has no value for the task.
       UserError: a macro is not bound, or refers to itself.
     """
-    return self._resolve(value, source, ())
 
-  def _resolve(self, value: Any, source: str, within: tuple[str, ...]) -> Any:
     def resolved(item: Any) -> Any:
       if isinstance(item, Macro):
         return self._macro(item, source, within)
       if isinstance(item, Reference) and item.called and item.name == 'by_task':
-        given = self._resolve(
-          self.arguments('by_task', item.scope), source, within
-        )
+        given = self.arguments('by_task', item.scope)
+        given = self.resolve(given, source, within)
         if {'task', 'values'} <= given.keys():
           return tasks.value_of(**given, name=repr(item)[1:-2])
       return item
@@ -406,7 +387,7 @@ class Config:
         f'{source} is {macro}, which refers to itself, but must be a value.'
       )
     if key in self.bindings:
-      return self._resolve(self.bindings[key], source, (*within, name))
+      return self.resolve(self.bindings[key], source, (*within, name))
     if self.imports_others or '.' in name:
       return macro  # A constant.
     raise UserError(

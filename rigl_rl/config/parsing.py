@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import re
 import sys
@@ -49,10 +48,9 @@ def parse(
 
 
 def origin() -> str:
-  """Returns the directory that a run's own modules were found in.
+  """Returns the current directory if a run's own modules lie there, else ''.
 
-  It is the current one if a module that was imported lies there, named by a
-  config's `import` or by a task; else ''.
+  A config's `import`, or a task, names such a module.
   """
   here = os.path.realpath(os.getcwd())
   for name, module in list(sys.modules.items()):
@@ -70,8 +68,7 @@ def origin() -> str:
 def search_path(modules_from: str) -> Iterator[None]:
   """Takes the current directory off Python's path, unless a run needs it.
 
-  That is so if the run's own command found modules there. A directory that
-  PYTHONPATH or the package itself is in stays on the path.
+  It stays if PYTHONPATH names it, or if the package itself lies there.
 
   Args:
     modules_from: what `origin` returned when the run began.
@@ -110,13 +107,11 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> Config:
   config = checking.check([path], gin_bindings, is_saved=True)
   try:
     gin.parse_config_files_and_bindings([path], list(gin_bindings))
-  except ModuleNotFoundError as error:
-    raise errors.UserError(
-      f'{path}: {_one_line(error, config)}; if the module is yours, name its '
-      'directory in PYTHONPATH.'
-    ) from error
   except Exception as error:  # What the file holds may lead to any.
-    raise errors.UserError(f'{path}: {_one_line(error, config)}') from error
+    message = f'{path}: {_one_line(error, config)}'
+    if isinstance(error, ModuleNotFoundError):
+      message += '; if the module is yours, name its directory in PYTHONPATH.'
+    raise errors.UserError(message) from error
   return config
 
 
@@ -138,19 +133,9 @@ def _one_line(error: Exception, config: Config) -> str:
     # gin quotes the offending binding on the line below its place.
     if ' = ' in line or line.startswith(('In file', 'import ', 'include ')):
       message += f' | {line}'
-  unknown = re.search(
-    r"No configurable matching (?:reference )?'([^']+)'", message
-  )
+  unknown = re.search(r"No configurable matching [^']*'@?([\w./]+)", message)
   if unknown:
-    name = unknown.group(1).strip('@()').split('/')[-1]
+    name = unknown.group(1).rpartition('/')[2]
     known = [found.name for found in declarations.of_package().all()]
     message += wording.did_you_mean(name, known)
-  parameter = re.search(
-    r"'([^']+)' doesn't have a parameter named '([^']+)'", message
-  )
-  if parameter:
-    configurable, name = parameter.groups()
-    of_it = inspect.signature(gin.get_configurable(configurable)).parameters
-    message += f' Its parameters are {", ".join(of_it)}.'
-    message += wording.did_you_mean(name, of_it)
   return message
