@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import shutil
 import types
@@ -31,11 +30,11 @@ def is_url(path: str) -> bool:
 
 # What this module calls of tf.io.gfile, for local paths.
 _LOCAL = types.SimpleNamespace(
-  GFile=open,
+  GFile=lambda path, mode: open(path, mode),
   exists=os.path.lexists,
   isdir=os.path.isdir,
   listdir=os.listdir,
-  makedirs=functools.partial(os.makedirs, exist_ok=True),
+  makedirs=lambda path: os.makedirs(path, exist_ok=True),
   remove=os.remove,
   rename=lambda source, target, overwrite: os.replace(source, target),
   rmtree=shutil.rmtree,

@@ -6,6 +6,7 @@ at random but by a fixed seed, and reads the copy as the commands do.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -47,8 +48,7 @@ _RUN = sweeps.Run(
   values={},
   bindings={},
   seed=0,
-  fixed=(),
-  expanded=(),
+  changes=(),
   extra=(),
   scale=1.0,
   train_steps=200,
@@ -242,9 +242,9 @@ def _read_all(trained, directory, builds):
     attempt(figures.draw, name, results, options)
   attempt(events.read_scalars, str(directory), '')
   attempt(record.read_evaluations, str(directory))
-  job = jobs.Job(_RUN, str(directory), ())
+  run = dataclasses.replace(_RUN, directory=directory.name)
   attempt(
-    sweep._print_plan, [job], str(directory.parent), costs.STEPS_PER_SECOND
+    sweep._print_plan, [run], str(directory.parent), costs.STEPS_PER_SECOND
   )
   return messages
 
