@@ -4,8 +4,8 @@
     --gin_files=gin_configs/graesser22/dqn_atari_cnn/rigl.gin \\
     --gin_bindings='GAME="MsPacman"' --sparsities=0.5,0.8,0.9,0.95
 
-Only the networks that training updates are built, and no environment. FLOPs are
-those of one example: forward, and in one gradient step, as a mean over training
+Only the networks that training updates are built. FLOPs are those of one
+example: forward, and in one gradient step, as a mean over training
 (Evci et al., 2020). In an actor-critic agent each network counts for its own
 update: the critics' part in the actor's loss is left out, and so are target
 networks. In the sum a network that is trained every second step counts half.
