@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import math
 import os
+import re
 
 import pandas as pd
 
 from rigl_rl import files, readers
 from rigl_rl.training import quiet
+
+# Patterns of names that earlier versions wrote, and the names of today.
+_EARLIER_NAMES = {
+  r'gradients/snr': 'gradients/snr/online',
+  r'train/loss': 'train/loss/total',
+  r'train/(actor|critic|alpha)_loss': r'train/loss/\1',
+  r'train/policy_gradient_loss': 'train/loss/actor',
+  r'train/value_estimation_loss': 'train/loss/value',
+  r'train/entropy_regularization_loss': 'train/loss/entropy',
+  r'train/l2_regularization_loss': 'train/loss/weight_decay',
+  r'actor/share_of_parameters': 'networks/actor_share',
+  r'sparsity/(.+)': r'masks/online/\1/sparsity',
+  r'(\w+)/sparsity/(.+)': r'masks/\1/\2/sparsity',
+  r'masks/drop_fraction': 'masks/online/drop_fraction',
+  r'(\w+)/masks/drop_fraction': r'masks/\1/drop_fraction',
+}
+
+
+def current_name(name: str) -> str:
+  """Returns what a scalar is called today that any version wrote."""
+  for pattern, current in _EARLIER_NAMES.items():
+    if match := re.fullmatch(pattern, name):
+      return match.expand(current)
+  return name
 
 
 def read_scalars(run: str, prefix: str) -> pd.DataFrame:
@@ -21,7 +46,8 @@ def read_scalars(run: str, prefix: str) -> pd.DataFrame:
 
   Args:
     run: the run directory.
-    prefix: of the scalars' names, such as 'gradients/snr'.
+    prefix: of the scalars' names, such as 'gradients/snr'; names that earlier
+      versions wrote are given as those of today.
 
   Returns:
     name, step, value; in order of names and steps. What follows a torn record,
@@ -61,9 +87,11 @@ def _read(path: str, prefix: str) -> tuple[float, dict[tuple[str, int], float]]:
     if event.session_log.status == event_pb2.SessionLog.START:
       start = event.step
     for value in event.summary.value:
-      if value.tag.startswith(prefix):
+      name = current_name(value.tag)
+      is_scalar = not value.tensor.tensor_shape.dim  # Hyper-parameters are not.
+      if is_scalar and name.startswith(prefix):
         number = tensor_util.make_ndarray(value.tensor).item()
-        found[value.tag, event.step] = float(number)
+        found[name, event.step] = float(number)
   if start is None:
     start = min((step for _, step in found), default=math.inf)
   return start, found

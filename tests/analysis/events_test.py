@@ -1,5 +1,7 @@
 """Tests of reading TensorBoard's event files."""
 
+import pytest
+
 from rigl_rl.analysis import events
 
 
@@ -50,3 +52,26 @@ def test_what_tensorflow_writes(tmp_path):
     'step': [7, 9],
     'value': [0.25, 0.5],
   }
+
+
+@pytest.mark.parametrize(
+  'earlier, current',
+  [
+    ('gradients/snr', 'gradients/snr/online'),
+    ('gradients/snr/actor', 'gradients/snr/actor'),
+    ('train/loss', 'train/loss/total'),
+    ('train/critic_loss', 'train/loss/critic'),
+    ('train/policy_gradient_loss', 'train/loss/actor'),
+    ('train/return', 'train/return'),
+    ('sparsity/dense1', 'masks/online/dense1/sparsity'),
+    ('critic_2/sparsity/dense1', 'masks/critic_2/dense1/sparsity'),
+    ('masks/drop_fraction', 'masks/online/drop_fraction'),
+    ('actor/masks/drop_fraction', 'masks/actor/drop_fraction'),
+    ('masks/actor/drop_fraction', 'masks/actor/drop_fraction'),
+    ('actor/share_of_parameters', 'networks/actor_share'),
+  ],
+)
+def test_names_of_earlier_versions(synthetic_runs, tmp_path, earlier, current):
+  synthetic_runs.write_events(tmp_path, [(1, {earlier: 0.5})])
+  table = events.read_scalars(tmp_path, '')
+  assert table.values.tolist() == [[current, 1, 0.5]]

@@ -116,8 +116,8 @@ def _within(
   )
 
 
-def _snr(title: str, agent: str, tasks: tuple[str, ...], scalar: str = ''):
-  return snr.Panel(title, agent, 'MLP', tasks, f'gradients/snr{scalar}')
+def _snr(title: str, agent: str, tasks: tuple[str, ...], network: str):
+  return snr.Panel(title, agent, 'MLP', tasks, f'gradients/snr/{network}')
 
 
 # Systems of Sokar et al., in figures and tables.
@@ -204,9 +204,9 @@ FIGURES = {
     'Figure 5: signal-to-noise ratio of gradients',
     snr.SnrOverTraining(
       (
-        _snr('DQN', 'DQN', _CLASSIC),
-        _snr('SAC, actor', 'SAC', _ALL_MUJOCO, '/actor'),
-        _snr('SAC, critic', 'SAC', _ALL_MUJOCO, '/critic'),
+        _snr('DQN', 'DQN', _CLASSIC, 'online'),
+        _snr('SAC, actor', 'SAC', _ALL_MUJOCO, 'actor'),
+        _snr('SAC, critic', 'SAC', _ALL_MUJOCO, 'critic'),
       )
     ),
   ),
