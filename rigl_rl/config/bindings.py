@@ -8,6 +8,7 @@ from typing import Any, Callable, Collection
 
 import gin
 
+from rigl_rl.compat import gin as gin_compat
 from rigl_rl.config.gin_text import Selector
 from rigl_rl.errors import UserError
 
@@ -43,11 +44,7 @@ def read(
         f'{configurable.__name__}.{name} is not bound, but must be: the gin '
         'files have to describe a whole run.'
       )
-  scope, selector = gin.config._as_scope_and_selector(configurable)
-  with gin.config._OPERATIVE_CONFIG_LOCK:
-    gin.config._OPERATIVE_CONFIG.setdefault(
-      ('/'.join(scope), selector), {}
-    ).update(values)
+  gin_compat.note_as_used(configurable, values)
   # A copy is how gin resolves references.
   return copy.deepcopy(values)
 
@@ -55,7 +52,6 @@ def read(
 def used() -> dict[str, dict[str, set[str]]]:
   """Returns what gin has supplied so far: parameters by selector and scope."""
   found: dict[str, dict[str, set[str]]] = {}
-  with gin.config._OPERATIVE_CONFIG_LOCK:
-    for (scope, selector), values in gin.config._OPERATIVE_CONFIG.items():
-      found.setdefault(Selector(selector), {})[scope] = set(values)
+  for (scope, selector), parameters in gin_compat.used().items():
+    found.setdefault(Selector(selector), {})[scope] = parameters
   return found

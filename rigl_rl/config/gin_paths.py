@@ -8,10 +8,9 @@ import glob
 import os
 from typing import IO
 
-import gin
-
 import rigl_rl
 from rigl_rl import errors, files
+from rigl_rl.compat import gin as gin_compat
 
 _PACKAGE = os.path.dirname(os.path.abspath(rigl_rl.__file__))
 PACKAGE_PARENT = os.path.dirname(_PACKAGE)
@@ -31,9 +30,7 @@ def add_search_path() -> None:
   # Not gin.add_config_file_search_path: gin tries all its readers on one prefix
   # before the next prefix, and its second reader takes 'gin_configs/agents' for
   # a Python package, which it logs as an error or stumbles over.
-  readers = gin.config._FILE_READERS
-  if (open_file, _resolve) not in readers:
-    readers.insert(0, (open_file, _resolve))
+  gin_compat.read_files_first_by(open_file, _resolve)
 
 
 def config_path(relative: str) -> str:
