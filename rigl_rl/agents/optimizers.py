@@ -7,6 +7,7 @@ from typing import Any, Mapping, Sequence
 import gin
 import tensorflow as tf
 
+from rigl_rl.compat import keras
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import NonNegative, Positive
 from rigl_rl.kernels import loader
@@ -14,6 +15,7 @@ from rigl_rl.kernels import loader
 # Variables of as many values are worth an operation of their own: it need not
 # wait for the gradients of others, and runs beside them.
 _LARGE = 1 << 14
+_NAME = 'Adam'
 
 
 class _Adam(tf.keras.optimizers.legacy.Adam):
@@ -25,7 +27,7 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
   """
 
   def __init__(self, learning_rate: float, epsilon: float, weight_decay: float):
-    super().__init__(learning_rate, epsilon=epsilon, name='Adam')
+    super().__init__(learning_rate, epsilon=epsilon, name=_NAME)
     self._weight_decay = weight_decay
 
   @tf.autograph.experimental.do_not_convert
@@ -104,9 +106,9 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
     pairs = list(grads_and_vars)
     self._create([variable for _, variable in pairs])
     scalars = {
-      'learning_rate': self._decayed_lr(tf.float32),
-      'beta1': self._get_hyper('beta_1', tf.float32),
-      'beta2': self._get_hyper('beta_2', tf.float32),
+      'learning_rate': tf.convert_to_tensor(self.learning_rate),
+      'beta1': tf.convert_to_tensor(self.beta_1),
+      'beta2': tf.convert_to_tensor(self.beta_2),
       'epsilon': self.epsilon,
       'iterations': tf.convert_to_tensor(self.iterations),
     }
@@ -131,14 +133,14 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
       masked=masked,
       mask_kernels=mask_kernels,
       weight_decay=self._weight_decay,
-      name=name or self._name,
+      name=name or _NAME,
       **scalars,
     )
 
   def _create(self, variables):
     """Creates what is not yet there of the count of steps and the slots."""
-    with tf.name_scope(self._name), tf.init_scope():
-      self._create_all_weights(variables)
+    with tf.name_scope(_NAME), tf.init_scope():
+      keras.create_slots(self, variables)
 
   def _create_slots(self, var_list):
     loader.load()  # What it says belongs before training.

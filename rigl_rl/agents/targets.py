@@ -11,7 +11,8 @@ from typing import Callable, Sequence
 import gin
 import tensorflow as tf
 
-from rigl_rl.kernels import loader, reading
+from rigl_rl.compat import tensorflow as tensorflow_compat
+from rigl_rl.kernels import loader
 from rigl_rl.sparsity import masks, wrappers
 
 Layers = Sequence[wrappers.SparseWrapper]
@@ -41,7 +42,7 @@ def move(
       target=[variable.handle for variable in target],
       tau=tau,
     )
-    reading.only_reads(update, range(len(online)))
+    tensorflow_compat.only_reads(update, range(len(online)))
     return
   for source, variable in zip(online, target):
     # (1 - τ) target + τ online, in one pass and in place.
@@ -96,7 +97,7 @@ def keep_largest(online: Layers, target: Layers, masks_moved: bool) -> None:
       target=[layer.kernel.handle for _, layer in pairs],
       mask=[layer.mask.handle for _, layer in pairs],
     )
-    reading.only_reads(update, range(len(pairs)))
+    tensorflow_compat.only_reads(update, range(len(pairs)))
     return
   for source, layer in pairs:
     count = tf.math.count_nonzero(source.kernel, dtype=tf.int32)

@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterable, Union
 import numpy as np
 import tensorflow as tf
 
+from rigl_rl.compat import tensorflow as tensorflow_compat
 from rigl_rl.errors import UserError
 from rigl_rl.kernels import loader
 
@@ -100,7 +101,7 @@ class Traced:
       threads = _threads() if 'team' in parts else 1
       self._call = self._by_operation(operations, specs, in_turn, threads)
     elif 'traced' in parts:
-      self._call = self._directly()
+      self._call = tensorflow_compat.unchecked_call(self._function)
     else:
       self._call = lambda tensors: function(*tensors)
 
@@ -122,21 +123,8 @@ class Traced:
       in_turn=in_turn,
       threads=threads,
     )
-    # Of the pinned TensorFlow's; without it all is the same, but slower.
-    function_type = getattr(self._function, 'function_type', None)
-    pack = getattr(function_type, 'pack_output', None) or functools.partial(
-      tf.nest.pack_sequence_as, self._function.structured_outputs
-    )
+    pack = tensorflow_compat.packer(self._function)
     return lambda tensors: pack(call(arguments=tensors))
-
-  def _directly(self):
-    """Returns what hands the function to TensorFlow, without any checks."""
-    # Of the pinned TensorFlow's, as above.
-    call_flat = getattr(self._function, '_call_flat', None)
-    if call_flat is None:
-      return lambda tensors: self._function(*tensors)
-    captures = list(self._function.captured_inputs)
-    return lambda tensors: call_flat(tensors, captures)
 
   def __call__(self, *arguments: ArrayOrTensor) -> Any:
     """Calls it with what is as the specs say; nothing is checked."""

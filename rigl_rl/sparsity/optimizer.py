@@ -8,6 +8,8 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from rigl_rl.compat import keras
+from rigl_rl.compat import tensorflow as tensorflow_compat
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import mask_updater as mask_updater_lib
 from rigl_rl.sparsity import schedules, sparse_kernel, step_plan, wrappers
@@ -156,14 +158,12 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
       trained: the variable trained until now; it may have no slots yet.
       kernel: how its layer's kernel is stored from now on.
     """
-    weights = self.inner._weights
-    for name, slot in self.inner._slots.pop(trained._unique_id, {}).items():
-      values = kernel.active(tf.constant(sparse_kernel.read(slot)))
-      moved = self.inner.add_slot(kernel.trained, name, values)
-      sparse_kernel.adopt(moved, kernel.trained)
-      # Where the slot was: a checkpoint has them in this order.
-      weights.pop()
-      weights[next(i for i, w in enumerate(weights) if w is slot)] = moved
+
+    def active(slot):
+      return kernel.active(tf.constant(sparse_kernel.read(slot)))
+
+    for slot in keras.move_slots(self.inner, trained, kernel.trained, active):
+      sparse_kernel.adopt(slot, kernel.trained)
 
   @tf.autograph.experimental.do_not_convert
   def apply_gradients(
@@ -289,9 +289,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
           'of a step that changes no mask.'
         )
     if not tf.executing_eagerly():  # Else it would be traced at every call.
-      update = tf.function(
-        update, autograph=False, experimental_attributes={'_noinline': True}
-      )
+      update = tensorflow_compat.not_inlined(update)
     update(
       step,
       *(

@@ -10,6 +10,7 @@ from typing import Any, Sequence
 
 import tensorflow as tf
 
+from rigl_rl.compat import keras
 from rigl_rl.errors import UserError
 
 
@@ -22,8 +23,8 @@ class LegacySlots:
   def create(self, variables: Sequence[tf.Variable]) -> None:
     """Creates the slots of all variables that will be trained."""
     # Optimizers of tf.compat.v1.train create them in their first step.
-    if hasattr(self._optimizer, '_create_all_weights'):
-      self._optimizer._create_all_weights(variables)
+    if isinstance(self._optimizer, tf.keras.optimizers.legacy.Optimizer):
+      keras.create_slots(self._optimizer, variables)
 
   def of(self, variable: tf.Variable) -> list[tf.Variable]:
     """Returns a variable's slots, one value per weight in each."""

@@ -11,6 +11,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 
+from rigl_rl.compat import keras
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Sparsity
 from rigl_rl.errors import UserError
@@ -157,7 +158,7 @@ class SparseWrapper(tf.keras.layers.Layer):
     if hasattr(layer, 'kernel'):
       del layer.kernel
     self._trained, self._mask = self.storage.trained, self.storage.structure
-    layer._callable_losses.clear()
+    keras.clear_callable_losses(layer)
     for regularizer, read in (
       (layer.kernel_regularizer, self._decayed_weights),
       (layer.bias_regularizer, lambda: layer.bias),
@@ -326,7 +327,7 @@ def _walk(
   if isinstance(layer, SparseWrapper) or _is_maskable(layer):
     yield path, layer
     return
-  for child in layer._flatten_layers(recursive=False, include_self=False):
+  for child in keras.layers_of(layer):
     yield from _walk(child, path + (child.name,))
 
 

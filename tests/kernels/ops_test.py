@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl.kernels import reading
 from rigl_rl.sparsity import masks
 
 # Longer than the sample by which the threshold is looked for; not a multiple
@@ -189,39 +188,6 @@ def test_assignments_keep_their_order(operations):
   step()
   _assert_same(target, (value + 1) * 2)
   _assert_same(mask, np.ones(40))
-
-
-@pytest.mark.parametrize('is_told', [True, False])
-def test_what_reads_does_not_wait_for_what_only_reads(operations, is_told):
-  (online,), (target,) = _variables(2, [(40,)], (0.5, 1))
-
-  made = {}
-
-  def step():
-    made['update'] = operations.rigl_soft_update(
-      online=[online.handle], target=[target.handle], tau=0.5
-    )
-    if is_told:
-      reading.only_reads(made['update'], [0])
-    for name, variable in (('online', online), ('target', target)):
-      made[name] = tf.raw_ops.ReadVariableOp(
-        resource=variable.handle, dtype=tf.float32
-      )
-    # But what writes waits, told or not.
-    made['write'] = online.assign(tf.zeros_like(online), read_value=False)
-    return made['online'], made['target']
-
-  step = tf.function(step, autograph=False).get_concrete_function()
-  update = made['update']
-  assert (update in made['online'].op.control_inputs) == (not is_told)
-  assert update in made['target'].op.control_inputs
-  if is_told:
-    assert update in made['write'].control_inputs
-  expected = online.numpy(), (online.numpy() + target.numpy()) / 2
-  for found, value in zip(step(), expected):
-    np.testing.assert_allclose(found, value, rtol=1e-6)
-  np.testing.assert_allclose(target, expected[1], rtol=1e-6)
-  assert not np.any(online)
 
 
 @pytest.mark.parametrize('tau', [0.005, 0.3, 1.0])
