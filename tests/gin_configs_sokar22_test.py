@@ -273,7 +273,7 @@ def _check_first_weights(agent, column):
 
 def _check_targets(agent):
   """They begin as the online networks are."""
-  for name, copy in agent._target_networks.items():
+  for name, copy in agent._targets.items():
     for online, target in zip(agent.networks[name].variables, copy.variables):
       np.testing.assert_array_equal(online.numpy(), target.numpy())
 

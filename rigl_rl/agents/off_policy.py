@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tf_agents.trajectories import policy_step, trajectory
 from tf_agents.trajectories import time_step as ts
+from tf_agents.utils import common
 
 from rigl_rl import seeding, wording
 from rigl_rl.agents import actor_critic_agent, sparse_networks, targets
@@ -51,6 +52,12 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
 
   # Seeds of a train step: its own draws, and those of the gradients' SNR.
   _SEEDS_PER_STEP = 8
+  # Arguments of the stock constructor for target networks, by the names of
+  # their online networks.
+  _TARGETS = {
+    'critic_1': 'target_critic_network',
+    'critic_2': 'target_critic_network_2',
+  }
 
   def _build_networks(
     self,
@@ -88,6 +95,12 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
         'critic',
       ),
     }
+    self._targets = {
+      name: common.maybe_copy_target_network_with_checks(
+        self.networks[name], name=argument
+      )
+      for name, argument in self._TARGETS.items()
+    }
     self._planner = step_plan.StepPlanner(
       optimizers.values(), actor_update_period, target_update_period
     )
@@ -98,9 +111,9 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
       'critic_network': self.networks['critic_1'],
       'critic_network_2': self.networks['critic_2'],
       'target_update_period': target_update_period,
-      'td_errors_loss_fn': tf.math.squared_difference,
       'train_step_counter': tf.Variable(0, dtype=tf.int64, trainable=False),
       **optimizers,
+      **{self._TARGETS[name]: copy for name, copy in self._targets.items()},
     }
 
   def _finish(self, numpy_actor: Any, summarize_gradient_snr: bool) -> None:
@@ -126,11 +139,10 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
     obstacle = None
     if self._target_sparsity is not targets.copy_masks:
       obstacle = 'target_sparsity must be @copy_masks for that'
-    copies = self._target_networks
     return [
       compression.Compressor(
         network,
-        [copies[name]] if name in copies else [],
+        [self._targets[name]] if name in self._targets else [],
         self.networks.optimizer_of(name),
         obstacle,
       )
@@ -174,16 +186,6 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
     """Variables beside those of the networks and their targets."""
     return []
 
-  @property
-  def _target_networks(self) -> dict[str, Any]:
-    """The target networks, by their online networks' names."""
-    copies = {
-      'actor': getattr(self, '_target_actor_network', None),
-      'critic_1': self._target_critic_network_1,
-      'critic_2': self._target_critic_network_2,
-    }
-    return {name: copy for name, copy in copies.items() if copy is not None}
-
   def _draw_seed(self, draw: int) -> tf.Tensor:
     """Returns a stateless seed of this train step: a restart draws the same."""
     number = tf.cast(self.train_step_counter, tf.int32)
@@ -207,7 +209,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
     # By network: so the critics' are updated while the actor still trains.
     pairs = []
     copies_masks = self._target_sparsity is targets.copy_masks
-    for name, copy in self._target_networks.items():
+    for name, copy in self._targets.items():
       twins = zip(
         self.networks.layers[name], self.networks.matching_layers(name, copy)
       )
@@ -229,6 +231,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
         plan.updates_targets, lambda: update(plan.masks_moved), tf.no_op
       )
 
+    self._update_targets = update_if_due
     return update_if_due
 
   def _transition(
@@ -340,9 +343,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
   @property
   def _other_variables(self):
     variables = [
-      variable
-      for copy in self._target_networks.values()
-      for variable in copy.variables
+      variable for copy in self._targets.values() for variable in copy.variables
     ]
     return [*variables, *self._more_variables, self.train_step_counter]
 

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Callable, NamedTuple
 import gin
 import numpy as np
 import tensorflow as tf
-from tf_agents.agents.ppo import ppo_agent, ppo_clip_agent, ppo_utils
-from tf_agents.networks import network
+from tf_agents.agents.ppo import ppo_clip_agent
 from tf_agents.trajectories import time_step as ts
 from tf_agents.trajectories import trajectory
 from tf_agents.utils import common
@@ -23,6 +22,7 @@ from rigl_rl.agents import (
   sparse_networks,
 )
 from rigl_rl.agents import advantages as advantages_lib
+from rigl_rl.compat import tf_agents
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import (
   BatchSize,
@@ -32,8 +32,11 @@ from rigl_rl.config.domains import (
   Range,
 )
 from rigl_rl.errors import UserError
-from rigl_rl.networks import actor_critic, numpy_mlp
+from rigl_rl.networks import action_distributions, actor_critic, numpy_mlp
 from rigl_rl.sparsity import compression, step_plan
+
+# Normalized rewards are clipped to ± as much.
+_REWARD_CLIPPING = 10.0
 
 
 class Rollout(NamedTuple):
@@ -175,6 +178,8 @@ class SparsePPOAgent(
       scopes={'actor': 'actor', 'value': 'value'},
     )
     self._planner = step_plan.StepPlanner([self._sparse_optimizer])
+    self._discount = gamma
+    self._advantage_decay = lambda_
     self._bootstrap_time_limits = bootstrap_time_limits
     super().__init__(
       time_step_spec,
@@ -195,6 +200,7 @@ class SparsePPOAgent(
       use_gae=True,
       use_td_lambda_return=True,
       normalize_rewards=normalize_rewards,
+      reward_norm_clipping=_REWARD_CLIPPING,
       normalize_observations=normalize_observations,
       gradient_clipping=gradient_clipping,
       value_clipping=value_clipping,
@@ -220,7 +226,7 @@ class SparsePPOAgent(
     self._rng = seeding.generator(seed, 'exploration')
     self._shuffle_rng = seeding.generator(seed, 'minibatches')
     self._numpy_actor = numpy_mlp.NumpyGaussianActor(
-      self._actor_net, self._observation_normalizer
+      self.networks['actor'], self.collect_policy.observation_normalizer
     )
     self._losses = None
     self._last_minibatch = None
@@ -262,11 +268,16 @@ class SparsePPOAgent(
     rewards = np.asarray(
       self._normalize_function(rollout.observation, rollout.reward)
     )
-    discounts = self._discount_factor * rollout.discount
+    discounts = self._discount * rollout.discount
     if not self._bootstrap_time_limits:
       discounts = discounts * ~rollout.is_last
     advantages = advantages_lib.generalized_advantages(
-      rewards, discounts, values, next_values, rollout.is_last, self._lambda
+      rewards,
+      discounts,
+      values,
+      next_values,
+      rollout.is_last,
+      self._advantage_decay,
     )
     order = np.concatenate(
       [
@@ -296,7 +307,7 @@ class SparsePPOAgent(
   def _values(self, observation):
     """Values of observations, by the normalization of this moment."""
     step_type = tf.fill(tf.shape(observation)[:1], ts.StepType.MID)
-    values, _ = self._collect_policy.apply_value_network(
+    values, _ = self.collect_policy.apply_value_network(
       observation, step_type, training=False
     )
     return values
@@ -305,10 +316,11 @@ class SparsePPOAgent(
     """Counts a rollout's observations and rewards; normalizes the latter."""
     self.update_observation_normalizer(observation[None])
     self.update_reward_normalizer(reward[None])
-    if self._reward_normalizer is None:
+    normalizer = tf_agents.reward_normalizer(self)
+    if normalizer is None:
       return reward
-    return self._reward_normalizer.normalize(
-      reward, center_mean=False, clip_value=self._reward_norm_clipping
+    return normalizer.normalize(
+      reward, center_mean=False, clip_value=_REWARD_CLIPPING
     )
 
   def _as_steps(self, rollout, values, advantages) -> trajectory.Trajectory:
@@ -389,12 +401,13 @@ class SparsePPOAgent(
   def _mean_losses(self):
     steps = self._last_minibatch
     info = steps.policy_info
-    old_distribution = ppo_utils.distribution_from_spec(
-      self._action_distribution_spec,
-      info['dist_params'],
-      legacy_distribution_network=isinstance(
-        self._actor_net, network.DistributionNetwork
-      ),
+    old_distribution = action_distributions.DiagonalNormal(
+      **info['dist_params']
+    )
+    advantage = info['advantage']
+    mean, variance = tf.nn.moments(advantage, axes=(0, 1), keepdims=True)
+    advantage = tf.nn.batch_normalization(
+      advantage, mean, variance, None, None, variance_epsilon=1e-8
     )
 
     def loss():
@@ -404,10 +417,10 @@ class SparsePPOAgent(
         ),
         steps.action,
         common.log_probability(
-          old_distribution, steps.action, self._action_spec
+          old_distribution, steps.action, self.action_spec
         ),
         info['return'],
-        ppo_agent._normalize_advantages(info['advantage']),
+        advantage,
         info['dist_params'],
         weights=tf.ones_like(steps.reward),
         train_step=self.train_step_counter,
@@ -420,7 +433,10 @@ class SparsePPOAgent(
 
   @property
   def _other_variables(self):
-    normalizers = (self._observation_normalizer, self._reward_normalizer)
+    normalizers = (
+      self.collect_policy.observation_normalizer,
+      tf_agents.reward_normalizer(self),
+    )
     return [
       self.train_step_counter,
       *tf.nest.flatten([n.variables for n in normalizers if n is not None]),

@@ -12,6 +12,7 @@ from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import common
 
 from rigl_rl.agents import off_policy, optimizers, targets
+from rigl_rl.compat import keras, tf_agents
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, Positive, Probability, Range
 from rigl_rl.networks import actor_critic, numpy_mlp
@@ -108,7 +109,12 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
       target_update_period,
     )
     with gin.config_scope('alpha'):
-      alpha_optimizer = optimizer()
+      self._temperature_optimizer = optimizer()
+    self._critic_arguments = {
+      'td_errors_loss_fn': tf.math.squared_difference,
+      'gamma': gamma,
+      'reward_scale_factor': reward_scale_factor,
+    }
     self._learn_alpha = learn_alpha
     self._resample_for_alpha = resample_for_alpha
     # The next draw of this train step, and what the last one gave.
@@ -116,26 +122,31 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     self._last_sample = None
     super().__init__(
       **arguments,
-      alpha_optimizer=alpha_optimizer,
+      **self._critic_arguments,
+      alpha_optimizer=self._temperature_optimizer,
       target_update_tau=target_update_tau,
-      gamma=gamma,
-      reward_scale_factor=reward_scale_factor,
       initial_log_alpha=float(np.log(initial_alpha)),
       target_entropy=target_entropy,
       gradient_clipping=gradient_clipping,
     )
-    alpha_optimizer._create_all_weights([self._log_alpha])
+    keras.create_slots(self._temperature_optimizer, [self.log_alpha])
     self._finish(
-      numpy_mlp.NumpySquashedGaussianActor(self._actor_network),
+      numpy_mlp.NumpySquashedGaussianActor(self.networks['actor']),
       summarize_gradient_snr,
     )
+
+  @property
+  def log_alpha(self) -> tf.Variable:
+    """The logarithm of the temperature."""
+    return tf_agents.log_alpha(self)
 
   def _actions_and_log_probs(self, time_steps, training=False):
     """As the parent does, but for the seed of the sample."""
     if self._next_draw == _ALPHA_DRAW and not self._resample_for_alpha:
       return self._last_sample
-    policy = self._train_policy if training else self._policy
-    distribution = policy.distribution(time_steps, policy_state=()).action
+    distribution, _ = self.networks['actor'](
+      time_steps.observation, time_steps.step_type, training=training
+    )
     actions = distribution.sample(seed=self._draw_seed(self._next_draw))
     self._next_draw += 1
     self._last_sample = (
@@ -152,7 +163,7 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     """As the parent does, but for a temperature that is not learned."""
     if self._learn_alpha:
       return super().alpha_loss(time_steps, weights, training)
-    return 0.0 * self._log_alpha
+    return 0.0 * self.log_alpha
 
   def _losses_of(self, transition):
     time_step, action_step, next_time_step = transition
@@ -163,17 +174,15 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
         time_step,
         action_step.action,
         next_time_step,
-        td_errors_loss_fn=self._td_errors_loss_fn,
-        gamma=self._gamma,
-        reward_scale_factor=self._reward_scale_factor,
         training=True,
+        **self._critic_arguments,
       )
 
     return lambda: self.actor_loss(time_step, training=True), critic_loss
 
   def _remedy_of_divergence(self):
     remedy = super()._remedy_of_divergence()
-    if self._actor_network.log_std_range == (None, None):
+    if self.networks['actor'].log_std_range == (None, None):
       # σ overflows first.
       return (
         'SquashedGaussianActor.log_std_min=-20.0 and .log_std_max=2.0 if '
@@ -182,7 +191,7 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     return remedy
 
   def _act(self, observation):
-    return self._actor_network.mean_and_log_std(observation)
+    return self.networks['actor'].mean_and_log_std(observation)
 
   def _act_in_numpy(self, observation):
     return self._numpy_actor.mean_and_log_std(observation)
@@ -193,8 +202,8 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     return self._numpy_actor.sample_from(mean, log_std, noise)[0]
 
   def _write_more_summaries(self):
-    tf.summary.scalar('train/alpha', tf.exp(self._log_alpha))
+    tf.summary.scalar('train/alpha', tf.exp(self.log_alpha))
 
   @property
   def _more_variables(self):
-    return [self._log_alpha, *self._alpha_optimizer.variables()]
+    return [self.log_alpha, *self._temperature_optimizer.variables()]

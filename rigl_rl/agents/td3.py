@@ -7,12 +7,13 @@ from typing import Annotated, Callable
 import gin
 import numpy as np
 import tensorflow as tf
-from tf_agents.agents import tf_agent
+from tf_agents.agents import data_converter, tf_agent
 from tf_agents.agents.td3 import td3_agent
 from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import common
 
 from rigl_rl.agents import off_policy, optimizers, targets
+from rigl_rl.compat import tf_agents
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import (
   Count,
@@ -43,6 +44,11 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
   * computes the actor's loss in steps that do not train it;
   * leaves the weight decay of the networks out of its losses.
   """
+
+  _TARGETS = {
+    'actor': 'target_actor_network',
+    **off_policy.OffPolicyAgent._TARGETS,
+  }
 
   def __init__(
     self,
@@ -120,12 +126,17 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
       target_update_period,
       actor_update_period,
     )
+    self._discount = gamma
+    self._reward_scale = reward_scale_factor
+    self._target_noise = target_noise
+    self._target_noise_clip = target_noise_clip
     self._clip_target_actions = clip_target_actions
     _, magnitude = common.spec_means_and_magnitudes(action_spec)
     self._action_magnitude = np.float32(magnitude)
+    self._exploration_std = exploration_noise * self._action_magnitude
     super().__init__(
       **arguments,
-      exploration_noise_std=exploration_noise * self._action_magnitude,
+      exploration_noise_std=self._exploration_std,
       target_update_tau=target_update_tau,
       actor_update_period=actor_update_period,
       gamma=gamma,
@@ -135,43 +146,44 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
       gradient_clipping=gradient_clipping,
     )
     self._finish(
-      numpy_mlp.NumpyDeterministicActor(self._actor_network),
+      numpy_mlp.NumpyDeterministicActor(self.networks['actor']),
       summarize_gradient_snr,
     )
 
   def _train(self, experience, weights=None):
     """One gradient step of the critics, and what algorithm 1 has after it."""
-    time_steps, policy_steps, next_time_steps = self._as_transition(experience)
+    as_transition = data_converter.AsTransition(
+      self.data_context, squeeze_time_dim=True
+    )
+    time_steps, policy_steps, next_time_steps = as_transition(experience)
 
-    def train(variables, optimizer, compute_loss, name):
+    def train(name, compute_loss):
+      variables = self.networks.trained_by(name)
       with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(variables)
         loss = compute_loss()
       tf.debugging.check_numerics(loss, f'{name} loss is inf or nan.')
       gradients = tape.gradient(loss, variables)
-      self._apply_gradients(gradients, variables, optimizer)
+      tf_agents.apply_gradients(
+        self, gradients, variables, self.networks.optimizers[name]
+      )
       return loss
 
     critic_loss = train(
-      self.networks.trained_by('critic'),
-      self._critic_optimizer,
+      'critic',
       lambda: self.critic_loss(
         time_steps, policy_steps.action, next_time_steps, weights, training=True
       ),
-      'Critic',
     )
     actor_loss = step_plan.when(
       self._plan(steps_counted=0).trains_actor,
       lambda: train(
-        self.networks.trained_by('actor'),
-        self._actor_optimizer,
-        lambda: self.actor_loss(time_steps, weights, training=True),
-        'Actor',
+        'actor', lambda: self.actor_loss(time_steps, weights, training=True)
       ),
       lambda: tf.zeros(()),
     )
     self.train_step_counter.assign_add(1)
-    self._update_target()
+    self._update_targets()
     return tf_agent.LossInfo(
       actor_loss + critic_loss, td3_agent.Td3Info(actor_loss, critic_loss)
     )
@@ -199,29 +211,26 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     self, time_steps, actions, next_time_steps, weights, training, draw
   ):
     observation = next_time_steps.observation
-    next_actions, _ = self._target_actor_network(observation)
-    noise = self._target_policy_noise * tf.random.stateless_normal(
+    next_actions, _ = self._targets['actor'](observation)
+    noise = self._target_noise * tf.random.stateless_normal(
       tf.shape(next_actions), self._draw_seed(draw)
     )
-    bound = self._target_policy_noise_clip
+    bound = self._target_noise_clip
     noise = tf.clip_by_value(noise, -bound, bound)
     next_actions += self._action_magnitude * noise
     if self._clip_target_actions:
       next_actions = common.clip_to_spec(next_actions, self.action_spec)
     next_values = [
-      target((observation, next_actions))[0]
-      for target in (
-        self._target_critic_network_1,
-        self._target_critic_network_2,
-      )
+      self._targets[name]((observation, next_actions))[0]
+      for name in ('critic_1', 'critic_2')
     ]
     value_targets = tf.stop_gradient(
-      self._reward_scale_factor * next_time_steps.reward
-      + self._gamma * next_time_steps.discount * tf.minimum(*next_values)
+      self._reward_scale * next_time_steps.reward
+      + self._discount * next_time_steps.discount * tf.minimum(*next_values)
     )
-    critics = self._critic_network_1, self._critic_network_2
+    critics = self.networks['critic_1'], self.networks['critic_2']
     losses = [
-      self._td_errors_loss_fn(
+      tf.math.squared_difference(
         value_targets,
         critic((time_steps.observation, actions), training=training)[0],
       )
@@ -245,12 +254,13 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
       float32 scalar, weight decay included.
     """
     observation = time_steps.observation
-    actions, _ = self._actor_network(observation, training=training)
-    values, _ = self._critic_network_1((observation, actions))
+    actor = self.networks['actor']
+    actions, _ = actor(observation, training=training)
+    values, _ = self.networks['critic_1']((observation, actions))
     return common.aggregate_losses(
       per_example_loss=-values,
       sample_weight=weights,
-      regularization_loss=self._actor_network.losses,
+      regularization_loss=actor.losses,
     ).total_loss
 
   def _losses_of(self, transition):
@@ -268,7 +278,7 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     )
 
   def _act(self, observation):
-    return (self._actor_network.actions(observation),)
+    return (self.networks['actor'].actions(observation),)
 
   def _act_in_numpy(self, observation):
     return (self._numpy_actor.greedy(observation),)
@@ -276,6 +286,6 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
   def explore(self, observation):
     (action,) = self._actor_outputs(observation)
     noise = self._rng.standard_normal(action.shape[1:], np.float32)
-    noise *= self._exploration_noise_std
+    noise *= self._exploration_std
     spec = self.action_spec
     return np.clip(action[0] + noise, spec.minimum, spec.maximum)

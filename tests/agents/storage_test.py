@@ -85,7 +85,7 @@ def _train(agent, begin=0, end=_STEPS):
 def _layers(agent):
   return [
     layer
-    for network in (*agent.networks.values(), *agent._target_networks.values())
+    for network in (*agent.networks.values(), *agent._targets.values())
     for layer in wrappers.named_layers(network).values()
   ]
 
