@@ -30,8 +30,7 @@ def _make(
   sparsity = [f'SPARSITY = {arguments.sparsity}']
   if contender != 'dopamine':
     return make_ours(contender, arguments.task, sparsity)
-  from dopamine.discrete_domains import iteration_statistics
-
+  from rigl_rl.compat import dopamine
   from rigl_rl.config import parsing
 
   gin_file, bindings = _config('dense', arguments.task, sparsity)
@@ -39,10 +38,7 @@ def _make(
   runner = _dopamine_runner('-v' in arguments.task, arguments)
 
   def train(steps):
-    runner._agent.eval_mode = False
-    statistics = iteration_statistics.IterationStatistics()
-    done, _, _ = runner._run_one_phase(steps, statistics, 'train')
-    return done
+    return sum(dopamine.train(runner, steps)['train_episode_lengths'])
 
   return train
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import gin
 import numpy as np
-from dopamine.discrete_domains import iteration_statistics, run_experiment
+from dopamine.discrete_domains import run_experiment
 
 from rigl_rl import seeding
 from rigl_rl.agents import dqn
+from rigl_rl.compat import dopamine
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, Episodes, NonNegative
 from rigl_rl.environments import classic_control, noise
@@ -89,18 +90,23 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
     self._create_environment = create_environment
     self._evaluation_episodes = evaluation_episodes
     self._evaluation_noise = evaluation_noise
+    self._episode_limit = max_steps_per_episode
     # Built now, so that a mistake is told before time is spent.
     self._evaluation_environment(0, 0, evaluation_noise).close()
+    environment = create_environment(
+      seed=seeding.stream_seed(seed, 'environment')
+    )
+    agent = dqn.SparseDQNAgent(
+      num_actions=environment.action_space.n,
+      observation_space=environment.observation_space,
+      seed=seed,
+      train_steps=train_steps,
+    )
     run_experiment.Runner.__init__(
       self,
       run_directory.path(),
-      lambda sess, environment, summary_writer: dqn.SparseDQNAgent(
-        num_actions=environment.action_space.n,
-        observation_space=environment.observation_space,
-        seed=seed,
-        train_steps=train_steps,
-      ),
-      lambda: create_environment(seed=seeding.stream_seed(seed, 'environment')),
+      lambda *_, **__: agent,
+      lambda: environment,
       # The loop's. Given, so that a binding of it is told to have no effect.
       num_iterations=-(-train_steps // evaluation_period),
       evaluation_steps=evaluation_steps,
@@ -114,41 +120,35 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
       run_directory=run_directory,
       seed=seed,
       train_steps=train_steps,
-      agent=self._agent,
-      environment=self._environment,
+      agent=agent,
+      environment=environment,
       evaluation_period=evaluation_period,
       checkpoint_period=checkpoint_period,
-      replay=self._agent.replay,
+      replay=agent.replay,
     )
 
   def _initialize_checkpointer_and_maybe_resume(self, checkpoint_file_prefix):
     del checkpoint_file_prefix
 
   def _run_one_episode(self):
-    limit = self._max_steps_per_episode
-    if not self._agent.eval_mode:
-      steps_left = self._train_steps - self.steps_done
-      self._max_steps_per_episode = min(limit, steps_left)
-    try:
+    if self.agent.eval_mode:
       return super()._run_one_episode()
-    finally:
-      self._max_steps_per_episode = limit
+    with dopamine.episode_limit(self, self._train_steps - self.steps_done):
+      return super()._run_one_episode()
 
   def _run_one_step(self, action):
-    if not self._agent.eval_mode:
+    if not self.agent.eval_mode:
       self._count_step()
     return super()._run_one_step(action)
 
   def _end_episode(self, reward, terminal=True):
-    self._agent.end_episode(reward, terminal)
+    self.agent.end_episode(reward, terminal)
 
   def train(self, end_step):
-    self._agent.summary_writer = self._writer
-    self._training_steps = end_step - self.steps_done
-    statistics = iteration_statistics.IterationStatistics()
-    self._run_train_phase(statistics)
-    self._agent.check_loss()
-    return statistics.data_lists['train_episode_returns']
+    self.agent.summary_writer = self._writer
+    statistics = dopamine.train(self, end_step - self.steps_done)
+    self.agent.check_loss()
+    return statistics['train_episode_returns']
 
   def _write_agent_summaries(self):
     """The agent writes them as it trains, at a period of its own."""
@@ -185,23 +185,21 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
       environments[0] = watch(environments[0])
     if self._evaluation_episodes is not None:
       return evaluation.evaluate_episodes(
-        self._agent.greedy_policy(),
+        self.agent.greedy_policy(),
         environments,
-        self._agent.online.state_shape,
-        self._agent.epsilon_eval,
+        self.agent.online.state_shape,
+        self.agent.epsilon_eval,
         seeding.generator(seed, 'exploration'),
-        self._max_steps_per_episode,
+        self._episode_limit,
       )
-    statistics = iteration_statistics.IterationStatistics()
-    (self._environment,) = environments
-    self._agent.begin_evaluation(seed)
+    (environment,) = environments
+    self.agent.begin_evaluation(seed)
     try:
-      self._run_eval_phase(statistics)
+      statistics = dopamine.evaluate(self, environment)
     finally:
-      self._agent.end_evaluation()
-      self._environment.close()
-      self._environment = self.environment
-    return np.array(statistics.data_lists['eval_episode_returns'])
+      self.agent.end_evaluation()
+      environment.close()
+    return np.array(statistics['eval_episode_returns'])
 
   def _evaluation_environment(self, seed: int, episode: int, noise_std: float):
     environment = self._create_environment(
