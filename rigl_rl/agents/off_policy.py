@@ -54,7 +54,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
   _SEEDS_PER_STEP = 8
   # Arguments of the stock constructor for target networks, by the names of
   # their online networks.
-  _TARGETS = {
+  TARGET_ARGUMENTS = {
     'critic_1': 'target_critic_network',
     'critic_2': 'target_critic_network_2',
   }
@@ -99,7 +99,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
       name: common.maybe_copy_target_network_with_checks(
         self.networks[name], name=argument
       )
-      for name, argument in self._TARGETS.items()
+      for name, argument in self.TARGET_ARGUMENTS.items()
     }
     self._planner = step_plan.StepPlanner(
       optimizers.values(), actor_update_period, target_update_period
@@ -113,7 +113,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
       'target_update_period': target_update_period,
       'train_step_counter': tf.Variable(0, dtype=tf.int64, trainable=False),
       **optimizers,
-      **{self._TARGETS[name]: copy for name, copy in self._targets.items()},
+      **dict(zip(self.TARGET_ARGUMENTS.values(), self._targets.values())),
     }
 
   def _finish(self, numpy_actor: Any, summarize_gradient_snr: bool) -> None:

@@ -45,9 +45,9 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
   * leaves the weight decay of the networks out of its losses.
   """
 
-  _TARGETS = {
+  TARGET_ARGUMENTS = {
     'actor': 'target_actor_network',
-    **off_policy.OffPolicyAgent._TARGETS,
+    **off_policy.OffPolicyAgent.TARGET_ARGUMENTS,
   }
 
   def __init__(

@@ -102,7 +102,7 @@ class SquashedGaussianActor(Actor):
     self._initialize(locals(), outputs_per_action=2)
     if None not in (log_std_min, log_std_max) and log_std_min >= log_std_max:
       raise UserError(
-        f'{self._gin_name()}.log_std_min is {log_std_min!r}, but must be below '
+        f'{self.gin_name()}.log_std_min is {log_std_min!r}, but must be below '
         f'log_std_max, {log_std_max!r}.'
       )
     self.log_std_range = (log_std_min, log_std_max)
@@ -316,7 +316,7 @@ class ValueNetwork(perceptron_network.PerceptronNetwork):
     super().__init__(num_outputs=1, **perceptron_network.shared(locals()))
 
   @classmethod
-  def _gin_name(cls):
+  def gin_name(cls):
     return f'actor_critic.{cls.__name__}'
 
   def _map(self, observation):

@@ -79,7 +79,7 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
       ('bias_initializer', bias_initializer, ('seed', 'fan_in')),
     ):
       sparse_layers.check_initializer(
-        f'{self._gin_name()}.{binding}', initializer, *arguments
+        f'{self.gin_name()}.{binding}', initializer, *arguments
       )
     self.activation = activation
     self._num_outputs = num_outputs
@@ -167,7 +167,7 @@ def shared(arguments: dict[str, Any]) -> dict[str, Any]:
     UserError: on a value outside its range.
   """
   owner = type(arguments['self'])
-  check_arguments(owner, arguments, owner._gin_name())
+  check_arguments(owner, arguments, owner.gin_name())
   names = inspect.signature(PerceptronNetwork.__init__).parameters
   return {n: arguments[n] for n in names if n in arguments and n != 'self'}
 

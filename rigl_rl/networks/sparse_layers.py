@@ -91,7 +91,7 @@ class SparseLayers:
     self._decay_output = decay_output
 
   @classmethod
-  def _gin_name(cls) -> str:
+  def gin_name(cls) -> str:
     """The name that a binding has to give."""
     return cls.__name__
 
