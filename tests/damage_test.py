@@ -18,6 +18,7 @@ import zlib
 import gin
 import numpy as np
 import pytest
+from helpers import runs
 
 from rigl_rl import analysis, sweeps
 from rigl_rl.analysis import events, figures, tables
@@ -30,14 +31,8 @@ from rigl_rl.training import dopamine_runner, record, run_directory, saved_run
 
 _GIN_FILE = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _BINDINGS = (
-  'MLPQNetwork.hidden_units = (8, 8)',
+  *runs.TINY_DQN,
   'TRAIN_STEPS = 200',
-  'SparseDQNAgent.batch_size = 8',
-  'SparseDQNAgent.replay_capacity = 1000',
-  'SparseDQNAgent.min_replay_history = 50',
-  'SparseDQNAgent.target_update_period = 30',
-  'UpdateSchedule.interval = 20',
-  'DopamineRunner.evaluation_period = 100',
   'DopamineRunner.evaluation_episodes = 2',
 )
 _RUN = sweeps.Run(

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
+from helpers import runs
 
-from rigl_rl.training import checkpointing, record
+from rigl_rl.training import record
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -34,10 +34,26 @@ class _Run:
   parts: tuple[str, ...]
 
 
+_UNIFORM = 'sparsify.distribution = @uniform'
+_HOPPER = (
+  'ENV_NAME = "Hopper-v4"',
+  'create_mujoco_environment.max_episode_steps = 120',
+)
+_OFF_POLICY = (
+  *_HOPPER,
+  'Critic.hidden_units = (16, 16)',
+  'TransitionBuffer.batch_size = 16',
+  'TransitionBuffer.capacity = 1500',
+  'UpdateSchedule.interval = 100',
+  'ActorCriticLoop.evaluation_episodes = 3',
+)
+_OFF_POLICY_PARTS = ('networks', 'others', 'exploration', 'computed')
+_SAC_ACTOR = 'SquashedGaussianActor.hidden_units = (16, 16)'
+_LAMBDAS = 'erdos_renyi_lambda.lambdas = (3, 4)'
 _RUNS = {
   'dqn': _Run(
-    gin_file='gin_configs/graesser22/dqn_classic/rigl.gin',
-    bindings=(
+    'gin_configs/graesser22/dqn_classic/rigl.gin',
+    (
       'MLPQNetwork.hidden_units = (16, 16)',
       'SparseDQNAgent.batch_size = 16',
       'SparseDQNAgent.replay_capacity = 2000',
@@ -45,83 +61,64 @@ _RUNS = {
       'UpdateSchedule.interval = 100',
       'DopamineRunner.evaluation_period = 500',
       'DopamineRunner.evaluation_episodes = 3',
-      'sparsify.distribution = @uniform',
+      _UNIFORM,
     ),
     steps=500,
     parts=('online', 'target', 'optimizer', 'exploration'),
   ),
   'sac': _Run(
-    gin_file='gin_configs/graesser22/sac_mujoco/rigl.gin',
-    bindings=(
-      'ENV_NAME = "Hopper-v4"',
-      'create_mujoco_environment.max_episode_steps = 120',
-      'SquashedGaussianActor.hidden_units = (16, 16)',
-      'Critic.hidden_units = (16, 16)',
-      'TransitionBuffer.batch_size = 16',
-      'TransitionBuffer.capacity = 1500',
-      'UpdateSchedule.interval = 100',
+    'gin_configs/graesser22/sac_mujoco/rigl.gin',
+    (
+      *_OFF_POLICY,
+      _SAC_ACTOR,
       'ActorCriticLoop.initial_collect_steps = 200',
       'ActorCriticLoop.evaluation_period = 300',
-      'ActorCriticLoop.evaluation_episodes = 3',
-      'sparsify.distribution = @uniform',
+      _UNIFORM,
     ),
     steps=300,
-    parts=('networks', 'others', 'exploration', 'computed'),
+    parts=_OFF_POLICY_PARTS,
   ),
   'ppo': _Run(
-    gin_file='gin_configs/graesser22/ppo_mujoco/rigl.gin',
-    bindings=(
-      'ENV_NAME = "Hopper-v4"',
-      'create_mujoco_environment.max_episode_steps = 120',
+    'gin_configs/graesser22/ppo_mujoco/rigl.gin',
+    (
+      *_HOPPER,
       'GaussianActor.hidden_units = (16, 16)',
       'actor_critic.ValueNetwork.hidden_units = (16, 16)',
       'UpdateSchedule.interval = 10',
       'PPOLoop.rollout_steps = 512',
       'PPOLoop.evaluation_episodes = 3',
-      'sparsify.distribution = @uniform',
+      _UNIFORM,
     ),
     steps=512,
     parts=('networks', 'others', 'exploration', 'minibatches'),
   ),
   # Checkpoints come before and after a step of the actor, as 301 is odd.
   'ds_td3': _Run(
-    gin_file='gin_configs/sokar22/td3/ds_td3.gin',
-    bindings=(
-      'ENV_NAME = "Hopper-v4"',
-      'create_mujoco_environment.max_episode_steps = 120',
+    'gin_configs/sokar22/td3/ds_td3.gin',
+    (
+      *_OFF_POLICY,
       'DeterministicActor.hidden_units = (16, 16)',
-      'Critic.hidden_units = (16, 16)',
-      'erdos_renyi_lambda.lambdas = (3, 4)',
-      'TransitionBuffer.batch_size = 16',
-      'TransitionBuffer.capacity = 1500',
-      'UpdateSchedule.interval = 100',
+      _LAMBDAS,
       'DS.drop_fraction = 0.3',
       'INITIAL_COLLECT_STEPS = 200',
       'ActorCriticLoop.evaluation_period = 301',
-      'ActorCriticLoop.evaluation_episodes = 3',
     ),
     steps=301,
-    parts=('networks', 'others', 'exploration', 'computed'),
+    parts=_OFF_POLICY_PARTS,
   ),
   # Each checkpoint lies between two updates of the targets.
   'ds_sac': _Run(
-    gin_file='gin_configs/sokar22/sac/ds_sac.gin',
-    bindings=(
-      'ENV_NAME = "Hopper-v4"',
-      'create_mujoco_environment.max_episode_steps = 120',
-      'SquashedGaussianActor.hidden_units = (16, 16)',
-      'Critic.hidden_units = (16, 16)',
-      'erdos_renyi_lambda.lambdas = (3, 4)',
+    'gin_configs/sokar22/sac/ds_sac.gin',
+    (
+      *_OFF_POLICY,
+      _SAC_ACTOR,
+      _LAMBDAS,
       'SparseSacAgent.target_update_period = 80',
-      'TransitionBuffer.batch_size = 16',
-      'TransitionBuffer.capacity = 1500',
-      'UpdateSchedule.interval = 100',
       'INITIAL_COLLECT_STEPS = 190',
       'ActorCriticLoop.evaluation_period = 300',
-      'ActorCriticLoop.evaluation_episodes = 3',
     ),
     steps=300,
-    parts=('networks', 'others', 'exploration', 'computed'),
+    parts=_OFF_POLICY_PARTS,
   ),
 }
 
@@ -147,24 +144,6 @@ def _finish(process):
   out, _ = process.communicate(timeout=300)
   assert process.returncode == 0, out
   return out
-
-
-def _assert_same_state(one, other, path=''):
-  """Bit for bit, but for the replay's files: when saved, so they are cut."""
-  assert type(one) is type(other), path
-  if isinstance(one, dict):
-    assert one.keys() == other.keys(), path
-    for key in one.keys() - {'segments'}:
-      _assert_same_state(one[key], other[key], f'{path}/{key}')
-  elif isinstance(one, (list, tuple)):
-    assert len(one) == len(other), path
-    for i, pair in enumerate(zip(one, other)):
-      _assert_same_state(*pair, f'{path}/{i}')
-  elif isinstance(one, np.ndarray):
-    assert one.dtype == other.dtype, path
-    np.testing.assert_array_equal(one, other, err_msg=path)
-  else:
-    assert one == other or one != one and other != other, path
 
 
 def _kill_when(process, reached):
@@ -198,7 +177,7 @@ def test_killed_three_times(name, tmp_path):
   _kill_when(start(killed), lambda: rows() >= 4)
   # Somewhere between two evaluations, past the second checkpoint.
   resumed_from = rows()
-  checkpoints = checkpointing.Checkpointer(str(killed / 'checkpoints'))
+  checkpoints = runs.checkpointer(killed)
 
   def later():
     newest = max(checkpoints.steps(), default=0)
@@ -216,14 +195,13 @@ def test_killed_three_times(name, tmp_path):
   assert (killed / 'evaluations.csv').read_bytes() == expected
   assert expected.count(b'\n') == 1 + 12
   (step, state), (other_step, other_state) = (
-    checkpointing.Checkpointer(str(path / 'checkpoints')).load_latest()
-    for path in (tmp_path / 'whole', killed)
+    runs.latest(path) for path in (tmp_path / 'whole', killed)
   )
   assert step == other_step
   # Weights, masks and slots of all networks, streams, and the simulator.
   assert state['agent'].keys() >= set(run.parts)
   assert ('replay' in state['loop']) == (name != 'ppo')
-  _assert_same_state(state, other_state)
+  runs.assert_same_state(state, other_state)
   summaries = [
     json.loads((path / 'summary.json').read_text())
     for path in (tmp_path / 'whole', killed)

@@ -4,6 +4,7 @@ import os
 
 import gin
 import pytest
+from helpers import runs
 
 from rigl_rl.commands import train
 from rigl_rl.training import record, run_directory
@@ -15,14 +16,8 @@ _PONG = 'gin_configs/graesser22/dqn_atari_cnn/rigl.gin'
 _SAC = 'gin_configs/graesser22/sac_mujoco/rigl.gin'
 _PPO = 'gin_configs/graesser22/ppo_mujoco/rigl.gin'
 _SMALL = (
-  'MLPQNetwork.hidden_units = (8, 8)',
+  *runs.TINY_DQN,
   'TRAIN_STEPS = 300',
-  'SparseDQNAgent.batch_size = 8',
-  'SparseDQNAgent.replay_capacity = 1000',
-  'SparseDQNAgent.min_replay_history = 50',
-  'SparseDQNAgent.target_update_period = 30',
-  'UpdateSchedule.interval = 20',
-  'DopamineRunner.evaluation_period = 100',
   'DopamineRunner.evaluation_episodes = 2',
 )
 

@@ -6,20 +6,18 @@ cuts the others.
 """
 
 import json
-import pathlib
 import shutil
 
 import gin
 import numpy as np
 import pytest
+from helpers import runs
 
 from rigl_rl.agents import sac
 from rigl_rl.config import parsing
-from rigl_rl.environments import mujoco
 from rigl_rl.replay import transition_buffer
 from rigl_rl.training import (
   actor_critic_loop,
-  checkpointing,
   record,
   run_directory,
 )
@@ -126,32 +124,6 @@ def _run(*args, **arguments):
   return loop
 
 
-def _steps(base_dir):
-  return [row['step'] for row in record.read_evaluations(str(base_dir))]
-
-
-def _latest(base_dir):
-  path = str(pathlib.Path(base_dir) / 'checkpoints')
-  return checkpointing.Checkpointer(path).load_latest()
-
-
-def _assert_same_state(one, other, path='state'):
-  assert type(one) is type(other), path
-  if isinstance(one, dict):
-    assert one.keys() == other.keys(), path
-    for key in one:
-      _assert_same_state(one[key], other[key], f'{path}/{key}')
-  elif isinstance(one, (list, tuple)):
-    assert len(one) == len(other), path
-    for i, pair in enumerate(zip(one, other)):
-      _assert_same_state(*pair, f'{path}/{i}')
-  elif isinstance(one, np.ndarray):
-    assert one.dtype == other.dtype, path
-    np.testing.assert_array_equal(one, other, err_msg=path)
-  else:
-    assert one == other, path
-
-
 # -------------------------------------------------------------------- schedule
 
 
@@ -166,7 +138,7 @@ def _assert_same_state(one, other, path='state'):
 )
 def test_evaluations(tmp_path, train_steps, expected):
   loop = _run(tmp_path, train_steps=train_steps)
-  assert _steps(tmp_path) == expected
+  assert runs.steps(tmp_path) == expected
   assert loop.steps_done == train_steps
   for row in record.read_evaluations(str(tmp_path)):
     assert row['episodes'] == 2
@@ -174,7 +146,7 @@ def test_evaluations(tmp_path, train_steps, expected):
 
 def test_run_shorter_than_the_period(tmp_path):
   _run(tmp_path, 'ActorCriticLoop.evaluation_period = 1000', train_steps=15)
-  assert _steps(tmp_path) == [15]
+  assert runs.steps(tmp_path) == [15]
 
 
 def test_one_gradient_step_a_step_once_the_random_ones_are_over(tmp_path):
@@ -197,33 +169,10 @@ def test_initial_steps_by_task(tmp_path):
 # ---------------------------------------------------------------------- replay
 
 
-class _Recorded:
-  """An environment whose actions and time steps are kept."""
-
-  def __init__(self, environment):
-    self._environment = environment
-    self.steps = []
-
-  def __getattr__(self, name):
-    return getattr(self._environment, name)
-
-  def reset(self):
-    time_step = self._environment.reset()
-    self.steps.append((None, time_step))
-    return time_step
-
-  def step(self, action):
-    time_step = self._environment.step(action)
-    self.steps.append((np.array(action), time_step))
-    return time_step
-
-
-def _create_recorded(seed):
-  return _Recorded(mujoco.create_mujoco_environment(seed=seed))
-
-
 def test_what_is_stored(tmp_path):
-  loop = _run(tmp_path, train_steps=200, create_environment=_create_recorded)
+  loop = _run(
+    tmp_path, train_steps=200, create_environment=runs.RecordedEnvironment
+  )
   added = iter(loop._replay.added)
   ends = set()
   returns, episode_return = [], 0.0
@@ -271,14 +220,9 @@ def test_agent_is_told_what_it_acts_on_next(tmp_path):
 
 
 def test_episode_returns(tmp_path):
-  loop = _make_loop(tmp_path, create_environment=_create_recorded)
+  loop = _make_loop(tmp_path, create_environment=runs.RecordedEnvironment)
   returns = loop.train(7) + loop.train(30) + loop.train(90)
-  expected, total = [], 0.0
-  for action, time_step in loop.environment.steps:
-    total += float(time_step.reward) if action is not None else 0.0
-    if time_step.is_last():
-      expected.append(total)
-      total = 0.0
+  expected, _ = loop.environment.returns()
   assert len(expected) >= 4
   assert returns == expected
 
@@ -333,13 +277,13 @@ def test_resumed_within_the_initial_collection(tmp_path):
   _run(tmp_path / 'whole', initial_policy=_Policy)
   policies = _Policies()
   arguments = {'initial_policy': policies}
-  _interrupt(_make_loop(tmp_path / 'cut', **arguments), 1)
+  runs.interrupt(_make_loop(tmp_path / 'cut', **arguments), 1)
   resumed = _make_loop(tmp_path / 'cut', **arguments)
   assert resumed.steps_done == 8
   assert policies.made[1].count == 8
   resumed.run_experiment()
   assert [policy.count for policy in policies.made] == [10, 10]
-  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
 
 
 @pytest.mark.parametrize('initial_steps', [10, 16])
@@ -349,18 +293,18 @@ def test_resumed_after_the_initial_collection(tmp_path, initial_steps):
   _run(tmp_path / 'whole', binding, initial_policy=_Policy)
   policies = _Policies()
   arguments = {'initial_policy': policies}
-  _interrupt(_make_loop(tmp_path / 'cut', binding, **arguments), 2)
+  runs.interrupt(_make_loop(tmp_path / 'cut', binding, **arguments), 2)
   resumed = _make_loop(tmp_path / 'cut', binding, **arguments)
   assert resumed.steps_done == 16 and len(policies.made) == 1
   resumed.run_experiment()
   assert len(policies.made) == 1
-  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
 
 
 def test_older_checkpoint_without_an_initial_policy(tmp_path):
   """Written before there was any."""
-  loop = _interrupt(_make_loop(tmp_path), 2)
-  checkpointer = checkpointing.Checkpointer(str(tmp_path / 'checkpoints'))
+  loop = runs.interrupt(_make_loop(tmp_path), 2)
+  checkpointer = runs.checkpointer(tmp_path)
   step, state = checkpointer.load_latest()
   del state['loop']['initial_policy']
   checkpointer.save(step, state)
@@ -395,57 +339,29 @@ def test_replay_filled_by_an_earlier_run(tmp_path, monkeypatch):
   inside = np.abs(actions) < 1
   assert 0.05 < np.std(noise[inside]) < 0.2
 
-  _interrupt(make('cut'), 1)
+  runs.interrupt(make('cut'), 1)
   shutil.rmtree(tmp_path / 'earlier')
   resumed = make('cut')
   assert resumed.steps_done == 8
   resumed.run_experiment()
-  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
 
 
 # --------------------------------------------------------------------- restart
-
-
-def _interrupt(loop, period):
-  """Makes the loop fail as it begins the evaluation after `period` others."""
-  evaluate = loop._evaluate
-
-  def fail(number):
-    if number == period:
-      raise KeyboardInterrupt
-    return evaluate(number)
-
-  loop._evaluate = fail
-  with pytest.raises(KeyboardInterrupt):
-    loop.run_experiment()
-  return loop
-
-
-def _assert_same_run(base_dir, other_dir):
-  assert (base_dir / 'evaluations.csv').read_bytes() == (
-    other_dir / 'evaluations.csv'
-  ).read_bytes()
-  (step, state), (other_step, other_state) = map(_latest, (base_dir, other_dir))
-  assert step == other_step
-  # How the replay is cut into files depends on when it was saved; what it
-  # holds does not.
-  for loaded in (state, other_state):
-    loaded['loop']['replay'].pop('segments')
-  _assert_same_state(state, other_state)
 
 
 @pytest.mark.parametrize('period', [1, 3])
 def test_resumed_run_equals_one_never_stopped(tmp_path, period):
   # 44 steps overwrite the ring of 20 rows twice.
   whole = _run(tmp_path / 'whole', train_steps=44)
-  _interrupt(_make_loop(tmp_path / 'cut', train_steps=44), period)
+  runs.interrupt(_make_loop(tmp_path / 'cut', train_steps=44), period)
   resumed = _make_loop(tmp_path / 'cut', train_steps=44)
   assert resumed.steps_done == 8 * period
-  saved = _latest(tmp_path / 'cut')[1]['loop']
+  saved = runs.latest(tmp_path / 'cut')[1]['loop']
   assert resumed._episode_return == saved['episode_return'] != 0
   assert resumed.environment.current_time_step().is_mid()
   resumed.run_experiment()
-  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
   for name in ('_observations', '_actions', '_rewards', '_discounts'):
     one, other = (getattr(loop._replay, name) for loop in (whole, resumed))
     kept = np.arange(20)
@@ -465,24 +381,16 @@ def test_resumed_sac_equals_one_never_stopped(tmp_path):
     return _make_loop(tmp_path / name, **arguments)
 
   whole = make('whole')
-  masks = [
-    layer.mask.numpy()
-    for layers in whole.agent.networks.layers.values()
-    for layer in layers
-  ]
+  masks = runs.masks(whole.agent)
   whole.run_experiment()
-  _interrupt(make('cut'), 3)
+  runs.interrupt(make('cut'), 3)
   resumed = make('cut')
   assert resumed.steps_done == 24
   assert resumed.environment.current_time_step().is_mid()
   resumed.run_experiment()
   # Weights, masks, slots, targets, temperature, random streams, simulator.
-  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
-  after = [
-    layer.mask.numpy()
-    for layers in resumed.agent.networks.layers.values()
-    for layer in layers
-  ]
+  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  after = runs.masks(resumed.agent)
   assert any((a != b).any() for a, b in zip(masks, after))
   described = json.loads(json.dumps(resumed.describe()))
   assert described == json.loads(json.dumps(whole.describe()))
@@ -491,12 +399,12 @@ def test_resumed_sac_equals_one_never_stopped(tmp_path):
 
 
 def test_seed_decides_the_run(tmp_path):
-  runs = [
+  loops = [
     _run(tmp_path / name, seed=seed)
     for name, seed in (('a', 0), ('b', 0), ('c', 1))
   ]
-  actions = [np.stack([t[1] for t in loop._replay.added]) for loop in runs]
-  rewards = [np.stack([t[0] for t in loop._replay.added]) for loop in runs]
+  actions = [np.stack([t[1] for t in loop._replay.added]) for loop in loops]
+  rewards = [np.stack([t[0] for t in loop._replay.added]) for loop in loops]
   for found in (actions, rewards):
     np.testing.assert_array_equal(found[0], found[1])
     assert (found[0] != found[2]).any()
@@ -520,7 +428,7 @@ def _needed(checkpointer, *steps):
 
 def test_files_of_the_replay_are_those_of_the_checkpoints(tmp_path):
   _run(tmp_path, train_steps=44)
-  checkpointer = checkpointing.Checkpointer(str(tmp_path / 'checkpoints'))
+  checkpointer = runs.checkpointer(tmp_path)
   assert checkpointer.steps() == [40, 44]
   assert _files(tmp_path) == _needed(checkpointer, 40, 44)
   # Resumed, it keeps the older one's files until the next checkpoint is there.
@@ -530,9 +438,9 @@ def test_files_of_the_replay_are_those_of_the_checkpoints(tmp_path):
 
 
 def test_files_of_the_replay_after_a_restart(tmp_path):
-  _interrupt(_make_loop(tmp_path, train_steps=44), 3)
-  _interrupt(_make_loop(tmp_path, train_steps=44), 4)
-  checkpointer = checkpointing.Checkpointer(str(tmp_path / 'checkpoints'))
+  runs.interrupt(_make_loop(tmp_path, train_steps=44), 3)
+  runs.interrupt(_make_loop(tmp_path, train_steps=44), 4)
+  checkpointer = runs.checkpointer(tmp_path)
   assert checkpointer.steps() == [24, 32]
   needed = _needed(checkpointer, 24, 32)
   assert needed > _needed(checkpointer, 32)
@@ -545,7 +453,7 @@ def test_damaged_newest_checkpoint(tmp_path, damaged):
   _run(tmp_path / 'torn', train_steps=44)
   newest = tmp_path / 'torn' / 'checkpoints' / 'ckpt-44'
   if damaged == 'replay':
-    checkpointer = checkpointing.Checkpointer(str(newest.parent))
+    checkpointer = runs.checkpointer(tmp_path / 'torn')
     older, newer = (
       [s['file'] for s in checkpointer.load(step)['loop']['replay']['segments']]
       for step in (40, 44)
@@ -554,31 +462,20 @@ def test_damaged_newest_checkpoint(tmp_path, damaged):
     path = tmp_path / 'torn' / 'replay' / name
   else:
     path = newest / {'state': 'state.json', 'arrays': 'arrays.npz'}[damaged]
-  contents = bytearray(path.read_bytes())
-  contents[len(contents) // 2] ^= 1
-  path.write_bytes(contents)
-
+  runs.flip_byte(path)
   loop = _make_loop(tmp_path / 'torn', train_steps=44)
   assert loop.steps_done == 40
   loop.run_experiment()
-  _assert_same_run(tmp_path / 'whole', tmp_path / 'torn')
-
-
-class _Forgetful(_Recorded):
-  """An environment that cannot be restored within an episode."""
-
-  def get_state(self):
-    return {**self._environment.get_state(), 'simulator': None}
-
-
-def _create_forgetful(seed):
-  return _Forgetful(mujoco.create_mujoco_environment(seed=seed))
+  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'torn')
 
 
 def test_episode_that_cannot_go_on(tmp_path):
   """Another one begins, and no transition leads from the one to the other."""
-  arguments = {'create_environment': _create_forgetful, 'train_steps': 44}
-  _interrupt(_make_loop(tmp_path, **arguments), 2)
+  arguments = {
+    'create_environment': runs.ForgetfulEnvironment,
+    'train_steps': 44,
+  }
+  runs.interrupt(_make_loop(tmp_path, **arguments), 2)
   loop = _make_loop(tmp_path, **arguments)
   loop.run_experiment()
   (action, first), (next_action, _), *_ = loop.environment.steps

@@ -1,7 +1,6 @@
 """Tests of the runner, in short runs of a tiny network on CartPole."""
 
 import json
-import pathlib
 import shutil
 
 import gin
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from dopamine.discrete_domains import run_experiment
+from helpers import runs
 
 from rigl_rl import errors
 from rigl_rl.config import parsing
@@ -25,14 +25,8 @@ _RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _BINDINGS = [
   'SPARSITY = 0.5',
   'sparsify.distribution = @uniform',
-  'MLPQNetwork.hidden_units = (8, 8)',
+  *runs.TINY_DQN,
   'TRAIN_STEPS = 500',
-  'UpdateSchedule.interval = 20',
-  'SparseDQNAgent.batch_size = 8',
-  'SparseDQNAgent.replay_capacity = 1000',
-  'SparseDQNAgent.min_replay_history = 50',
-  'SparseDQNAgent.target_update_period = 30',
-  'DopamineRunner.evaluation_period = 100',
   'DopamineRunner.evaluation_episodes = 3',
 ]
 
@@ -54,28 +48,6 @@ def _run(base_dir, *bindings, **arguments):
   runner, directory = _make_runner(base_dir, *bindings, **arguments)
   runner.run_experiment()
   return runner, directory
-
-
-def _latest(base_dir):
-  path = str(pathlib.Path(base_dir) / 'checkpoints')
-  return checkpointing.Checkpointer(path).load_latest()
-
-
-def _assert_same_state(one, other, path='state'):
-  assert type(one) is type(other), path
-  if isinstance(one, dict):
-    assert one.keys() == other.keys(), path
-    for key in one:
-      _assert_same_state(one[key], other[key], f'{path}/{key}')
-  elif isinstance(one, (list, tuple)):
-    assert len(one) == len(other), path
-    for i, pair in enumerate(zip(one, other)):
-      _assert_same_state(*pair, f'{path}/{i}')
-  elif isinstance(one, np.ndarray):
-    assert one.dtype == other.dtype, path
-    np.testing.assert_array_equal(one, other, err_msg=path)
-  else:
-    assert one == other or one != one and other != other, path
 
 
 def test_short_run(tmp_path):
@@ -136,17 +108,7 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
   _run(tmp_path / 'whole')
   # Stopped after the third of five iterations, by an error in the fourth.
   runner, _ = _make_runner(tmp_path / 'cut')
-  evaluate, calls = runner._evaluate, []
-
-  def interrupted(period):
-    calls.append(period)
-    if len(calls) == 4:
-      raise KeyboardInterrupt
-    return evaluate(period)
-
-  runner._evaluate = interrupted
-  with pytest.raises(KeyboardInterrupt):
-    runner.run_experiment()
+  runs.interrupt(runner, 3)
   masks = [layer.mask.numpy() for layer in runner.agent.layers]
 
   resumed, directory = _make_runner(tmp_path / 'cut')
@@ -154,19 +116,7 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
   before = [layer.mask.numpy() for layer in resumed.agent.layers]
   assert [m.sum() for m in before] == [m.sum() for m in masks]
   resumed.run_experiment()
-  whole, cut = (
-    (tmp_path / name / 'evaluations.csv').read_bytes()
-    for name in ('whole', 'cut')
-  )
-  assert whole == cut
-  step, state = _latest(tmp_path / 'whole')
-  other_step, other_state = _latest(tmp_path / 'cut')
-  assert step == other_step
-  # How the replay is cut into files depends on when it was saved; what it
-  # holds does not.
-  for loaded in (state, other_state):
-    loaded['loop']['replay'].pop('segments')
-  _assert_same_state(state, other_state)
+  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
 
 
 def test_torn_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
@@ -339,7 +289,7 @@ def test_loss_that_is_not_finite_keeps_what_is_written(tmp_path):
   assert rows and runner.steps_done > 200
   # Weights that are lost are neither evaluated nor saved.
   assert rows[-1]['step'] <= 200
-  assert _latest(tmp_path)[0] == rows[-1]['step']
+  assert runs.latest(tmp_path)[0] == rows[-1]['step']
 
 
 @pytest.mark.parametrize(

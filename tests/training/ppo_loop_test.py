@@ -5,17 +5,15 @@ random actions end an episode after a dozen steps or more, and a limit of 18
 cuts the others.
 """
 
-import pathlib
-
 import gin
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import runs
 
 from rigl_rl.agents import ppo
 from rigl_rl.config import parsing
-from rigl_rl.environments import mujoco
-from rigl_rl.training import checkpointing, ppo_loop, record, run_directory
+from rigl_rl.training import ppo_loop, run_directory
 
 _RIGL = 'gin_configs/graesser22/ppo_mujoco/rigl.gin'
 _BINDINGS = (
@@ -99,10 +97,6 @@ def _run(*args, **arguments):
   return loop
 
 
-def _steps(base_dir):
-  return [row['step'] for row in record.read_evaluations(str(base_dir))]
-
-
 # -------------------------------------------------------------------- schedule
 
 
@@ -120,7 +114,7 @@ def test_evaluations(tmp_path, train_steps, period, expected):
   loop = _run(
     tmp_path, f'PPOLoop.evaluation_period = {period}', train_steps=train_steps
   )
-  assert _steps(tmp_path) == expected
+  assert runs.steps(tmp_path) == expected
   rollouts = expected[-1] // 8
   assert loop.agent.num_rollouts == rollouts
   assert loop.agent.rollout_steps == 8
@@ -132,33 +126,10 @@ def test_evaluations(tmp_path, train_steps, period, expected):
 # -------------------------------------------------------------------- rollouts
 
 
-class _Recorded:
-  """An environment whose actions and time steps are kept."""
-
-  def __init__(self, environment):
-    self._environment = environment
-    self.steps = []
-
-  def __getattr__(self, name):
-    return getattr(self._environment, name)
-
-  def reset(self):
-    time_step = self._environment.reset()
-    self.steps.append((None, time_step))
-    return time_step
-
-  def step(self, action):
-    time_step = self._environment.step(action)
-    self.steps.append((np.array(action), time_step))
-    return time_step
-
-
-def _create_recorded(seed):
-  return _Recorded(mujoco.create_mujoco_environment(seed=seed))
-
-
 def test_what_is_trained_on(tmp_path):
-  loop = _run(tmp_path, train_steps=160, create_environment=_create_recorded)
+  loop = _run(
+    tmp_path, train_steps=160, create_environment=runs.RecordedEnvironment
+  )
   assert len(loop.agent.rollouts) == 20
   joined = ppo.Rollout(*map(np.concatenate, zip(*loop.agent.rollouts)))
   collected = iter(zip(*joined))
@@ -193,14 +164,9 @@ def test_what_is_trained_on(tmp_path):
 
 
 def test_episode_returns(tmp_path):
-  loop = _make_loop(tmp_path, create_environment=_create_recorded)
+  loop = _make_loop(tmp_path, create_environment=runs.RecordedEnvironment)
   returns = loop.train(8) + loop.train(24) + loop.train(96)
-  expected, total = [], 0.0
-  for action, time_step in loop.environment.steps:
-    total += float(time_step.reward) if action is not None else 0.0
-    if time_step.is_last():
-      expected.append(total)
-      total = 0.0
+  expected, total = loop.environment.returns()
   assert len(expected) >= 4
   assert returns == expected
   assert loop._episode_return == total != 0
@@ -209,47 +175,17 @@ def test_episode_returns(tmp_path):
 # --------------------------------------------------------------------- restart
 
 
-def _interrupt(loop, period):
-  """Makes the loop fail as it begins the evaluation after `period` others."""
-  evaluate = loop._evaluate
-
-  def fail(number):
-    if number == period:
-      raise KeyboardInterrupt
-    return evaluate(number)
-
-  loop._evaluate = fail
-  with pytest.raises(KeyboardInterrupt):
-    loop.run_experiment()
-  return loop
-
-
-def _checkpointer(base_dir):
-  return checkpointing.Checkpointer(str(pathlib.Path(base_dir) / 'checkpoints'))
-
-
-def _assert_same_run(base_dir, other_dir):
-  assert (base_dir / 'evaluations.csv').read_bytes() == (
-    other_dir / 'evaluations.csv'
-  ).read_bytes()
-  (step, state), (other_step, other_state) = (
-    _checkpointer(path).load_latest() for path in (base_dir, other_dir)
-  )
-  assert step == other_step
-  tf.nest.map_structure(np.testing.assert_array_equal, state, other_state)
-
-
 @pytest.mark.parametrize('period', [1, 3])
 def test_resumed_run_equals_one_never_stopped(tmp_path, period):
   whole = _run(tmp_path / 'whole', train_steps=48)
-  _interrupt(_make_loop(tmp_path / 'cut', train_steps=48), period)
+  runs.interrupt(_make_loop(tmp_path / 'cut', train_steps=48), period)
   resumed = _make_loop(tmp_path / 'cut', train_steps=48)
   assert resumed.steps_done == 8 * period
-  saved = _checkpointer(tmp_path / 'cut').load_latest()[1]['loop']
+  saved = runs.latest(tmp_path / 'cut')[1]['loop']
   assert resumed._episode_return == saved['episode_return'] != 0
   assert resumed.environment.current_time_step().is_mid()
   resumed.run_experiment()
-  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
   for one, other in zip(whole.agent.rollouts[period:], resumed.agent.rollouts):
     for field, same in zip(one, other):
       np.testing.assert_array_equal(field, same)
@@ -263,13 +199,9 @@ def test_resumed_ppo_equals_one_never_stopped(tmp_path):
   tf.config.run_functions_eagerly(True)
   try:
     whole = make('whole')
-    masks = [
-      layer.mask.numpy()
-      for layers in whole.agent.networks.layers.values()
-      for layer in layers
-    ]
+    masks = runs.masks(whole.agent)
     whole.run_experiment()
-    _interrupt(make('cut'), 2)
+    runs.interrupt(make('cut'), 2)
     resumed = make('cut')
     assert resumed.steps_done == 16
     assert resumed.environment.current_time_step().is_mid()
@@ -277,12 +209,8 @@ def test_resumed_ppo_equals_one_never_stopped(tmp_path):
   finally:
     tf.config.run_functions_eagerly(False)
   # Weights, masks, slots, normalizers, random streams, simulator.
-  _assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
-  after = [
-    layer.mask.numpy()
-    for layers in resumed.agent.networks.layers.values()
-    for layer in layers
-  ]
+  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
+  after = runs.masks(resumed.agent)
   assert any((a != b).any() for a, b in zip(masks, after))
   assert resumed.describe() == whole.describe()
   assert resumed.describe()['gradient_steps'] == 10
@@ -290,11 +218,11 @@ def test_resumed_ppo_equals_one_never_stopped(tmp_path):
 
 
 def test_seed_decides_the_run(tmp_path):
-  runs = [
+  loops = [
     _run(tmp_path / name, seed=seed)
     for name, seed in (('a', 0), ('b', 0), ('c', 1))
   ]
-  for one, same, other in zip(*(loop.agent.rollouts for loop in runs)):
+  for one, same, other in zip(*(loop.agent.rollouts for loop in loops)):
     np.testing.assert_array_equal(one.observation, same.observation)
     np.testing.assert_array_equal(one.action, same.action)
     assert (one.observation != other.observation).any()
@@ -309,36 +237,23 @@ def test_damaged_newest_checkpoint(tmp_path, name):
   _run(tmp_path / 'whole')
   _run(tmp_path / 'torn')
   path = tmp_path / 'torn' / 'checkpoints' / 'ckpt-40' / name
-  contents = bytearray(path.read_bytes())
-  contents[len(contents) // 2] ^= 1
-  path.write_bytes(contents)
+  runs.flip_byte(path)
   loop = _make_loop(tmp_path / 'torn')
   assert loop.steps_done == 32
   loop.run_experiment()
-  _assert_same_run(tmp_path / 'whole', tmp_path / 'torn')
+  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'torn')
 
 
 @pytest.mark.parametrize('period, saved', [(1, [32, 40]), (3, [24, 40])])
 def test_checkpoints(tmp_path, period, saved):
   _run(tmp_path, f'PPOLoop.checkpoint_period = {period}')
-  assert _checkpointer(tmp_path).steps() == saved
-
-
-class _Forgetful(_Recorded):
-  """An environment that cannot be restored within an episode."""
-
-  def get_state(self):
-    return {**self._environment.get_state(), 'simulator': None}
-
-
-def _create_forgetful(seed):
-  return _Forgetful(mujoco.create_mujoco_environment(seed=seed))
+  assert runs.checkpointer(tmp_path).steps() == saved
 
 
 def test_episode_that_cannot_go_on(tmp_path):
   """Another one begins, and no step leads from the one to the other."""
-  arguments = {'create_environment': _create_forgetful}
-  _interrupt(_make_loop(tmp_path, **arguments), 2)
+  arguments = {'create_environment': runs.ForgetfulEnvironment}
+  runs.interrupt(_make_loop(tmp_path, **arguments), 2)
   loop = _make_loop(tmp_path, **arguments)
   loop.run_experiment()
   (action, first), (next_action, _), *_ = loop.environment.steps

@@ -1,0 +1,1 @@
+"""What test modules share beside fixtures: imported as `helpers`."""

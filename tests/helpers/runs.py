@@ -1,0 +1,139 @@
+"""Short runs: what makes them small, and whether two of them are the same."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from rigl_rl.environments import mujoco
+from rigl_rl.training import checkpointing, record
+
+# Some hundred steps of DQN on classic control.
+TINY_DQN = (
+  'MLPQNetwork.hidden_units = (8, 8)',
+  'SparseDQNAgent.batch_size = 8',
+  'SparseDQNAgent.replay_capacity = 1000',
+  'SparseDQNAgent.min_replay_history = 50',
+  'SparseDQNAgent.target_update_period = 30',
+  'UpdateSchedule.interval = 20',
+  'DopamineRunner.evaluation_period = 100',
+)
+
+
+def checkpointer(base_dir) -> checkpointing.Checkpointer:
+  return checkpointing.Checkpointer(str(pathlib.Path(base_dir) / 'checkpoints'))
+
+
+def latest(base_dir):
+  """The step and the state of a run's last checkpoint."""
+  return checkpointer(base_dir).load_latest()
+
+
+def steps(base_dir) -> list[int]:
+  """Of a run's evaluations."""
+  return [row['step'] for row in record.read_evaluations(str(base_dir))]
+
+
+def assert_same_state(one, other, path='state'):
+  """Asserts that states are equal to the bit, types included.
+
+  But for how a replay buffer is cut into files, which depends on when it was
+  saved.
+  """
+  assert type(one) is type(other), path
+  if isinstance(one, dict):
+    assert one.keys() == other.keys(), path
+    for key in one.keys() - {'segments'}:
+      assert_same_state(one[key], other[key], f'{path}/{key}')
+  elif isinstance(one, (list, tuple)):
+    assert len(one) == len(other), path
+    for i, pair in enumerate(zip(one, other)):
+      assert_same_state(*pair, f'{path}/{i}')
+  elif isinstance(one, np.ndarray):
+    assert one.dtype == other.dtype, path
+    np.testing.assert_array_equal(one, other, err_msg=path)
+  else:
+    assert one == other or one != one and other != other, path
+
+
+def assert_same_run(base_dir, other_dir):
+  """Asserts that runs have the same evaluations and the same last state."""
+  evaluations, others = (
+    (pathlib.Path(path) / 'evaluations.csv').read_bytes()
+    for path in (base_dir, other_dir)
+  )
+  assert evaluations == others
+  (step, state), (other_step, other_state) = map(latest, (base_dir, other_dir))
+  assert step == other_step
+  assert_same_state(state, other_state)
+
+
+def interrupt(loop, period):
+  """Makes the loop fail as it begins the evaluation after `period` others."""
+  evaluate = loop._evaluate
+
+  def fail(number):
+    if number == period:
+      raise KeyboardInterrupt
+    return evaluate(number)
+
+  loop._evaluate = fail
+  with pytest.raises(KeyboardInterrupt):
+    loop.run_experiment()
+  return loop
+
+
+def flip_byte(path):
+  """Spoils the byte in the middle of a file."""
+  contents = bytearray(path.read_bytes())
+  contents[len(contents) // 2] ^= 1
+  path.write_bytes(contents)
+
+
+def masks(agent):
+  """The masks of an actor-critic agent's layers."""
+  return [
+    layer.mask.numpy()
+    for layers in agent.networks.layers.values()
+    for layer in layers
+  ]
+
+
+class RecordedEnvironment:
+  """A MuJoCo environment whose actions and time steps are kept."""
+
+  def __init__(self, seed):
+    self._environment = mujoco.create_mujoco_environment(seed=seed)
+    self.steps = []
+
+  def __getattr__(self, name):
+    return getattr(self._environment, name)
+
+  def reset(self):
+    time_step = self._environment.reset()
+    self.steps.append((None, time_step))
+    return time_step
+
+  def step(self, action):
+    time_step = self._environment.step(action)
+    self.steps.append((np.array(action), time_step))
+    return time_step
+
+  def returns(self):
+    """Of the episodes that ended; and what the last one has so far."""
+    ended, total = [], 0.0
+    for action, time_step in self.steps:
+      total += float(time_step.reward) if action is not None else 0.0
+      if time_step.is_last():
+        ended.append(total)
+        total = 0.0
+    return ended, total
+
+
+class ForgetfulEnvironment(RecordedEnvironment):
+  """One that cannot be restored within an episode."""
+
+  def get_state(self):
+    return {**self._environment.get_state(), 'simulator': None}
