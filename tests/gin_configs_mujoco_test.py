@@ -210,7 +210,7 @@ def _check_agent(agent, suite, **changed):
   if suite.runner == 'ActorCriticLoop':
     inner.append(agent._alpha_optimizer)
     assert agent._td_errors_loss_fn is tf.math.squared_difference
-    assert float(agent._log_alpha) == 0.0
+    assert float(agent.log_alpha) == 0.0
     assert agent.networks['actor'].log_std_range == (None, None)
   else:
     assert agent._observation_normalizer is not None

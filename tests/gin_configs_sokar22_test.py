@@ -234,7 +234,7 @@ def _check_agent(agent, column):
     targets.keep_largest if column.algorithm == 'DS' else targets.copy_masks
   )
   if column.suite == 'sac':
-    assert float(agent._log_alpha) == pytest.approx(np.log(0.2))
+    assert float(agent.log_alpha) == pytest.approx(np.log(0.2))
   assert list(agent.networks.optimizers) == ['actor', 'critic']
   for scope, optimizer in agent.networks.optimizers.items():
     assert optimizer.period == (suite.actor_period if scope == 'actor' else 1)

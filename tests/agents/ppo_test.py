@@ -8,9 +8,9 @@ import gin
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import small
 from tf_agents.agents.ppo import ppo_clip_agent
 from tf_agents.agents.tf_agent import LossInfo
-from tf_agents.specs import array_spec, tensor_spec
 from tf_agents.trajectories import time_step as ts
 from tf_agents.trajectories import trajectory
 from tf_agents.utils import value_ops
@@ -20,17 +20,10 @@ from rigl_rl.agents import optimizers, ppo
 from rigl_rl.networks import actor_critic
 from rigl_rl.sparsity import algorithms, wrappers
 
-_OBSERVATION, _ACTION = 5, 2
 _STEPS, _MINIBATCH, _EPOCHS, _ROLLOUTS = 8, 4, 2, 4
 _PER_ROLLOUT = _EPOCHS * _STEPS // _MINIBATCH  # Gradient steps.
+_TIME_STEP_SPEC, _ACTION_SPEC = small.specs()
 _ALGORITHMS = ('Dense', 'Prune', 'Static', 'SET', 'RigL', 'DS')
-
-_LOW, _HIGH = np.float32([-1, -2]), np.float32([1, 4])
-_OBSERVATION_SPEC = array_spec.ArraySpec((_OBSERVATION,), np.float32, 'obs')
-_ACTION_SPEC = tensor_spec.from_spec(
-  array_spec.BoundedArraySpec((_ACTION,), np.float32, _LOW, _HIGH, 'action')
-)
-_TIME_STEP_SPEC = tensor_spec.from_spec(ts.time_step_spec(_OBSERVATION_SPEC))
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +69,7 @@ def _rollout(agent, seed=0, last=(), terminal=()):
   """
   rng = np.random.default_rng(seed)
   steps = agent.rollout_steps
-  observations = rng.standard_normal((steps + 1, _OBSERVATION), np.float32)
+  observations = rng.standard_normal((steps + 1, small.OBSERVATION), np.float32)
   next_observation = observations[1:].copy()
   is_last = np.zeros(steps, bool)
   is_last[list(last)] = True
@@ -243,7 +236,7 @@ def test_each_epoch_visits_each_step_once(monkeypatch):
   rows = {row.tobytes(): i for i, row in enumerate(rollout.observation)}
   orders = []
   for minibatch in minibatches:
-    assert minibatch.observation.shape == (_MINIBATCH, 1, _OBSERVATION)
+    assert minibatch.observation.shape == (_MINIBATCH, 1, small.OBSERVATION)
     order = [rows[row.tobytes()] for row in minibatch.observation]
     orders.append(order)
     # What belongs together has stayed together.
@@ -605,7 +598,7 @@ def test_restored_agent_goes_on_bit_for_bit():
 
   def go_on(agent):
     _train(agent, 2, seed=20)
-    actions = [agent.explore(np.ones(_OBSERVATION, np.float32))[0]]
+    actions = [agent.explore(np.ones(small.OBSERVATION, np.float32))[0]]
     return np.stack(actions), agent.get_state()
 
   actions, after = go_on(agent)

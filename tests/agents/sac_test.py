@@ -6,16 +6,14 @@ import gin
 import numpy as np
 import pytest
 import tensorflow as tf
-from tf_agents.specs import array_spec, tensor_spec
+from helpers import small
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import errors
 from rigl_rl.agents import optimizers, sac, targets
-from rigl_rl.replay import transition_buffer
 from rigl_rl.runtime import traced
 from rigl_rl.sparsity import algorithms, wrappers
 
-_OBSERVATION, _ACTION, _BATCH = 5, 2, 8
 _ALGORITHMS = ('Dense', 'Prune', 'Static', 'SET', 'RigL', 'DS')
 
 
@@ -34,53 +32,9 @@ def _small_networks():
 
 def _agent(algorithm='RigL', seed=0, gradient_steps=10, **arguments):
   gin.bind_parameter('sparsify.algorithm', getattr(algorithms, algorithm)())
-  action_spec = array_spec.BoundedArraySpec(
-    (_ACTION,), np.float32, np.float32([-1, -2]), np.float32([1, 4]), 'action'
-  )
-  observation_spec = array_spec.ArraySpec((_OBSERVATION,), np.float32, 'obs')
   return sac.SparseSacAgent(
-    tensor_spec.from_spec(ts.time_step_spec(observation_spec)),
-    tensor_spec.from_spec(action_spec),
-    seed=seed,
-    gradient_steps=gradient_steps,
-    **arguments,
+    *small.specs(), seed=seed, gradient_steps=gradient_steps, **arguments
   )
-
-
-def _batch(seed=0):
-  rng = np.random.default_rng(seed)
-
-  def draw(*shape):
-    return rng.standard_normal((_BATCH, *shape)).astype(np.float32)
-
-  return transition_buffer.Transitions(
-    draw(_OBSERVATION),
-    np.tanh(draw(_ACTION)),
-    draw(),
-    np.float32(rng.random(_BATCH) > 0.2),
-    draw(_OBSERVATION),
-  )
-
-
-def _train(agent, steps, seed=0):
-  for step in range(steps):
-    batch = _batch(seed + step)
-    agent.train_step(batch, batch.observation[0])
-
-
-def _online_and_target(agent):
-  """Pairs of sparse layers of the critics, online and target."""
-  copies = {
-    'critic_1': agent._target_critic_network_1,
-    'critic_2': agent._target_critic_network_2,
-  }
-  return [
-    pair
-    for name, copy in copies.items()
-    for pair in zip(
-      agent.networks.layers[name], agent.networks.matching_layers(name, copy)
-    )
-  ]
 
 
 @pytest.mark.parametrize('algorithm', _ALGORITHMS)
@@ -92,7 +46,7 @@ def test_counts_and_zeros_are_exact(algorithm):
     for layer in layers
   }
   for step in range(10):
-    _train(agent, 1, seed=step)
+    small.train(agent, 1, seed=step)
     for layers in agent.networks.layers.values():
       for layer in layers:
         mask, kernel = layer.mask.numpy(), layer.kernel.numpy()
@@ -103,7 +57,7 @@ def test_counts_and_zeros_are_exact(algorithm):
           assert (mask == 0).sum() == zeros
         if algorithm in ('Dense', 'Static'):
           np.testing.assert_array_equal(mask, first[id(layer)])
-    for online, target in _online_and_target(agent):
+    for online, target in small.online_and_target(agent):
       mask = online.mask.numpy()
       np.testing.assert_array_equal(target.mask.numpy(), mask)
       assert not target.kernel.numpy()[mask == 0].any()
@@ -123,22 +77,22 @@ def test_counts_and_zeros_are_exact(algorithm):
 
 def test_target_lags_behind_by_tau():
   agent = _agent('Static', target_update_tau=0.25)
-  (online, target), *_ = _online_and_target(agent)
+  (online, target), *_ = small.online_and_target(agent)
   before = target.kernel.numpy()
   np.testing.assert_array_equal(before, online.kernel.numpy())
-  _train(agent, 1)
+  small.train(agent, 1)
   expected = 0.75 * before + 0.25 * online.kernel.numpy()
   np.testing.assert_allclose(target.kernel.numpy(), expected, rtol=1e-6)
 
 
 def test_hard_target_is_a_copy():
   agent = _agent('RigL', target_update_tau=1.0, target_update_period=3)
-  pairs = _online_and_target(agent)
-  _train(agent, 2)
+  pairs = small.online_and_target(agent)
+  small.train(agent, 2)
   for _, target in pairs:  # Far from the online weights, where sums round.
     noise = tf.random.stateless_normal(target.kernel.shape, (1, 2))
     target.kernel.assign(noise * target.mask)
-  _train(agent, 1, seed=2)
+  small.train(agent, 1, seed=2)
   for online, target in pairs:
     np.testing.assert_array_equal(online.kernel.numpy(), target.kernel.numpy())
     np.testing.assert_array_equal(online.mask.numpy(), target.mask.numpy())
@@ -149,7 +103,7 @@ def test_no_twin_critics():
   one, two = (agent.networks.layers[name] for name in ('critic_1', 'critic_2'))
   assert (one[0].kernel.numpy() != two[0].kernel.numpy()).any()
   assert (one[0].mask.numpy() != two[0].mask.numpy()).any()
-  targets_ = agent._target_critic_network_1, agent._target_critic_network_2
+  targets_ = agent._targets['critic_1'], agent._targets['critic_2']
   kernels = [
     list(wrappers.named_layers(net).values())[0].kernel.numpy()
     for net in targets_
@@ -162,9 +116,9 @@ def test_no_twin_critics():
 def test_masks_of_targets_follow_at_each_target_update(period):
   agent = _agent('RigL', target_update_period=period, target_update_tau=0.5)
   for step in range(1, 7):
-    _train(agent, 1, seed=step)
+    small.train(agent, 1, seed=step)
     if step % period == 0:
-      for online, target in _online_and_target(agent):
+      for online, target in small.online_and_target(agent):
         mask = online.mask.numpy()
         np.testing.assert_array_equal(target.mask.numpy(), mask)
         assert not target.kernel.numpy()[mask == 0].any()
@@ -174,9 +128,9 @@ def test_targets_that_keep_their_largest_weights():
   agent = _agent(
     'RigL', target_sparsity=targets.keep_largest, target_update_tau=0.5
   )
-  _train(agent, 5)
+  small.train(agent, 5)
   differ = []
-  for online, target in _online_and_target(agent):
+  for online, target in small.online_and_target(agent):
     kernel = target.kernel.numpy()
     if online.sparsity:
       count = np.count_nonzero(online.kernel.numpy())
@@ -190,7 +144,7 @@ def test_sparsity_zero_trains_as_dense_bit_for_bit():
   gin.bind_parameter('sparsify.sparsity', 0.0)
   sparse, dense = _agent('RigL'), _agent('Dense')
   for agent in (sparse, dense):
-    _train(agent, 4)
+    small.train(agent, 4)
   for name in dense.networks:
     for one, other in zip(
       sparse.networks[name].variables, dense.networks[name].variables
@@ -200,13 +154,13 @@ def test_sparsity_zero_trains_as_dense_bit_for_bit():
 
 def test_restored_agent_goes_on_bit_for_bit():
   agent = _agent('RigL')
-  _train(agent, 3)
+  small.train(agent, 3)
   state = agent.get_state()
-  observation = _batch(9).observation[0]
+  observation = small.make_batch(9).observation[0]
 
   def go_on(agent):
     actions = [agent.explore(observation), agent.explore(observation)]
-    _train(agent, 4, seed=20)
+    small.train(agent, 4, seed=20)
     actions += [agent.explore(observation), agent.random_action()]
     return np.stack(actions), agent.get_state()
 
@@ -235,7 +189,7 @@ def test_steps_that_change_no_mask_are_the_same_without_looking(monkeypatch):
   trace = functools.lru_cache(lambda shapes: looking._trace(_NoPlan, shapes))
   looking._traced = lambda _, shapes: trace(shapes)
   for each in (agent, looking):
-    _train(each, 8)
+    small.train(each, 8)
   # Masks change in steps 0, 3 and 6.
   assert agent._traced.cache_info().misses == 2
   assert trace.cache_info().misses == 1
@@ -248,7 +202,7 @@ def test_steps_that_change_no_mask_are_the_same_without_looking(monkeypatch):
 def test_seed_decides_everything():
   one, same, other = _agent(seed=1), _agent(seed=1), _agent(seed=2)
   for agent in (one, same, other):
-    _train(agent, 3)
+    small.train(agent, 3)
   states = [
     tf.nest.flatten(agent.networks.get_state()) for agent in (one, same, other)
   ]
@@ -260,10 +214,10 @@ def test_seed_decides_everything():
 def test_noise_differs_from_draw_to_draw_and_step_to_step():
   agent = _agent()
   time_step = ts.TimeStep(
-    tf.fill([_BATCH], ts.StepType.MID),
-    tf.zeros([_BATCH]),
-    tf.ones([_BATCH]),
-    tf.constant(_batch().observation),
+    tf.fill([small.BATCH], ts.StepType.MID),
+    tf.zeros([small.BATCH]),
+    tf.ones([small.BATCH]),
+    tf.constant(small.make_batch().observation),
   )
   agent._next_draw = 0
   first, _ = agent._actions_and_log_probs(time_step)
@@ -280,8 +234,8 @@ def test_noise_differs_from_draw_to_draw_and_step_to_step():
 
 def test_explores_as_the_policy_does():
   agent = _agent()
-  observation = _batch(4).observation[0]
-  distribution, _ = agent._actor_network(tf.constant(observation[None]))
+  observation = small.make_batch(4).observation[0]
+  distribution, _ = agent.networks['actor'](tf.constant(observation[None]))
   samples = np.stack([agent.explore(observation) for _ in range(4000)])
   expected = distribution.sample(4000, seed=(1, 2)).numpy()[:, 0]
   np.testing.assert_allclose(samples.mean(0), expected.mean(0), atol=0.15)
@@ -292,8 +246,9 @@ def test_explores_as_the_policy_does():
 def test_acts_by_what_the_train_step_returned():
   agent, twin = _agent(), _agent()
   for each in (agent, twin):
-    _train(each, 2)
-  observation = _batch(1).observation[0]  # What the last step was told.
+    small.train(each, 2)
+  # What the last step was told.
+  observation = small.make_batch(1).observation[0]
   twin._last.computed = None  # So that it asks the NumPy actor.
   np.testing.assert_allclose(
     agent.explore(observation), twin.explore(observation), rtol=1e-4, atol=1e-5
@@ -302,20 +257,20 @@ def test_acts_by_what_the_train_step_returned():
 
 def test_greedy_policy_is_the_mode():
   agent = _agent()
-  _train(agent, 2)
-  observations = _batch(3).observation
-  distribution, _ = agent._actor_network(tf.constant(observations))
+  small.train(agent, 2)
+  observations = small.make_batch(3).observation
+  distribution, _ = agent.networks['actor'](tf.constant(observations))
   actions = agent.greedy_policy()(observations)
   np.testing.assert_allclose(actions, distribution.mode().numpy(), rtol=1e-4)
 
 
 def test_fixed_temperature_stays():
   agent = _agent(initial_alpha=0.2, learn_alpha=False)
-  _train(agent, 3)
-  assert float(tf.exp(agent._log_alpha)) == pytest.approx(0.2)
+  small.train(agent, 3)
+  assert float(tf.exp(agent.log_alpha)) == pytest.approx(0.2)
   learned = _agent(initial_alpha=0.2)
-  _train(learned, 3)
-  assert float(tf.exp(learned._log_alpha)) != pytest.approx(0.2, rel=1e-5)
+  small.train(learned, 3)
+  assert float(tf.exp(learned.log_alpha)) != pytest.approx(0.2, rel=1e-5)
 
 
 def _note_draws(agent):
@@ -331,15 +286,15 @@ def test_temperature_by_the_sample_of_the_actors_loss():
   )
   draws = _note_draws(own), _note_draws(shared)
   for agent in (own, shared):
-    _train(agent, 2)
+    small.train(agent, 2)
   assert draws == ([0, 1, 2], [0, 1])
-  alphas = [float(agent._log_alpha) for agent in (own, shared)]
+  alphas = [float(agent.log_alpha) for agent in (own, shared)]
   assert 0 not in alphas and alphas[0] != alphas[1]
 
 
 def test_snr_agrees_with_a_jacobian_and_changes_nothing():
   agent = _agent()
-  _train(agent, 3)
+  small.train(agent, 3)
   before = agent.get_state()
   ratios = agent.gradient_snr()
   tf.nest.map_structure(
@@ -349,7 +304,7 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
 
   def gradients_of_examples(variables, loss_of):
     found = []
-    for i in range(_BATCH):
+    for i in range(small.BATCH):
       example = [array[i : i + 1] for array in batch]
       with tf.GradientTape() as tape:
         loss = loss_of(i, *example)
@@ -371,8 +326,8 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
   # out of it.
   def sampled(observation, draw):
     agent._next_draw = draw
-    step_type = tf.fill([_BATCH], ts.StepType.MID)
-    zeros = tf.zeros([_BATCH])
+    step_type = tf.fill([small.BATCH], ts.StepType.MID)
+    zeros = tf.zeros([small.BATCH])
     return agent._actions_and_log_probs(
       ts.TimeStep(step_type, zeros, zeros, observation)
     )
@@ -386,7 +341,7 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
     del observation
     actions, log_probs = sampled(batch[0], sac._FIRST_SNR_DRAW)
     values = [net((batch[0], actions))[0] for net in critics]
-    loss = tf.exp(agent._log_alpha) * log_probs - tf.minimum(*values)
+    loss = tf.exp(agent.log_alpha) * log_probs - tf.minimum(*values)
     return loss[i]
 
   def critic_loss(i, observation, action, reward, discount, _):
@@ -394,11 +349,11 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
     values = [
       net((batch[4], next_actions))[0]
       for net in (
-        agent._target_critic_network_1,
-        agent._target_critic_network_2,
+        agent._targets['critic_1'],
+        agent._targets['critic_2'],
       )
     ]
-    target = tf.minimum(*values) - tf.exp(agent._log_alpha) * log_probs
+    target = tf.minimum(*values) - tf.exp(agent.log_alpha) * log_probs
     target = tf.stop_gradient(0.1 * reward + 0.99 * discount * target[i])
     return sum((target - net((observation, action))[0]) ** 2 for net in critics)
 
@@ -418,7 +373,7 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
 def test_not_finite_loss_of_large_observations(bound, user_error):
   """As Humanoid's real contact forces: σ, if not bounded, overflows."""
   gin.bind_parameter('SquashedGaussianActor.log_std_max', bound)
-  batch = _batch()
+  batch = small.make_batch()
   batch = batch._replace(observation=1e4 * batch.observation)
   agent = _agent()
   if bound is None:
@@ -431,7 +386,7 @@ def test_not_finite_loss_of_large_observations(bound, user_error):
 def test_not_finite_loss_is_one_line():
   agent = _agent(optimizer=lambda: optimizers.adam(1e30))
   with pytest.raises(errors.UserError, match='adam.learning_rate'):
-    _train(agent, 10)
+    small.train(agent, 10)
 
 
 @pytest.mark.parametrize(
@@ -484,7 +439,7 @@ def test_pruning_honors_both_sparsities():
       UpdateSchedule.interval = 1
   """)
   agent = _agent('Prune')
-  _train(agent, 9)
+  small.train(agent, 9)
   networks = agent.describe()['networks']
   assert networks['actor']['sparsity'] == pytest.approx(0.25, abs=0.01)
   assert networks['critic_2']['sparsity'] == pytest.approx(0.75, abs=0.01)
@@ -492,7 +447,7 @@ def test_pruning_honors_both_sparsities():
 
 def test_summaries(tmp_path):
   agent = _agent(summarize_gradient_snr=True)
-  _train(agent, 1)
+  small.train(agent, 1)
   with tf.summary.create_file_writer(str(tmp_path)).as_default(step=1):
     agent.write_summaries()
   (events,) = tmp_path.iterdir()

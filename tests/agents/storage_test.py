@@ -5,15 +5,12 @@ import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
-from tf_agents.specs import array_spec, tensor_spec
-from tf_agents.trajectories import time_step as ts
+from helpers import small
 
 from rigl_rl import errors
 from rigl_rl.agents import dqn, ppo, sac, td3
-from rigl_rl.replay import transition_buffer
 from rigl_rl.sparsity import algorithms, compression, wrappers
 
-_OBSERVATION, _ACTION, _BATCH = 5, 2, 8
 _ALGORITHMS = ('Static', 'SET', 'RigL', 'DS')
 _STEPS = 13
 
@@ -45,41 +42,13 @@ def _bind(storage, algorithm):
   gin.bind_parameter('sparsify.algorithm', getattr(algorithms, algorithm)())
 
 
-def _specs():
-  action_spec = array_spec.BoundedArraySpec(
-    (_ACTION,), np.float32, np.float32([-1, -2]), np.float32([1, 4]), 'action'
-  )
-  observation_spec = array_spec.ArraySpec((_OBSERVATION,), np.float32, 'obs')
-  return (
-    tensor_spec.from_spec(ts.time_step_spec(observation_spec)),
-    tensor_spec.from_spec(action_spec),
-  )
-
-
 def _actor_critic(agent_class, storage, algorithm, **arguments):
   _bind(storage, algorithm)
-  return agent_class(*_specs(), seed=1, gradient_steps=_STEPS, **arguments)
-
-
-def _batch(step):
-  rng = np.random.default_rng(step)
-
-  def draw(*shape):
-    return rng.standard_normal((_BATCH, *shape)).astype(np.float32)
-
-  return transition_buffer.Transitions(
-    draw(_OBSERVATION),
-    np.tanh(draw(_ACTION)),
-    draw(),
-    np.float32(rng.random(_BATCH) > 0.2),
-    draw(_OBSERVATION),
-  )
+  return agent_class(*small.specs(), seed=1, gradient_steps=_STEPS, **arguments)
 
 
 def _train(agent, begin=0, end=_STEPS):
-  for step in range(begin, end):
-    batch = _batch(step)
-    agent.train_step(batch, batch.observation[0])
+  small.train(agent, end - begin, seed=begin)
 
 
 def _layers(agent):
@@ -356,7 +325,7 @@ def test_what_cannot_be_stored_sparsely_is_said(bindings, wrong):
   _bind('sparse', 'RigL')
   gin.parse_config(bindings)
   with pytest.raises(errors.UserError, match=wrong):
-    sac.SparseSacAgent(*_specs(), seed=1, gradient_steps=_STEPS)
+    sac.SparseSacAgent(*small.specs(), seed=1, gradient_steps=_STEPS)
 
 
 def test_a_binding_of_copy_masks_is_no_obstacle():
@@ -375,10 +344,10 @@ def test_ppo_stays_masked():
     'num_epochs': 1,
   }
   gin.bind_parameter('sparsify.sparsity', 0.95)
-  agent = ppo.SparsePPOAgent(*_specs(), **arguments)
+  agent = ppo.SparsePPOAgent(*small.specs(), **arguments)
   for network in agent.networks.values():
     for layer in wrappers.named_layers(network).values():
       assert layer.storage.name == 'masked'
   _bind('sparse', 'RigL')
   with pytest.raises(errors.UserError, match='for PPO'):
-    ppo.SparsePPOAgent(*_specs(), **arguments)
+    ppo.SparsePPOAgent(*small.specs(), **arguments)

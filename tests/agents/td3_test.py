@@ -6,20 +6,15 @@ import gin
 import numpy as np
 import pytest
 import tensorflow as tf
-from tf_agents.specs import array_spec, tensor_spec
+from helpers import small
 from tf_agents.trajectories import time_step as ts
 from tf_agents.trajectories import trajectory
 from tf_agents.utils import common
 
 from rigl_rl import errors
 from rigl_rl.agents import optimizers, sac, targets, td3
-from rigl_rl.replay import transition_buffer
 from rigl_rl.runtime import traced
 from rigl_rl.sparsity import algorithms, wrappers
-
-_OBSERVATION, _ACTION, _BATCH = 5, 2, 8
-_LOW, _HIGH = np.float32([-1, -2]), np.float32([1, 4])
-_CENTER, _MAGNITUDE = np.float32([0, 1]), np.float32([1, 3])
 
 
 @pytest.fixture(autouse=True)
@@ -33,22 +28,11 @@ def _small_networks(no_gin_config):
   """)
 
 
-def _specs(low=_LOW, high=_HIGH):
-  action_spec = array_spec.BoundedArraySpec(
-    (_ACTION,), np.float32, low, high, 'action'
-  )
-  observation_spec = array_spec.ArraySpec((_OBSERVATION,), np.float32, 'obs')
-  return (
-    tensor_spec.from_spec(ts.time_step_spec(observation_spec)),
-    tensor_spec.from_spec(action_spec),
-  )
-
-
 def _agent(
   algorithm='RigL',
   seed=0,
   gradient_steps=10,
-  bounds=(_LOW, _HIGH),
+  bounds=(small.LOW, small.HIGH),
   agent_class=td3.SparseTd3Agent,
   **arguments,
 ):
@@ -56,49 +40,15 @@ def _agent(
     algorithm = getattr(algorithms, algorithm)()
   gin.bind_parameter('sparsify.algorithm', algorithm)
   return agent_class(
-    *_specs(*bounds), seed=seed, gradient_steps=gradient_steps, **arguments
+    *small.specs(*bounds), seed=seed, gradient_steps=gradient_steps, **arguments
   )
-
-
-def _batch(seed=0):
-  rng = np.random.default_rng(seed)
-
-  def draw(*shape):
-    return rng.standard_normal((_BATCH, *shape)).astype(np.float32)
-
-  return transition_buffer.Transitions(
-    draw(_OBSERVATION),
-    _CENTER + _MAGNITUDE * np.tanh(draw(_ACTION)),
-    draw(),
-    np.float32(rng.random(_BATCH) > 0.2),
-    draw(_OBSERVATION),
-  )
-
-
-def _train(agent, steps, seed=0):
-  for step in range(steps):
-    batch = _batch(seed + step)
-    agent.train_step(batch, batch.observation[0])
 
 
 def _copies(agent):
   """Pairs of networks, online and target, by name."""
   return {
-    'actor': (agent.networks['actor'], agent._target_actor_network),
-    'critic_1': (agent.networks['critic_1'], agent._target_critic_network_1),
-    'critic_2': (agent.networks['critic_2'], agent._target_critic_network_2),
+    name: (agent.networks[name], copy) for name, copy in agent._targets.items()
   }
-
-
-def _online_and_target(agent):
-  """Pairs of sparse layers, online and target."""
-  return [
-    pair
-    for name, (_, copy) in _copies(agent).items()
-    for pair in zip(
-      agent.networks.layers[name], agent.networks.matching_layers(name, copy)
-    )
-  ]
 
 
 def _values(network):
@@ -148,7 +98,7 @@ def test_counts_and_zeros_are_exact(algorithm, target_sparsity):
   first = _masks(agent)
   for step in range(10):
     before = _masks(agent)
-    _train(agent, 1, seed=step)
+    small.train(agent, 1, seed=step)
     moved = _changed(before, _masks(agent))
     if algorithm in ('SET', 'RigL', 'DS'):
       due = {'critic_1', 'critic_2'} if step in (0, 3, 6) else set()
@@ -169,7 +119,7 @@ def test_counts_and_zeros_are_exact(algorithm, target_sparsity):
         if algorithm in ('Dense', 'Static'):
           np.testing.assert_array_equal(mask, first_mask)
     updates_targets = step % 2 == 1
-    for online, target in _online_and_target(agent):
+    for online, target in small.online_and_target(agent):
       kernel = target.kernel.numpy()
       if updates_targets and target_sparsity is targets.copy_masks:
         np.testing.assert_array_equal(target.mask.numpy(), online.mask.numpy())
@@ -196,7 +146,7 @@ def test_targets_that_keep_their_largest_have_masks_of_their_own():
     target_sparsity=targets.keep_largest,
     target_update_tau=0.1,
   )
-  _train(agent, 6)
+  small.train(agent, 6)
   differ = {
     name
     for name, (_, copy) in _copies(agent).items()
@@ -224,7 +174,7 @@ def test_delayed_actor_and_targets():
       for name, pair in _copies(agent).items()
     }
     last_loss = agent._last.losses.get('actor_loss')
-    _train(agent, 1, seed=step)
+    small.train(agent, 1, seed=step)
     after = {
       name: [_values(network) for network in pair]
       for name, pair in _copies(agent).items()
@@ -321,8 +271,8 @@ class _PlainTd3:
     noise = self.noise * normal.astype(np.float64)
     noise = np.clip(noise, -self.noise_clip, self.noise_clip)
     next_action = self._policy(self.target['actor'], next_observation)
-    next_action = next_action.numpy() + _MAGNITUDE * noise
-    inside = np.clip(next_action, _LOW, _HIGH)
+    next_action = next_action.numpy() + small.MAGNITUDE * noise
+    inside = np.clip(next_action, small.LOW, small.HIGH)
     self.was_clipped |= (inside != next_action).any()
     if self._clips_actions:
       next_action = inside
@@ -368,7 +318,9 @@ class _PlainTd3:
     return x
 
   def _policy(self, weights, observation):
-    return _CENTER + _MAGNITUDE * tf.tanh(self._forward(weights, observation))
+    return small.CENTER + small.MAGNITUDE * tf.tanh(
+      self._forward(weights, observation)
+    )
 
   def _value(self, weights, observation, action):
     return self._forward(weights, tf.concat([observation, action], 1))[:, 0]
@@ -410,9 +362,13 @@ def test_train_step_is_algorithm_1(clips_actions, max_norm, decay):
   )
   plain = _PlainTd3(agent, clips_actions, max_norm, decay)
   for step in range(5):
-    normal = tf.random.stateless_normal((_BATCH, _ACTION), agent._draw_seed(0))
-    _train(agent, 1, seed=step)
-    critic_loss, actor_loss = plain.train(_batch(step), normal.numpy())
+    normal = tf.random.stateless_normal(
+      (small.BATCH, small.ACTION), agent._draw_seed(0)
+    )
+    small.train(agent, 1, seed=step)
+    critic_loss, actor_loss = plain.train(
+      small.make_batch(step), normal.numpy()
+    )
     found = agent._last.losses
     assert float(found['critic_loss']) == pytest.approx(critic_loss, rel=1e-4)
     if actor_loss is not None:
@@ -439,18 +395,20 @@ def test_target_noise():
   agent = _agent(
     target_noise=0.4, target_noise_clip=0.5, clip_target_actions=False
   )
-  recorder = agent._target_critic_network_1 = _Recorder()
+  recorder = agent._targets['critic_1'] = _Recorder()
   many = 500
-  observation = tf.tile(tf.constant(_batch().observation[:1]), (many, 1))
+  observation = tf.tile(
+    tf.constant(small.make_batch().observation[:1]), (many, 1)
+  )
   step = ts.TimeStep(
     tf.fill([many], ts.StepType.MID), tf.zeros(many), tf.ones(many), observation
   )
-  actions = tf.zeros((many, _ACTION))
+  actions = tf.zeros((many, small.ACTION))
 
   def noise(loss=agent.critic_loss, **kwargs):
     loss(step, actions, step, **kwargs)
-    mean, _ = agent._target_actor_network(observation)
-    return (recorder.actions - mean).numpy() / _MAGNITUDE
+    mean, _ = agent._targets['actor'](observation)
+    return (recorder.actions - mean).numpy() / small.MAGNITUDE
 
   drawn = noise()
   # N(0, .4²), and what lies beyond ± .5 moved there: in units of half a range.
@@ -469,29 +427,32 @@ def test_target_noise():
   agent.train_step_counter.assign_add(1)
   assert (noise() != drawn).mean() > 0.5
   agent._clip_target_actions = True
-  agent._target_policy_noise_clip = 10.0
-  agent._target_policy_noise = 10.0
+  agent._target_noise_clip = 10.0
+  agent._target_noise = 10.0
   noise()
   clipped = recorder.actions.numpy()
-  np.testing.assert_array_equal(clipped.min(0), _LOW)
-  np.testing.assert_array_equal(clipped.max(0), _HIGH)
+  np.testing.assert_array_equal(clipped.min(0), small.LOW)
+  np.testing.assert_array_equal(clipped.max(0), small.HIGH)
 
 
 @pytest.mark.parametrize(
   'bounds, magnitude',
-  [((_LOW, _HIGH), _MAGNITUDE), ((-0.4, 0.4), np.float32([0.4, 0.4]))],
+  [
+    ((small.LOW, small.HIGH), small.MAGNITUDE),
+    ((-0.4, 0.4), np.float32([0.4, 0.4])),
+  ],
 )
 def test_exploration(bounds, magnitude):
   # Bounds may be numbers, for all actions at once.
   agent = _agent(exploration_noise=0.1, bounds=bounds)
-  observation = _batch(4).observation[0]
+  observation = small.make_batch(4).observation[0]
   greedy = agent.greedy_policy()(observation[None])[0]
   # Far enough from the bounds for the noise not to be clipped.
   low, high = bounds
   assert (greedy - low > 0.5 * magnitude).all()
   assert (high - greedy > 0.5 * magnitude).all()
   samples = np.stack([agent.explore(observation) for _ in range(4000)])
-  assert samples.shape == (4000, _ACTION) and samples.dtype == np.float32
+  assert samples.shape == (4000, small.ACTION) and samples.dtype == np.float32
   np.testing.assert_allclose(samples.std(0), 0.1 * magnitude, rtol=0.05)
   centered = (samples - greedy) / magnitude
   np.testing.assert_allclose(centered.mean(0), 0, atol=0.01)
@@ -509,7 +470,7 @@ def test_exploration(bounds, magnitude):
 
 def test_no_noise():
   agent = _agent(exploration_noise=0.0)
-  observations = _batch(4).observation
+  observations = small.make_batch(4).observation
   np.testing.assert_array_equal(
     agent.explore(observations[0]), agent.greedy_policy()(observations[:1])[0]
   )
@@ -519,8 +480,9 @@ def test_acting():
   """By what the train step returned, by NumPy, and greedily."""
   agent, twin = _agent('Static'), _agent('Static')
   for each in (agent, twin):
-    _train(each, 2)
-  observation = _batch(1).observation[0]  # What the last step was told.
+    small.train(each, 2)
+  # What the last step was told.
+  observation = small.make_batch(1).observation[0]
   assert agent._last.computed is not None
   twin._last.computed = None  # So that it asks the NumPy actor.
   np.testing.assert_allclose(
@@ -528,18 +490,18 @@ def test_acting():
   )
   assert agent._last.computed is None  # Good for one action.
   # Nor is it taken for another observation.
-  _train(agent, 1)
-  other = _batch(7).observation[0]
+  small.train(agent, 1)
+  other = small.make_batch(7).observation[0]
   agent._exploration_noise_std = np.float32([0, 0])
-  expected, _ = agent._actor_network(tf.constant(other[None]))
+  expected, _ = agent.networks['actor'](tf.constant(other[None]))
   np.testing.assert_allclose(
     agent.explore(other), expected[0], rtol=1e-4, atol=1e-5
   )
-  observations = _batch(3).observation
+  observations = small.make_batch(3).observation
   step = ts.TimeStep(
-    tf.fill([_BATCH], ts.StepType.MID),
-    tf.zeros(_BATCH),
-    tf.ones(_BATCH),
+    tf.fill([small.BATCH], ts.StepType.MID),
+    tf.zeros(small.BATCH),
+    tf.ones(small.BATCH),
     tf.constant(observations),
   )
   np.testing.assert_allclose(
@@ -552,9 +514,9 @@ def test_acting():
 
 def test_seed_decides_everything():
   agents = [_agent(seed=seed) for seed in (1, 1, 2)]
-  observation = _batch(9).observation[0]
+  observation = small.make_batch(9).observation[0]
   for agent in agents:
-    _train(agent, 2)
+    small.train(agent, 2)
   actions = [
     np.stack([agent.explore(observation), agent.random_action()])
     for agent in agents
@@ -571,13 +533,14 @@ def test_seed_decides_everything():
 
 def test_restored_agent_goes_on_bit_for_bit():
   agent = _agent(target_update_period=3)
-  _train(agent, 3)  # Between two steps of the actor.
+  small.train(agent, 3)  # Between two steps of the actor.
   state = agent.get_state()
-  observation = _batch(2).observation[0]  # What the last step was told.
+  # What the last step was told.
+  observation = small.make_batch(2).observation[0]
 
   def go_on(agent):
     actions = [agent.explore(observation), agent.explore(observation)]
-    _train(agent, 4, seed=20)
+    small.train(agent, 4, seed=20)
     actions += [agent.explore(observation), agent.random_action()]
     return np.stack(actions), agent.get_state()
 
@@ -608,7 +571,7 @@ def test_steps_are_the_same_without_looking(monkeypatch):
   trace = functools.lru_cache(lambda shapes: looking._trace(_NoPlan, shapes))
   looking._traced = lambda _, shapes: trace(shapes)
   for each in (agent, looking):
-    _train(each, 9)
+    small.train(each, 9)
   # Masks of the critics change in steps 0 and 5, the actor's in 1 and 5; so 0,
   # 1, 2, 3, 4, 5 and 8 each do what no other does.
   assert agent._traced.cache_info().misses == 7
@@ -633,7 +596,7 @@ def test_masks_change_as_algorithm_1_says(steps_before, interval):
   moved = {name: [] for name in agent.networks}
   for t in range(steps_before + 1, steps_before + steps + 1):
     before = _masks(agent)
-    _train(agent, 1, seed=t)  # The one that follows environment step t.
+    small.train(agent, 1, seed=t)  # The one that follows environment step t.
     for name in _changed(before, _masks(agent)):
       moved[name].append(t)
   expected = [
@@ -663,13 +626,13 @@ def test_tf_agents_own_train_takes_the_same_steps(agent_class):
   agent, stock = _agent(**arguments), _agent(**arguments)
   train = common.function(stock.train)
   for step in range(7):
-    batch = _batch(step)
+    batch = small.make_batch(step)
     agent.train_step(batch, batch.observation[0])
 
     def in_time(first, second=None):
       return tf.stack([first, first if second is None else second], axis=1)
 
-    step_types = tf.fill((_BATCH, 2), ts.StepType.MID)
+    step_types = tf.fill((small.BATCH, 2), ts.StepType.MID)
     info = train(
       trajectory.Trajectory(
         step_type=step_types,
@@ -699,13 +662,13 @@ def test_sparsity_zero_trains_as_dense_bit_for_bit():
   gin.bind_parameter('sparsify.sparsity', 0.0)
   sparse, dense = _agent('RigL'), _agent('Dense')
   for agent in (sparse, dense):
-    _train(agent, 4)
+    small.train(agent, 4)
   _assert_equal_states(sparse.get_state(), dense.get_state())
 
 
 def test_snr_agrees_with_single_gradients_and_changes_nothing():
   agent = _agent()
-  _train(agent, 2)
+  small.train(agent, 2)
   before = agent.get_state()
   ratios = agent.gradient_snr()
   tf.nest.map_structure(
@@ -714,17 +677,17 @@ def test_snr_agrees_with_single_gradients_and_changes_nothing():
   observation, action, reward, discount, next_observation = agent._last.batch
   # The noise is drawn for the minibatch: an example's is cut out of it.
   noise = 0.2 * tf.random.stateless_normal(
-    (_BATCH, _ACTION), agent._draw_seed(1)
+    (small.BATCH, small.ACTION), agent._draw_seed(1)
   )
-  noise = _MAGNITUDE * tf.clip_by_value(noise, -0.5, 0.5)
-  next_action, _ = agent._target_actor_network(next_observation)
-  next_action = tf.clip_by_value(next_action + noise, _LOW, _HIGH)
+  noise = small.MAGNITUDE * tf.clip_by_value(noise, -0.5, 0.5)
+  next_action, _ = agent._targets['actor'](next_observation)
+  next_action = tf.clip_by_value(next_action + noise, small.LOW, small.HIGH)
   y = reward + 0.99 * discount * tf.minimum(
     *(
       copy((next_observation, next_action))[0]
       for copy in (
-        agent._target_critic_network_1,
-        agent._target_critic_network_2,
+        agent._targets['critic_1'],
+        agent._targets['critic_2'],
       )
     )
   )
@@ -742,7 +705,7 @@ def test_snr_agrees_with_single_gradients_and_changes_nothing():
       values = losses()
     jacobian = tape.jacobian(values, variables, experimental_use_pfor=False)
     gradients = np.concatenate(
-      [j.numpy().reshape(_BATCH, -1) for j in jacobian], axis=1
+      [j.numpy().reshape(small.BATCH, -1) for j in jacobian], axis=1
     )
     mean, mean_square = gradients.mean(0), (gradients**2).mean(0)
     variance = np.maximum(mean_square - mean**2, 1e-6 * mean_square)
@@ -767,7 +730,7 @@ def test_summaries(tmp_path):
     }
 
   assert tags(0) == set()  # There is nothing to tell yet.
-  _train(agent, 1)
+  small.train(agent, 1)
   first = tags(1)
   assert {
     'train/critic_loss',
@@ -780,20 +743,20 @@ def test_summaries(tmp_path):
     'gradients/snr/critic',
   } <= first
   assert 'train/actor_loss' not in first  # The actor has not trained yet.
-  _train(agent, 1)
+  small.train(agent, 1)
   assert tags(2) == first | {'train/actor_loss'}
 
 
 def test_not_finite_loss_is_one_line(user_error):
   agent = _agent(optimizer=lambda: optimizers.adam(1e30))
   with user_error('not finite', '1 gradient step', 'adam.learning_rate'):
-    _train(agent, 10)
+    small.train(agent, 10)
 
 
 def test_other_errors_of_a_train_step_pass():
   agent = _agent()
-  batch = _batch()
-  _train(agent, 1)
+  batch = small.make_batch()
+  small.train(agent, 1)
   with pytest.raises(Exception) as info:
     agent.train_step(batch._replace(reward=batch.reward[:3]), batch[0][0])
   assert not isinstance(info.value, errors.UserError)
