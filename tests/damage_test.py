@@ -18,8 +18,8 @@ import zlib
 import gin
 import numpy as np
 import pytest
-from helpers import runs
 
+from helpers import runs
 from rigl_rl import analysis, sweeps
 from rigl_rl.analysis import events, figures, tables
 from rigl_rl.commands import sweep, train

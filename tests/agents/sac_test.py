@@ -6,9 +6,9 @@ import gin
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import small
 from tf_agents.trajectories import time_step as ts
 
+from helpers import small
 from rigl_rl import errors
 from rigl_rl.agents import optimizers, sac, targets
 from rigl_rl.runtime import traced

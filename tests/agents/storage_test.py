@@ -5,8 +5,8 @@ import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import small
 
+from helpers import small
 from rigl_rl import errors
 from rigl_rl.agents import dqn, ppo, sac, td3
 from rigl_rl.sparsity import algorithms, compression, wrappers

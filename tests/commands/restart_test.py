@@ -10,8 +10,8 @@ import sys
 import time
 
 import pytest
-from helpers import runs
 
+from helpers import runs
 from rigl_rl.training import record
 
 _ROOT = pathlib.Path(__file__).parents[2]

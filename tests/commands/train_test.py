@@ -4,8 +4,8 @@ import os
 
 import gin
 import pytest
-from helpers import runs
 
+from helpers import runs
 from rigl_rl.commands import train
 from rigl_rl.training import record, run_directory
 

@@ -11,8 +11,8 @@ import shutil
 import gin
 import numpy as np
 import pytest
-from helpers import runs
 
+from helpers import runs
 from rigl_rl.agents import sac
 from rigl_rl.config import parsing
 from rigl_rl.replay import transition_buffer

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from dopamine.discrete_domains import run_experiment
-from helpers import runs
 
+from helpers import runs
 from rigl_rl import errors
 from rigl_rl.config import parsing
 from rigl_rl.training import (

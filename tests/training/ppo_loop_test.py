@@ -9,8 +9,8 @@ import gin
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import runs
 
+from helpers import runs
 from rigl_rl.agents import ppo
 from rigl_rl.config import parsing
 from rigl_rl.training import ppo_loop, run_directory
