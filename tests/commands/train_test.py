@@ -1,74 +1,18 @@
-"""Tests of the command that trains: each mistake is one line and code 2."""
+"""Tests of the command that trains: runs, restarts, directories and flags."""
 
 import os
 
-import gin
 import pytest
 
-from helpers import runs
+from helpers import command
 from rigl_rl.commands import train
 from rigl_rl.training import record, run_directory
 
 pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
 
-_RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
-_PONG = 'gin_configs/graesser22/dqn_atari_cnn/rigl.gin'
-_SAC = 'gin_configs/graesser22/sac_mujoco/rigl.gin'
-_PPO = 'gin_configs/graesser22/ppo_mujoco/rigl.gin'
-_SMALL = (
-  *runs.TINY_DQN,
-  'TRAIN_STEPS = 300',
-  'DopamineRunner.evaluation_episodes = 2',
-)
-
-_HOPPER = (
-  'ENV_NAME = "Hopper-v4"',
-  'create_mujoco_environment.max_episode_steps = 20',
-  'TRAIN_STEPS = 60',
-  'UpdateSchedule.interval = 5',
-)
-_SMALL_SAC = (
-  *_HOPPER,
-  'SquashedGaussianActor.hidden_units = (8, 8)',
-  'Critic.hidden_units = (8, 8)',
-  'TransitionBuffer.batch_size = 8',
-  'TransitionBuffer.capacity = 1000',
-  'ActorCriticLoop.initial_collect_steps = 30',
-  'ActorCriticLoop.evaluation_period = 25',
-  'ActorCriticLoop.evaluation_episodes = 2',
-)
-_SMALL_PPO = (
-  *_HOPPER,
-  'GaussianActor.hidden_units = (8, 8)',
-  'actor_critic.ValueNetwork.hidden_units = (8, 8)',
-  'SparsePPOAgent.minibatch_size = 8',
-  'SparsePPOAgent.num_epochs = 2',
-  'PPOLoop.rollout_steps = 32',
-  'PPOLoop.evaluation_episodes = 2',
-)
-
-
-def _train(base_dir, *bindings, gin_files=(_RIGL,), small=True):
-  """As a process of its own would: with no binding of an earlier start."""
-  gin.clear_config()
-  bindings = (*_SMALL, *bindings) if small else bindings
-  return train.main(
-    [f'--gin_files={name}' for name in gin_files]
-    + [f'--gin_bindings={binding}' for binding in bindings]
-    + [f'--base_dir={base_dir}']
-  )
-
-
-def _assert_one_line(capsys, *parts):
-  error = capsys.readouterr().err
-  assert error.startswith('error: ') and error.count('\n') == 1, error
-  for part in parts:
-    assert part in error
-  return error
-
 
 def test_trains(tmp_path, capsys):
-  assert _train(tmp_path) == 0
+  assert command.run(tmp_path) == 0
   out = capsys.readouterr().out
   assert out.startswith(
     'RigL DQN on CartPole-v0, sparsity 0.9, 300 steps, seed 0: '
@@ -81,7 +25,7 @@ def test_trains(tmp_path, capsys):
 
   # Started again, it says so, and changes nothing.
   before = (tmp_path / 'evaluations.csv').read_bytes()
-  assert _train(tmp_path) == 0
+  assert command.run(tmp_path) == 0
   assert 'is finished' in capsys.readouterr().out
   assert (tmp_path / 'evaluations.csv').read_bytes() == before
 
@@ -89,15 +33,15 @@ def test_trains(tmp_path, capsys):
 @pytest.mark.parametrize(
   'agent,gin_file,bindings,steps,gradient_steps',
   [
-    ('SAC', _SAC, _SMALL_SAC, [25, 50, 60], 30),
-    ('PPO', _PPO, _SMALL_PPO, [32, 64], 16),
+    ('SAC', command.SAC, command.SMALL_SAC, [25, 50, 60], 30),
+    ('PPO', command.PPO, command.SMALL_PPO, [32, 64], 16),
   ],
 )
 def test_trains_actor_and_critic(
   tmp_path, capsys, agent, gin_file, bindings, steps, gradient_steps
 ):
   def train_():
-    return _train(tmp_path, *bindings, gin_files=(gin_file,), small=False)
+    return command.run(tmp_path, *bindings, gin_files=(gin_file,), small=False)
 
   assert train_() == 0
   out = capsys.readouterr().out
@@ -125,56 +69,16 @@ def test_trains_actor_and_critic(
 
 
 @pytest.mark.parametrize(
-  'gin_file,binding,parts',
+  'gin_file,bindings,steps',
   [
-    (_SAC, 'TRAIN_STEPS = 30', ['TRAIN_STEPS is 30', 'initial_collect_steps']),
-    (_SAC, 'ENV_NAME = "Hoper-v4"', ['Hoper-v4', 'Hopper-v4']),
-    (_SAC, 'ENV_NAME = 3', ['ENV_NAME', 'is 3', 'a text in quotes']),
-    (_SAC, 'ACTOR_SPARSITY = 1.0', ['SPARSITY', '1.0', '[0, 1)']),
-    (_SAC, 'CRITIC_WIDTH = 0', ['WIDTH', 'Critic.width', '0']),
-    (_SAC, 'SparseSacAgent.gamma = 2', ['SparseSacAgent.gamma', '[0, 1]']),
-    (_SAC, 'TransitionBuffer.capacity = 1', ['TransitionBuffer.capacity']),
-    (_SAC, 'Critic.weight_decay = -1', ['Critic.weight_decay', '-1']),
-    (_SAC, 'critics/sparsify.storage = "auto"', ["'critics'", 'Did you mean']),
-    (_PPO, 'ENV_NAME = "CartPole-v1"', ['CartPole-v1', 'Hopper-v4']),
-    (_PPO, 'CRITIC_SPARSITY = -1', ['SPARSITY', '-1', '[0, 1)']),
-    (_PPO, 'PPOLoop.rollout_steps = 30', ['minibatch_size', '8', '30']),
-    (_PPO, 'SparsePPOAgent.clip_ratio = 0', ['clip_ratio', '0', '(0, 1]']),
-    (_PPO, 'GaussianActor.activation = "x"', ["'x'", "'relu' or 'tanh'"]),
-    (_PPO, 'ValueNetwork.width = 2.0', ['ValueNetwork']),
+    (command.SAC, command.SMALL_SAC, [25]),
+    (command.PPO, command.SMALL_PPO, []),
   ],
-)
-def test_mistake_in_a_binding_of_actor_and_critic(
-  tmp_path, capsys, gin_file, binding, parts
-):
-  bindings = _SMALL_SAC if gin_file == _SAC else _SMALL_PPO
-  base_dir = tmp_path / 'runs' / '1'
-  code = _train(
-    base_dir, *bindings, binding, gin_files=(gin_file,), small=False
-  )
-  assert code == 2
-  _assert_one_line(capsys, *parts)
-  assert not list(tmp_path.iterdir())
-
-
-def test_ds_td3_without_a_lambda_for_its_task(tmp_path, capsys):
-  file = 'gin_configs/sokar22/td3/ds_td3.gin'
-  binding = 'ENV_NAME = "Pendulum-v1"'
-  assert _train(tmp_path, binding, gin_files=(file,), small=False) == 2
-  _assert_one_line(
-    capsys,
-    'ENV_NAME="Pendulum-v1"',
-    'lambdas/by_task.otherwise to a value such as (7, 64)',
-  )
-
-
-@pytest.mark.parametrize(
-  'gin_file,bindings,steps', [(_SAC, _SMALL_SAC, [25]), (_PPO, _SMALL_PPO, [])]
 )
 def test_diverging_actor_and_critic_lose_nothing(
   tmp_path, capsys, gin_file, bindings, steps
 ):
-  code = _train(
+  code = command.run(
     tmp_path,
     *bindings,
     'adam.learning_rate = 1e30',
@@ -182,135 +86,11 @@ def test_diverging_actor_and_critic_lose_nothing(
     small=False,
   )
   assert code == 2
-  _assert_one_line(capsys, 'loss', 'adam.learning_rate')
+  command.assert_one_line(capsys, 'loss', 'adam.learning_rate')
   rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] for row in rows] == steps
   names = {path.name for path in tmp_path.iterdir()}
   assert 'config.gin' in names and 'summary.json' not in names
-
-
-@pytest.mark.parametrize(
-  'binding,parts',
-  [
-    ('RigL.drop_fracton = 0.5', ['drop_fracton', 'drop_fraction']),
-    ('RigLL.drop_fraction = 0.5', ['RigLL', 'RigL']),
-    ('SPARSTIY = 0.5', ['SPARSTIY', 'Did you mean SPARSITY?']),
-    ('ENV_NAME = "CartPole-v9"', ['CartPole-v9', 'CartPole-v0']),
-    ('ENV_NAME = "Cartpole"', ['Cartpole', 'CartPole-v0']),
-    ('SPARSITY = 1.0', ['SPARSITY', '1.0', '[0, 1)']),
-    ('SPARSITY = 1.5', ['SPARSITY', '1.5', '[0, 1)']),
-    ('SPARSITY = -0.1', ['SPARSITY', '-0.1', '[0, 1)']),
-    ('SPARSITY = "x"', ['SPARSITY', "'x'", '[0, 1)']),
-    ('RigL.drop_fraction = 2', ['RigL.drop_fraction', '2', '[0, 1]']),
-    ('WIDTH = 0', ['WIDTH', '0']),
-    ('SEED = -1', ['SEED', '-1']),
-    ('SEED = "one"', ['SEED', "'one'"]),
-    ('TRAIN_STEPS = 0', ['TRAIN_STEPS', '0']),
-    ('TRAIN_STEPS = 50', ['TRAIN_STEPS']),
-    ('UpdateSchedule.interval = 0', ['UpdateSchedule.interval', '0']),
-    ('UpdateSchedule.end = 1.5', ['UpdateSchedule.end', '1.5', '[0, 1]']),
-    ('sparsify.keep_dense = ("head",)', ['sparsify.keep_dense', 'head']),
-    ('adam.learning_rate = -1.0', ['adam.learning_rate', '-1.0']),
-    ('SparseDQNAgent.gamma = 2', ['SparseDQNAgent.gamma', '2', '[0, 1]']),
-    (
-      'SparseDQNAgent.replay_capacity = 1',
-      ['replay_capacity', '1'],
-    ),
-    (
-      'DopamineRunner.evaluation_noise = 5.0',
-      ['ObservationNoise.sigma', '5.0'],
-    ),
-    ('SPARSITY = ', ['SPARSITY', 'cannot be parsed']),
-    ('SPARSITY', ['SPARSITY', 'cannot be parsed']),
-    ('ENV_NAME=Acrobot-v1', ['Did you mean ENV_NAME="Acrobot-v1"?']),
-    ('ENV_NAME = my:a/B-v0', ['Did you mean ENV_NAME="my:a/B-v0"?']),
-    ('train.task = @nothing', ['nothing']),
-    ('SPARSITY = 90', ['90', '[0, 1)', 'Did you mean 0.9?']),
-    ('sparsify.distribution = "uniform"', ['Did you mean @uniform?']),
-    ('SPARSITY = 0,9', ['Did you mean SPARSITY=0.9?']),
-    ('SPARSITY = 90%', ['Did you mean SPARSITY=0.9?']),
-    ('ENV_NAME = Acrobot-v1', ['Did you mean ENV_NAME="Acrobot-v1"?']),
-    (
-      'sparsify.distribution = uniform',
-      ['Did you mean sparsify.distribution=@uniform or '],
-    ),
-    ('LR = %NOPE', ['LR is bound, but nothing uses it']),
-    (
-      'SEED = %NOPE',
-      ['SEED (train.seed) is %NOPE, but NOPE is not bound.'],
-    ),
-    (
-      'adam.learning_rate = %SPARSTIY',
-      ['adam.learning_rate', '%SPARSTIY', 'Did you mean SPARSITY?'],
-    ),
-    ('sparsify.algorithm = @RigLL()', ['RigLL', 'Did you mean RigL?']),
-  ],
-)
-def test_mistake_in_a_binding(tmp_path, capsys, binding, parts):
-  assert _train(tmp_path / 'runs' / '1', binding) == 2
-  _assert_one_line(capsys, *parts)
-  assert not list(tmp_path.iterdir())
-
-
-def test_note_on_a_binding_without_effect(tmp_path, capsys):
-  assert _train(tmp_path, 'SET.drop_fraction = 0.1') == 0
-  assert capsys.readouterr().err.splitlines() == [
-    'note: SET.drop_fraction = 0.1 has no effect: nothing in this run uses '
-    'SET.drop_fraction.'
-  ]
-
-
-def test_corrected_start_on_the_same_directory(tmp_path, capsys):
-  assert _train(tmp_path, 'SPARSITY = 1.0') == 2
-  assert _train(tmp_path, 'SPARSITY = 0.5') == 0
-  assert 'Final score' in capsys.readouterr().out
-
-
-def test_unknown_game(tmp_path, capsys):
-  code = _train(tmp_path, 'GAME = "Pnog"', gin_files=(_PONG,), small=False)
-  assert code == 2
-  _assert_one_line(capsys, 'GAME', 'Pnog', 'Pong')
-  assert not list(tmp_path.iterdir())
-
-
-_NETWORK = '''
-"""A network with a layer of a kind that no mask fits."""
-
-import gin
-import tensorflow as tf
-
-from rigl_rl.networks import q_networks
-from rigl_rl.sparsity import wrappers
-
-
-@gin.configurable(denylist=['num_actions', 'seed', 'name'])
-class LocalQNetwork(q_networks.QNetwork):
-
-  def __init__(self, num_actions, seed, name=None):
-    super().__init__(num_actions, 1.0, 0.0, 1.0, seed, name)
-
-  def _make_layers(self):
-    self._layer = wrappers.SparseWrapper(
-      tf.keras.layers.SeparableConv1D(self.num_actions, 1)
-    )
-
-  def call(self, state):
-    return tf.reduce_sum(self._layer(tf.cast(state, tf.float32)), axis=1)
-'''
-
-
-def test_layer_that_cannot_be_wrapped(tmp_path, capsys, monkeypatch):
-  (tmp_path / 'network_that_cannot_be_sparse.py').write_text(_NETWORK)
-  gin_file = tmp_path / 'local.gin'
-  gin_file.write_text(
-    f"include '{_RIGL}'\nimport network_that_cannot_be_sparse\n"
-    'build_network.network = @LocalQNetwork\n'
-  )
-  monkeypatch.syspath_prepend(str(tmp_path))
-  base_dir = tmp_path / 'run'
-  assert _train(base_dir, gin_files=(gin_file,)) == 2
-  _assert_one_line(capsys, 'SeparableConv1D', 'Dense, Conv1D or Conv2D')
-  assert not base_dir.exists()
 
 
 @pytest.mark.parametrize('below', [(), ('run',)])
@@ -318,24 +98,26 @@ def test_base_dir_that_cannot_be_made(tmp_path, capsys, below):
   path = tmp_path / 'file'
   path.write_text('mine')
   base_dir = path.joinpath(*below)
-  assert _train(base_dir) == 2
-  _assert_one_line(capsys, '--base_dir', str(base_dir), 'writable')
+  assert command.run(base_dir) == 2
+  command.assert_one_line(capsys, '--base_dir', str(base_dir), 'writable')
   assert path.read_text() == 'mine'
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may write anywhere')
 def test_base_dir_without_permission(tmp_path, capsys):
   tmp_path.chmod(0o500)
-  assert _train(tmp_path / 'run') == 2
-  _assert_one_line(capsys, '--base_dir', 'writable')
+  assert command.run(tmp_path / 'run') == 2
+  command.assert_one_line(capsys, '--base_dir', 'writable')
 
 
 def test_base_dir_of_another_config(tmp_path, capsys):
-  assert _train(tmp_path) == 0
+  assert command.run(tmp_path) == 0
   capsys.readouterr()
   before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
-  assert _train(tmp_path, 'SPARSITY = 0.5', 'RigL.drop_fraction = 0.1') == 2
-  _assert_one_line(
+  assert (
+    command.run(tmp_path, 'SPARSITY = 0.5', 'RigL.drop_fraction = 0.1') == 2
+  )
+  command.assert_one_line(
     capsys,
     '--base_dir',
     'SPARSITY is 0.5 here, 0.9 in the existing run',
@@ -347,7 +129,7 @@ def test_base_dir_of_another_config(tmp_path, capsys):
 
 def test_loss_that_is_not_finite_loses_nothing(tmp_path, capsys):
   # The first evaluation is before the first gradient step.
-  code = _train(
+  code = command.run(
     tmp_path,
     'adam.learning_rate = 1e20',
     'SparseDQNAgent.min_replay_history = 290',
@@ -355,7 +137,7 @@ def test_loss_that_is_not_finite_loses_nothing(tmp_path, capsys):
     'TRAIN_STEPS = 400',
   )
   assert code == 2
-  _assert_one_line(capsys, 'loss', 'adam.learning_rate', '1e+20')
+  command.assert_one_line(capsys, 'loss', 'adam.learning_rate', '1e+20')
   rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] // 100 for row in rows] == [1, 2]
   names = {path.name for path in tmp_path.iterdir()}
@@ -364,163 +146,13 @@ def test_loss_that_is_not_finite_loses_nothing(tmp_path, capsys):
   assert len(list((tmp_path / 'checkpoints').iterdir())) == 2
 
 
-def test_missing_gin_file(tmp_path, capsys):
-  assert _train(tmp_path / 'run', gin_files=('no/such.gin',)) == 2
-  _assert_one_line(capsys, "--gin_files='no/such.gin'", 'no such file')
-  assert not (tmp_path / 'run').exists()
-
-
-@pytest.mark.parametrize(
-  'name',
-  [
-    'gin_configs/graesser22/dqn_classic/rigel.gin',
-    'gin_configs/graesser22/dqn_clasic/rigl.gin',
-    'graesser22/dqn_classic/rigl.gin',
-    './dqn_classic/rigl.gin',
-  ],
-)
-def test_name_like_a_shipped_gin_file(tmp_path, capsys, name):
-  assert _train(tmp_path / 'run', gin_files=(name,)) == 2
-  _assert_one_line(capsys, f'Did you mean {_RIGL}?')
-
-
-def test_name_like_a_file_of_the_user(tmp_path, capsys):
-  (tmp_path / 'my_config.gin').write_text('')
-  assert _train(tmp_path / 'run', gin_files=(tmp_path / 'my_confg.gin',)) == 2
-  _assert_one_line(capsys, f'Did you mean {tmp_path / "my_config.gin"}?')
-
-
-_ENVIRONMENT = """
-import gymnasium
-import numpy as np
-
-
-class Bad(gymnasium.Env):
-  observation_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
-
-  def __init__(self, kind, actions):
-    self.kind, self.steps, self.action_space = kind, 0, actions
-    if kind == 'make':
-      fail()
-
-  def reset(self, seed=None, options=None):
-    super().reset(seed=seed)
-    return np.zeros(3, np.float32), {}
-
-  def step(self, action):
-    self.steps += 1
-    late = self.steps > 20
-    if self.kind == 'step' and late:
-      fail()
-    reward = np.nan if self.kind == 'reward' and late else 0.5
-    value = np.nan if self.kind == 'observation' and late else 0.5
-    observation = np.full(3, value, np.float32)
-    return observation, reward, False, self.steps % 10 == 0, {}
-
-
-def fail():
-  raise ZeroDivisionError('mine')
-
-
-for kind in ('make', 'step', 'reward', 'observation', 'range'):
-  high = np.inf if kind == 'range' else 1.0
-  for name, actions in (
-    ('Discrete', gymnasium.spaces.Discrete(2)),
-    ('Box', gymnasium.spaces.Box(-high, high, (2,), np.float32)),
-  ):
-    gymnasium.register(
-      f'{name}-{kind}-v0', Bad, kwargs={'kind': kind, 'actions': actions}
-    )
-"""
-
-
-@pytest.fixture
-def train_on(tmp_path, monkeypatch, capsys):
-  """Trains on an environment of a user's that fails; returns stderr."""
-  (tmp_path / 'environments_that_fail.py').write_text(_ENVIRONMENT)
-  monkeypatch.syspath_prepend(str(tmp_path))
-
-  def run(gin_file, kind):
-    space = 'Discrete' if gin_file == _RIGL else 'Box'
-    name = f'environments_that_fail:{space}-{kind}-v0'
-    small = {_RIGL: _SMALL, _SAC: _SMALL_SAC, _PPO: _SMALL_PPO}[gin_file]
-    bindings = [*small, f'ENV_NAME = "{name}"']
-    base_dir = tmp_path / 'run'
-    assert _train(base_dir, *bindings, gin_files=(gin_file,), small=False) == 2
-    return name, capsys.readouterr().err
-
-  return run
-
-
-@pytest.mark.parametrize('gin_file', [_RIGL, _SAC, _PPO])
-@pytest.mark.parametrize('kind', ['make', 'step'])
-def test_environment_that_raises(train_on, gin_file, kind):
-  name, printed = train_on(gin_file, kind)
-  first, *traceback = printed.splitlines()
-  assert first == (
-    f'error: The environment ENV_NAME="{name}", in {kind}(), raised '
-    'ZeroDivisionError: mine'
-  )
-  assert traceback[0] == 'Traceback (most recent call last):'
-  assert traceback[-1] == 'ZeroDivisionError: mine'
-  files = [line for line in traceback if line.startswith('  File ')]
-  assert len(files) == 2
-  assert all('environments_that_fail.py' in line for line in files)
-
-
-@pytest.mark.parametrize('gin_file', [_RIGL, _SAC, _PPO])
-@pytest.mark.parametrize('kind', ['reward', 'observation'])
-def test_environment_that_is_not_finite(train_on, gin_file, kind):
-  _, printed = train_on(gin_file, kind)
-  article = 'an' if kind == 'observation' else 'a'
-  assert printed.startswith(
-    f'error: The environment gave {article} {kind} of nan, but all must be '
-    'finite'
-  )
-  assert printed.count('\n') == 1
-
-
-@pytest.mark.parametrize('gin_file', [_SAC, _PPO])
-def test_actions_without_bounds(train_on, gin_file):
-  _, printed = train_on(gin_file, 'range')
-  assert 'infinite range of actions' in printed and printed.count('\n') == 1
-
-
-@pytest.mark.parametrize('text', ['SPARSITY = = 1\n', 'SPARSITY 1\n', '(\n'])
-def test_syntax_error_in_a_file(tmp_path, capsys, text):
-  path = tmp_path / 'mine.gin'
-  path.write_text(f"include '{_RIGL}'\n{text}")
-  assert _train(tmp_path / 'run', gin_files=(path,)) == 2
-  _assert_one_line(capsys)
-  assert not (tmp_path / 'run').exists()
-
-
-def test_module_that_is_not_there(tmp_path, capsys):
-  path = tmp_path / 'mine.gin'
-  path.write_text(f"include '{_RIGL}'\nimport a_module_of_nobody\n")
-  assert _train(tmp_path / 'run', gin_files=(path,)) == 2
-  _assert_one_line(capsys, 'a_module_of_nobody')
-
-
-def test_file_that_is_not_all_of_a_run(tmp_path, capsys):
-  code = _train(
-    tmp_path / 'run',
-    gin_files=('gin_configs/algorithms/rigl.gin',),
-    small=False,
-  )
-  assert code == 2
-  error = _assert_one_line(capsys)
-  assert 'train' in error
-  assert not (tmp_path / 'run').exists()
-
-
 @pytest.mark.parametrize(
   'arguments',
   [
     ['--base_dir=RUN'],
-    [f'--gin_files={_RIGL}'],
-    [f'--gin_files={_RIGL}', '--base_dir=RUN', '--sparsity=0.5'],
-    [f'--gin_files={_RIGL}', '--base_dir=RUN', '--inter_op_threads=two'],
+    [f'--gin_files={command.RIGL}'],
+    [f'--gin_files={command.RIGL}', '--base_dir=RUN', '--sparsity=0.5'],
+    [f'--gin_files={command.RIGL}', '--base_dir=RUN', '--inter_op_threads=two'],
   ],
 )
 def test_flags(arguments, capsys):
@@ -537,12 +169,12 @@ def test_interrupted(tmp_path, capsys, monkeypatch):
     raise KeyboardInterrupt
 
   monkeypatch.setattr(run, 'train', interrupt)
-  assert _train(tmp_path) == 130
+  assert command.run(tmp_path) == 130
   assert capsys.readouterr().err == (
     '\nInterrupted; the same command starts again.\n'
   )
   (tmp_path / 'checkpoints' / 'ckpt-6041').mkdir(parents=True)
-  assert _train(tmp_path) == 130
+  assert command.run(tmp_path) == 130
   assert capsys.readouterr().err == (
     '\nInterrupted; the same command continues from step 6,041.\n'
   )
@@ -556,4 +188,4 @@ def test_bugs_are_not_hidden(tmp_path, monkeypatch):
 
   monkeypatch.setattr(run, 'train', fail)
   with pytest.raises(RuntimeError, match='a bug'):
-    _train(tmp_path)
+    command.run(tmp_path)
