@@ -17,6 +17,9 @@
 
 namespace rigl_rl {
 
+using TransposeFunction = void(const float* from, int64_t examples,
+                               int64_t features, int64_t stride, float* to);
+
 // The arithmetic, for one kind of processor.
 struct Kernels {
   const char* name;
@@ -46,12 +49,10 @@ struct Kernels {
   // dy *= activation'(y), on rows of `y`.
   void (*activation_gradient)(Activation activation, const float* y, float* dy,
                               int64_t stride, Range range);
-  // Between (examples, features) and features x examples. Up to a multiple of
-  // kLanes, the columns of examples that there are none of become 0.
-  void (*to_columns)(const float* x, int64_t examples, int64_t features,
-                     int64_t stride, float* columns);
-  void (*from_columns)(const float* columns, int64_t examples, int64_t features,
-                       int64_t stride, float* y);
+  // From (examples, features) to features x examples, and back. Padding columns,
+  // up to a multiple of kLanes, are zeroed.
+  TransposeFunction* to_columns;
+  TransposeFunction* from_columns;
 };
 
 #if defined(__x86_64__)

@@ -66,6 +66,32 @@ static inline void WeightedSum(const int32_t* rows, const int32_t* positions,
   }
 }
 
+// Begins the sums of an output with its bias.
+template <int n>
+static inline void Begin(const float* bias, int64_t j, Vector* sums) {
+  const Vector start = Zero() + (bias == nullptr ? 0.0f : bias[j]);
+  for (int v = 0; v < n; ++v) sums[v] = start;
+}
+
+template <int n>
+static inline void StoreActivated(Activation activation, const Vector* sums,
+                                  float* y) {
+  for (int v = 0; v < n; ++v) {
+    Store(y + v * kLanes, Activate(activation, sums[v]));
+  }
+}
+
+// Takes sums through the slope of the activation that gave x, if that is given.
+template <int n>
+static inline void StoreSloped(Activation activation, const Vector* sums,
+                               const float* x, float* dx) {
+  for (int v = 0; v < n; ++v) {
+    Vector sum = sums[v];
+    if (x != nullptr) sum = TimesSlope(activation, sum, Load(x + v * kLanes));
+    Store(dx + v * kLanes, sum);
+  }
+}
+
 template <int n>
 static void ForwardTile(const SparseStructure& s, const float* values,
                         const float* bias, Activation activation,
@@ -73,15 +99,11 @@ static void ForwardTile(const SparseStructure& s, const float* values,
                         const Range& range) {
   for (int64_t j = range.first; j < range.last; ++j) {
     Vector sums[n];
-    const Vector start = Zero() + (bias == nullptr ? 0.0f : bias[j]);
-    for (int v = 0; v < n; ++v) sums[v] = start;
+    Begin<n>(bias, j, sums);
     WeightedSum<n, false>(s.sources, nullptr, values, s.output_begins[j],
                           s.output_begins[j + 1], x + range.begin, stride,
                           sums);
-    float* out = y + j * stride + range.begin;
-    for (int v = 0; v < n; ++v) {
-      Store(out + v * kLanes, Activate(activation, sums[v]));
-    }
+    StoreActivated<n>(activation, sums, y + j * stride + range.begin);
   }
 }
 
@@ -91,18 +113,12 @@ static void InputTile(const SparseStructure& s, const float* values,
                       float* dx, int64_t stride, const Range& range) {
   for (int64_t i = range.first; i < range.last; ++i) {
     Vector sums[n];
-    for (int v = 0; v < n; ++v) sums[v] = Zero();
+    Begin<n>(nullptr, i, sums);
     WeightedSum<n, true>(s.targets, s.positions, values, s.input_begins[i],
                          s.input_begins[i + 1], dy + range.begin, stride,
                          sums);
     const int64_t at = i * stride + range.begin;
-    for (int v = 0; v < n; ++v) {
-      Vector sum = sums[v];
-      if (x != nullptr) {
-        sum = TimesSlope(activation, sum, Load(x + at + v * kLanes));
-      }
-      Store(dx + at + v * kLanes, sum);
-    }
+    StoreSloped<n>(activation, sums, x == nullptr ? x : x + at, dx + at);
   }
 }
 
@@ -149,17 +165,11 @@ static inline void DenseForwardRows(const SparseStructure& s,
                                     Activation activation, const float* x,
                                     float* y, int64_t stride, int64_t j) {
   Vector sums[rows][n];
-  for (int r = 0; r < rows; ++r) {
-    const Vector start = Zero() + (bias == nullptr ? 0.0f : bias[j + r]);
-    for (int v = 0; v < n; ++v) sums[r][v] = start;
-  }
+  for (int r = 0; r < rows; ++r) Begin<n>(bias, j + r, sums[r]);
   DenseSums<n, rows>(values + j * s.inputs, s.inputs, 1, s.inputs, x, stride,
                      sums);
   for (int r = 0; r < rows; ++r) {
-    float* out = y + (j + r) * stride;
-    for (int v = 0; v < n; ++v) {
-      Store(out + v * kLanes, Activate(activation, sums[r][v]));
-    }
+    StoreActivated<n>(activation, sums[r], y + (j + r) * stride);
   }
 }
 
@@ -180,19 +190,11 @@ static inline void DenseInputRows(const SparseStructure& s,
                                   const float* x, const float* dy, float* dx,
                                   int64_t stride, int64_t i) {
   Vector sums[rows][n];
-  for (int r = 0; r < rows; ++r) {
-    for (int v = 0; v < n; ++v) sums[r][v] = Zero();
-  }
+  for (int r = 0; r < rows; ++r) Begin<n>(nullptr, i + r, sums[r]);
   DenseSums<n, rows>(values + i, 1, s.inputs, s.outputs, dy, stride, sums);
   for (int r = 0; r < rows; ++r) {
     const int64_t at = (i + r) * stride;
-    for (int v = 0; v < n; ++v) {
-      Vector sum = sums[r][v];
-      if (x != nullptr) {
-        sum = TimesSlope(activation, sum, Load(x + at + v * kLanes));
-      }
-      Store(dx + at + v * kLanes, sum);
-    }
+    StoreSloped<n>(activation, sums[r], x == nullptr ? x : x + at, dx + at);
   }
 }
 
@@ -286,73 +288,77 @@ static void WeightTile(const SparseStructure& s, const float* x,
   if (count > 0) add_waiting();
 }
 
-// Calls `tile<n>` for parts of the range of `n` vectors, the widest first: a
-// few sizes, each a loop that the compiler unrolls. So many vectors of as many
+// Calls `work(tile, n)` for parts of the range of `n` vectors, the widest first:
+// a few sizes, each a loop that the compiler unrolls. So many vectors of as many
 // rows as layers have lie in the second cache at most.
-#define RIGL_RL_TILES(widest, range, call)                          \
-  for (Range tile = range; tile.begin < range.end;) {               \
-    const int64_t left = (range.end - tile.begin) / kLanes;         \
-    const int64_t width = left >= 8 && widest >= 8 ? 8              \
-                          : left >= 4              ? 4              \
-                          : left >= 2              ? 2              \
-                                                   : 1;             \
-    switch (width) {                                                \
-      case 8:                                                       \
-        call(8);                                                    \
-        break;                                                      \
-      case 4:                                                       \
-        call(4);                                                    \
-        break;                                                      \
-      case 2:                                                       \
-        call(2);                                                    \
-        break;                                                      \
-      default:                                                      \
-        call(1);                                                    \
-    }                                                               \
-    tile.begin += width * kLanes;                                   \
+template <int widest, typename Work>
+static RIGL_RL_INLINED void ByTiles(const Range& range, const Work& work) {
+  for (Range tile = range; tile.begin < range.end;) {
+    const int64_t left = (range.end - tile.begin) / kLanes;
+    const auto take = [&](auto n) __attribute__((always_inline)) {
+      work(tile, n);
+      tile.begin += n * kLanes;
+    };
+    if (left >= 8 && widest >= 8) {
+      take(std::integral_constant<int, 8>());
+    } else if (left >= 4) {
+      take(std::integral_constant<int, 4>());
+    } else if (left >= 2) {
+      take(std::integral_constant<int, 2>());
+    } else {
+      take(std::integral_constant<int, 1>());
+    }
   }
+}
+
+// By the functions for layers that have all their weights, or for others.
+template <typename Dense, typename Sparse>
+static RIGL_RL_INLINED void ByTiles(const SparseStructure& structure,
+                                    const Range& range, const Dense& dense,
+                                    const Sparse& sparse) {
+  if (structure.is_full()) {
+    ByTiles<4>(range, dense);
+  } else {
+    ByTiles<8>(range, sparse);
+  }
+}
 
 static void Forward(const SparseStructure& structure, const float* values,
                     const float* bias, Activation activation, const float* x,
                     float* y, int64_t stride, Range range) {
-#define RIGL_RL_CALL(n) \
-  ForwardTile<n>(structure, values, bias, activation, x, y, stride, tile)
-#define RIGL_RL_DENSE_CALL(n) \
-  DenseForwardTile<n>(structure, values, bias, activation, x, y, stride, tile)
-  if (structure.is_full()) {
-    RIGL_RL_TILES(4, range, RIGL_RL_DENSE_CALL)
-  } else {
-    RIGL_RL_TILES(8, range, RIGL_RL_CALL)
-  }
-#undef RIGL_RL_DENSE_CALL
-#undef RIGL_RL_CALL
+  ByTiles(
+      structure, range,
+      [&](const Range& tile, auto n) {
+        DenseForwardTile<n>(structure, values, bias, activation, x, y, stride,
+                            tile);
+      },
+      [&](const Range& tile, auto n) {
+        ForwardTile<n>(structure, values, bias, activation, x, y, stride, tile);
+      });
 }
 
 static void InputGradient(const SparseStructure& structure,
                           const float* values, Activation activation,
                           const float* x, const float* dy, float* dx,
                           int64_t stride, Range range) {
-#define RIGL_RL_CALL(n) \
-  InputTile<n>(structure, values, activation, x, dy, dx, stride, tile)
-#define RIGL_RL_DENSE_CALL(n) \
-  DenseInputTile<n>(structure, values, activation, x, dy, dx, stride, tile)
-  if (structure.is_full()) {
-    RIGL_RL_TILES(4, range, RIGL_RL_DENSE_CALL)
-  } else {
-    RIGL_RL_TILES(8, range, RIGL_RL_CALL)
-  }
-#undef RIGL_RL_DENSE_CALL
-#undef RIGL_RL_CALL
+  ByTiles(
+      structure, range,
+      [&](const Range& tile, auto n) {
+        DenseInputTile<n>(structure, values, activation, x, dy, dx, stride,
+                          tile);
+      },
+      [&](const Range& tile, auto n) {
+        InputTile<n>(structure, values, activation, x, dy, dx, stride, tile);
+      });
 }
 
 static void WeightGradient(const SparseStructure& structure, const float* x,
                            const float* dy, float* dvalues, float* dbias,
                            int64_t stride, Range range) {
-#define RIGL_RL_CALL(n)                                              \
-  WeightTile<n>(structure, x, dy, dvalues, dbias, stride, tile, \
-                tile.begin > range.begin)
-  RIGL_RL_TILES(8, range, RIGL_RL_CALL)
-#undef RIGL_RL_CALL
+  ByTiles<8>(range, [&](const Range& tile, auto n) {
+    WeightTile<n>(structure, x, dy, dvalues, dbias, stride, tile,
+                  tile.begin > range.begin);
+  });
 }
 
 static void ActivationGradient(Activation activation, const float* y,
@@ -366,94 +372,6 @@ static void ActivationGradient(Activation activation, const float* y,
   }
 }
 
-#if defined(__AVX512F__)
-// Transposes as many vectors as each has lanes: exchanges halves, then quarters,
-// and so on.
-static inline void Transpose(Vector* v) {
-#define RIGL_RL_LIST(...) __VA_ARGS__
-#define RIGL_RL_EXCHANGE(n, low, high)                   \
-  for (int i = 0; i < kLanes; ++i) {                     \
-    if (i & n) continue;                                 \
-    const Vector a = v[i];                               \
-    const Vector b = v[i + n];                           \
-    v[i] = RIGL_RL_SHUFFLE(a, b, RIGL_RL_LIST low);      \
-    v[i + n] = RIGL_RL_SHUFFLE(a, b, RIGL_RL_LIST high); \
-  }
-  RIGL_RL_EXCHANGE(
-      8, (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
-      (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
-  RIGL_RL_EXCHANGE(
-      4, (0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
-      (4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
-  RIGL_RL_EXCHANGE(
-      2, (0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
-      (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
-  RIGL_RL_EXCHANGE(
-      1, (0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
-      (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
-#undef RIGL_RL_EXCHANGE
-#undef RIGL_RL_LIST
-}
-
-// Transposes squares of so many lanes, of `rows` rows of x and `columns`
-// columns; returns up to which column. What is not part of one is left.
-static int64_t TransposeSquares(const float* x, int64_t x_stride, int64_t rows,
-                                int64_t columns, float* y, int64_t y_stride) {
-  if (rows < kLanes) return 0;
-  int64_t j = 0;
-  for (; j + kLanes <= columns; j += kLanes) {
-    Vector v[kLanes];
-    for (int u = 0; u < kLanes; ++u) v[u] = Load(x + u * x_stride + j);
-    Transpose(v);
-    for (int u = 0; u < kLanes; ++u) Store(y + (j + u) * y_stride, v[u]);
-  }
-  return j;
-}
-#else
-// What has fewer lanes takes longer to shuffle them than to move each.
-static int64_t TransposeSquares(const float*, int64_t, int64_t, int64_t, float*,
-                                int64_t) {
-  return 0;
-}
-#endif
-
-static void ToColumns(const float* x, int64_t examples, int64_t features,
-                      int64_t stride, float* columns) {
-  for (int64_t b = 0; b < examples; b += kLanes) {
-    const int64_t rows = std::min(kLanes, examples - b);
-    const float* from = x + b * features;
-    int64_t i =
-        TransposeSquares(from, features, rows, features, columns + b, stride);
-    for (; i < features; ++i) {
-      float* to = columns + i * stride + b;
-      int64_t u = 0;
-      for (; u < rows; ++u) to[u] = from[u * features + i];
-      for (; u < kLanes; ++u) to[u] = 0.0f;
-    }
-  }
-}
-
-static void FromColumns(const float* columns, int64_t examples,
-                        int64_t features, int64_t stride, float* y) {
-  int64_t i = 0;
-  for (; i + kLanes <= features; i += kLanes) {
-    const float* from = columns + i * stride;
-    int64_t b =
-        TransposeSquares(from, stride, kLanes, examples, y + i, features);
-    for (; b < examples; ++b) {
-      for (int64_t u = 0; u < kLanes; ++u) {
-        y[b * features + i + u] = from[u * stride + b];
-      }
-    }
-  }
-  for (int64_t b = 0; b < examples; ++b) {
-    for (int64_t u = i; u < features; ++u) {
-      y[b * features + u] = columns[u * stride + b];
-    }
-  }
-}
-
-#undef RIGL_RL_TILES
 #undef RIGL_RL_SHUFFLE
 #undef RIGL_RL_INLINED
 
@@ -463,6 +381,8 @@ static void FromColumns(const float* columns, int64_t examples,
 AdamFunction TakeAdamStep;
 SoftUpdateFunction SoftUpdate;
 MaintainSparsityFunction MaintainSparsity;
+TransposeFunction ToColumns;
+TransposeFunction FromColumns;
 
 const Kernels kKernels = {
     RIGL_RL_NAME(RIGL_RL_ISA), TakeAdamStep,       SoftUpdate,

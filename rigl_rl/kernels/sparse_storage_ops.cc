@@ -51,20 +51,6 @@ class SparseStructureOp : public tf::OpKernel {
   int64_t capacity_;
 };
 
-// Finds the structure of (inputs, outputs), and checks it.
-tf::Status GetStructure(const Tensor& structure, int64_t inputs,
-                        int64_t outputs, int64_t capacity,
-                        SparseStructure* found) {
-  TF_RETURN_IF_ERROR(
-      CheckSize("structure", structure,
-                SparseStructure::Size(inputs, outputs, capacity)));
-  *found = SparseStructure::At(structure.flat<int32_t>().data(), inputs,
-                               outputs, capacity);
-  if (found->IsSound()) return tf::OkStatus();
-  return tf::errors::InvalidArgument("structure is no structure of ", capacity,
-                                     " values.");
-}
-
 class SparseGatherOp : public tf::OpKernel {
  public:
   explicit SparseGatherOp(OpKernelConstruction* context) : OpKernel(context) {
