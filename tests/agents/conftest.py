@@ -33,3 +33,13 @@ def small_ppo(no_gin_config):
       DS.drop_fraction = 0.3
       adam.learning_rate = 1e-2
   """)
+
+
+@pytest.fixture
+def small_sac(no_gin_config):
+  gin.parse_config("""
+      SquashedGaussianActor.hidden_units = (16, 16)
+      Critic.hidden_units = (16, 16)
+      sparsify.sparsity = 0.5
+      UpdateSchedule.interval = 2
+  """)

@@ -6,40 +6,21 @@ import gin
 import numpy as np
 import pytest
 import tensorflow as tf
-from tf_agents.trajectories import time_step as ts
 
-from helpers import small
+from helpers import small, small_sac
 from rigl_rl import errors
-from rigl_rl.agents import optimizers, sac, targets
+from rigl_rl.agents import optimizers, targets
 from rigl_rl.runtime import traced
-from rigl_rl.sparsity import algorithms, wrappers
+from rigl_rl.sparsity import wrappers
+
+pytestmark = pytest.mark.usefixtures('small_sac')
 
 _ALGORITHMS = ('Dense', 'Prune', 'Static', 'SET', 'RigL', 'DS')
 
 
-@pytest.fixture(autouse=True)
-def _small_networks():
-  gin.clear_config()
-  gin.parse_config("""
-      SquashedGaussianActor.hidden_units = (16, 16)
-      Critic.hidden_units = (16, 16)
-      sparsify.sparsity = 0.5
-      UpdateSchedule.interval = 2
-  """)
-  yield
-  gin.clear_config()
-
-
-def _agent(algorithm='RigL', seed=0, gradient_steps=10, **arguments):
-  gin.bind_parameter('sparsify.algorithm', getattr(algorithms, algorithm)())
-  return sac.SparseSacAgent(
-    *small.specs(), seed=seed, gradient_steps=gradient_steps, **arguments
-  )
-
-
 @pytest.mark.parametrize('algorithm', _ALGORITHMS)
 def test_counts_and_zeros_are_exact(algorithm):
-  agent = _agent(algorithm)
+  agent = small_sac.make_agent(algorithm)
   first = {
     id(layer): layer.mask.numpy()
     for layers in agent.networks.layers.values()
@@ -76,7 +57,7 @@ def test_counts_and_zeros_are_exact(algorithm):
 
 
 def test_target_lags_behind_by_tau():
-  agent = _agent('Static', target_update_tau=0.25)
+  agent = small_sac.make_agent('Static', target_update_tau=0.25)
   (online, target), *_ = small.online_and_target(agent)
   before = target.kernel.numpy()
   np.testing.assert_array_equal(before, online.kernel.numpy())
@@ -86,7 +67,9 @@ def test_target_lags_behind_by_tau():
 
 
 def test_hard_target_is_a_copy():
-  agent = _agent('RigL', target_update_tau=1.0, target_update_period=3)
+  agent = small_sac.make_agent(
+    'RigL', target_update_tau=1.0, target_update_period=3
+  )
   pairs = small.online_and_target(agent)
   small.train(agent, 2)
   for _, target in pairs:  # Far from the online weights, where sums round.
@@ -99,7 +82,7 @@ def test_hard_target_is_a_copy():
 
 
 def test_no_twin_critics():
-  agent = _agent('RigL')
+  agent = small_sac.make_agent('RigL')
   one, two = (agent.networks.layers[name] for name in ('critic_1', 'critic_2'))
   assert (one[0].kernel.numpy() != two[0].kernel.numpy()).any()
   assert (one[0].mask.numpy() != two[0].mask.numpy()).any()
@@ -114,7 +97,9 @@ def test_no_twin_critics():
 
 @pytest.mark.parametrize('period', [1, 3])
 def test_masks_of_targets_follow_at_each_target_update(period):
-  agent = _agent('RigL', target_update_period=period, target_update_tau=0.5)
+  agent = small_sac.make_agent(
+    'RigL', target_update_period=period, target_update_tau=0.5
+  )
   for step in range(1, 7):
     small.train(agent, 1, seed=step)
     if step % period == 0:
@@ -125,7 +110,7 @@ def test_masks_of_targets_follow_at_each_target_update(period):
 
 
 def test_targets_that_keep_their_largest_weights():
-  agent = _agent(
+  agent = small_sac.make_agent(
     'RigL', target_sparsity=targets.keep_largest, target_update_tau=0.5
   )
   small.train(agent, 5)
@@ -142,7 +127,7 @@ def test_targets_that_keep_their_largest_weights():
 
 def test_sparsity_zero_trains_as_dense_bit_for_bit():
   gin.bind_parameter('sparsify.sparsity', 0.0)
-  sparse, dense = _agent('RigL'), _agent('Dense')
+  sparse, dense = small_sac.make_agent('RigL'), small_sac.make_agent('Dense')
   for agent in (sparse, dense):
     small.train(agent, 4)
   for name in dense.networks:
@@ -153,7 +138,7 @@ def test_sparsity_zero_trains_as_dense_bit_for_bit():
 
 
 def test_restored_agent_goes_on_bit_for_bit():
-  agent = _agent('RigL')
+  agent = small_sac.make_agent('RigL')
   small.train(agent, 3)
   state = agent.get_state()
   observation = small.make_batch(9).observation[0]
@@ -165,13 +150,13 @@ def test_restored_agent_goes_on_bit_for_bit():
     return np.stack(actions), agent.get_state()
 
   actions, after = go_on(agent)
-  restored = _agent('RigL', seed=0)
+  restored = small_sac.make_agent('RigL', seed=0)
   restored.set_state(state)
   restored_actions, restored_after = go_on(restored)
   np.testing.assert_array_equal(actions, restored_actions)
   tf.nest.map_structure(np.testing.assert_array_equal, after, restored_after)
   # All of this lies in the state: an agent without it goes another way.
-  other_actions, _ = go_on(_agent('RigL', seed=0))
+  other_actions, _ = go_on(small_sac.make_agent('RigL', seed=0))
   assert (other_actions != actions).any()
 
 
@@ -185,7 +170,7 @@ def test_steps_that_change_no_mask_are_the_same_without_looking(monkeypatch):
   # What runs in turn is not optimized, and differs by rounding.
   monkeypatch.setattr(traced, '_SMALL_STEP', 0)
   gin.bind_parameter('UpdateSchedule.interval', 3)
-  agent, looking = _agent('RigL'), _agent('RigL')
+  agent, looking = small_sac.make_agent('RigL'), small_sac.make_agent('RigL')
   trace = functools.lru_cache(lambda shapes: looking._trace(_NoPlan, shapes))
   looking._traced = lambda _, shapes: trace(shapes)
   for each in (agent, looking):
@@ -200,7 +185,11 @@ def test_steps_that_change_no_mask_are_the_same_without_looking(monkeypatch):
 
 
 def test_seed_decides_everything():
-  one, same, other = _agent(seed=1), _agent(seed=1), _agent(seed=2)
+  one, same, other = (
+    small_sac.make_agent(seed=1),
+    small_sac.make_agent(seed=1),
+    small_sac.make_agent(seed=2),
+  )
   for agent in (one, same, other):
     small.train(agent, 3)
   states = [
@@ -211,171 +200,13 @@ def test_seed_decides_everything():
   assert any((a != b).any() for a, b in zip(states[0], states[2]))
 
 
-def test_noise_differs_from_draw_to_draw_and_step_to_step():
-  agent = _agent()
-  time_step = ts.TimeStep(
-    tf.fill([small.BATCH], ts.StepType.MID),
-    tf.zeros([small.BATCH]),
-    tf.ones([small.BATCH]),
-    tf.constant(small.make_batch().observation),
-  )
-  agent._next_draw = 0
-  first, _ = agent._actions_and_log_probs(time_step)
-  second, _ = agent._actions_and_log_probs(time_step)
-  assert (first.numpy() != second.numpy()).all()
-  agent._next_draw = 0
-  again, _ = agent._actions_and_log_probs(time_step)
-  np.testing.assert_array_equal(first.numpy(), again.numpy())
-  agent.train_step_counter.assign_add(1)
-  agent._next_draw = 0
-  later, _ = agent._actions_and_log_probs(time_step)
-  assert (first.numpy() != later.numpy()).all()
-
-
-def test_explores_as_the_policy_does():
-  agent = _agent()
-  observation = small.make_batch(4).observation[0]
-  distribution, _ = agent.networks['actor'](tf.constant(observation[None]))
-  samples = np.stack([agent.explore(observation) for _ in range(4000)])
-  expected = distribution.sample(4000, seed=(1, 2)).numpy()[:, 0]
-  np.testing.assert_allclose(samples.mean(0), expected.mean(0), atol=0.15)
-  np.testing.assert_allclose(samples.std(0), expected.std(0), rtol=0.1)
-  assert samples[:, 1].max() > 2 and samples.max() <= 4 and samples.min() >= -2
-
-
-def test_acts_by_what_the_train_step_returned():
-  agent, twin = _agent(), _agent()
-  for each in (agent, twin):
-    small.train(each, 2)
-  # What the last step was told.
-  observation = small.make_batch(1).observation[0]
-  twin._last.computed = None  # So that it asks the NumPy actor.
-  np.testing.assert_allclose(
-    agent.explore(observation), twin.explore(observation), rtol=1e-4, atol=1e-5
-  )
-
-
-def test_greedy_policy_is_the_mode():
-  agent = _agent()
-  small.train(agent, 2)
-  observations = small.make_batch(3).observation
-  distribution, _ = agent.networks['actor'](tf.constant(observations))
-  actions = agent.greedy_policy()(observations)
-  np.testing.assert_allclose(actions, distribution.mode().numpy(), rtol=1e-4)
-
-
-def test_fixed_temperature_stays():
-  agent = _agent(initial_alpha=0.2, learn_alpha=False)
-  small.train(agent, 3)
-  assert float(tf.exp(agent.log_alpha)) == pytest.approx(0.2)
-  learned = _agent(initial_alpha=0.2)
-  small.train(learned, 3)
-  assert float(tf.exp(learned.log_alpha)) != pytest.approx(0.2, rel=1e-5)
-
-
-def _note_draws(agent):
-  """Returns a list to which each seed that the agent draws is added."""
-  draws, draw_seed = [], agent._draw_seed
-  agent._draw_seed = lambda draw: draws.append(draw) or draw_seed(draw)
-  return draws
-
-
-def test_temperature_by_the_sample_of_the_actors_loss():
-  own, shared = (
-    _agent('Dense', resample_for_alpha=resample) for resample in (True, False)
-  )
-  draws = _note_draws(own), _note_draws(shared)
-  for agent in (own, shared):
-    small.train(agent, 2)
-  assert draws == ([0, 1, 2], [0, 1])
-  alphas = [float(agent.log_alpha) for agent in (own, shared)]
-  assert 0 not in alphas and alphas[0] != alphas[1]
-
-
-def test_snr_agrees_with_a_jacobian_and_changes_nothing():
-  agent = _agent()
-  small.train(agent, 3)
-  before = agent.get_state()
-  ratios = agent.gradient_snr()
-  tf.nest.map_structure(
-    np.testing.assert_array_equal, before, agent.get_state()
-  )
-  batch = agent._last.batch
-
-  def gradients_of_examples(variables, loss_of):
-    found = []
-    for i in range(small.BATCH):
-      example = [array[i : i + 1] for array in batch]
-      with tf.GradientTape() as tape:
-        loss = loss_of(i, *example)
-      found.append(
-        np.concatenate(
-          [g.numpy().ravel() for g in tape.gradient(loss, variables)]
-        )
-      )
-    return np.stack(found)
-
-  def snr(gradients):
-    mean, mean_square = gradients.mean(0), (gradients**2).mean(0)
-    variance = np.maximum(mean_square - mean**2, 1e-6 * mean_square)
-    return np.divide(
-      np.abs(mean), np.sqrt(variance), out=np.zeros_like(mean), where=mean != 0
-    ).mean()
-
-  # The noise is drawn for the minibatch, so that an example's has to be cut
-  # out of it.
-  def sampled(observation, draw):
-    agent._next_draw = draw
-    step_type = tf.fill([small.BATCH], ts.StepType.MID)
-    zeros = tf.zeros([small.BATCH])
-    return agent._actions_and_log_probs(
-      ts.TimeStep(step_type, zeros, zeros, observation)
-    )
-
-  actor, critics = (
-    agent.networks['actor'],
-    [agent.networks[name] for name in ('critic_1', 'critic_2')],
-  )
-
-  def actor_loss(i, observation, *_):
-    del observation
-    actions, log_probs = sampled(batch[0], sac._FIRST_SNR_DRAW)
-    values = [net((batch[0], actions))[0] for net in critics]
-    loss = tf.exp(agent.log_alpha) * log_probs - tf.minimum(*values)
-    return loss[i]
-
-  def critic_loss(i, observation, action, reward, discount, _):
-    next_actions, log_probs = sampled(batch[4], sac._FIRST_SNR_DRAW + 1)
-    values = [
-      net((batch[4], next_actions))[0]
-      for net in (
-        agent._targets['critic_1'],
-        agent._targets['critic_2'],
-      )
-    ]
-    target = tf.minimum(*values) - tf.exp(agent.log_alpha) * log_probs
-    target = tf.stop_gradient(0.1 * reward + 0.99 * discount * target[i])
-    return sum((target - net((observation, action))[0]) ** 2 for net in critics)
-
-  expected = {
-    'actor': (actor.trainable_variables, actor_loss),
-    'critic': (
-      critics[0].trainable_variables + critics[1].trainable_variables,
-      critic_loss,
-    ),
-  }
-  for name, (variables, loss_of) in expected.items():
-    found = snr(gradients_of_examples(variables, loss_of))
-    assert float(ratios[name]) == pytest.approx(found, rel=2e-3)
-
-
 @pytest.mark.parametrize('bound', [None, 2.0])
 def test_not_finite_loss_of_large_observations(bound, user_error):
   """As Humanoid's real contact forces: σ, if not bounded, overflows."""
   gin.bind_parameter('SquashedGaussianActor.log_std_max', bound)
   batch = small.make_batch()
   batch = batch._replace(observation=1e4 * batch.observation)
-  agent = _agent()
+  agent = small_sac.make_agent()
   if bound is None:
     with user_error('not finite', 'log_std_max=2.0', 'adam.learning_rate'):
       agent.train_step(batch, batch.observation[0])
@@ -384,7 +215,7 @@ def test_not_finite_loss_of_large_observations(bound, user_error):
 
 
 def test_not_finite_loss_is_one_line():
-  agent = _agent(optimizer=lambda: optimizers.adam(1e30))
+  agent = small_sac.make_agent(optimizer=lambda: optimizers.adam(1e30))
   with pytest.raises(errors.UserError, match='adam.learning_rate'):
     small.train(agent, 10)
 
@@ -401,7 +232,7 @@ def test_not_finite_loss_is_one_line():
 )
 def test_bad_bindings(arguments, words):
   with pytest.raises(errors.UserError) as info:
-    _agent(**arguments)
+    small_sac.make_agent(**arguments)
   # gin adds lines that say where it was called from.
   line = str(info.value).splitlines()[0]
   assert all(word in line for word in words)
@@ -413,7 +244,7 @@ def test_scopes_bind_actor_and_critic_apart():
       critic/sparsify.sparsity = 0.75
       critic/UpdateSchedule.interval = 5
   """)
-  agent = _agent('Static')
+  agent = small_sac.make_agent('Static')
   described = agent.describe()
   sparsities = {
     name: part['sparsity'] for name, part in described['networks'].items()
@@ -438,7 +269,7 @@ def test_pruning_honors_both_sparsities():
       UpdateSchedule.begin = 0.2
       UpdateSchedule.interval = 1
   """)
-  agent = _agent('Prune')
+  agent = small_sac.make_agent('Prune')
   small.train(agent, 9)
   networks = agent.describe()['networks']
   assert networks['actor']['sparsity'] == pytest.approx(0.25, abs=0.01)
@@ -446,7 +277,7 @@ def test_pruning_honors_both_sparsities():
 
 
 def test_summaries(tmp_path):
-  agent = _agent(summarize_gradient_snr=True)
+  agent = small_sac.make_agent(summarize_gradient_snr=True)
   small.train(agent, 1)
   with tf.summary.create_file_writer(str(tmp_path)).as_default(step=1):
     agent.write_summaries()

@@ -6,32 +6,20 @@ from helpers import runs
 from rigl_rl.commands import train
 
 RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
-
-
 PONG = 'gin_configs/graesser22/dqn_atari_cnn/rigl.gin'
-
-
 SAC = 'gin_configs/graesser22/sac_mujoco/rigl.gin'
-
-
 PPO = 'gin_configs/graesser22/ppo_mujoco/rigl.gin'
-
-
 SMALL = (
   *runs.TINY_DQN,
   'TRAIN_STEPS = 300',
   'DopamineRunner.evaluation_episodes = 2',
 )
-
-
 HOPPER = (
   'ENV_NAME = "Hopper-v4"',
   'create_mujoco_environment.max_episode_steps = 20',
   'TRAIN_STEPS = 60',
   'UpdateSchedule.interval = 5',
 )
-
-
 SMALL_SAC = (
   *HOPPER,
   'SquashedGaussianActor.hidden_units = (8, 8)',
@@ -42,8 +30,6 @@ SMALL_SAC = (
   'ActorCriticLoop.evaluation_period = 25',
   'ActorCriticLoop.evaluation_episodes = 2',
 )
-
-
 SMALL_PPO = (
   *HOPPER,
   'GaussianActor.hidden_units = (8, 8)',

@@ -57,15 +57,11 @@ with open(path('new'), 'w') as file:
   }, file)
 os.replace(path('new'), path('summary.json'))
 """
-
-
 _DRIVER = """
 import sys
 from rigl_rl.commands import sweep
 sys.exit(sweep.main(sys.argv[2:], train=[sys.executable, sys.argv[1]]))
 """
-
-
 SWEEP = """
 SPARSITIES = (0.5, 0.8, 0.9)
 SEEDS = (0, 1, 2, 3)

@@ -10,11 +10,7 @@ from rigl_rl.agents import ppo
 from rigl_rl.sparsity import algorithms
 
 STEPS, MINIBATCH, EPOCHS, ROLLOUTS = 8, 4, 2, 4
-
-
 PER_ROLLOUT = EPOCHS * STEPS // MINIBATCH  # Gradient steps.
-
-
 TIME_STEP_SPEC, ACTION_SPEC = small.specs()
 
 
