@@ -20,7 +20,7 @@ def only_reads(operation: tf.Operation | None, inputs: Sequence[int]) -> None:
   given, and lets what reads such a variable wait for them.
 
   Args:
-    operation: in a function; None, as it is in eager execution, is left alone.
+    operation: in a function; None, as in eager execution, for none.
     inputs: which of its inputs, in order.
   """
   if operation is not None:

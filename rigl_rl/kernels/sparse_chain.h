@@ -23,9 +23,9 @@ using tf::OpKernelContext;
 using tf::Tensor;
 using tf::TensorShape;
 
-// Examples of a block at most, and how few are not divided. Threads share blocks,
-// whatever the number of threads, so that sums do not depend on it; where there
-// is one alone, they share rows.
+// The most examples of a block, and the most that are not divided. The blocks do
+// not depend on the number of threads, so neither do sums. Threads share blocks,
+// or rows where there is only one block.
 constexpr int64_t kBlock = 128;
 constexpr int64_t kUndivided = 32;
 

@@ -248,8 +248,8 @@ static void WeightTile(const SparseStructure& s, const float* x,
                        int64_t stride, const Range& range, bool adds) {
   if (dbias != nullptr) BiasTile<n>(dy, dbias, stride, range, adds);
   x += range.begin;
-  // Lanes are summed for sixteen weights at once: what is left of an output's
-  // weights waits for that of the next ones.
+  // Lanes are summed for sixteen weights at once. An output's last weights, if
+  // they are fewer, wait for those of the next outputs.
   Vector waiting[kLanes];
   int64_t places[kLanes];
   int count = 0;
@@ -289,8 +289,8 @@ static void WeightTile(const SparseStructure& s, const float* x,
 }
 
 // Calls `work(tile, n)` for parts of the range of `n` vectors, the widest first:
-// a few sizes, each a loop that the compiler unrolls. So many vectors of as many
-// rows as layers have lie in the second cache at most.
+// a few sizes, each a loop that the compiler unrolls. A tile of all rows of a
+// layer fits into the second-level cache.
 template <int widest, typename Work>
 static RIGL_RL_INLINED void ByTiles(const Range& range, const Work& work) {
   for (Range tile = range; tile.begin < range.end;) {

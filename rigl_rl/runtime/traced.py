@@ -70,7 +70,7 @@ class Traced:
     """Traces a function.
 
     Args:
-      function: of tensors alone, one by one; returns tensors, nested at will.
+      function: takes only tensors; returns tensors, nested at will.
       *specs: of each argument.
       packed: whether the arguments, arrays of numbers that TensorFlow takes as
         float32, are passed as one tensor: sooner than each by itself.
@@ -80,7 +80,7 @@ class Traced:
         what has to give the same bits must run in turn as well. Not where there
         is control flow.
       takes_part: whether the thread that calls takes part. Not if another
-        thread goes on meanwhile: then there are enough that are awake.
+        thread works meanwhile: then enough threads are awake.
 
     Raises:
       UserError: if RIGL_RL_RUNTIME names no part of the runtime.
@@ -111,7 +111,7 @@ class Traced:
     in_turn = in_turn and not types & _CONTROL_FLOW
     called = self._function
     if not in_turn:
-      # A call within a function: TensorFlow optimizes the graph of that alone.
+      # Wrapped in another function: TensorFlow optimizes only called ones.
       called = tf.function(
         lambda *tensors: self._function(*tensors), autograph=False
       ).get_concrete_function(*specs)

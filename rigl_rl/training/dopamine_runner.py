@@ -91,7 +91,7 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
     self._evaluation_episodes = evaluation_episodes
     self._evaluation_noise = evaluation_noise
     self._episode_limit = max_steps_per_episode
-    # Built now, so that a mistake is told before time is spent.
+    # Built now, to report a mistake before time is spent.
     self._evaluation_environment(0, 0, evaluation_noise).close()
     environment = create_environment(
       seed=seeding.stream_seed(seed, 'environment')
@@ -107,7 +107,7 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
       run_directory.path(),
       lambda *_, **__: agent,
       lambda: environment,
-      # The loop's. Given, so that a binding of it is told to have no effect.
+      # The loop's own. Passed on, so that gin supplies no binding of it.
       num_iterations=-(-train_steps // evaluation_period),
       evaluation_steps=evaluation_steps,
       max_steps_per_episode=max_steps_per_episode,

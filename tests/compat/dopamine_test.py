@@ -70,7 +70,7 @@ def test_evaluate(runner):
   """Without it Atari agents are not evaluated by steps, as in the paper."""
   statistics = compat.evaluate(runner, _Environment(2.0))
   assert statistics['eval_episode_returns'] == [10.0, 10.0]
-  # Training goes on in its own environment.
+  # Training continues in its own environment.
   assert compat.train(runner, 1)['train_episode_returns'] == [5.0]
 
 

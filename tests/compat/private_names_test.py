@@ -20,7 +20,7 @@ from rigl_rl import compat
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Of NamedTuple and os, which document them.
 _PUBLIC = {'_asdict', '_exit', '_fields', '_make', '_replace'}
-# Parts of a module's name whose contents are nobody's promise.
+# Parts of a module's name that mark what is below them as private.
 _PRIVATE_PARTS = {'python', 'src'}
 
 

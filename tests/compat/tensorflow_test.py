@@ -10,8 +10,8 @@ from rigl_rl.compat import tensorflow as compat
 def test_writer_resource(tmp_path):
   """Without it no event says that a run was resumed.
 
-  TensorBoard and SNR figures would then show steps twice, of the process that
-  was killed and of the one that went on.
+  TensorBoard and SNR figures would then show steps twice: those of the killed
+  process and those of the resumed one.
   """
   writer = tf.summary.create_file_writer(str(tmp_path))
   event = tf.compat.v1.Event(step=7)
@@ -40,7 +40,7 @@ def test_only_reads(operations, is_told):
       made[name] = tf.raw_ops.ReadVariableOp(
         resource=variable.handle, dtype=tf.float32
       )
-    # But what writes waits, told or not.
+    # What writes waits in either case.
     made['write'] = online.assign(tf.zeros_like(online), read_value=False)
     return made['online'], made['target']
 

@@ -100,7 +100,7 @@ def sparse_layers(network):
 
 
 def two_episodes(agent, terminal):
-  """Observations 1 to 4 and 11 to 14; the first episode ends as told."""
+  """Observations 1 to 4 and 11 to 14; `terminal` says how the first episode ends."""
   for first in (1, 11):
     agent.begin_episode(np.full(3, first, np.float32))
     for number in range(first + 1, first + 4):
@@ -123,7 +123,7 @@ def sampled(agent):
 
 
 def save(agent, directory):
-  """What training goes on from, as a checkpoint has it."""
+  """Saves an agent, as a checkpoint does."""
   return agent.get_state(), agent.replay.save(str(directory))
 
 
