@@ -271,7 +271,7 @@ def test_exploration(bounds, magnitude):
   centered = (samples - greedy) / magnitude
   np.testing.assert_allclose(centered.mean(0), 0, atol=0.01)
   assert abs(np.corrcoef(centered.T)[0, 1]) < 0.1
-  agent._exploration_noise_std = agent._exploration_noise_std * 100
+  agent._exploration_std = agent._exploration_std * 100
   samples = np.stack([agent.explore(observation) for _ in range(100)])
   np.testing.assert_array_equal(samples.min(0), np.float32(low) * np.ones(2))
   np.testing.assert_array_equal(samples.max(0), np.float32(high) * np.ones(2))
@@ -306,7 +306,7 @@ def test_acting():
   # Nor is it taken for another observation.
   small.train(agent, 1)
   other = small.make_batch(7).observation[0]
-  agent._exploration_noise_std = np.float32([0, 0])
+  agent._exploration_std = np.float32([0, 0])
   expected, _ = agent.networks['actor'](tf.constant(other[None]))
   np.testing.assert_allclose(
     agent.explore(other), expected[0], rtol=1e-4, atol=1e-5

@@ -209,18 +209,17 @@ def _is_ours(class_: type) -> bool:
   return class_.__module__.split('.')[0] == 'rigl_rl'
 
 
-def _attributes(class_: type) -> set[str]:
-  """Returns the private names that a class and its methods set."""
-  names = {name for name in vars(class_) if _is_private(name)}
+def _written_names(class_: type) -> set[str]:
+  """Returns the private names that a class's source defines or sets on self."""
   tree = ast.parse(textwrap.dedent(inspect.getsource(class_)))
-  return names | {
-    node.attr
-    for node in ast.walk(tree)
-    if isinstance(node, ast.Attribute)
-    and isinstance(node.ctx, ast.Store)
-    and ast.unparse(node.value) == 'self'
-    and _is_private(node.attr)
-  }
+  names = set()
+  for node in ast.walk(tree):
+    if isinstance(node, ast.FunctionDef):
+      names.add(node.name)
+    elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+      if ast.unparse(node.value) == 'self':
+        names.add(node.attr)
+  return set(filter(_is_private, names))
 
 
 def _classes() -> set[type]:
@@ -250,9 +249,9 @@ def test_what_is_overridden_is_listed():
       and base.__module__.split('.')[0] not in sys.stdlib_module_names
     ]
     theirs = {
-      name: base.__name__ for base in libraries for name in _attributes(base)
+      name: base.__name__ for base in libraries for name in _written_names(base)
     }
     for own in filter(_is_ours, class_.__mro__):
-      for name in _attributes(own) & set(theirs):
+      for name in _written_names(own) & set(theirs):
         found.setdefault(theirs[name], set()).add(name)
   assert found == overridden()

@@ -100,7 +100,7 @@ def sparse_layers(network):
 
 
 def two_episodes(agent, terminal):
-  """Observations 1 to 4 and 11 to 14; `terminal` says how the first episode ends."""
+  """Observations 1 to 4 and 11 to 14; `terminal` is of the first episode."""
   for first in (1, 11):
     agent.begin_episode(np.full(3, first, np.float32))
     for number in range(first + 1, first + 4):
