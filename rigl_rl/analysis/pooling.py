@@ -58,17 +58,17 @@ def _differing(
   if point.setting.nunique() > 1 or point.versions.nunique() > 1:
     different = point.drop_duplicates(['setting', 'versions'])
     records = [record.read(directory) for directory in different.directory]
-    yield from _compared(list(map(record.settings, records)), ignore)
-    yield from _compared(list(filter(None, map(record.versions, records))))
+    yield from compared(list(map(record.settings, records)), ignore)
+    yield from compared(list(filter(None, map(record.versions, records))))
   weights = sorted(set(point.weights.dropna()))
   if len(weights) > 1:
     yield 'weights', [f'{number:,.0f}' for number in weights]
 
 
-def _compared(
+def compared(
   known: Sequence[dict[str, str]], ignore: Sequence[str] = ()
 ) -> Iterator[tuple[str, list[str]]]:
-  """Yields what differs, and its values; by name, a run's own each."""
+  """Yields each setting that differs between runs, and its values."""
   # What a run does not call, another binding decides, or another version.
   called = [{name.rpartition('.')[0] for name in each} for each in known]
   for name in dict.fromkeys(name for each in known for name in each):

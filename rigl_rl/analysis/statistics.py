@@ -66,8 +66,8 @@ def interquartile_mean(
   state it is given; here each interval has a generator of its own.
 
   Args:
-    scores: normalized scores, shape [runs, tasks]; nan where a task has fewer
-      runs, below those it has.
+    scores: normalized scores, shape [runs, tasks], or [runs] of one task; nan
+      where a task has fewer runs, below those it has.
     *stream: names of the stream of random numbers.
     resamples: of the bootstrap.
 
@@ -78,7 +78,7 @@ def interquartile_mean(
   from rliable import metrics  # Imports SciPy, which takes a second.
   from scipy import stats
 
-  scores = np.asarray(scores, dtype=float)
+  scores = np.atleast_2d(np.asarray(scores, dtype=float).T).T
   counts = np.isfinite(scores).sum(axis=0)
   scores = np.sort(scores[:, counts > 0], axis=0)  # nan goes last.
   counts = counts[counts > 0]
@@ -95,6 +95,9 @@ def interquartile_mean(
   # aggregate_iqm of each row.
   low, high = _interval(stats.trim_mean(resampled, 0.25, axis=1))
   return Estimate(value, low, high, runs)
+
+
+STATISTICS = {'mean': mean, 'iqm': interquartile_mean}
 
 
 def _interval(means: Sequence[float]) -> tuple[float, float]:

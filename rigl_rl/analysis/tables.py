@@ -102,15 +102,16 @@ class Results:
     yield self.runs
 
 
-def load(directory: str) -> Results:
-  """Reads all run directories in a directory, and below it.
+def load(*directories: str, flag: str = '--results') -> Results:
+  """Reads all run directories in some directories, and below them.
 
   A run directory holds a config.gin. One that a sweep made holds a sweep.json
   too; others are labelled by their method. Nothing is changed, and runs may
   still be going on.
 
   Args:
-    directory: where to look; a path, or a URL that tf.io.gfile knows.
+    *directories: where to look; paths, or URLs that tf.io.gfile knows.
+    flag: of the command, which they come from.
 
   Returns:
     The tables. They are empty, but have all columns, if there is no run.
@@ -120,7 +121,8 @@ def load(directory: str) -> Results:
   """
   runs, evaluations, problems = [], [], []
   swept = {}
-  for path in paths.find_runs(directory):
+  found = (path for each in directories for path in paths.find_runs(each, flag))
+  for path in dict.fromkeys(found):
     try:
       run, bindings, rows = _read_run(path)
     except readers.FileError as error:

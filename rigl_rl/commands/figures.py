@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
-  from rigl_rl import analysis, wording
+  from rigl_rl import analysis
   from rigl_rl.analysis import figures, report, tables
 
   wants_all = 'all' in arguments.figure
@@ -92,14 +92,7 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
   if not wants_all:
     names = list(dict.fromkeys(map(figures.find, arguments.figure)))
   options = _options(arguments, names)
-  results = analysis.load(arguments.results)
-  for problem in results.problems.itertuples():
-    print(
-      f'left out: {problem.directory} cannot be read: {problem.reason}',
-      file=sys.stderr,
-    )
-  print(f'{wording.count(len(results.runs), "run")} in {arguments.results}')
-
+  results = load([arguments.results], '--results')
   sections, missing = [], []
   for name in names:
     section = report.Section(name, figures.title_of(name))
@@ -130,6 +123,21 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
     raise UserError(
       f'--results is {arguments.results!r}, but holds too little for {text}.'
     )
+
+
+def load(directories: Sequence[str], flag: str) -> Any:
+  """Loads runs; says how many there are, and which cannot be read."""
+  from rigl_rl import analysis, wording
+
+  results = analysis.load(*directories, flag=flag)
+  for problem in results.problems.itertuples():
+    print(
+      f'left out: {problem.directory} cannot be read: {problem.reason}',
+      file=sys.stderr,
+    )
+  where = ', '.join(directories)
+  print(f'{wording.count(len(results.runs), "run")} in {where}')
+  return results
 
 
 def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:

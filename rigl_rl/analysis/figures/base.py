@@ -126,21 +126,27 @@ class Request:
     return chosen.runs
 
   def estimate(
-    self, runs: pd.DataFrame, *stream: str, score: str = 'final_score'
+    self,
+    runs: pd.DataFrame,
+    *stream: str,
+    score: str = 'final_score',
+    statistic: str = 'mean',
   ) -> dict[str, Any]:
-    """Returns the cells of a point: mean return, 95 % interval, runs, seeds.
+    """Returns the cells of a point: return, 95 % interval, runs, seeds.
 
     Args:
       runs: behind the point.
       *stream: what tells the point from the figure's others; it names the
         bootstrap's stream of random numbers.
       score: column of the returns.
+      statistic: 'mean' or 'iqm', over the runs.
     """
-    estimate = statistics.mean(
+    pool = statistics.STATISTICS[statistic]
+    estimate = pool(
       runs[score], self.name, *stream, resamples=self.options.resamples
     )
     return {
-      'return_mean': estimate.value,
+      f'return_{statistic}': estimate.value,
       'return_low': estimate.low,
       'return_high': estimate.high,
       'runs': estimate.runs,

@@ -104,7 +104,10 @@ def of_method(method: str, among: Collection[str] = ()) -> Style:
 
 def of_setting(index: int) -> Style:
   """Returns the style of the n-th value of a setting, from 0."""
-  return _OTHERS[index % len(_OTHERS)]
+  turn, index = divmod(index, len(_OTHERS))
+  # Colors return with another marker and line.
+  look = _OTHERS[(index + turn) % len(_OTHERS)]
+  return look._replace(color=_OTHERS[index].color)
 
 
 def tint(color: str) -> tuple[float, float, float]:

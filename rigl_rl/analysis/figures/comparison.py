@@ -1,0 +1,180 @@
+"""Learning curves of any runs, one line per group of runs that differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any, Callable
+
+import pandas as pd
+from matplotlib import ticker
+
+from rigl_rl import files, readers, wording
+from rigl_rl.analysis import pooling
+from rigl_rl.analysis.figures import base, selection, style
+from rigl_rl.training import record
+
+# What can be on the x axis, and what it is called.
+AXES = {
+  'steps': 'environment steps (Atari: agent steps)',
+  'seconds': 'seconds of training',
+  'flops': 'training FLOPs',
+}
+_WORDS = {'mean': 'mean', 'iqm': 'interquartile mean'}
+_DISTRIBUTIONS = {'erdos_renyi_kernel': 'ERK', 'erdos_renyi_lambda': 'ER by λ'}
+# What labels are made of, as far as it differs, and how values are written.
+_PARTS: dict[str, Callable[[Any], str]] = {
+  'agent': str,
+  'network': str,
+  'sparsity': lambda value: f'{100 * value:.3g} %' if value > 0 else '',
+  'distribution': lambda value: _DISTRIBUTIONS.get(value, value),
+  'width': 'width {}'.format,
+  'train_steps': '{:,} steps'.format,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(base.Kind):
+  """One panel per task; runs of a line differ in their seed only.
+
+  Attributes:
+    statistic: over the runs of a line, 'mean' or 'iqm'.
+    x: one of AXES.
+  """
+
+  statistic: str = 'mean'
+  x: str = 'steps'
+
+  y_label = 'return'
+  grid = {'panel': (3.4, 2.5)}
+
+  def find(self, request):
+    runs = request.results.runs
+    runs = runs.sort_values(['finished', 'steps'], ascending=False)
+    runs = runs.drop_duplicates('fingerprint')
+    runs = runs.assign(line=labels(runs))
+    runs, notes = selection.once_a_seed(runs, ['task', 'line'])
+    evaluations = _with_x(request.results.evaluations, runs, self.x)
+    without = len(runs) - evaluations.directory.nunique()
+    if without:
+      notes.append(
+        f'Left out: {wording.count(without, "run")} without evaluations or '
+        f'{AXES[self.x]}.'
+      )
+    if not len(evaluations):
+      raise base.NothingToDraw(f'no run with evaluations and {AXES[self.x]}')
+    unfinished = (~runs.finished).sum()
+    if unfinished:
+      notes.append(f'{wording.count(unfinished, "run")} not finished.')
+    points = []
+    keys = ['task', 'line', 'number']
+    for values, group in evaluations.groupby(keys):
+      points.append(
+        {
+          **dict(zip(keys[:2], values)),
+          'method': group.method.iloc[0],
+          'step': float(group.step.mean()),
+          self.x: float(group.x.mean()),
+          **request.estimate(
+            group,
+            *map(str, values),
+            score='return_mean',
+            statistic=self.statistic,
+          ),
+        }
+      )
+    data = pd.DataFrame(points)
+    lines = style.ordered(data.line)
+    looks = {line: style.of_setting(n) for n, line in enumerate(lines)}
+    if set(lines) == set(data.method):
+      looks = {line: style.of_method(line, lines) for line in lines}
+    return base.Found(
+      data,
+      [base.Cell(task, own, looks) for task, own in data.groupby('task')],
+      x_label=AXES[self.x],
+      legend=lines,
+      notes=[f'{wording.count(len(runs), "run")}.', *notes],
+      face_notes=[f'Lines: {_WORDS[self.statistic]} over runs.'],
+    )
+
+  def draw_panel(self, axes, cell, canvas):
+    for line, own in cell.points.groupby('line', sort=False):
+      x, y = own[self.x], own[f'return_{self.statistic}']
+      look = cell.panel[line]
+      base.shade(axes, x, own, look.color)
+      canvas.lines[line] = base.curve(axes, x, y, look)
+    axes.xaxis.set_major_formatter(style.short_number)
+    axes.yaxis.set_major_formatter(style.short_number)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
+    axes.margins(x=0.02)
+
+
+def labels(runs: pd.DataFrame) -> pd.Series:
+  """Names runs by what differs among those of a task, except seeds.
+
+  Args:
+    runs: of the table of runs.
+
+  Returns:
+    Labels such as 'RigL' or 'RigL, 90 %', equal for runs that differ in their
+    seed only. They begin with the method; then agent, network, sparsity,
+    distribution, width and length are named before other bindings.
+  """
+  found = runs.method.astype(str)
+
+  def count(names: pd.Series) -> int:
+    return names.groupby(runs.task).nunique().sum()
+
+  def refine(texts: pd.Series) -> None:
+    nonlocal found
+    candidate = found + texts.map(lambda text: f', {text}' if text else '')
+    if count(candidate) > count(found):
+      found = candidate
+
+  for column, write in _PARTS.items():
+    refine(runs[column].map(write))
+  ambiguous = runs.groupby(['task', found]).setting.transform('nunique') > 1
+  settings = {
+    run.Index: record.settings(record.read(run.directory))
+    for run in runs[ambiguous].itertuples()
+  }
+  names: dict[str, None] = {}
+  for _, group in runs[ambiguous].groupby(['task', found]):
+    compared = pooling.compared([settings[index] for index in group.index])
+    names.update((name, None) for name, _ in compared)
+  for name in names:
+    texts = {i: f'{name} = {own.get(name)}' for i, own in settings.items()}
+    refine(pd.Series(texts).reindex(runs.index, fill_value=''))
+  return found
+
+
+def _with_x(
+  evaluations: pd.DataFrame, runs: pd.DataFrame, x: str
+) -> pd.DataFrame:
+  """The runs' evaluations with their number, line, and place on the x axis."""
+  runs = runs.set_index('directory')
+  own = evaluations[evaluations.directory.isin(runs.index)]
+  own = own.assign(
+    # Steps may differ by an episode from run to run; the number does not.
+    number=own.groupby('directory').cumcount(),
+    line=own.directory.map(runs.line),
+    x=own.step.astype(float),
+  )
+  if x == 'flops':
+    # Spread evenly over the training.
+    totals = runs.training_flops / runs.steps
+    own['x'] = own.step * own.directory.map(totals)
+  elif x == 'seconds':
+    times = {directory: _seconds(directory) for directory in runs.index}
+    pairs = zip(own.directory, own.step)
+    own['x'] = [times[directory].get(step) for directory, step in pairs]
+  return own[own.x.notna()]
+
+
+def _seconds(directory: str) -> dict[int, float]:
+  """Seconds of training by step, as far as a run's timing.csv has them."""
+  path = os.path.join(directory, 'timing.csv')
+  if not files.exists(path):
+    return {}
+  rows = readers.read_table(path, {'step': int, 'seconds': float})
+  return {row['step']: row['seconds'] for row in rows}

@@ -1,0 +1,89 @@
+"""Draws learning curves of any runs.
+
+  python -m launch.plot RUN RUN ... --out=curves.png
+
+Each RUN is a run directory, or a directory of runs, such as that of a sweep.
+Runs are grouped by what differs among them, except their seeds; a line is the
+mean over the runs of a group, with its 95 % confidence interval. Each task has
+a panel. The file is a PNG or PDF, or a CSV of exactly what would be drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Sequence
+
+from rigl_rl.commands import command_line, figures
+from rigl_rl.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command; returns its exit code."""
+  parser = command_line.make_parser('plot', __doc__)
+  parser.add_argument(
+    'runs', nargs='+', metavar='RUN', help='directory of a run, or of runs'
+  )
+  parser.add_argument(
+    '--out', required=True, metavar='FILE', help='a .png, .pdf or .csv file'
+  )
+  parser.add_argument(
+    '--statistic',
+    default='mean',
+    metavar='NAME',
+    help='over the runs of a group: mean (default) or iqm',
+  )
+  parser.add_argument(
+    '--x',
+    default='steps',
+    metavar='AXIS',
+    help='steps (default), seconds or flops; FLOPs of finished runs only',
+  )
+  parser.add_argument(
+    '--resamples',
+    type=int,
+    default=2000,
+    metavar='N',
+    help='of each bootstrap (default: 2000)',
+  )
+  parser.add_argument(
+    '--title', default='Learning curves', help='above the figure'
+  )
+  arguments = parser.parse_args(argv)
+  return command_line.run(lambda: _plot(arguments))
+
+
+def _plot(arguments: argparse.Namespace) -> None:
+  from rigl_rl.analysis import paths, statistics, tables
+  from rigl_rl.analysis.figures import base, comparison, selection, style
+
+  ending = os.path.splitext(arguments.out)[1].lower()
+  for flag, value, allowed in (
+    ('statistic', arguments.statistic, statistics.STATISTICS),
+    ('x', arguments.x, comparison.AXES),
+    ('out', ending, ('.png', '.pdf', '.csv')),
+  ):
+    if value not in allowed:
+      raise UserError(
+        f'--{flag} is {getattr(arguments, flag)!r}, but must '
+        f'{"end in" if flag == "out" else "be"} one of {", ".join(allowed)}.'
+      )
+  command_line.check_at_least(arguments, resamples=1)
+  results = figures.load(arguments.runs, 'RUN')
+  figure = comparison.Comparison(arguments.statistic, arguments.x)
+  options = base.Options(resamples=arguments.resamples)
+  request = base.Request(
+    'plot', arguments.title, results, options, selection.Progress(None)
+  )
+  try:
+    drawing = figure.draw(request)
+  except base.NothingToDraw as reason:
+    raise UserError(
+      f'RUN is {", ".join(arguments.runs)}, but holds too little: {reason}.'
+    ) from reason
+  if ending == '.csv':
+    content = tables.to_csv(drawing.data)
+  else:
+    content = style.rendered(drawing.figure, ending[1:])
+  paths.write(arguments.out, content)
+  print(f'{" ".join(drawing.notes)} {arguments.out}')
