@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from typing import Any, Mapping
 
@@ -32,6 +33,22 @@ GRAESSER22_GAMES = (
   'Tutankham',
   'VideoPinball',
 )
+
+
+# What an episode's return can be, of tasks that bound it.
+_RETURNS = {
+  'CartPole-v0': (0.0, 200.0),
+  'CartPole-v1': (0.0, 500.0),
+  'Acrobot-v1': (-500.0, 0.0),
+  'MountainCar-v0': (-200.0, 0.0),
+  'Pong': (-21.0, 21.0),
+  'Boxing': (-100.0, 100.0),
+}
+
+
+def return_range(task: Any) -> tuple[float, float]:
+  """Returns the least and greatest return of an episode, maybe infinite."""
+  return _RETURNS.get(registered_id(task), (-math.inf, math.inf))
 
 
 def registered_id(env_name: Any) -> str:

@@ -94,3 +94,9 @@ def test_a_task_has_to_be_bound(create, no_gin_config):
 def test_fifteen_games_in_order():
   assert len(set(tasks.GRAESSER22_GAMES)) == 15
   assert tasks.GRAESSER22_GAMES[:4] == ('MsPacman', 'Pong', 'Qbert', 'Assault')
+
+
+def test_returns_that_a_task_can_give():
+  assert tasks.return_range('CartPole-v0') == (0, 200)
+  assert tasks.return_range('a.module:Acrobot-v1') == (-500, 0)
+  assert tasks.return_range('Hopper-v4') == (-float('inf'), float('inf'))

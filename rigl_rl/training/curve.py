@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,12 +12,18 @@ import numpy as np
 from rigl_rl.training import scores
 
 
-def draw_curve(history: Sequence[Mapping[str, Any]], title: str = '') -> bytes:
+def draw_curve(
+  history: Sequence[Mapping[str, Any]],
+  title: str = '',
+  returns: tuple[float, float] = (-math.inf, math.inf),
+) -> bytes:
   """Draws mean return, one standard deviation, and the final score.
 
   Args:
     history: at least one evaluation: dicts of step, return_mean, return_std.
     title: one line above the curve.
+    returns: the least and greatest return that the task has; the area of one
+      standard deviation ends there.
 
   Returns:
     A PNG of 1050 × 600 pixels.
@@ -39,8 +46,8 @@ def draw_curve(history: Sequence[Mapping[str, Any]], title: str = '') -> bytes:
   axes = figure.add_subplot()
   axes.fill_between(
     steps,
-    mean - std,
-    mean + std,
+    np.clip(mean - std, *returns),
+    np.clip(mean + std, *returns),
     color=color,
     alpha=0.18,
     linewidth=0,

@@ -75,6 +75,15 @@ def test_shows_mean_band_and_score(drawn):
   assert axes.get_title(loc='left') == 'title'
 
 
+def test_the_band_ends_where_returns_end(drawn):
+  history = [row(step, 190.0, 20.0) for step in range(1, 4)]
+  curve.draw_curve(history, returns=(0.0, 200.0))
+  curve.draw_curve(history)
+  bands = [axes.collections[0].get_paths()[0].vertices for axes in drawn]
+  assert [band[:, 1].max() for band in bands] == [200.0, 210.0]
+  assert [band[:, 1].min() for band in bands] == [170.0, 170.0]
+
+
 def test_score_is_of_the_evaluations_that_are_bound(drawn):
   history = [row(step, float(step), 2.0) for step in range(1, 21)]
   gin.bind_parameter('final_score.last', 10)
