@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument(
     '--title', default='Learning curves', help='above the figure'
   )
-  arguments = parser.parse_args(argv)
+  arguments = parser.parse_intermixed_args(argv)
   return command_line.run(lambda: _plot(arguments))
 
 

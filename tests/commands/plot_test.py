@@ -52,7 +52,7 @@ def test_a_table(runs, tmp_path):
   assert code == 0
   table = pd.read_csv(out)
   assert list(table) == [
-    *('task', 'line', 'method', 'step', 'flops'),
+    *('task', 'line', 'method', 'steps', 'flops'),
     *('return_iqm', 'return_low', 'return_high', 'runs', 'seeds'),
   ]
   lines = table.groupby('task').line.unique().map(list).to_dict()

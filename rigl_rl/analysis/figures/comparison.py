@@ -16,11 +16,12 @@ from rigl_rl.training import record
 
 # What can be on the x axis, and what it is called.
 AXES = {
-  'steps': 'environment steps (Atari: agent steps)',
+  'steps': 'training steps',
   'seconds': 'seconds of training',
   'flops': 'training FLOPs',
 }
 _WORDS = {'mean': 'mean', 'iqm': 'interquartile mean'}
+_MARKS = '\'"@'  # Of text and references in gin.
 _DISTRIBUTIONS = {'erdos_renyi_kernel': 'ERK', 'erdos_renyi_lambda': 'ER by λ'}
 # What labels are made of, as far as it differs, and how values are written.
 _PARTS: dict[str, Callable[[Any], str]] = {
@@ -55,17 +56,15 @@ class Comparison(base.Kind):
     runs = runs.assign(line=labels(runs))
     runs, notes = selection.once_a_seed(runs, ['task', 'line'])
     evaluations = _with_x(request.results.evaluations, runs, self.x)
-    without = len(runs) - evaluations.directory.nunique()
-    if without:
-      notes.append(
-        f'Left out: {wording.count(without, "run")} without evaluations or '
-        f'{AXES[self.x]}.'
-      )
     if not len(evaluations):
       raise base.NothingToDraw(f'no run with evaluations and {AXES[self.x]}')
-    unfinished = (~runs.finished).sum()
-    if unfinished:
-      notes.append(f'{wording.count(unfinished, "run")} not finished.')
+    is_drawn = runs.directory.isin(evaluations.directory)
+    for count, what in (
+      ((~is_drawn).sum(), f'left out, without evaluations or {AXES[self.x]}'),
+      ((is_drawn & ~runs.finished).sum(), 'not finished'),
+    ):
+      if count:
+        notes.append(f'{wording.count(count, "run")} {what}.')
     points = []
     keys = ['task', 'line', 'number']
     for values, group in evaluations.groupby(keys):
@@ -73,7 +72,7 @@ class Comparison(base.Kind):
         {
           **dict(zip(keys[:2], values)),
           'method': group.method.iloc[0],
-          'step': float(group.step.mean()),
+          'steps': float(group.step.mean()),
           self.x: float(group.x.mean()),
           **request.estimate(
             group,
@@ -85,15 +84,15 @@ class Comparison(base.Kind):
       )
     data = pd.DataFrame(points)
     lines = style.ordered(data.line)
-    looks = {line: style.of_setting(n) for n, line in enumerate(lines)}
-    if set(lines) == set(data.method):
-      looks = {line: style.of_method(line, lines) for line in lines}
+    looks = {line: style.of_method(line, lines) for line in lines}
+    if set(lines) != set(data.method) or len(set(looks.values())) < len(looks):
+      looks = {line: style.of_setting(n) for n, line in enumerate(lines)}
     return base.Found(
       data,
       [base.Cell(task, own, looks) for task, own in data.groupby('task')],
       x_label=AXES[self.x],
       legend=lines,
-      notes=[f'{wording.count(len(runs), "run")}.', *notes],
+      notes=[f'{wording.count(is_drawn.sum(), "run")}.', *notes],
       face_notes=[f'Lines: {_WORDS[self.statistic]} over runs.'],
     )
 
@@ -102,8 +101,12 @@ class Comparison(base.Kind):
       x, y = own[self.x], own[f'return_{self.statistic}']
       look = cell.panel[line]
       base.shade(axes, x, own, look.color)
-      canvas.lines[line] = base.curve(axes, x, y, look)
-    axes.xaxis.set_major_formatter(style.short_number)
+      # Curves go up and down too much for other styles of lines.
+      canvas.lines[line] = base.curve(axes, x, y, look, linestyle='-')
+    if self.x == 'flops':
+      axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
+    else:
+      axes.xaxis.set_major_formatter(style.short_number)
     axes.yaxis.set_major_formatter(style.short_number)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
     axes.margins(x=0.02)
@@ -133,18 +136,26 @@ def labels(runs: pd.DataFrame) -> pd.Series:
 
   for column, write in _PARTS.items():
     refine(runs[column].map(write))
-  ambiguous = runs.groupby(['task', found]).setting.transform('nunique') > 1
-  settings = {
-    run.Index: record.settings(record.read(run.directory))
-    for run in runs[ambiguous].itertuples()
-  }
-  names: dict[str, None] = {}
-  for _, group in runs[ambiguous].groupby(['task', found]):
-    compared = pooling.compared([settings[index] for index in group.index])
-    names.update((name, None) for name, _ in compared)
-  for name in names:
-    texts = {i: f'{name} = {own.get(name)}' for i, own in settings.items()}
-    refine(pd.Series(texts).reindex(runs.index, fill_value=''))
+  is_ambiguous = runs.groupby(['task', found]).setting.transform('nunique') > 1
+  first = found
+  for label in dict.fromkeys(first[is_ambiguous]):
+    own = runs[first == label]
+    settings = {
+      run.Index: record.settings(record.read(run.directory))
+      for run in own.itertuples()
+    }
+    names = dict.fromkeys(
+      name
+      for _, group in own.groupby('task')
+      for name, _ in pooling.compared([settings[i] for i in group.index])
+    )
+    for name in names:
+      texts = {
+        index: f'{name} = {bound[name].strip(_MARKS)}'
+        for index, bound in settings.items()
+        if name in bound
+      }
+      refine(pd.Series(texts).reindex(runs.index, fill_value=''))
   return found
 
 

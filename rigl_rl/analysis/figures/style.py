@@ -150,13 +150,19 @@ def grid(
 
 
 def add_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
-  """Writes the title, and below it what a reader has to know."""
+  """Writes the title, and what a reader has to know; makes room for it."""
   # About 14 letters to an inch at this size.
   width = int(14 * figure.get_figwidth())
   lines = textwrap.wrap(title, width) + textwrap.wrap(' '.join(notes), width)
+  _make_room(figure, len(lines))
   figure.suptitle(
     '\n'.join(lines), x=0.01, horizontalalignment='left', fontsize=9.5
   )
+
+
+def _make_room(figure: Figure, lines: int) -> None:
+  """Makes a figure higher for text of more than two lines."""
+  figure.set_figheight(figure.get_figheight() + 0.17 * max(lines - 2, 0))
 
 
 def intervals(text: str, runs: Sequence[int]) -> str:
@@ -172,7 +178,7 @@ def intervals(text: str, runs: Sequence[int]) -> str:
 
 
 def add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
-  """Writes the legend below all panels, in as many columns as fit.
+  """Writes the legend below all panels, in as many columns as fit; makes room.
 
   Args:
     figure: all of whose panels have been drawn.
@@ -182,6 +188,7 @@ def add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
   room = max(int(figure.get_figwidth() / (0.55 + 0.075 * longest)), 1)
   # Rows of even length.
   columns = math.ceil(len(handles) / math.ceil(len(handles) / room))
+  _make_room(figure, math.ceil(len(handles) / columns))
   figure.legend(
     list(handles.values()),
     list(handles),

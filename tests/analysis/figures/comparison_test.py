@@ -55,12 +55,15 @@ def test_other_bindings_are_named_where_they_differ(write, tmp_path):
     write(f'plain{seed}', seed=seed)
     write(f'drop{seed}', seed=seed, more={'RigL.drop_fraction': 0.1})
   write('set', 'SET')
+  # A binding that a run lacks is not named.
+  write('dense', 'SET', seed=1, more={'sparsify.keep_dense': ('a',)})
   assert _labels(tmp_path) == {
     'plain0': 'RigL, RigL.drop_fraction = 0.3',
     'plain1': 'RigL, RigL.drop_fraction = 0.3',
     'drop0': 'RigL, RigL.drop_fraction = 0.1',
     'drop1': 'RigL, RigL.drop_fraction = 0.1',
     'set': 'SET',
+    'dense': "SET, sparsify.keep_dense = ('a',)",
   }
 
 
@@ -78,7 +81,7 @@ def test_a_panel_per_task_and_a_line_per_method(write, tmp_path):
   drawing = _draw(tmp_path)
   titles = [axes.get_title() for axes in drawing.figure.axes]
   assert titles == ['Ant-v4', 'CartPole-v0']
-  last = drawing.data[drawing.data.step == 100_000].set_index('line')
+  last = drawing.data[drawing.data.steps == 100_000].set_index('line')
   assert last.return_mean.to_dict() == {'RigL': 105.0, 'Dense': 50.0}
   assert last.runs.to_dict() == {'RigL': 2, 'Dense': 1}
   assert last.return_low['RigL'] >= 100 and last.return_high['RigL'] <= 110
@@ -111,9 +114,10 @@ def test_seconds(write, tmp_path):
   write('without', seed=1)
   drawing = _draw(tmp_path, x='seconds')
   assert list(drawing.data.seconds) == [2.5, 5.0]
-  assert 'Left out: 1 run without evaluations or seconds of training.' in (
-    drawing.notes
-  )
+  assert list(drawing.notes) == [
+    '1 run.',
+    '1 run left out, without evaluations or seconds of training.',
+  ]
 
 
 def test_flops(write, tmp_path):
