@@ -7,7 +7,7 @@ own for each name, so that a number does not depend on what else is drawn.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 import numpy as np
 
@@ -97,7 +97,10 @@ def interquartile_mean(
   return Estimate(value, low, high, runs)
 
 
-STATISTICS = {'mean': mean, 'iqm': interquartile_mean}
+STATISTICS: dict[str, Callable[..., Estimate]] = {
+  'mean': mean,
+  'iqm': interquartile_mean,
+}
 
 
 def _interval(means: Sequence[float]) -> tuple[float, float]:
