@@ -236,7 +236,8 @@ def make_jobs(
       *(f'--gin_bindings={b}' for b in run.gin_bindings(base_dir)),
       f'--base_dir={directory}',
     )
-    made.append(jobs.Job(run, directory, command))
+    recorded = jobs.as_recorded(run, directory)
+    made.append(jobs.Job(recorded, directory, command))
   return made
 
 
@@ -266,7 +267,9 @@ def _print_plan(
   states = [''] * len(runs)
   if base_dir:
     base_dir = absolute(base_dir)
-    states = [_state(job) for job in make_jobs(runs, base_dir)]
+    all_jobs = make_jobs(runs, base_dir)
+    states = [_state(job) for job in all_jobs]
+    runs = [job.run for job in all_jobs]
   width, state_width = len(str(len(runs))), max(map(len, states))
   groups: dict[str, list[sweeps.Run]] = {}
   for number, (run, state) in enumerate(zip(runs, states), 1):

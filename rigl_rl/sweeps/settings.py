@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Mapping
 
 from rigl_rl.agents import gradient_steps
 from rigl_rl.config import gin_text
 from rigl_rl.errors import UserError
+from rigl_rl.training import attributes
 
 TRAIN_STEPS = 'TRAIN_STEPS'
 _LENGTH = 'train.train_steps'
 
-# By what tells agents apart: a network, an agent or a runner.
+# By what tells agents apart: DQN's network, or another agent, as run.json calls
+# them, or a runner.
 _FAMILIES = {
-  'MLPQNetwork': 'dqn_classic',
-  'NatureQNetwork': 'dqn_atari_cnn',
-  'ImpalaQNetwork': 'dqn_atari_resnet',
-  'SparseSacAgent': 'sac',
-  'SparseTd3Agent': 'td3',
+  'MLP': 'dqn_classic',
+  'CNN': 'dqn_atari_cnn',
+  'ResNet': 'dqn_atari_resnet',
+  'SAC': 'sac',
+  'TD3': 'td3',
+  'PPO': 'ppo',
   'PPOLoop': 'ppo',
 }
 _KINDS = {
@@ -41,7 +44,18 @@ def _name(config: gin_text.Config, binding: str) -> str:
 def family(config: gin_text.Config) -> str | None:
   """Returns the agent's family, such as 'dqn_atari_cnn'; None if unknown."""
   runner = _name(config, 'train.runner')
-  return _FAMILIES.get(_name(config, _KINDS.get(runner, 'train.runner')))
+  kind = _name(config, _KINDS.get(runner, 'train.runner'))
+  return _FAMILIES.get(attributes.short_name(kind))
+
+
+def recorded_family(record: Mapping[str, Any]) -> str | None:
+  """Returns the family of a run's agent; None if unknown.
+
+  Args:
+    record: the run's run.json.
+  """
+  agent = record['agent']
+  return _FAMILIES.get(record['network'] if agent == 'DQN' else agent)
 
 
 def least_train_steps(config: gin_text.Config) -> tuple[int, str]:

@@ -11,7 +11,8 @@ from typing import Any, Sequence
 
 from rigl_rl import files, locks, readers
 from rigl_rl.errors import UserError
-from rigl_rl.sweeps import Run
+from rigl_rl.sweeps import Run, settings
+from rigl_rl.training import record
 
 _DESCRIPTION = 'sweep.json'
 # A reason is shown up to so many characters.
@@ -80,7 +81,7 @@ class Job:
 
   def summary(self) -> dict[str, Any] | None:
     """Returns summary.json of a finished run, else None."""
-    path = self.path('summary.json')
+    path = self.path(record.SUMMARY)
     try:
       summary = readers.read_json(path) if os.path.exists(path) else {}
     except readers.FileError:
@@ -89,12 +90,12 @@ class Job:
 
   @property
   def is_started(self) -> bool:
-    return os.path.exists(self.path('config.gin'))
+    return os.path.exists(self.path(record.CONFIG))
 
   def steps_done(self) -> int:
     """Returns the environment steps until the last evaluation."""
     try:
-      last = self._last_lines('evaluations.csv')[-1]
+      last = self._last_lines(record.EVALUATIONS)[-1]
       return max(0, min(int(last.split(',')[0]), self.run.train_steps))
     except (ValueError, IndexError):
       return 0
@@ -175,6 +176,24 @@ class Executor:
   def stop(self) -> list[tuple[Job, int]]:
     """Ends all runs; returns those that had ended just before."""
     raise NotImplementedError
+
+
+def as_recorded(run: Run, directory: str) -> Run:
+  """Returns a planned run with what the run.json of its directory says it is.
+
+  Its length differs from the plan's if the run was extended.
+  """
+  if not os.path.exists(os.path.join(directory, record.RECORD)):
+    return run
+  try:
+    found = record.read(directory)
+  except readers.FileError:
+    return run  # The run says so, and writes another.
+  return dataclasses.replace(
+    run,
+    train_steps=max(1, found['train_steps']),
+    family=settings.recorded_family(found),
+  )
 
 
 def _difference(existing: Any, wanted: Any) -> str:
