@@ -10,10 +10,11 @@ Started again on the same --base_dir, a run that was cut off continues.
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any, Sequence
 
 from rigl_rl import files, wording
-from rigl_rl.commands import command_line
+from rigl_rl.commands import command_line, seeds, sweep
 from rigl_rl.config import checking, gin_text
 from rigl_rl.errors import UserError
 from rigl_rl.training import attributes, quiet, run_directory
@@ -21,6 +22,7 @@ from rigl_rl.training import attributes, quiet, run_directory
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command; returns its exit code."""
+  argv = sys.argv[1:] if argv is None else list(argv)
   parser = command_line.make_parser('train', __doc__)
   command_line.add_gin_arguments(parser)
   parser.add_argument(
@@ -30,11 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     help='the run directory; created if missing',
   )
   command_line.add_thread_arguments(parser)
+  seeds.add_arguments(parser)
   arguments = parser.parse_args(argv)
+  if arguments.seeds is not None:
+    return sweep.run(lambda: seeds.train(arguments, argv, _outline))
   return command_line.run(lambda: _train(arguments))
 
 
 def _train(arguments: argparse.Namespace) -> None:
+  seeds.check(arguments)
   # Before TensorFlow loads, which takes seconds.
   directory = run_directory.RunDirectory(arguments.base_dir)
   if not files.is_url(arguments.base_dir):
@@ -54,7 +60,7 @@ def _train(arguments: argparse.Namespace) -> None:
     raise KeyboardInterrupt(f'; the same command {how}') from interrupt
 
 
-def _outline(config: gin_text.Config) -> str:
+def _outline(config: gin_text.Config, is_one: bool = True) -> str:
   """Says what is about to run, as far as the text of its config tells."""
   method = _name(config, 'sparsify.algorithm')
   runner = _name(config, 'train.runner')
@@ -77,7 +83,7 @@ def _outline(config: gin_text.Config) -> str:
     text += f', sparsity {" and ".join(f"{x:g}" for x in numbers)}'
   if steps is not None:
     text += f', {wording.count(steps, "step")}'
-  return text if seed is None else f'{text}, seed {seed}'
+  return f'{text}, seed {seed}' if is_one and seed is not None else text
 
 
 def _name(config: gin_text.Config, parameter: str) -> str:
