@@ -26,6 +26,8 @@ class ActorCriticAgent:
   """
 
   networks: sparse_networks.SparseNetworks
+  # What to bind where a loss is not finite.
+  _remedy = 'a lower adam.learning_rate'
 
   def greedy_policy(self) -> Callable[[np.ndarray], np.ndarray]:
     """Returns a function from observations (batch, n) to actions (batch, m).
@@ -41,16 +43,13 @@ class ActorCriticAgent:
 
   def _mean_losses(
     self,
-  ) -> Mapping[str, tuple[Callable[[], tf.Tensor], Sequence[str]]]:
-    """Returns the losses that `gradient_snr` measures, by name.
+  ) -> tuple[int, Mapping[str, tuple[Callable[[], tf.Tensor], Sequence[str]]]]:
+    """Returns the losses that `gradient_snr` measures.
 
     Returns:
-      By name, a function that computes the mean loss on the last minibatch, and
-      the names of the networks whose gradients count.
+      The size of the last minibatch. And by name, a function that computes the
+      mean loss on it, and the names of the networks whose gradients count.
     """
-    raise NotImplementedError
-
-  def _last_batch_size(self) -> int:
     raise NotImplementedError
 
   def gradient_snr(self) -> dict[str, tf.Tensor]:
@@ -62,7 +61,7 @@ class ActorCriticAgent:
     """
     # The losses are means over the minibatch, and the diagnostics need the sum.
     # Weight decay in them reaches no layer's output, so it has no effect.
-    size = self._last_batch_size()
+    size, losses = self._mean_losses()
     return {
       name: diagnostics.gradient_snr(
         lambda loss=loss: size * loss(),
@@ -72,7 +71,7 @@ class ActorCriticAgent:
           for layer in wrappers.named_layers(self.networks[network]).values()
         ],
       )
-      for name, (loss, networks) in self._mean_losses().items()
+      for name, (loss, networks) in losses.items()
     }
 
   def write_summaries(self) -> None:
@@ -93,7 +92,7 @@ class ActorCriticAgent:
 
   @property
   def title(self) -> str:
-    """The method in words: 'RigL at 90 % sparsity'."""
+    """The method in words; see `method_title`."""
     return self.networks.title
 
   def describe(self) -> dict[str, Any]:

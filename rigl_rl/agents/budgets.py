@@ -6,32 +6,30 @@ dense agent's parameters, and vary how much of it is the actor's:
   Budget.total = 0.2  # of the dense agent's parameters
   Budget.actor_share = 0.1  # of the budget; None for the dense agent's split
 
-The budget is kept by sparsity, at the networks' own widths (for PPO's value
-network it is @value/...),
+Sparsity keeps the budget, at the networks' own widths (for PPO's value network
+it is @value/...),
 
   ACTOR_SPARSITY = @actor/budget_sparsity()
   CRITIC_SPARSITY = @critic/budget_sparsity()
 
-or, by a dense agent, by width, as nearly as whole units allow:
+or the width of a dense agent does, as nearly as whole units allow:
 
   WIDTH = @budget_width
 
-Parameters are active weights and all biases, as everywhere; the dense agent is
-that of width 1. What is not the actor's is shared by all critics, of which SAC
-has two.
+Parameters are active weights and all biases, as everywhere; the dense agent has
+width 1. All critics, of which SAC has two, share what is not the actor's.
 
-A network cannot be given more weights than it has, so that by sparsity, and at
-a total of 1, there is but one split. A larger ACTOR_WIDTH or CRITIC_WIDTH
-allows others.
+A network cannot have more weights than when it is dense: by sparsity, and at a
+total of 1, there is only one split. A larger ACTOR_WIDTH or CRITIC_WIDTH allows
+others.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
 import inspect
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Callable
+from typing import TYPE_CHECKING, Annotated, Any, Callable, NamedTuple
 
 import gin
 
@@ -41,36 +39,33 @@ from rigl_rl.config.domains import Positive, Range
 from rigl_rl.environments import specs
 from rigl_rl.errors import UserError
 from rigl_rl.networks import widths
-from rigl_rl.sparsity import counting, wrappers
+from rigl_rl.sparsity import distributions, wrappers
 
 if TYPE_CHECKING:
   from rigl_rl.agents import off_policy, ppo
   from rigl_rl.environments import mujoco
 
 
-@dataclasses.dataclass(frozen=True)
-class _Role:
+class _Role(NamedTuple):
   """A kind of network that an agent makes.
 
   Attributes:
-    inputs: maps specs of observations and actions to what its constructor takes
-      beside a seed.
+    inputs: maps the specs of observations and actions to the arguments of its
+      constructor beside a seed.
     copies: how many of them an agent has.
     macro: what the names of its macros begin with.
   """
 
-  inputs: Callable[[Any, Any], tuple[Any, ...]]
+  inputs: Callable[..., tuple[Any, ...]]
   copies: int
   macro: str
 
 
-# By the argument of the agent's constructor, which is the gin scope as well.
+# By the argument of the agent's constructor, which is the gin scope, too.
 _ROLES = {
-  'actor': _Role(lambda observation, action: (observation, action), 1, 'ACTOR'),
-  'critic': _Role(
-    lambda observation, action: ((observation, action),), 2, 'CRITIC'
-  ),
-  'value': _Role(lambda observation, action: (observation,), 1, 'CRITIC'),
+  'actor': _Role(lambda *specs: specs, 1, 'ACTOR'),
+  'critic': _Role(lambda *specs: (specs,), 2, 'CRITIC'),
+  'value': _Role(lambda observation, _: (observation,), 1, 'CRITIC'),
 }
 
 
@@ -103,7 +98,7 @@ class Budget:
     check_arguments(Budget, locals())
     self._total = total
     self._actor_share = actor_share
-    # Outside of the scope in which gin evaluates this: so the agent is bound.
+    # Outside of the scope in which gin evaluates this, as the agent is bound.
     with gin.config_scope(None):
       self._specs = specs.find_specs(create_environment)
       arguments = inspect.signature(agent).parameters
@@ -121,9 +116,7 @@ class Budget:
       for name in names
     }
     self._dense_total = sum(dense.values())
-    share = actor_share
-    if share is None:
-      share = dense['actor'] / self._dense_total
+    share = actor_share or dense['actor'] / self._dense_total
     # Of the budget, by role: all networks of that role together.
     self._shares = {names[0]: share, names[1]: 1 - share}
 
@@ -152,32 +145,10 @@ class Budget:
     share = self._shares[name] / _ROLES[name].copies
     return self._dense_total * self._total * share
 
-  def width(
-    self, name: str, shapes_at: Callable[[float], widths.Shapes]
-  ) -> widths.Match:
-    """Chooses the width at which a dense network has what it may have.
-
-    Args:
-      name: the network's gin scope.
-      shapes_at: maps a width to `{path: kernel shape}`.
-
-    Returns:
-      The width, and the mismatch as a share of what the network may have.
-
-    Raises:
-      UserError: if no width comes near it.
-    """
-    return widths.nearest_width(
-      shapes_at,
-      self.parameters(name),
-      f'{self._binding} (scope {name})',
-    )
-
   def sparsity(self, name: str) -> float:
     """Chooses the sparsity at which a network has what it may have.
 
-    The network is as wide, and its sparsity distributed, as gin binds it in the
-    network's scope.
+    Width and distribution are those that gin binds in the network's scope.
 
     Args:
       name: the network's gin scope.
@@ -201,12 +172,14 @@ class Budget:
       for path, shape in shapes.items()
       if not any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
     }
-    dense = _count(shapes)
 
     def parameters_at(density):
       with gin.config_scope([name]):
         sparsities = bound['distribution'](masked, _sparsity(density))
-      return dense.with_sparsities(sparsities).parameters
+      return widths.num_parameters(shapes) - sum(
+        distributions.num_zeros(math.prod(shapes[path]), sparsity)
+        for path, sparsity in sparsities.items()
+      )
 
     try:
       least, most = parameters_at(0.0), parameters_at(1.0)
@@ -222,7 +195,7 @@ class Budget:
     return _sparsity(density)
 
   @property
-  def _binding(self) -> str:
+  def binding(self) -> str:
     """What the user bound, to begin an error with."""
     if self._actor_share is None:
       return f'Budget.total is {self._total!r}'
@@ -232,7 +205,7 @@ class Budget:
     )
 
   def _out_of_range(self, name: str, least: int, most: int) -> str:
-    """Says which values of the user's binding would do."""
+    """Says which values of the user's binding are possible."""
     role = _ROLES[name]
     limits = [
       count * role.copies / self._dense_total for count in (least, most)
@@ -244,32 +217,15 @@ class Budget:
       if name != 'actor':
         limits = [1 - limit for limit in reversed(limits)]
       limits = [min(max(limit, 1e-4), 1 - 1e-4) for limit in limits]
-    # Rounded towards one another, so that both are allowed.
+    # Rounded towards each other, so that both are allowed.
     low = math.ceil(1e4 * limits[0]) / 1e4
     high = math.floor(1e4 * limits[1]) / 1e4
     return (
-      f'{self._binding}, but must be in [{low:g}, {high:g}] for '
+      f'{self.binding}, but must be in [{low:g}, {high:g}] for '
       f'{role.macro}_SPARSITY: it gives a network of the scope {name} '
       f'{self.parameters(name):,.0f} parameters, which can have {least + 1:,} '
       f'to {most:,} at its width.'
     )
-
-
-def _count(shapes: widths.Shapes) -> counting.NetworkCount:
-  """Counts a dense network of dense layers."""
-  return counting.NetworkCount(
-    tuple(
-      counting.LayerCount(
-        name=name,
-        kernel_shape=tuple(shape),
-        biases=shape[-1],
-        positions=1,
-        sparsity=0.0,
-        active_weights=math.prod(shape),
-      )
-      for name, shape in shapes.items()
-    )
-  )
 
 
 def _sparsity(density: float) -> float:
@@ -278,17 +234,13 @@ def _sparsity(density: float) -> float:
 
 
 def _current_network() -> str:
-  """Returns the gin scope of the network that gin makes at this moment."""
+  """Returns the gin scope of the network that gin makes now."""
   return (gin.current_scope() or ('',))[-1]
 
 
 @gin.configurable
 def budget_sparsity() -> float:
-  """A network's sparsity by `Budget`, as in @actor/budget_sparsity().
-
-  Returns:
-    That of the network whose gin scope this is evaluated in.
-  """
+  """A network's sparsity by `Budget`, as in @actor/budget_sparsity()."""
   return Budget().sparsity(_current_network())
 
 
@@ -302,6 +254,12 @@ def budget_width(
     shapes_at: maps a width to `{path: kernel shape}`.
 
   Returns:
-    That of the network whose gin scope this is called in, and the mismatch.
+    The width at which the network whose gin scope this is called in has what it
+    may have, and the mismatch as a share of that.
+
+  Raises:
+    UserError: if no width comes near it.
   """
-  return Budget().width(_current_network(), shapes_at)
+  budget, name = Budget(), _current_network()
+  cause = f'{budget.binding} (scope {name})'
+  return widths.nearest_width(shapes_at, budget.parameters(name), cause)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -10,51 +10,55 @@ from rigl_rl import wording
 from rigl_rl.sparsity import counting, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 
+# A network, its sparse layers, and what trains it.
+Parts = tuple[
+  tf.keras.layers.Layer,
+  Sequence[wrappers.SparseWrapper],
+  sparse_optimizer.SparseOptimizer,
+]
+
 
 def method_title(layers: Sequence[wrappers.SparseWrapper]) -> str:
   """The method in words: 'RigL at 90 % sparsity', or 'Dense'.
 
-  And how many of the layers are stored sparsely, if any is.
+  It also counts the layers that are stored sparsely, if there are any.
   """
   sizes = [layer.kernel_shape.num_elements() for layer in layers]
   zeros = sum(size * layer.sparsity for size, layer in zip(sizes, layers))
-  share = zeros / sum(sizes)
-  name = type(layers[0].algorithm).__name__
-  if not share:
-    return name
-  stored = sum(_storage_of(layer) == 'sparse' for layer in layers)
-  how = (
-    f' ({stored} of {wording.count(len(layers), "layer")} stored sparsely)'
-    if stored
-    else ''
-  )
-  return f'{name} at {100 * share:.3g} % sparsity{how}'
+  title = type(layers[0].algorithm).__name__
+  if zeros:
+    title += f' at {100 * zeros / sum(sizes):.3g} % sparsity'
+  stored = sum(layer.storage.name == 'sparse' for layer in layers)
+  if stored:
+    count = wording.count(len(layers), 'layer')
+    title += f' ({stored} of {count} stored sparsely)'
+  return title
 
 
-def describe_network(
-  model: tf.keras.layers.Layer,
-  layers: Sequence[wrappers.SparseWrapper],
-  optimizer: sparse_optimizer.SparseOptimizer,
-  total_steps: int,
-) -> dict[str, Any]:
-  """Returns a network's present size and cost.
+def describe(networks: Mapping[str, Parts], total_steps: int) -> dict[str, Any]:
+  """Returns the current sizes of networks, and the cost of all train steps."""
+  each = {
+    name: describe_network(*parts, total_steps)
+    for name, parts in networks.items()
+  }
+  return {
+    'parameters': sum(network['parameters'] for network in each.values()),
+    'gradient_steps': max(o.steps_taken for _, _, o in networks.values()),
+    'networks': each,
+  }
 
-  Args:
-    model: the network.
-    layers: its sparse layers.
-    optimizer: what trains it.
-    total_steps: train steps of the whole training.
-  """
+
+def describe_network(model, layers, optimizer, total_steps) -> dict[str, Any]:
   network = counting.count_network(model, layers, current=True)
   by_name = wrappers.named_layers(model)
   return {
     'algorithm': type(layers[0].algorithm).__name__,
     'sparsity': network.sparsity,
     'parameters': network.parameters,
-    # Of a small dense network, from the size it stands for.
+    # Of a small dense network, from the size that it replaces.
     'size_mismatch': getattr(model, 'size_mismatch', None),
     'width': getattr(model, 'width', 1.0),
-    # Train steps of the agent to one of this network.
+    # Train steps of the agent per step of this network.
     'period': optimizer.period,
     'forward_flops': network.forward_flops,
     'training_flops': counting.training_flops(

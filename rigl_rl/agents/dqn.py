@@ -47,7 +47,7 @@ def build_network(
     num_actions: number of outputs.
     observation_shape: shape of one observation, without the stack.
     seed: the run's SEED.
-    network: a class of `rigl_rl.networks.q_networks`, or one's own.
+    network: a class of `rigl_rl.networks.q_networks`, or your own.
     stack_size: observations in a state, >= 1.
 
   Returns:
@@ -72,15 +72,15 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   """DQN whose network is sparse, for Dopamine's Runner.
 
   Dopamine's protocol of acting is inherited: `begin_episode` and `step`, which
-  say in which order a state is recorded, a transition stored, a train step
-  taken and an action chosen, with `_reset_state` and `_store_transition`. All
+  order the recording of a state, the storing of a transition, the train step
+  and the choice of an action, with `_reset_state` and `_store_transition`. All
   else is overridden, and native to TensorFlow 2. The parent's constructor is
   not called, as it switches TensorFlow 2 off for the whole process.
 
   Differs from Dopamine in four points: the target network starts as a copy of
-  the online network; a time-limit cut is not stored as a terminal state; the
-  agent steps alone decide when it trains (see `gradient_steps`); and all that
-  is random comes from one seed.
+  the online network; a time-limit cut is not stored as a terminal state; only
+  the agent steps decide when it trains (see `gradient_steps`); and one seed
+  decides all that is random.
 
   Attributes:
     learner: takes the gradient steps.
@@ -94,9 +94,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     observation_space,
     seed: int,
     train_steps: int,
-    optimizer: Callable[
-      [], tf.keras.optimizers.legacy.Optimizer
-    ] = optimizers.adam,
+    optimizer: optimizers.MakeOptimizer = optimizers.adam,
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = losses.huber_loss,
     gamma: Probability = 0.99,
     update_horizon: Annotated[int, Range('[1, 10000]')] = 1,
@@ -127,8 +125,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       optimizer: makes the inner optimizer.
       loss: maps (targets, predictions) to a loss per example.
       gamma: discount per step, in [0, 1].
-      update_horizon: n of n-step returns, >= 1; fewer where an episode
-        terminates before, none where a time limit cuts it before.
+      update_horizon: n of n-step returns, >= 1; fewer steps where an episode
+        terminates before. Those that a time limit cuts are not sampled.
       batch_size: transitions in a minibatch.
       replay_capacity: transitions kept.
       min_replay_history: transitions stored before the first gradient step,
@@ -144,10 +142,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       summary_writing_frequency: agent steps between summaries of the loss.
       summarize_gradient_snr: whether summaries hold the signal-to-noise ratio
         of the gradients (figure 5), which costs about a gradient step each.
-      overlap_training: whether the gradient is computed beside the agent steps
-        before it is applied, in a thread of its own. Weights do not change in
-        these steps; but the minibatch is drawn before they are stored, as
-        with Dopamine's `use_staging`.
+      overlap_training: whether a thread of its own computes the gradient beside
+        the agent steps before it is applied. Weights do not change in these
+        steps; but the minibatch is drawn before they are stored, as with
+        Dopamine's `use_staging`.
 
     Raises:
       UserError: on a value outside its range.
@@ -192,8 +190,6 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.state = np.zeros(
       (1, *self.online.state_shape), observation_space.dtype
     )
-    self._observation = None
-    self._last_observation = None
     self._replay = circular_buffer.ReplayBuffer(
       observation_shape=self.observation_shape,
       stack_size=self.stack_size,
@@ -240,7 +236,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   def _sample_batch(self) -> q_learner.Batch:
     batch = self._replay.sample()
     scalars = np.array([batch.action, batch.reward, batch.terminal], np.float32)
-    return q_learner.Batch(batch.state, scalars, batch.next_state)
+    return batch.state, scalars, batch.next_state
 
   def _record_observation(self, observation):
     """Puts an observation last in the state, in place."""
@@ -268,7 +264,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     )
 
   def greedy_policy(self) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns what maps states (batch, *state) to greedy actions (batch,).
+    """Returns a function from states (batch, *state) to actions (batch,).
 
     It holds the weights of this moment.
     """
@@ -281,7 +277,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     Args:
       reward: the last reward.
       terminal: whether the last state is terminal; False where a time limit
-        cut the episode, so that its value is not taken for 0.
+        cut the episode: then its value is not 0.
     """
     if not self.eval_mode:
       self._replay.add(
@@ -289,20 +285,18 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       )
 
   def begin_evaluation(self, seed: int) -> None:
-    """Turns to evaluation, with random numbers of its own."""
+    """Begins an evaluation, with random numbers of its own."""
     self.eval_mode = True
     self._training_rng, self._rng = self._rng, seeding.generator(seed, 'act')
 
   def end_evaluation(self) -> None:
-    """Turns back to training, as if no evaluation had been."""
+    """Continues training as if there had been no evaluation."""
     self.eval_mode = False
     self._rng = self._training_rng
 
   def check_loss(self) -> None:
     """Raises UserError if the last loss is not finite."""
-    if self.learner.loss is None:
-      return
-    if not np.isfinite(self.learner.loss):
+    if self.learner.loss is not None and not np.isfinite(self.learner.loss):
       rate = float(tf.convert_to_tensor(self.optimizer.inner.learning_rate))
       raise losses.not_finite(
         f'{self.training_steps:,} agent steps',
@@ -323,18 +317,12 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   def describe(self) -> dict[str, Any]:
     """Returns the network's size and cost, for run.json and summary.json."""
-    online = description.describe_network(
-      self.online, self.layers, self.optimizer, self._total_gradient_steps
-    )
-    return {
-      'parameters': online['parameters'],
-      'gradient_steps': self.optimizer.steps_taken,
-      'networks': {'online': online},
-    }
+    parts = self.online, self.layers, self.optimizer
+    return description.describe({'online': parts}, self._total_gradient_steps)
 
   @property
   def networks(self) -> dict[str, q_networks.QNetwork]:
-    """The trained network by its name, as other agents have theirs."""
+    """The trained network by its name."""
     return {'online': self.online}
 
   @property
@@ -343,11 +331,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   @property
   def title(self) -> str:
-    """The method in words: 'RigL at 90 % sparsity'."""
+    """The method in words; see `method_title`."""
     return description.method_title(self.layers)
 
   def get_state(self) -> dict[str, Any]:
-    """Returns what a resumed run needs, but the replay buffer."""
+    """Returns what a resumed run needs, except the replay buffer."""
     return {
       **self.learner.get_state(),
       'training_steps': self.training_steps,
@@ -355,7 +343,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     }
 
   def set_state(self, state: dict[str, Any]) -> None:
-    """Goes on from what `get_state` returned."""
+    """Restores what `get_state` returned."""
     self.learner.set_state(state)
     self.training_steps = state['training_steps']
     seeding.restore_generator(self._rng, state['exploration'])
@@ -363,12 +351,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   def bundle_and_checkpoint(
     self, checkpoint_dir: str, iteration_number: int
   ) -> dict[str, Any]:
-    """Returns all that a resumed run needs, for Dopamine's own Runner.
-
-    Args:
-      checkpoint_dir: where the replay buffer's files go.
-      iteration_number: not used; the caller names the checkpoint.
-    """
+    """Returns all that a resumed run needs, for Dopamine's own Runner."""
     del iteration_number
     return {**self.get_state(), 'replay': self._replay.save(checkpoint_dir)}
 

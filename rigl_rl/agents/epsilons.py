@@ -8,16 +8,15 @@ from typing import Callable
 
 from dopamine.agents.dqn import dqn_agent
 
-# Steps of which ε is computed in a row.
+# Steps whose ε is computed in a row.
 _BLOCK = 1000
 
 
 def in_advance(epsilon_fn: Callable[..., float]) -> Callable[..., float]:
   """Returns Dopamine's functions, computed for many steps in a row.
 
-  By itself a step takes longer than to choose its action: gin looks for
-  arguments that are not given, though they all are, and NumPy is out of the
-  caches. Other functions are returned as they are.
+  A single call would take longer than choosing an action: gin looks for missing
+  arguments, and NumPy is not in the caches. Returns other functions unchanged.
   """
   plain = inspect.unwrap(epsilon_fn)
   dopamines = (dqn_agent.linearly_decaying_epsilon, dqn_agent.identity_epsilon)

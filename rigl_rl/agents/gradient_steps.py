@@ -9,16 +9,16 @@ import dataclasses
 class GradientSteps:
   """Says at which agent steps DQN trains, and so how often.
 
-  Whoever plans, takes or counts gradient steps asks this class, so that all
-  agree. Agent steps are counted from 0, and before agent step t the replay
-  buffer has stored t transitions. As in Dopamine, training has begun at step t
-  if t > min_replay_history, and from then on takes a gradient step wherever
-  update_period divides t.
+  All code that plans, takes or counts gradient steps asks this class. Agent
+  steps are counted from 0; before agent step t the replay buffer has stored t
+  transitions. As in Dopamine, training has begun at step t if
+  t > min_replay_history, and then takes a gradient step at each t that
+  update_period divides.
 
   Differs from Dopamine in two points. The zeros that pad a stack at the
   beginning of an episode are no history: Dopamine counts them, so that its
-  first gradient step depends on how many episodes there were. And training
-  waits for update_horizon transitions, as before there is none to sample.
+  first gradient step depends on the number of episodes. And training waits for
+  update_horizon transitions, since before there is none to sample.
 
   Attributes:
     min_replay_history: transitions stored before training begins, >= 0.

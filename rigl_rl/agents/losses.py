@@ -1,4 +1,4 @@
-"""Losses of temporal differences, one value per example."""
+"""Losses of temporal differences: float32 (batch,) in and out."""
 
 from __future__ import annotations
 
@@ -14,15 +14,7 @@ from rigl_rl.errors import UserError
 
 @gin.configurable(denylist=['targets', 'predictions'])
 def squared_loss(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
-  """(target − prediction)², as released for classic control.
-
-  Args:
-    targets: float32 tensor of shape (batch,).
-    predictions: float32 tensor of shape (batch,).
-
-  Returns:
-    float32 tensor of shape (batch,).
-  """
+  """(target − prediction)², as released for classic control."""
   return tf.math.squared_difference(targets, predictions)
 
 
@@ -33,12 +25,9 @@ def huber_loss(
   """Huber's loss, as released for Atari: e² / 2 up to δ, then δ (|e| − δ / 2).
 
   Args:
-    targets: float32 tensor of shape (batch,).
-    predictions: float32 tensor of shape (batch,).
-    delta: where the square gives way to the line, > 0.
-
-  Returns:
-    float32 tensor of shape (batch,).
+    targets: float32 (batch,).
+    predictions: float32 (batch,).
+    delta: δ > 0, the error from which on the loss is linear.
   """
   error = tf.abs(targets - predictions)
   quadratic = tf.minimum(error, delta)
@@ -46,13 +35,13 @@ def huber_loss(
 
 
 def not_finite(when: str, data: Mapping[str, Any], remedy: str) -> UserError:
-  """Builds the error for a loss that is not finite, naming what is to blame.
+  """Builds the error for a loss that is not finite, naming the cause.
 
   Args:
     when: how far training is, such as '100 gradient steps'.
     data: what the loss was computed from, arrays by name. `observation`,
       `next_observation` and `reward` are the environment's.
-    remedy: what to try where the environment is not to blame.
+    remedy: what to try where the environment is not the cause.
   """
   for name in ('observation', 'next_observation', 'reward'):
     values = np.asarray(data.get(name, ()))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from typing import Any, Callable
+import types
+from typing import Any, Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -21,29 +21,34 @@ from rigl_rl.runtime import traced
 from rigl_rl.sparsity import compression, step_plan
 
 
-@dataclasses.dataclass
-class _LastStep:
-  """What the last train step left.
-
-  Held apart from the agent, which as a tf.Module wraps all that is set on it.
-
-  Attributes:
-    losses: by name; the actor's from its last step.
-    batch: the minibatch, arrays.
-    computed: an observation, and what the actor gave for it; None once used.
-  """
-
-  losses: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
-  batch: transition_buffer.Transitions | None = None
-  computed: tuple[Any, ...] | None = None
-
-
 class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
   """A mixin for TF-Agents' actor-critic agents, before the stock class.
 
-  The subclass's constructor calls `_build_networks`, then the stock
-  constructor, then `_finish`. It gives `_act`, `_act_in_numpy`, `_losses_of`
-  and `explore`.
+  The subclass's constructor calls this one. It gives `explore`; `_act`, which
+  returns what `explore` needs of the actor for observations (batch, n), in a
+  train step, and `_act_in_numpy`, which does the same outside of it; and
+  `_losses_of`, which maps a Transition to functions that compute the actor's
+  and the critics' mean loss. All such agents have the arguments
+
+    time_step_spec: of the environment, as tensors.
+    action_spec: of the environment, as tensors.
+    seed: the run's SEED.
+    gradient_steps: of the whole training; decides where the window of mask
+      updates lies.
+    actor: makes the actor, from (observation spec, action spec, seed, name).
+    critic: makes a critic, from ((observation spec, action spec), seed, name).
+    optimizer: makes an inner optimizer; called in the gin scopes `actor` and
+      `critic` (and `alpha` for SAC).
+    gamma: discount per step, in [0, 1].
+    reward_scale_factor: factor on rewards, > 0.
+    target_update_tau: share by which the target networks move, in (0, 1].
+    target_update_period: gradient steps between target updates.
+    target_sparsity: keeps the target networks sparse; see
+      `rigl_rl.agents.targets`.
+    gradient_clipping: norm to which each gradient is clipped, > 0; None for
+      none.
+    summarize_gradient_snr: whether summaries hold the signal-to-noise ratio of
+      the gradients (figure 5), which costs about a gradient step each.
 
   Attributes:
     networks: the trained networks: 'actor', 'critic_1' and 'critic_2', bound
@@ -59,32 +64,32 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
     'critic_2': 'target_critic_network_2',
   }
 
-  def _build_networks(
+  def __init__(
     self,
-    time_step_spec: ts.TimeStep,
-    action_spec,
-    seed: int,
-    gradient_steps: int,
-    actor: Callable[..., Any],
-    critic: Callable[..., Any],
-    optimizer: Callable[[], tf.keras.optimizers.legacy.Optimizer],
-    target_sparsity: targets.MaskUpdate,
-    target_update_period: int,
-    actor_update_period: int = 1,
-  ) -> dict[str, Any]:
-    """Builds networks and optimizers, from the arguments of the constructor.
+    given: Mapping[str, Any],
+    make_numpy_actor: Callable[..., Any],
+    **arguments: Any,
+  ):
+    """Builds networks and optimizers, and with them the stock agent.
 
-    Returns:
-      Arguments of the stock constructor.
+    Args:
+      given: the arguments of the subclass's constructor, its `locals()`.
+      make_numpy_actor: makes the actor in NumPy, with `refresh` and `greedy`,
+        from the actor.
+      **arguments: further arguments of the stock constructor.
     """
-    specs = (time_step_spec.observation, action_spec)
-    self.networks = sparse_networks.SparseNetworks(seed, gradient_steps)
-    self._target_sparsity = target_sparsity
+    seed, critic, optimizer = given['seed'], given['critic'], given['optimizer']
+    actor_update_period = given.get('actor_update_period', 1)
+    specs = (given['time_step_spec'].observation, given['action_spec'])
+    self.networks = sparse_networks.SparseNetworks(
+      seed, given['gradient_steps']
+    )
+    self._target_sparsity = given['target_sparsity']
     self._noise_seed = seeding.stream_seed(seed, 'policy noise')
     self._rng = seeding.generator(seed, 'exploration')
     optimizers = {
       'actor_optimizer': self.networks.build(
-        {'actor': (actor, specs)},
+        {'actor': (given['actor'], specs)},
         optimizer,
         'actor',
         period=actor_update_period,
@@ -102,44 +107,35 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
       for name, argument in self.TARGET_ARGUMENTS.items()
     }
     self._planner = step_plan.StepPlanner(
-      optimizers.values(), actor_update_period, target_update_period
+      optimizers.values(), actor_update_period, given['target_update_period']
     )
-    return {
-      'time_step_spec': time_step_spec,
-      'action_spec': action_spec,
-      'actor_network': self.networks['actor'],
-      'critic_network': self.networks['critic_1'],
-      'critic_network_2': self.networks['critic_2'],
-      'target_update_period': target_update_period,
-      'train_step_counter': tf.Variable(0, dtype=tf.int64, trainable=False),
+    self._discount = given['gamma']
+    self._reward_scale = given['reward_scale_factor']
+    super().__init__(
+      given['time_step_spec'],
+      given['action_spec'],
+      actor_network=self.networks['actor'],
+      critic_network=self.networks['critic_1'],
+      critic_network_2=self.networks['critic_2'],
+      td_errors_loss_fn=tf.math.squared_difference,
+      train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
+      gamma=self._discount,
+      reward_scale_factor=self._reward_scale,
+      target_update_tau=given['target_update_tau'],
+      target_update_period=given['target_update_period'],
+      gradient_clipping=given['gradient_clipping'],
       **optimizers,
       **dict(zip(self.TARGET_ARGUMENTS.values(), self._targets.values())),
-    }
-
-  def _finish(self, numpy_actor: Any, summarize_gradient_snr: bool) -> None:
-    """Completes the construction, after the stock constructor.
-
-    Args:
-      numpy_actor: the actor in NumPy, with `refresh` and `greedy`.
-      summarize_gradient_snr: whether summaries hold the signal-to-noise ratio
-        of the gradients.
-    """
+      **arguments,
+    )
     self.initialize()
-    self._numpy_actor = numpy_actor
+    self._numpy_actor = make_numpy_actor(self.networks['actor'])
     # By plan, and by the shapes of the arguments.
     self._traced = functools.lru_cache(maxsize=None)(self._trace)
-    self._compressors = self._make_compressors()
-    self._compress()
-    self.networks.create_slots()
-    self._summarize_gradient_snr = summarize_gradient_snr
-    self._last = _LastStep()
-    self._steps_done = 0
-
-  def _make_compressors(self) -> list[compression.Compressor]:
     obstacle = None
     if self._target_sparsity is not targets.copy_masks:
       obstacle = 'target_sparsity must be @copy_masks for that'
-    return [
+    self._compressors = [
       compression.Compressor(
         network,
         [self._targets[name]] if name in self._targets else [],
@@ -148,10 +144,18 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
       )
       for name, network in self.networks.items()
     ]
+    self._compress()
+    self.networks.create_slots()
+    self._summarize_gradient_snr = given['summarize_gradient_snr']
+    # What the last train step left: losses by name, the minibatch, and an
+    # observation with what the actor gave for it, until that is used. Apart
+    # from the agent, which as a tf.Module wraps all that is set on it.
+    self._last = types.SimpleNamespace(losses={}, batch=None, computed=None)
+    self._steps_done = 0
 
   def _compress(self) -> None:
     """Compresses layers that have been pruned enough, before a train step."""
-    # All of them: `any` of a generator would end with the first.
+    # A list: with a generator, `any` would stop at the first of them.
     if any([compressor.compress() for compressor in self._compressors]):
       self._traced.cache_clear()
 
@@ -159,32 +163,9 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
     for compressor in self._compressors:
       compressor.note_new_masks()
 
-  def _act(self, observation: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Returns what `explore` needs of the actor, in a train step."""
-    raise NotImplementedError
-
-  def _remedy_of_divergence(self) -> str:
-    """What to bind where a loss is not finite."""
-    return 'a lower adam.learning_rate'
-
-  def _act_in_numpy(self, observation: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Does the same outside of it."""
-    raise NotImplementedError
-
   def explore(self, observation: np.ndarray) -> np.ndarray:
     """Samples an action, of shape (m,), for an observation of shape (n,)."""
     raise NotImplementedError
-
-  def _losses_of(
-    self, transition: trajectory.Transition
-  ) -> tuple[Callable[[], tf.Tensor], Callable[[], tf.Tensor]]:
-    """Returns functions to the actor's and the critics' loss, both means."""
-    raise NotImplementedError
-
-  @property
-  def _more_variables(self) -> list[tf.Variable]:
-    """Variables beside those of the networks and their targets."""
-    return []
 
   def _draw_seed(self, draw: int) -> tf.Tensor:
     """Returns a stateless seed of this train step: a restart draws the same."""
@@ -196,31 +177,29 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
     """Returns the plan of the train step that is being traced.
 
     Args:
-      steps_counted: by how much train_step_counter is ahead of it.
+      steps_counted: how many steps train_step_counter is ahead of it.
     """
     return step_plan.current() or self._planner.in_graph(
       self.train_step_counter - steps_counted
     )
 
   def _get_target_updater(self, tau=1.0, period=1):
-    """As the parent has it, but for masks, which `target_sparsity` updates."""
+    """As the parent has it, but `target_sparsity` updates the masks."""
     del period  # The plan's.
-    loader.load()  # What it says belongs before training.
-    # By network: so the critics' are updated while the actor still trains.
-    pairs = []
+    loader.load()  # So that its messages come before training.
     copies_masks = self._target_sparsity is targets.copy_masks
-    for name, copy in self._targets.items():
-      twins = zip(
-        self.networks.layers[name], self.networks.matching_layers(name, copy)
-      )
-      sparse = [(layer, twin) for layer, twin in twins if layer.sparsity > 0]
-      pairs.append((self.networks[name], copy, sparse))
 
     def update(moved):
-      for online, copy, layers in pairs:
+      # By network: so the critics' are updated while the actor still trains.
+      for name, copy in self._targets.items():
+        twins = zip(
+          self.networks.layers[name], self.networks.matching_layers(name, copy)
+        )
+        layers = [(layer, twin) for layer, twin in twins if layer.sparsity > 0]
         if layers and copies_masks:
           targets.copy_masks(*zip(*layers), moved)
-        targets.move(online.trainable_variables, copy.trainable_variables, tau)
+        online = self.networks[name].trainable_variables
+        targets.move(online, copy.trainable_variables, tau)
         if layers and not copies_masks:
           self._target_sparsity(*zip(*layers), moved)
       return tf.no_op()
@@ -260,7 +239,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
 
     Args:
       batch: a minibatch of transitions.
-      observation: what the next action will be for, of shape (n,).
+      observation: the one to act on next, of shape (n,).
 
     Raises:
       UserError: if a loss is not finite.
@@ -279,7 +258,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
         batch._replace(
           observation=np.concatenate([batch.observation, arrays[-1]])
         )._asdict(),
-        self._remedy_of_divergence(),
+        self._remedy,
       ) from error
     self._steps_done += 1
     if plan.mask_updates or plan.masks_moved:
@@ -293,12 +272,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
   def _trace(
     self, plan: step_plan.StepPlan, shapes: tuple[tuple[int, ...], ...]
   ) -> traced.Traced:
-    """Traces a train step by its plan.
-
-    Args:
-      plan: what the step does.
-      shapes: of a minibatch's arrays, and the current observation's.
-    """
+    """Traces a train step, for a minibatch and observation of these shapes."""
     return traced.Traced(
       plan.bind(self._train_and_act),
       *map(tf.TensorSpec, shapes),
@@ -329,33 +303,27 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
   def _last_losses(self):
     return self._last.losses
 
-  def _last_batch_size(self):
-    return len(self._last.batch.reward)
-
   def _mean_losses(self):
     batch = [tf.constant(array, tf.float32) for array in self._last.batch]
     actor_loss, critic_loss = self._losses_of(self._transition(*batch))
-    return {
+    return len(self._last.batch.reward), {
       'actor': (actor_loss, ['actor']),
       'critic': (critic_loss, ['critic_1', 'critic_2']),
     }
 
   @property
   def _other_variables(self):
-    variables = [
-      variable for copy in self._targets.values() for variable in copy.variables
-    ]
-    return [*variables, *self._more_variables, self.train_step_counter]
+    copies = self._targets.values()
+    variables = [variable for copy in copies for variable in copy.variables]
+    return [*variables, self.train_step_counter]
 
-  def get_state(self) -> dict[str, Any]:
-    """Returns what a resumed run needs, as arrays and JSON values."""
+  def get_state(self):
     computed = self._last.computed
     if computed is not None:
       computed = [np.array(output) for output in computed]
     return {**super().get_state(), 'computed': computed}
 
-  def set_state(self, state: dict[str, Any]) -> None:
-    """Goes on from what `get_state` returned, bit for bit."""
+  def set_state(self, state):
     super().set_state(state)
     self._note_new_masks()
     self._steps_done = int(self.train_step_counter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import gin
 import tensorflow as tf
@@ -12,18 +12,21 @@ from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import NonNegative, Positive
 from rigl_rl.kernels import loader
 
-# Variables of as many values are worth an operation of their own: it need not
-# wait for the gradients of others, and runs beside them.
+MakeOptimizer = Callable[[], tf.keras.optimizers.legacy.Optimizer]
+
+# Variables with this many values have an operation each: it need not wait for
+# the gradients of others, and runs beside them.
 _LARGE = 1 << 14
 _NAME = 'Adam'
 
 
 class _Adam(tf.keras.optimizers.legacy.Adam):
-  """Adam with weight decay in its gradient, that knows of masks.
+  """Adam with weight decay in its gradient, and with masks.
 
-  An operation in C++ takes the step on all small variables, and one on each
-  large, where they can; else the parent does, in operations of TensorFlow that
-  give the same numbers. A `SparseOptimizer` lets them apply the masks as well.
+  Where possible, one operation in C++ takes the step on all small variables,
+  and one more on each large one; otherwise the parent does, in operations of
+  TensorFlow that give the same numbers. A `SparseOptimizer` lets them apply the
+  masks as well.
   """
 
   def __init__(self, learning_rate: float, epsilon: float, weight_decay: float):
@@ -50,25 +53,18 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
       grads_and_vars: (gradient, variable) pairs.
       masks: masks by the `ref()` of their variables.
     """
-    changes_gradients = (
-      self.clipnorm is not None
-      or self.global_clipnorm is not None
-      or self.clipvalue is not None
-      or self.gradient_transformers
-    )
-    if (
-      changes_gradients
-      or self.amsgrad
-      or tf.distribute.has_strategy()
-      or not grads_and_vars
-    ):
-      return False
     variables = [variable for _, variable in grads_and_vars]
     references = {variable.ref() for variable in variables}
-    if len(references) < len(variables):
-      return False  # As many steps, one after the other.
-    suits = (
-      references.issuperset(masks)
+    clips = (self.clipnorm, self.global_clipnorm, self.clipvalue)
+    can_take = (
+      variables
+      and clips == (None, None, None)
+      and not self.gradient_transformers
+      and not self.amsgrad
+      # A variable given twice takes two steps, one after the other.
+      and len(references) == len(variables)
+      and references.issuperset(masks)
+      and not tf.distribute.has_strategy()
       and all(map(loader.suits, [*variables, *masks.values()]))
       and all(
         isinstance(gradient, tf.Tensor)
@@ -78,7 +74,7 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
         for gradient, variable in grads_and_vars
       )
     )
-    if not suits or loader.load() is None:
+    if not can_take or loader.load() is None:
       return False
     self._create(variables)
     return loader.is_on_cpu(self.iterations)
@@ -101,10 +97,9 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
       name: of the operations.
 
     Returns:
-      What the parent does: in a graph an operation, else the count of steps.
+      What the parent does: an operation in a graph, else the count of steps.
     """
-    pairs = list(grads_and_vars)
-    self._create([variable for _, variable in pairs])
+    self._create([variable for _, variable in grads_and_vars])
     scalars = {
       'learning_rate': tf.convert_to_tensor(self.learning_rate),
       'beta1': tf.convert_to_tensor(self.beta_1),
@@ -112,38 +107,36 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
       'epsilon': self.epsilon,
       'iterations': tf.convert_to_tensor(self.iterations),
     }
-    operations = [
-      self._take_step(group, masks, mask_kernels, scalars, name)
-      for group in _groups(pairs)
-    ]
+    operations = []
+    for group in _groups(grads_and_vars):
+      gradients, variables = zip(*group)
+      masked = [i for i, v in enumerate(variables) if v.ref() in masks]
+      operations.append(
+        loader.load().rigl_adam(
+          var=[variable.handle for variable in variables],
+          m=[self.get_slot(variable, 'm').handle for variable in variables],
+          v=[self.get_slot(variable, 'v').handle for variable in variables],
+          mask=[masks[variables[i].ref()].handle for i in masked],
+          gradient=gradients,
+          masked=masked,
+          mask_kernels=mask_kernels,
+          weight_decay=self._weight_decay,
+          name=name or _NAME,
+          **scalars,
+        )
+      )
     if tf.executing_eagerly():
       return self.iterations.assign_add(1)
     with tf.control_dependencies(operations):
       return self.iterations.assign_add(1, read_value=False)
 
-  def _take_step(self, grads_and_vars, masks, mask_kernels, scalars, name):
-    gradients, variables = zip(*grads_and_vars)
-    masked = [i for i, v in enumerate(variables) if v.ref() in masks]
-    return loader.load().rigl_adam(
-      var=[variable.handle for variable in variables],
-      m=[self.get_slot(variable, 'm').handle for variable in variables],
-      v=[self.get_slot(variable, 'v').handle for variable in variables],
-      mask=[masks[variables[i].ref()].handle for i in masked],
-      gradient=gradients,
-      masked=masked,
-      mask_kernels=mask_kernels,
-      weight_decay=self._weight_decay,
-      name=name or _NAME,
-      **scalars,
-    )
-
   def _create(self, variables):
-    """Creates what is not yet there of the count of steps and the slots."""
+    """Creates the count of steps and the slots that do not exist yet."""
     with tf.name_scope(_NAME), tf.init_scope():
       keras.create_slots(self, variables)
 
   def _create_slots(self, var_list):
-    loader.load()  # What it says belongs before training.
+    loader.load()  # So that its messages come before training.
     super()._create_slots(var_list)
 
   def _resource_apply_dense(self, grad, var, apply_state=None):
@@ -153,10 +146,10 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
 
 
 def _groups(grads_and_vars):
-  """Cuts pairs into those for which one operation takes the step.
+  """Groups pairs: one operation takes the step for each group.
 
-  An operation waits for all its gradients. Those of twin networks, as two
-  critics are, come apart.
+  An operation waits for all its gradients. So twin networks, such as two
+  critics, have groups of their own.
   """
   shapes = [variable.shape.as_list() for _, variable in grads_and_vars]
   count = len(shapes)
@@ -167,13 +160,10 @@ def _groups(grads_and_vars):
   )
   groups = []
   for start in range(0, count, period):
-    small = []
-    for pair in grads_and_vars[start : start + period]:
-      if pair[1].shape.num_elements() < _LARGE:
-        small.append(pair)
-      else:
-        groups.append([pair])
-    groups.append(small)
+    pairs = grads_and_vars[start : start + period]
+    large = [p for p in pairs if p[1].shape.num_elements() >= _LARGE]
+    groups += [[pair] for pair in large]
+    groups.append([p for p in pairs if p[1].shape.num_elements() < _LARGE])
   return [group for group in groups if group]
 
 
@@ -183,9 +173,7 @@ def adam(
   epsilon: Positive = 1e-8,
   weight_decay: NonNegative = 0.0,
 ) -> tf.keras.optimizers.legacy.Optimizer:
-  """Returns Adam (Kingma & Ba, 2015).
-
-  Of Keras' legacy class, but for how the step is taken: see `_Adam`.
+  """Returns Adam (Kingma & Ba, 2015), of Keras' legacy class.
 
   Args:
     learning_rate: step size, > 0.
@@ -194,9 +182,9 @@ def adam(
       would have to be ε / √(1 − .999^t) in step t, 32 ε in the first step and
       1.26 ε in step 1,000.
     weight_decay: λ >= 0 of a term λ · w in each gradient, of kernels and
-      biases: PyTorch's Adam(weight_decay=λ), as Sokar et al. (2022) have it.
-      The weight decay of networks is another one: of kernels alone, and part of
-      the loss, as Graesser et al. (2022) have it.
+      biases: PyTorch's Adam(weight_decay=λ), as in Sokar et al. (2022). The
+      networks' weight decay differs: it is part of the loss, and for kernels
+      only, as in Graesser et al. (2022).
 
   Raises:
     UserError: on a value outside its range.

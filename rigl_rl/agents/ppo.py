@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import Annotated, Any, Callable, NamedTuple
+from typing import Annotated, Callable, NamedTuple
 
 import gin
 import numpy as np
@@ -79,10 +79,10 @@ class SparsePPOAgent(
   """PPO (Schulman et al., 2017) whose actor and value network are sparse.
 
   The train step is TF-Agents' own: sparsity lies in the networks, made from
-  sparse layers, and in the optimizer. Returns and advantages are estimated
-  here, before it, as TF-Agents' learner does for minibatches; but an episode
-  that the time limit cut goes on by its last value, where TF-Agents takes that
-  value for 0 (`bootstrap_time_limits = False`).
+  sparse layers, and in the optimizer. This class estimates returns and
+  advantages before it, as TF-Agents' learner does for minibatches; but an
+  episode that the time limit cut has the value of its last observation ahead,
+  where TF-Agents takes that value for 0 (`bootstrap_time_limits = False`).
 
   Attributes:
     networks: the trained networks: 'actor' and 'value', bound in the gin
@@ -100,9 +100,7 @@ class SparsePPOAgent(
       ..., actor_critic.GaussianActor
     ] = actor_critic.GaussianActor,
     value: Callable[..., actor_critic.ValueNetwork] = actor_critic.ValueNetwork,
-    optimizer: Callable[
-      [], tf.keras.optimizers.legacy.Optimizer
-    ] = optimizers.adam,
+    optimizer: optimizers.MakeOptimizer = optimizers.adam,
     decay_learning_rate: bool = True,
     minibatch_size: BatchSize = 64,
     num_epochs: Annotated[int, Range('[1, 10000]')] = 10,
@@ -130,7 +128,7 @@ class SparsePPOAgent(
       actor: makes the actor, from (observation spec, action spec, seed, name).
       value: makes the value network, from (observation spec, seed, name).
       optimizer: makes the inner optimizer, of both networks.
-      decay_learning_rate: whether the learning rate falls by as much after each
+      decay_learning_rate: whether the learning rate falls linearly, rollout by
         rollout, down to 0.
       minibatch_size: steps in a minibatch; must divide rollout_steps.
       num_epochs: passes over a rollout.
@@ -142,11 +140,11 @@ class SparsePPOAgent(
       gradient_clipping: norm to which the whole gradient is clipped, > 0; None
         for none.
       value_clipping: how far a value may move from that of the rollout before
-        its gradient ends, > 0; None for no limit.
+        its gradient vanishes, > 0; None for no limit.
       normalize_observations: by their mean and variance so far, clipped to ±5.
       normalize_rewards: by their variance so far, clipped to ±10.
-      bootstrap_time_limits: whether an episode that the time limit cut goes on
-        by the value of its last observation; False as released.
+      bootstrap_time_limits: whether returns of an episode that the time limit
+        cut include the value of its last observation; False as released.
       summarize_gradient_snr: whether summaries hold the signal-to-noise ratio
         of the gradients (figure 5).
 
@@ -164,9 +162,8 @@ class SparsePPOAgent(
     self._minibatch_size = minibatch_size
     self._epochs = num_epochs
     self._num_rollouts = num_rollouts
-    minibatches = rollout_steps // minibatch_size
     self.networks = sparse_networks.SparseNetworks(
-      seed, num_rollouts * num_epochs * minibatches
+      seed, num_rollouts * num_epochs * (rollout_steps // minibatch_size)
     )
     self._sparse_optimizer = self.networks.build(
       {
@@ -195,8 +192,7 @@ class SparsePPOAgent(
       policy_l2_reg=self.networks['actor'].l2_coefficient,
       value_function_l2_reg=self.networks['value'].l2_coefficient,
       value_pred_loss_coef=value_coefficient,
-      # Epochs and minibatches are walked through here.
-      num_epochs=1,
+      num_epochs=1,  # `train_on` loops over epochs and minibatches.
       use_gae=True,
       use_td_lambda_return=True,
       normalize_rewards=normalize_rewards,
@@ -245,11 +241,9 @@ class SparsePPOAgent(
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Samples an action, by the weights that `refresh_policy` read.
 
-    Args:
-      observation: float32 (n,).
-
     Returns:
-      The action, and the mean and std that it was drawn from, each (m,).
+      The action for an observation (n,), and the mean and std that it was drawn
+      from, each (m,).
     """
     mean, std = self._numpy_actor.mean_and_std(observation[None])
     noise = self._rng.standard_normal(std.shape, np.float32)
@@ -279,17 +273,13 @@ class SparsePPOAgent(
       rollout.is_last,
       self._advantage_decay,
     )
-    order = np.concatenate(
-      [
-        self._shuffle_rng.permutation(self.rollout_steps)
-        for _ in range(self._epochs)
-      ]
-    ).reshape(-1, self._minibatch_size)
+    shuffle = self._shuffle_rng.permutation
+    epochs = [shuffle(self.rollout_steps) for _ in range(self._epochs)]
+    order = np.reshape(epochs, (-1, self._minibatch_size))
     if self._decay_learning_rate:
-      share_left = 1 - self._rollouts_done / self._num_rollouts
-      self._sparse_optimizer.inner.learning_rate = (
-        self._learning_rate * share_left
-      )
+      rate = self._learning_rate
+      rate *= 1 - self._rollouts_done / self._num_rollouts
+      self._sparse_optimizer.inner.learning_rate = rate
     steps = self._as_steps(rollout, values, advantages)
     self._losses = self._take_steps(steps, order)
     self._rollouts_done += 1
@@ -298,7 +288,7 @@ class SparsePPOAgent(
       raise losses.not_finite(
         wording.count(int(self.train_step_counter), 'gradient step'),
         rollout._asdict(),
-        'a lower adam.learning_rate',
+        self._remedy,
       )
     self._last_minibatch = tf.nest.map_structure(
       lambda field: tf.constant(field[order[-1]]), steps
@@ -344,11 +334,7 @@ class SparsePPOAgent(
     return tf.nest.map_structure(lambda array: array[:, None], steps)
 
   def _take_steps(self, steps, order):
-    """Takes a gradient step on each of the minibatches `order` (n, batch).
-
-    Returns:
-      The losses of the last one.
-    """
+    """Trains on the minibatches `order` (n, batch); returns the last losses."""
     steps = tf.nest.map_structure(tf.constant, steps)
     first = int(self._sparse_optimizer.step)
     end = 0
@@ -362,14 +348,7 @@ class SparsePPOAgent(
     return losses
 
   def _train_epochs(self, steps, order, begin, end):
-    """Takes the gradient steps on minibatches `begin` to `end`, not included.
-
-    Args:
-      steps: of the rollout.
-      order: `(n, batch)`, which of them each minibatch has.
-      begin: int32 scalar, below `end`.
-      end: int32 scalar.
-    """
+    """Trains on the minibatches `order[begin:end]`, at least one."""
 
     @functools.partial(tf.function, autograph=False)  # Traced once, used twice.
     def train(i):
@@ -394,9 +373,6 @@ class SparsePPOAgent(
   def _write_more_summaries(self):
     rate = self._sparse_optimizer.inner.learning_rate
     tf.summary.scalar('train/learning_rate', rate)
-
-  def _last_batch_size(self):
-    return self._minibatch_size
 
   def _mean_losses(self):
     steps = self._last_minibatch
@@ -429,7 +405,7 @@ class SparsePPOAgent(
         training=True,
       ).loss
 
-    return {name: (loss, [name]) for name in self.networks}
+    return self._minibatch_size, {n: (loss, [n]) for n in self.networks}
 
   @property
   def _other_variables(self):
@@ -442,16 +418,14 @@ class SparsePPOAgent(
       *tf.nest.flatten([n.variables for n in normalizers if n is not None]),
     ]
 
-  def get_state(self) -> dict[str, Any]:
-    """Returns what a resumed run needs, as arrays and JSON values."""
+  def get_state(self):
     return {
       **super().get_state(),
       'minibatches': seeding.generator_state(self._shuffle_rng),
       'rollouts_done': self._rollouts_done,
     }
 
-  def set_state(self, state: dict[str, Any]) -> None:
-    """Goes on from what `get_state` returned, bit for bit."""
+  def set_state(self, state):
     super().set_state(state)
     seeding.restore_generator(self._shuffle_rng, state['minibatches'])
     self._rollouts_done = state['rollouts_done']

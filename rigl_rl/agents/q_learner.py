@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from concurrent import futures
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
@@ -16,42 +16,18 @@ from rigl_rl.runtime import traced
 from rigl_rl.sparsity import compression, diagnostics, step_plan, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 
-
-class Batch(NamedTuple):
-  """A minibatch of transitions.
-
-  Attributes:
-    states: `(batch, *state)`.
-    scalars: `(3, batch)`, actions, rewards, and 1 where the next state is
-      terminal: one tensor, since three take longer to pass.
-    next_states: `(batch, *state)`.
-  """
-
-  states: np.ndarray | tf.Tensor
-  scalars: np.ndarray | tf.Tensor
-  next_states: np.ndarray | tf.Tensor
-
-
-class _Begun(NamedTuple):
-  """A gradient step that has begun.
-
-  Attributes:
-    plan: what the step does.
-    functions: what it calls, see `QLearner._trace`.
-    gradients: the loss and the gradients, if they are computed in a thread.
-  """
-
-  plan: step_plan.StepPlan
-  functions: tuple[traced.Traced, ...]
-  gradients: futures.Future | None
+# Of transitions: states `(batch, *state)`; actions, rewards, and 1 where the
+# next state is terminal, `(3, batch)`, since one tensor is faster to pass than
+# three; next states.
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class QLearner:
   """Trains a Q-network by the Bellman equation (Mnih et al., 2015).
 
   A gradient step has two parts: `begin` takes a minibatch, and `finish` changes
-  the weights. With `overlaps`, a thread computes the gradient while the caller
-  does something else in between. All tracing happens in the caller's thread.
+  the weights. With `overlaps`, a thread computes the gradient in between, while
+  the caller does something else. All tracing happens in the caller's thread.
 
   Attributes:
     online, target: the Q-networks; the target starts as a copy.
@@ -76,7 +52,7 @@ class QLearner:
     observation_dtype: tf.DType,
     overlaps: bool,
   ):
-    """Builds the networks, and traces a gradient step.
+    """Builds the networks, and traces a gradient step; see `SparseDQNAgent`.
 
     Args:
       build: returns a network and its sparse layers, the same at each call.
@@ -110,6 +86,8 @@ class QLearner:
     self._thread = futures.ThreadPoolExecutor(1) if overlaps else None
     self._planner = step_plan.StepPlanner([self.optimizer])
     self._steps_done = 0
+    # Of the gradient step that has begun: its plan, what it calls (see
+    # `_trace`), and the loss and the gradients if a thread computes them.
     self._begun = None
     self.batch = None
     self.loss = None
@@ -117,7 +95,7 @@ class QLearner:
 
   def _begin_tracing(self) -> None:
     """Traces again, with the current variables."""
-    # One trace per plan. That of most steps now, to find mistakes early.
+    # One trace per plan. The most common one now, to find mistakes early.
     self._traced = functools.lru_cache(maxsize=None)(self._trace)
     self._traced(step_plan.StepPlan())
     self.q_values = self._trace_function(self._act, self._states(1))
@@ -141,11 +119,8 @@ class QLearner:
   def _trace(self, plan: step_plan.StepPlan) -> tuple[traced.Traced, ...]:
     """Returns what a gradient step calls.
 
-    Args:
-      plan: what the step does.
-
-    Returns:
-      `_train`; or `_compute_gradients` and `_apply_gradients`.
+    That is `_train`; or, if it overlaps, `_compute_gradients` and
+    `_apply_gradients`.
     """
     states = self._states(self._batch_size)
     batch = (states, tf.TensorSpec((3, self._batch_size), tf.float32), states)
@@ -166,7 +141,7 @@ class QLearner:
     return gradients, step
 
   def _bellman_loss(self, states, scalars, next_states):
-    """Loss per example of a `Batch`, of shape (batch,)."""
+    """Loss per example of a `Batch`, (batch,)."""
     actions, rewards, terminals = tf.unstack(scalars)
     next_values = tf.reduce_max(self.target(next_states), axis=1)
     targets = rewards + self._discount * next_values * (1.0 - terminals)
@@ -189,7 +164,7 @@ class QLearner:
     self.optimizer.apply_gradients(
       zip(gradients, self.online.trainable_variables)
     )
-    # Acting in the same call spares a second one, or reading all weights.
+    # Acting in the same call avoids a second one, and reading all weights.
     return self._act(state)
 
   def _train(self, *batch_and_state):
@@ -217,16 +192,13 @@ class QLearner:
     gradients = None
     if self._thread is not None:
       gradients = self._thread.submit(functions[0], *batch)
-    self._begun = _Begun(plan, functions, gradients)
+    self._begun = plan, functions, gradients
 
   def finish(self, state: np.ndarray) -> tf.Tensor:
     """Finishes the gradient step that has begun.
 
-    Args:
-      state: `(1, *state)`.
-
     Returns:
-      The Q-values of `state` by the new weights, `(1, num_actions)`.
+      The Q-values of a state `(1, *state)` by the new weights.
     """
     plan, functions, gradients = self._begun
     self._begun = None
@@ -242,8 +214,8 @@ class QLearner:
 
   def _wait(self) -> None:
     """Waits for the thread, which reads both networks."""
-    if self._begun is not None and self._begun.gradients is not None:
-      futures.wait([self._begun.gradients])
+    if self._begun is not None and self.overlaps:
+      futures.wait([self._begun[-1]])
 
   def sync_target(self) -> None:
     """Copies weights and masks to the target network."""
@@ -255,7 +227,7 @@ class QLearner:
   def snapshot(self) -> Callable[[np.ndarray], np.ndarray | tf.Tensor]:
     """Returns a function from states (batch, *state) to Q-values.
 
-    It holds the weights of this moment, if the network is an MLP.
+    It holds the weights of this moment if the network is an MLP.
     """
     if isinstance(self.online, q_networks.MLPQNetwork):
       return numpy_mlp.NumpyMLP(numpy_mlp.read_weights(self.online))
@@ -277,17 +249,23 @@ class QLearner:
     self._wait()
     self._begun = None
     return {
-      'online': variables_lib.read(self.online.variables),
-      'target': variables_lib.read(self.target.variables),
-      'optimizer': variables_lib.read(self.optimizer.variables()),
+      name: variables_lib.read(variables)
+      for name, variables in self._variables.items()
+    }
+
+  @property
+  def _variables(self) -> dict[str, list[tf.Variable]]:
+    return {
+      'online': self.online.variables,
+      'target': self.target.variables,
+      'optimizer': self.optimizer.variables(),
     }
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Restores what `get_state` returned."""
     self._wait()
     self._begun = None
-    variables_lib.assign(self.online.variables, state['online'])
-    variables_lib.assign(self.target.variables, state['target'])
-    variables_lib.assign(self.optimizer.variables(), state['optimizer'])
+    for name, variables in self._variables.items():
+      variables_lib.assign(variables, state[name])
     self._compressor.note_new_masks()
     self._steps_done = self.optimizer.steps_taken

@@ -46,9 +46,7 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
       ..., actor_critic.SquashedGaussianActor
     ] = actor_critic.SquashedGaussianActor,
     critic: Callable[..., actor_critic.Critic] = actor_critic.Critic,
-    optimizer: Callable[
-      [], tf.keras.optimizers.legacy.Optimizer
-    ] = optimizers.adam,
+    optimizer: optimizers.MakeOptimizer = optimizers.adam,
     gamma: Probability = 0.99,
     reward_scale_factor: Positive = 0.1,
     target_update_tau: Annotated[float, Range('(0, 1]')] = 0.005,
@@ -63,23 +61,7 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
   ):
     """Builds the networks and the optimizers.
 
-    Args:
-      time_step_spec: of the environment, as tensors.
-      action_spec: of the environment, as tensors.
-      seed: the run's SEED.
-      gradient_steps: of the whole training; decides where the window of mask
-        updates lies.
-      actor: makes the actor, from (observation spec, action spec, seed, name).
-      critic: makes a critic, from ((observation spec, action spec), seed,
-        name).
-      optimizer: makes an inner optimizer; called in the gin scopes `actor`,
-        `critic` and `alpha`.
-      gamma: discount per step, in [0, 1].
-      reward_scale_factor: factor on rewards, > 0.
-      target_update_tau: share by which the target critics move, in (0, 1].
-      target_update_period: gradient steps between target updates.
-      target_sparsity: keeps the target critics sparse; see
-        `rigl_rl.agents.targets`.
+    Args, beside those of `OffPolicyAgent`:
       initial_alpha: temperature at the start, > 0.
       learn_alpha: whether the temperature is learned.
       resample_for_alpha: whether the temperature's loss draws actions of its
@@ -88,52 +70,32 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
         spares a forward pass.
       target_entropy: what a learned temperature aims at, in nats; None for
         half of minus the action's dimensions, as TF-Agents has it.
-      gradient_clipping: norm to which each gradient is clipped, > 0; None for
-        none.
-      summarize_gradient_snr: whether summaries hold the signal-to-noise ratio
-        of the gradients (figure 5), which costs about a gradient step each.
 
     Raises:
       UserError: on a value outside its range.
     """
-    check_arguments(SparseSacAgent, locals())
-    arguments = self._build_networks(
-      time_step_spec,
-      action_spec,
-      seed,
-      gradient_steps,
-      actor,
-      critic,
-      optimizer,
-      target_sparsity,
-      target_update_period,
-    )
+    given = locals()
+    check_arguments(SparseSacAgent, given)
     with gin.config_scope('alpha'):
       self._temperature_optimizer = optimizer()
-    self._critic_arguments = {
-      'td_errors_loss_fn': tf.math.squared_difference,
-      'gamma': gamma,
-      'reward_scale_factor': reward_scale_factor,
-    }
     self._learn_alpha = learn_alpha
     self._resample_for_alpha = resample_for_alpha
     # The next draw of this train step, and what the last one gave.
     self._next_draw = 0
     self._last_sample = None
     super().__init__(
-      **arguments,
-      **self._critic_arguments,
+      given,
+      numpy_mlp.NumpySquashedGaussianActor,
       alpha_optimizer=self._temperature_optimizer,
-      target_update_tau=target_update_tau,
       initial_log_alpha=float(np.log(initial_alpha)),
       target_entropy=target_entropy,
-      gradient_clipping=gradient_clipping,
     )
     keras.create_slots(self._temperature_optimizer, [self.log_alpha])
-    self._finish(
-      numpy_mlp.NumpySquashedGaussianActor(self.networks['actor']),
-      summarize_gradient_snr,
-    )
+    if self.networks['actor'].log_std_range == (None, None):
+      self._remedy = (  # σ overflows first.
+        'SquashedGaussianActor.log_std_min=-20.0 and .log_std_max=2.0 if '
+        f'observations run into hundreds, or {self._remedy}'
+      )
 
   @property
   def log_alpha(self) -> tf.Variable:
@@ -141,7 +103,7 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     return tf_agents.log_alpha(self)
 
   def _actions_and_log_probs(self, time_steps, training=False):
-    """As the parent does, but for the seed of the sample."""
+    """As the parent does, but samples by a stateless seed."""
     if self._next_draw == _ALPHA_DRAW and not self._resample_for_alpha:
       return self._last_sample
     distribution, _ = self.networks['actor'](
@@ -160,7 +122,7 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     return super()._train(experience, weights)
 
   def alpha_loss(self, time_steps, weights=None, training=False):
-    """As the parent does, but for a temperature that is not learned."""
+    """As the parent does; 0 for a temperature that is not learned."""
     if self._learn_alpha:
       return super().alpha_loss(time_steps, weights, training)
     return 0.0 * self.log_alpha
@@ -174,21 +136,13 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
         time_step,
         action_step.action,
         next_time_step,
+        td_errors_loss_fn=tf.math.squared_difference,
+        gamma=self._discount,
+        reward_scale_factor=self._reward_scale,
         training=True,
-        **self._critic_arguments,
       )
 
     return lambda: self.actor_loss(time_step, training=True), critic_loss
-
-  def _remedy_of_divergence(self):
-    remedy = super()._remedy_of_divergence()
-    if self.networks['actor'].log_std_range == (None, None):
-      # σ overflows first.
-      return (
-        'SquashedGaussianActor.log_std_min=-20.0 and .log_std_max=2.0 if '
-        f'observations run into hundreds, or {remedy}'
-      )
-    return remedy
 
   def _act(self, observation):
     return self.networks['actor'].mean_and_log_std(observation)
@@ -205,5 +159,7 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     tf.summary.scalar('train/alpha', tf.exp(self.log_alpha))
 
   @property
-  def _more_variables(self):
-    return [self.log_alpha, *self._temperature_optimizer.variables()]
+  def _other_variables(self):
+    *variables, counter = super()._other_variables
+    temperature = [self.log_alpha, *self._temperature_optimizer.variables()]
+    return [*variables, *temperature, counter]

@@ -8,7 +8,7 @@ import gin
 import tensorflow as tf
 
 from rigl_rl import seeding
-from rigl_rl.agents import description
+from rigl_rl.agents import description, optimizers
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 from rigl_rl.sparsity import wrappers
@@ -26,12 +26,7 @@ class SparseNetworks(Mapping[str, Network]):
   """
 
   def __init__(self, seed: int, total_steps: int):
-    """Begins without any network.
-
-    Args:
-      seed: the run's SEED.
-      total_steps: train steps of the whole training.
-    """
+    """Begins without any network; `seed` is the run's SEED."""
     self._seed = seed
     self.total_steps = total_steps
     self._networks = {}
@@ -51,7 +46,7 @@ class SparseNetworks(Mapping[str, Network]):
   def build(
     self,
     constructors: Mapping[str, tuple[Callable[..., Network], Sequence[Any]]],
-    make_optimizer: Callable[[], tf.keras.optimizers.legacy.Optimizer],
+    make_optimizer: optimizers.MakeOptimizer,
     optimizer_scope: str,
     scopes: Mapping[str, str] | None = None,
     period: int = 1,
@@ -59,19 +54,16 @@ class SparseNetworks(Mapping[str, Network]):
     """Builds networks that one optimizer trains, and draws their masks.
 
     Each network is made inside a gin scope, so that `actor/sparsify.sparsity`
-    binds the actor's alone.
+    binds the actor's only.
 
     Args:
-      constructors: by the network's name, what makes it, and the specs that it
-        is called with beside a seed and the name; the first is that of its
-        inputs. Names tell the networks' random streams from one another.
+      constructors: by the network's name, which names its random streams too,
+        what makes it, and the specs that it is called with beside a seed and
+        the name; the first is that of its inputs.
       make_optimizer: makes the inner optimizer.
       optimizer_scope: gin scope of the optimizer and its schedule.
       scopes: by the network's name, its gin scope, if it is another one.
-      period: train steps of the agent to one step of the optimizer.
-
-    Returns:
-      The optimizer, for all of them.
+      period: train steps of the agent per step of the optimizer.
     """
     layers = []
     for name, (construct, specs) in constructors.items():
@@ -80,7 +72,7 @@ class SparseNetworks(Mapping[str, Network]):
         network = construct(
           *specs,
           seed=seeding.stream_seed(self._seed, name, 'network'),
-          # PPO adds up gradients in the order of their variables' names.
+          # PPO sums gradients in the order of their variables' names.
           name=name.capitalize(),
         )
         network.create_variables(specs[0])
@@ -122,12 +114,9 @@ class SparseNetworks(Mapping[str, Network]):
     self, name: str, copy: Network
   ) -> list[wrappers.SparseWrapper]:
     """Returns the layers of a network's copy that match its sparse layers."""
-    pairs = zip(
-      wrappers.named_layers(self[name]).values(),
-      wrappers.named_layers(copy).values(),
-    )
-    sparse = {id(layer) for layer in self.layers[name]}
-    return [twin for layer, twin in pairs if id(layer) in sparse]
+    twins = wrappers.named_layers(copy).values()
+    pairs = zip(wrappers.named_layers(self[name]).values(), twins)
+    return [twin for layer, twin in pairs if layer in self.layers[name]]
 
   def create_slots(self) -> None:
     """Creates all slots now, since a checkpoint holds them."""
@@ -136,28 +125,18 @@ class SparseNetworks(Mapping[str, Network]):
 
   @property
   def title(self) -> str:
-    """The method in words: 'RigL at 90 % sparsity'."""
-    return description.method_title(
-      [layer for layers in self.layers.values() for layer in layers]
-    )
+    """The method in words; see `method_title`."""
+    return description.method_title(sum(self.layers.values(), []))
 
   def describe(self) -> dict[str, Any]:
-    """Returns the networks' present sizes and costs."""
-    networks = {
-      name: description.describe_network(
-        network, self.layers[name], self.optimizer_of(name), self.total_steps
-      )
+    """Returns the networks' current sizes and costs."""
+    parts = {
+      name: (network, self.layers[name], self.optimizer_of(name))
       for name, network in self.items()
     }
-    parameters = sum(each['parameters'] for each in networks.values())
-    return {
-      'parameters': parameters,
-      'actor_share': networks['actor']['parameters'] / parameters,
-      'gradient_steps': max(
-        optimizer.steps_taken for optimizer in self.optimizers.values()
-      ),
-      'networks': networks,
-    }
+    described = description.describe(parts, self.total_steps)
+    actor = described['networks']['actor']['parameters']
+    return {**described, 'actor_share': actor / described['parameters']}
 
   def write_summaries(self) -> None:
     """Writes sparsities, drop fractions and the actor's share of parameters."""
@@ -191,11 +170,7 @@ class SparseNetworks(Mapping[str, Network]):
     }
 
   def set_state(self, state: Mapping[str, Any]) -> None:
-    """Goes on from what `get_state` returned.
-
-    Raises:
-      ValueError: if the state is that of other networks.
-    """
+    """Restores what `get_state` returned; ValueError if of other networks."""
     for name, network in self.items():
       variables_lib.assign(network.variables, state['networks'][name])
     for scope, optimizer in self.optimizers.items():

@@ -1,7 +1,7 @@
 """How a target network follows its online network, and keeps its sparsity.
 
-A soft update mixes the weights of before with those of now, so that the target
-keeps a residue wherever the online mask has moved away.
+A soft update mixes old weights with new ones, so that the target keeps a
+residue wherever a weight has left the online mask.
 """
 
 from __future__ import annotations
@@ -24,13 +24,7 @@ MaskUpdate = Callable[[Layers, Layers, bool], None]
 def move(
   online: Sequence[tf.Variable], target: Sequence[tf.Variable], tau: float
 ) -> None:
-  """Moves target variables by τ of their distance to the online ones.
-
-  Args:
-    online: variables.
-    target: variables of the same shapes.
-    tau: in (0, 1].
-  """
+  """Moves target variables by τ in (0, 1] of their distance to online ones."""
   if tau == 1:  # The sum below would round.
     for source, variable in zip(online, target):
       variable.assign(source)
@@ -56,13 +50,13 @@ def copy_masks(online: Layers, target: Layers, masks_moved: bool) -> None:
   """Gives the target the online network's masks (the default).
 
   Before the target moves: where both are zero, a move leaves zero. Kernels that
-  are stored sparsely cannot move at all until the same weights are active.
+  are stored sparsely cannot move until the same weights are active.
 
   Args:
     online: the online network's sparse layers.
     target: the target network's, in the same order.
     masks_moved: whether an online mask may have changed since the last update;
-      if none has, there is no residue.
+      if not, there is no residue.
   """
   if not masks_moved:
     return
@@ -75,8 +69,8 @@ def keep_largest(online: Layers, target: Layers, masks_moved: bool) -> None:
   """Keeps as many weights as the online layer has, the largest (Sokar et al.).
 
   MaintainSparsity of Sokar et al. (2022), algorithm 3: after each update, in
-  each layer, the ‖θ‖₀ weights of the largest magnitude stay, θ the online
-  network's.
+  each layer, the ‖θ‖₀ weights of the largest magnitude stay, where θ is the
+  online layer's kernel.
 
   Args:
     online: the online network's sparse layers.
@@ -84,22 +78,21 @@ def keep_largest(online: Layers, target: Layers, masks_moved: bool) -> None:
     masks_moved: not used.
   """
   del masks_moved
-  pairs = list(zip(online, target))
-  suits_kernels = all(
-    loader.suits(variable)
-    for source, layer in pairs
-    for variable in (source.kernel, layer.kernel, layer.mask)
-  )
-  operations = loader.load() if pairs and suits_kernels else None
+  sources = [layer.kernel for layer in online]
+  kernels = [layer.kernel for layer in target]
+  stored_masks = [layer.mask for layer in target]
+  variables = [*sources, *kernels, *stored_masks]
+  can_use = variables and all(map(loader.suits, variables))
+  operations = loader.load() if can_use else None
   if operations is not None:
     update = operations.rigl_maintain_sparsity(
-      online=[source.kernel.handle for source, _ in pairs],
-      target=[layer.kernel.handle for _, layer in pairs],
-      mask=[layer.mask.handle for _, layer in pairs],
+      online=[variable.handle for variable in sources],
+      target=[variable.handle for variable in kernels],
+      mask=[variable.handle for variable in stored_masks],
     )
-    tensorflow_compat.only_reads(update, range(len(pairs)))
+    tensorflow_compat.only_reads(update, range(len(sources)))
     return
-  for source, layer in pairs:
+  for source, layer in zip(online, target):
     count = tf.math.count_nonzero(source.kernel, dtype=tf.int32)
     kept = masks.top_k_mask(tf.abs(layer.kernel), count)
     layer.mask.assign(kept)

@@ -33,14 +33,14 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
   """TD3 (Fujimoto et al., 2018) whose actor and critics are sparse.
 
   With DS and `keep_largest` it is DS-TD3 (Sokar et al., 2022, algorithm 1).
-  Networks, targets and policies are TF-Agents'; the train step is written anew,
+  Networks, targets and policies are TF-Agents'; the train step is our own,
   since the stock one
 
-  * trains the actor in train steps 0, 2, 4, ..., and algorithm 1 in those that
-    are multiples of d, counted from 1: by the former it would never adapt, as
-    adaptation comes with multiples of e;
+  * trains the actor in train steps 0, 2, 4, ..., but algorithm 1 in multiples
+    of d, counted from 1: at the former the actor would never adapt, since
+    adaptation comes at multiples of e;
   * draws the target policy's noise from a stateful generator, so that a
-    restarted run would draw another;
+    restarted run would draw other noise;
   * computes the actor's loss in steps that do not train it;
   * leaves the weight decay of the networks out of its losses.
   """
@@ -60,9 +60,7 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
       ..., actor_critic.DeterministicActor
     ] = actor_critic.DeterministicActor,
     critic: Callable[..., actor_critic.Critic] = actor_critic.Critic,
-    optimizer: Callable[
-      [], tf.keras.optimizers.legacy.Optimizer
-    ] = optimizers.adam,
+    optimizer: optimizers.MakeOptimizer = optimizers.adam,
     gamma: Probability = 0.99,
     reward_scale_factor: Positive = 1.0,
     exploration_noise: NonNegative = 0.1,
@@ -82,52 +80,20 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     and DS-TD3's authors; of the papers' tasks only Humanoid's range is not
     [-1, 1].
 
-    Args:
-      time_step_spec: of the environment, as tensors.
-      action_spec: of the environment, as tensors.
-      seed: the run's SEED.
-      gradient_steps: of the whole training; decides where the window of mask
-        updates lies.
-      actor: makes the actor, from (observation spec, action spec, seed, name).
-      critic: makes a critic, from ((observation spec, action spec), seed,
-        name).
-      optimizer: makes an inner optimizer; called in the gin scopes `actor` and
-        `critic`.
-      gamma: discount per step, in [0, 1].
-      reward_scale_factor: factor on rewards, > 0.
+    Args, beside those of `OffPolicyAgent`:
       exploration_noise: σ >= 0 of the noise on actions while training.
       target_noise: σ >= 0 of the noise on the target policy's actions.
       target_noise_clip: bound >= 0 of that noise.
       clip_target_actions: whether the target policy's actions, with their
         noise, are clipped to the range of actions, as in the authors' code.
-      actor_update_period: d, gradient steps of the critics to one of the actor.
-      target_update_tau: share by which the target networks move, in (0, 1].
-      target_update_period: gradient steps between target updates.
-      target_sparsity: keeps the target networks sparse; see
-        `rigl_rl.agents.targets`.
-      gradient_clipping: norm to which each gradient is clipped, > 0; None for
-        none.
-      summarize_gradient_snr: whether summaries hold the signal-to-noise ratio
-        of the gradients, which costs about a gradient step each.
+      actor_update_period: d, gradient steps of the critics per step of the
+        actor.
 
     Raises:
       UserError: on a value outside its range.
     """
-    check_arguments(SparseTd3Agent, locals())
-    arguments = self._build_networks(
-      time_step_spec,
-      action_spec,
-      seed,
-      gradient_steps,
-      actor,
-      critic,
-      optimizer,
-      target_sparsity,
-      target_update_period,
-      actor_update_period,
-    )
-    self._discount = gamma
-    self._reward_scale = reward_scale_factor
+    given = locals()
+    check_arguments(SparseTd3Agent, given)
     self._target_noise = target_noise
     self._target_noise_clip = target_noise_clip
     self._clip_target_actions = clip_target_actions
@@ -135,23 +101,16 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     self._action_magnitude = np.float32(magnitude)
     self._exploration_std = exploration_noise * self._action_magnitude
     super().__init__(
-      **arguments,
+      given,
+      numpy_mlp.NumpyDeterministicActor,
       exploration_noise_std=self._exploration_std,
-      target_update_tau=target_update_tau,
       actor_update_period=actor_update_period,
-      gamma=gamma,
-      reward_scale_factor=reward_scale_factor,
       target_policy_noise=target_noise,
       target_policy_noise_clip=target_noise_clip,
-      gradient_clipping=gradient_clipping,
-    )
-    self._finish(
-      numpy_mlp.NumpyDeterministicActor(self.networks['actor']),
-      summarize_gradient_snr,
     )
 
   def _train(self, experience, weights=None):
-    """One gradient step of the critics, and what algorithm 1 has after it."""
+    """Takes a step of the critics, then the rest of algorithm 1."""
     as_transition = data_converter.AsTransition(
       self.data_context, squeeze_time_dim=True
     )
@@ -189,27 +148,19 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     )
 
   def critic_loss(
-    self, time_steps, actions, next_time_steps, weights=None, training=False
+    self,
+    time_steps,
+    actions,
+    next_time_steps,
+    weights=None,
+    training=False,
+    draw=0,
   ):
     """Equation 3 of Sokar et al. (2022): both critics' mean squared errors.
 
-    Args:
-      time_steps: a batch of time steps.
-      actions: `(batch, m)`.
-      next_time_steps: those that followed.
-      weights: of each example, `(batch,)`; None for 1.
-      training: whether it is to train by.
-
-    Returns:
-      float32 scalar, weight decay included.
+    As the parent's, but includes weight decay, and `draw` says which noise of
+    this train step the target policy's actions get.
     """
-    return self._critic_loss(
-      time_steps, actions, next_time_steps, weights, training, draw=0
-    )
-
-  def _critic_loss(
-    self, time_steps, actions, next_time_steps, weights, training, draw
-  ):
     observation = next_time_steps.observation
     next_actions, _ = self._targets['actor'](observation)
     noise = self._target_noise * tf.random.stateless_normal(
@@ -245,13 +196,7 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
   def actor_loss(self, time_steps, weights=None, training=False):
     """Minus the mean value of the actor's actions, by the first critic.
 
-    Args:
-      time_steps: a batch of time steps.
-      weights: of each example, `(batch,)`; None for 1.
-      training: whether it is to train by.
-
-    Returns:
-      float32 scalar, weight decay included.
+    As the parent's, but includes weight decay.
     """
     observation = time_steps.observation
     actor = self.networks['actor']
@@ -267,11 +212,10 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     time_step, action_step, next_time_step = transition
     return (
       lambda: self.actor_loss(time_step, training=True),
-      lambda: self._critic_loss(
+      lambda: self.critic_loss(
         time_step,
         action_step.action,
         next_time_step,
-        None,
         training=True,
         draw=1,  # Not the noise of a train step.
       ),

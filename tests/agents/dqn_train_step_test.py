@@ -8,7 +8,7 @@ import tensorflow as tf
 from dopamine.agents.dqn import dqn_agent
 
 from helpers import small_dqn
-from rigl_rl.agents import losses, q_learner
+from rigl_rl.agents import losses
 
 pytestmark = pytest.mark.usefixtures('no_gin_config')
 
@@ -98,7 +98,7 @@ def test_train_step_is_that_of_numpy(huber, decay_output, decay, horizon):
 def _packed(batch):
   states, actions, rewards, next_states, terminals = batch
   scalars = np.float32([actions, rewards, terminals])
-  return q_learner.Batch(states, scalars, next_states)
+  return states, scalars, next_states
 
 
 def test_terminal_state_has_no_value():
@@ -193,7 +193,7 @@ def _given_batches(agent):
   rng = np.random.default_rng(5)
 
   def sample():
-    return q_learner.Batch(
+    return (
       rng.normal(size=(4, 3, 1)).astype(np.float32),
       np.float32(
         [

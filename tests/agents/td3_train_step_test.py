@@ -235,8 +235,7 @@ def test_target_noise():
   assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.3
   # By the train step, and by the draw.
   np.testing.assert_array_equal(drawn, noise())
-  arguments = {'weights': None, 'training': False}
-  other = noise(agent._critic_loss, draw=1, **arguments)
+  other = noise(agent.critic_loss, draw=1)
   assert (other != drawn).mean() > 0.5
   agent.train_step_counter.assign_add(1)
   assert (noise() != drawn).mean() > 0.5
