@@ -111,8 +111,14 @@ def run(command: Callable[[], None]) -> int:
   quiet.open_streams()
   lean.install()
   with _interrupts():
+    code = 0
     try:
-      code = _run(command)
+      try:
+        with errors.of_incomplete_config():
+          command()
+      except UserError as error:
+        _print_error(error)
+        code = 2
       # Not at the end of the process, where an error is a traceback.
       sys.stdout.flush()
       return code
@@ -128,16 +134,6 @@ def run(command: Callable[[], None]) -> int:
       _discard_output()
       print(f'error: stdout: {error.strerror or error}', file=sys.stderr)
       return 2
-
-
-def _run(command: Callable[[], None]) -> int:
-  try:
-    with errors.of_incomplete_config():
-      command()
-  except UserError as error:
-    # gin adds lines that say where it was called from.
-    return _fail(error)
-  return 0
 
 
 def _discard_output() -> None:
@@ -171,12 +167,11 @@ def _interrupts() -> Iterator[None]:
       signal.signal(signal.SIGINT, before)
 
 
-def _fail(error: Exception) -> int:
+def _print_error(error: UserError) -> None:
+  # gin adds lines that say where it was called from.
   print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
   if isinstance(error, UserCodeError):
-    for line in _own_traceback(error.original):
-      print(line, end='', file=sys.stderr)
-  return 2
+    print(''.join(_own_traceback(error.original)), end='', file=sys.stderr)
 
 
 def _own_traceback(error: Exception) -> list[str]:
@@ -188,11 +183,8 @@ def _own_traceback(error: Exception) -> list[str]:
     if frame.filename.startswith(_PACKAGE)
     or f'{os.sep}site-packages{os.sep}gymnasium{os.sep}' in frame.filename
   ]
-  own = (
-    frames[callers[-1] :] if callers and callers[-1] < len(frames) else frames
-  )
   return [
     'Traceback (most recent call last):\n',
-    *traceback.format_list(own),
+    *traceback.format_list(frames[max(callers, default=0) :] or frames),
     *traceback.format_exception_only(type(error), error),
   ]

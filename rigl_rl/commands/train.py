@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, Sequence
+from typing import Sequence
 
 from rigl_rl import files, wording
 from rigl_rl.commands import command_line, seeds, sweep
 from rigl_rl.config import checking, gin_text
-from rigl_rl.errors import UserError
-from rigl_rl.training import attributes, quiet, run_directory
+from rigl_rl.training import attributes, checkpointing, quiet, run_directory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,45 +54,25 @@ def _train(arguments: argparse.Namespace) -> None:
       arguments.gin_files, arguments.gin_bindings, arguments.base_dir
     )
   except KeyboardInterrupt as interrupt:
-    step = run.newest_step(arguments.base_dir)
-    how = 'starts again' if step is None else f'continues from step {step:,}'
+    steps = checkpointing.Checkpointer(directory.checkpoints).steps()
+    how = f'continues from step {steps[-1]:,}' if steps else 'starts again'
     raise KeyboardInterrupt(f'; the same command {how}') from interrupt
 
 
 def _outline(config: gin_text.Config, is_one: bool = True) -> str:
   """Says what is about to run, as far as the text of its config tells."""
-  method = _name(config, 'sparsify.algorithm')
-  runner = _name(config, 'train.runner')
-  agent = runner and _name(config, f'{runner}.create_agent')
-  if runner == attributes.DOPAMINE_RUNNER:
-    agent = 'DQN'
-  agent = attributes.short_name(agent)
+  bound = attributes.Bindings(config)
+  method = bound.text('sparsify.algorithm')
+  agent = attributes.short_name(bound.agent())
   text = ' '.join(filter(None, (method, agent))) or 'A run'
-  task, steps, seed = (
-    _value(config, f'train.{name}') for name in ('task', 'train_steps', 'seed')
-  )
-  if task:
+  if task := bound.text('train.task'):
     text += f' on {task}'
-  sparsities = {
-    _value(config, f'{scope}sparsify.sparsity')
-    for scope in ('', 'actor/', 'critic/', 'value/')
-  }
-  numbers = sorted(x for x in sparsities if isinstance(x, (int, float)))
-  if numbers and method != 'Dense':
+  sparsities = filter(attributes.is_number, bound.all('sparsify.sparsity'))
+  if method != 'Dense' and (numbers := sorted(sparsities)):
     text += f', sparsity {" and ".join(f"{x:g}" for x in numbers)}'
-  if steps is not None:
+  steps, seed = (
+    bound.values.get(f'train.{x}') for x in ('train_steps', 'seed')
+  )
+  if attributes.is_number(steps):  # A user's own constant is not known yet.
     text += f', {wording.count(steps, "step")}'
   return f'{text}, seed {seed}' if is_one and seed is not None else text
-
-
-def _name(config: gin_text.Config, parameter: str) -> str:
-  """Returns the configurable that a parameter refers to, '' if none."""
-  reference = _value(config, parameter)
-  return getattr(reference, 'name', '').rpartition('.')[2]
-
-
-def _value(config: gin_text.Config, name: str) -> Any:
-  try:
-    return config.value(name)
-  except UserError:  # A constant of a user's module, which gin will know.
-    return None

@@ -1,4 +1,4 @@
-"""ActorCriticLoop: off-policy training, one gradient step a step (SAC, TD3)."""
+"""ActorCriticLoop: off-policy training, a gradient step per step (SAC, TD3)."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
     """Builds everything, and resumes from a checkpoint if there is one.
 
     Args:
-      run_directory: where the run is written.
-      seed: the run's SEED.
-      train_steps: environment steps of training.
+      run_directory, seed, train_steps: as `TrainingLoop` takes them.
       create_agent: makes the agent, from the environment's specs, the seed and
         the number of gradient steps.
       create_environment: makes an environment from a seed.
@@ -62,9 +60,9 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
         and actions and a seed.
       initial_collect_steps: environment steps before training, fewer than
         `train_steps`.
-      initial_policy: makes what acts in these steps, from the agent, the
-        environment, the seed and a state to go on from; such as
-        `saved_policy`. None for actions at random.
+      initial_policy: makes what acts in these steps, such as `saved_policy`,
+        from the agent, the environment, the seed and its state at a checkpoint.
+        None for actions at random.
       evaluation_period: environment steps between evaluations.
       evaluation_episodes: episodes of an evaluation, played side by side.
       checkpoint_period: evaluations between checkpoints.
@@ -105,7 +103,7 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
         initial_policy, agent, environment, seed=seed
       )
       # A mistake is told before anything is written.
-      if not checkpointing.CheckpointReader(run_directory.checkpoints).steps():
+      if not checkpointing.Checkpointer(run_directory.checkpoints).steps():
         self._initial_policy = self._make_initial_policy()
     super().__init__(
       create_environment,
@@ -148,11 +146,11 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
     return returns
 
   def _get_state(self):
-    initial_policy = None
+    state = {**super()._get_state(), 'initial_policy': None}
     is_collecting = self.steps_done < self._initial_collect_steps
     if self._initial_policy is not None and is_collecting:
-      initial_policy = self._initial_policy.get_state()
-    return {**super()._get_state(), 'initial_policy': initial_policy}
+      state['initial_policy'] = self._initial_policy.get_state()
+    return state
 
   def _set_state(self, state):
     super()._set_state(state)
@@ -166,5 +164,5 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
 @gin.configurable
 def steps_before_training() -> int:
   """The initial collection's steps, for `UpdateSchedule.steps_before`."""
-  bound = bindings.read(ActorCriticLoop, ('initial_collect_steps',))
-  return bound['initial_collect_steps']
+  name = 'initial_collect_steps'
+  return bindings.read(ActorCriticLoop, (name,))[name]

@@ -43,7 +43,7 @@ SOKAR = 'sokar22'
 DOPAMINE_RUNNER = 'DopamineRunner'
 
 
-class _Bindings:
+class Bindings:
   """The values that the configurables of a run were called with."""
 
   def __init__(self, config: Config):
@@ -60,11 +60,10 @@ class _Bindings:
   def all(self, *names: str) -> list[Any]:
     """Returns the values of parameters, each once, in order of scopes.
 
+    A reference becomes its name, without scope and modules.
+
     Args:
       *names: such as 'sparsify.sparsity', or 'batch_size' of any class.
-
-    Returns:
-      Python values; for a reference its name, without scope and modules.
     """
     found = {}
     for name, value in sorted(self.values.items()):
@@ -91,6 +90,13 @@ class _Bindings:
     found = [checking.effective(self._config, name) for name in names]
     return [getattr(value, 'name', '') for value in found]
 
+  def agent(self) -> str:
+    """Returns the name of the agent's class; 'DQN' for Dopamine's."""
+    runner = self.text('train.runner')
+    if runner == DOPAMINE_RUNNER:
+      return 'DQN'
+    return self.classes(f'{runner}.create_agent')[0]
+
 
 def describe(config: Config) -> dict[str, Any]:
   """Describes a run by the values that its configurables were called with.
@@ -99,48 +105,41 @@ def describe(config: Config) -> dict[str, Any]:
     config: gin's operative config, taken once all is built.
 
   Returns:
-    The FIELDS:
+    The FIELDS, of which a number is nan if there is none, or several:
 
       task: as bound, such as 'Walker2d-v4' or 'Pong'.
-      paper: whose configuration it is, by `train.paper`: 'graesser22',
-        'sokar22', or ''.
+      paper: whose configuration it is: 'graesser22', 'sokar22', or ''.
       agent: 'DQN', 'SAC', 'PPO', 'TD3', or another agent's class.
       network: 'MLP', 'CNN', 'ResNet', or another network's class.
       algorithm: the class, such as 'RigL'.
       method: as figures name it, such as 'Pruning', 'Small dense', 'DS-TD3'.
-      sparsity: the target of all networks, 0 if dense; nan if it is not one
-        number.
+      sparsity: the target of all networks, 0 if dense.
       sparsity_bound: whether the sparsity is bound; otherwise it follows from
         other values, such as the λ of Sokar et al.
       size_sparsity: the sparsity at which the standard network is as large:
         `sparsity`, or what a small dense network's width is matched to.
-      distribution: the function, such as 'erdos_renyi_kernel'.
+      distribution, initializer: the function, such as 'erdos_renyi_kernel'.
       width: as text: '1', '0.5 0.25' (actor, critic), 'matched_width'.
-      seed, train_steps, batch_size: integers.
-      weight_decay, drop_fraction: nan if there is none, or several.
       update_interval: in gradient steps; nan if masks are not updated.
-      initializer: the function, such as 'sparsity_aware'.
       keep_dense: patterns of layers left dense, as text.
       power: exponent of ERK's factors.
-      budget: Budget.total; nan if there is none.
+      budget: Budget.total.
       observation_noise: standard deviation in evaluations, in gray levels.
       gradient_snr: whether the run writes signal-to-noise ratios.
       hard_targets: whether target networks are copied whole (SAC).
       initial_policy: directory of the run whose policy filled the replay
         buffer, '' if none did.
 
-    And bindings: the values themselves, by name, as gin writes them, with
-    macros resolved; only those of what was called.
+    And bindings: the values of what was called, by name, as gin writes them,
+    with macros resolved.
   """
-  bound = _Bindings(config)
+  bound = Bindings(config)
   algorithm = bound.text('sparsify.algorithm')
   paper = bound.text('train.paper')
-  runner = bound.text('train.runner')
-  if runner == DOPAMINE_RUNNER:
-    agent = 'DQN'
+  agent = bound.agent()
+  if bound.text('train.runner') == DOPAMINE_RUNNER:
     (network,) = networks = bound.classes('build_network.network')
   else:
-    (agent,) = bound.classes(f'{runner}.create_agent')
     parts = ('actor', 'critic', 'value')
     networks = bound.classes(*(f'{agent}.{part}' for part in parts))
     network = 'MLP'

@@ -25,8 +25,7 @@ import numpy as np
 from rigl_rl import files, npz, readers
 from rigl_rl.errors import UserError
 
-# Checkpoints that a directory keeps: one to fall back to, should the newest be
-# torn.
+# Checkpoints that a directory keeps: the older one if the newest is torn.
 KEPT = 2
 
 _LOGGER = logging.getLogger(__name__)
@@ -44,17 +43,14 @@ _TUPLE = '$tuple'
 _FLOAT = '$float'
 
 
-def _checked_dtype(array: np.ndarray, where: str) -> np.ndarray:
-  """`array`, if the npy format can hold it without pickle."""
-  if array.dtype.hasobject:
+def _check_dtype(dtype: np.dtype, where: str) -> None:
+  """Raises TypeError unless the npy format can hold it without pickle."""
+  if dtype.hasobject:
     raise TypeError(f'state{where} is an array of Python objects')
-  lib = np.lib.format
-  if lib.descr_to_dtype(lib.dtype_to_descr(array.dtype)) != array.dtype:
+  if np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype)) != dtype:
     raise TypeError(
-      f'state{where} is an array of {array.dtype}, which the npy format '
-      'cannot hold'
+      f'state{where} is an array of {dtype}, which the npy format cannot hold'
     )
-  return array
 
 
 def _encode(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
@@ -62,7 +58,8 @@ def _encode(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
   # Before the JSON types: np.float64 is a float, and np.str_ a str, too.
   if isinstance(value, (np.ndarray, np.generic)):
     kind = _ARRAY if isinstance(value, np.ndarray) else _SCALAR
-    arrays.append(_checked_dtype(np.asarray(value), where))
+    _check_dtype(value.dtype, where)
+    arrays.append(np.asarray(value))
     return {kind: len(arrays) - 1}
   if value is None or isinstance(value, (bool, int, str)):
     return value
@@ -96,16 +93,14 @@ def _decode(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
     return [_decode(item, arrays) for item in tree]
   if not isinstance(tree, dict):
     return tree
-  if len(tree) == 1:
-    ((kind, item),) = tree.items()
-    if kind == _ARRAY:
-      return arrays[str(item)]
-    if kind == _SCALAR:
-      return arrays[str(item)][()]
-    if kind == _TUPLE:
-      return tuple(_decode(item, arrays))
-    if kind == _FLOAT:
-      return struct.unpack('>d', bytes.fromhex(item))[0]
+  if _ARRAY in tree:
+    return arrays[str(tree[_ARRAY])]
+  if _SCALAR in tree:
+    return arrays[str(tree[_SCALAR])][()]
+  if _TUPLE in tree:
+    return tuple(_decode(tree[_TUPLE], arrays))
+  if _FLOAT in tree:
+    return struct.unpack('>d', bytes.fromhex(tree[_FLOAT]))[0]
   return {
     key[1:] if key.startswith('$') else key: _decode(item, arrays)
     for key, item in tree.items()
@@ -118,19 +113,17 @@ def _digest(tree: Any) -> str:
   return hashlib.sha256(text.encode('utf-8')).hexdigest()
 
 
-class CheckpointReader:
-  """Reads the checkpoints of a directory, and changes nothing.
+class Checkpointer:
+  """Saves states, of which the newest `KEPT` stay, and loads them.
 
-  A state is a nested dict with string keys. Its leaves are JSON values
-  (None, bool, int of any size, float with NaN and infinities, str), NumPy
-  arrays or NumPy scalars; lists and tuples may nest. All of it comes back
-  equal to the bit, with types and shapes.
+  Loading changes nothing. Equal states give equal files. A state is a nested
+  dict with string keys, lists and tuples. Its leaves are JSON values (None,
+  bool, int of any size, float with NaN and infinities, str), NumPy arrays or
+  NumPy scalars. All of it comes back equal to the bit, with types and shapes.
   """
 
-  _advice = ''
-
   def __init__(self, directory: str):
-    """Names the directory of the checkpoints, any path of tf.io.gfile."""
+    """Names the directory, by any path of tf.io.gfile; `save` makes it."""
     self._directory = os.fspath(directory)
     self._rejected: set[int] = set()
 
@@ -175,9 +168,7 @@ class CheckpointReader:
       return _decode(tree, arrays)
 
   def load_latest(
-    self,
-    accept: Callable[[dict[str, Any]], None] | None = None,
-    undo: Callable[[], None] | None = None,
+    self, accept: Callable[[dict[str, Any]], None] = lambda state: None
   ) -> tuple[int, dict[str, Any]] | None:
     """Loads the newest checkpoint that is sound.
 
@@ -187,8 +178,6 @@ class CheckpointReader:
       accept: called with a loaded state; if it raises an error, the next older
         checkpoint is tried. For what a state refers to outside itself, for
         example a replay segment that may be torn.
-      undo: called after `accept` has raised an error, to put back what it
-        changed.
 
     Returns:
       The step and the state, or None if there is no checkpoint.
@@ -200,8 +189,8 @@ class CheckpointReader:
     for step in reversed(self.steps()):
       try:
         state = self.load(step)
-        if accept is not None:
-          self._try(accept, undo, state, self._path(step))
+        with readers.contents_of(self._path(step)):
+          accept(state)
       except readers.FileError as error:
         reasons[step] = str(error)
         continue
@@ -215,18 +204,10 @@ class CheckpointReader:
       return None
     shown = '; '.join(reasons.values()).replace(self._directory + os.sep, '')
     raise UserError(
-      f'{self._directory} holds checkpoints, but none can be used: {shown}.'
-      f'{self._advice}'
+      f'{self._directory} holds checkpoints, but none can be used: {shown}. '
+      'Nothing was changed. To start afresh, give another --base_dir, or move '
+      'this directory away.'
     )
-
-  def _try(self, accept, undo, state, path):
-    with readers.contents_of(path):
-      try:
-        accept(state)
-      except Exception:
-        if undo is not None:
-          undo()
-        raise
 
   def names(self) -> Callable[[str], bool]:
     """Returns what tells whether a checkpoint names a file.
@@ -237,35 +218,18 @@ class CheckpointReader:
     texts = [json.dumps(self._read_tree(step)[0]) for step in self.steps()]
     return lambda name: any(f'"{name}"' in text for text in texts)
 
-
-class Checkpointer(CheckpointReader):
-  """Saves states as well, of which the newest `KEPT` stay.
-
-  Equal states give equal files. The directory is made when saving.
-  """
-
-  _advice = (
-    ' Nothing was changed. To start afresh, give another --base_dir, or move '
-    'this directory away.'
-  )
-
-  def load_latest(self, accept=None, undo=None):
-    self.clean()
-    return super().load_latest(accept, undo)
-
   def save(self, step: int, state: dict[str, Any]) -> None:
     """Writes the checkpoint of `step`, then deletes what is out of date.
 
-    One of the same step is replaced. Deleted are all but the newest `KEPT`
-    and those which `load_latest` had to pass over.
+    That is all but the newest `KEPT`, and those that `load_latest` had to pass
+    over. A checkpoint of the same step is replaced.
 
     Args:
       step: number of the checkpoint, >= 0; the highest is the newest.
-      state: the nested state, as `CheckpointReader` describes it.
+      state: the nested state, see the class.
 
     Raises:
-      TypeError: a leaf of the state can be no part of a checkpoint. Nothing
-        has been written then.
+      TypeError: a leaf cannot be part of a checkpoint. Nothing was written.
     """
     arrays: list[np.ndarray] = []
     tree = _encode(state, '', arrays)

@@ -35,59 +35,33 @@ def draw_curve(
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
-  steps = np.array([row['step'] for row in history])
-  mean = np.array([row['return_mean'] for row in history], dtype=float)
-  std = np.array([row['return_std'] for row in history], dtype=float)
+  steps, mean, std = (
+    np.array([row[name] for row in history], dtype=float)
+    for name in ('step', 'return_mean', 'return_std')
+  )
   score = scores.final_score(mean)
   color = '#1f5fa8'
-
   figure = Figure(figsize=(7, 4), dpi=150, layout='constrained')
   canvas = FigureCanvasAgg(figure)
   axes = figure.add_subplot()
-  axes.fill_between(
-    steps,
-    np.clip(mean - std, *returns),
-    np.clip(mean + std, *returns),
-    color=color,
-    alpha=0.18,
-    linewidth=0,
-    label='± 1 std over episodes',
-  )
-  axes.plot(
-    steps,
-    mean,
-    color=color,
-    linewidth=1.6,
-    label='mean return',
-    # A curve of few points shows where they are; one point is no line.
-    marker='o' if len(steps) <= 50 else '',
-    markersize=3.2,
-  )
-  axes.axhline(
-    score,
-    color='#c8501e',
-    linewidth=1.2,
-    linestyle=(0, (5, 3)),
-    label=f'final score {score:.5g} ({scores.describe_final_score()})',
-  )
-  axes.set_xlabel('training steps')
-  axes.set_ylabel('return')
+  label = '± 1 std over episodes'
+  band = {'color': color, 'alpha': 0.18, 'linewidth': 0, 'label': label}
+  low, high = (np.clip(mean + s, *returns) for s in (-std, std))
+  axes.fill_between(steps, low, high, **band)
+  # A curve of few points shows where they are; one point is no line.
+  marker = 'o' if len(steps) <= 50 else ''
+  line = {'color': color, 'linewidth': 1.6, 'marker': marker, 'markersize': 3.2}
+  axes.plot(steps, mean, label='mean return', **line)
+  label = f'final score {score:.5g} ({scores.describe_final_score()})'
+  dashes = {'color': '#c8501e', 'linewidth': 1.2, 'linestyle': (0, (5, 3))}
+  axes.axhline(score, label=label, **dashes)
+  axes.set(xlabel='training steps', ylabel='return', axisbelow=True)
   axes.set_title(title, loc='left', fontsize=11)
-  axes.xaxis.set_major_formatter(ticker.FuncFormatter(_short_number))
+  axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
   axes.margins(x=0.02)
   axes.grid(color='#d8d8d8', linewidth=0.6)
-  axes.set_axisbelow(True)
-  for side in ('top', 'right'):
-    axes.spines[side].set_visible(False)
+  axes.spines[['top', 'right']].set_visible(False)
   figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=9)
   buffer = io.BytesIO()
   canvas.print_png(buffer)
   return buffer.getvalue()
-
-
-def _short_number(value: float, _=None) -> str:
-  """Ticks for steps: 20k, 2.5M."""
-  for size, unit in ((1e6, 'M'), (1e3, 'k')):
-    if abs(value) >= size:
-      return f'{value / size:g}{unit}'
-  return f'{value:g}'

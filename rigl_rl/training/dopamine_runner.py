@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Callable
 
 import gin
 import numpy as np
@@ -60,9 +60,8 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
     """Builds everything, and resumes from a checkpoint if there is one.
 
     Args:
-      run_directory: where the run is written.
-      seed: the run's SEED.
-      train_steps: agent steps of training, exactly.
+      run_directory, seed, train_steps: as `TrainingLoop` takes them; a run
+        takes exactly `train_steps` agent steps.
       create_environment: makes an environment of Dopamine's protocol from a
         seed.
       evaluation_period: agent steps of training between evaluations.
@@ -152,26 +151,6 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
 
   def _write_agent_summaries(self):
     """The agent writes them as it trains, at a period of its own."""
-
-  def evaluate(
-    self,
-    seed: int,
-    watch: Callable[[Any], Any] | None = None,
-    noise_std: float | None = None,
-  ) -> np.ndarray:
-    """Evaluates as training does, by the weights of this moment.
-
-    Args:
-      seed: decides the episodes, whatever the run's SEED.
-      watch: wraps the environment of the first episode (of all episodes, where
-        `evaluation_steps` has them one after the other); None for nothing.
-      noise_std: of noise on pixels, in gray levels, instead of
-        `evaluation_noise`.
-
-    Returns:
-      float64 array of shape (episodes,): undiscounted returns.
-    """
-    return self._play(watch, seed, noise_std=noise_std)
 
   def _play(self, watch, seed, *names, noise_std=None):
     if noise_std is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Callable, Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ def evaluate_episodes(
   rng: np.random.Generator,
   max_steps_per_episode: int,
 ) -> np.ndarray:
-  """Plays one episode in each environment, all in step with one another.
+  """Plays one episode in each environment, side by side.
 
   One call of the policy serves all episodes that still run.
 
@@ -60,23 +59,18 @@ def evaluate_episodes(
 
 
 def evaluate_policy(
-  policy: Callable[[np.ndarray], np.ndarray],
-  environments: Sequence,
-  max_steps: int | None = None,
+  policy: Callable[[np.ndarray], np.ndarray], environments: Sequence
 ) -> np.ndarray:
-  """Plays one episode of continuous actions in each environment, in step.
+  """Plays one episode of continuous actions in each environment, side by side.
 
   One call of the policy serves all episodes that still run. The environments
-  are stepped one after the other. MuJoCo's part of a step could run in threads,
-  but two of them, which hand Python's lock to and fro, took twice as long on
-  HalfCheetah (on Humanoid .7 times).
+  step one after the other: two threads took twice as long on HalfCheetah, and
+  0.7 times as long on Humanoid.
 
   Args:
     policy: maps observations (batch, n) to actions (batch, m). The array of
       observations is overwritten after the call: copy what is to last.
-    environments: one for each episode, TF-Agents PyEnvironments, seeded.
-    max_steps: steps after which an episode is cut; None for the environments'
-      own limit.
+    environments: one per episode, TF-Agents PyEnvironments, seeded.
 
   Returns:
     float64 array of shape (episodes,): undiscounted returns.
@@ -93,7 +87,7 @@ def evaluate_policy(
   running = [
     (i, environment.step) for i, environment in enumerate(environments)
   ]
-  for _ in itertools.count() if max_steps is None else range(max_steps):
+  while running:
     ended = []
     actions = policy(observations)
     for row, (index, step) in enumerate(running):
@@ -105,7 +99,5 @@ def evaluate_policy(
         ended.append(row)
     if ended:
       running = [kept for row, kept in enumerate(running) if row not in ended]
-      if not running:
-        break
       observations = np.delete(observations, ended, axis=0)
   return np.array(returns)

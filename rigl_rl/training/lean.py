@@ -7,19 +7,18 @@ gymnasium import GLFW for windows. Code that uses one of them still gets it.
 
 from __future__ import annotations
 
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 # Packages that are loaded when one of their attributes is first read.
 _WHEN_USED = ('glfw', 'gym', 'pandas')
-# Dunder names that are read only where a package is used: importing a submodule
-# reads `__path__`. Code that walks over all modules reads names like
-# `__warningregistry__`.
+# Dunder names that only a use reads, as the import of a submodule reads
+# `__path__`. Code that walks over all modules reads others.
 _USES = ('__path__', '__version__', '__all__')
 # By package, an optional module that is hidden while the package is imported.
 _OPTIONAL = {'tensorflow': 'jax', 'tf_agents': 'gym.spaces'}
@@ -61,30 +60,24 @@ class _Later(ModuleType):
 class _Finder(importlib.abc.MetaPathFinder):
   """Finds the packages of `_OPTIONAL`."""
 
-  def find_spec(
-    self, fullname: str, path: Sequence[str] | None, target: Any = None
-  ) -> importlib.machinery.ModuleSpec | None:
+  def find_spec(self, fullname, path, target=None):
     if fullname not in _OPTIONAL:
       return None
     spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
     if spec is not None:
-      spec.loader = _Loader(fullname, spec.origin, _OPTIONAL[fullname])
+      spec.loader.exec_module = functools.partial(
+        _execute_without, _OPTIONAL[fullname], spec.loader.exec_module
+      )
     return spec
 
 
-class _Loader(importlib.machinery.SourceFileLoader):
-  """Executes a package as if another module were not installed."""
-
-  def __init__(self, fullname: str, path: str, optional: str):
-    super().__init__(fullname, path)
-    self._optional = optional
-
-  def exec_module(self, module: ModuleType) -> None:
-    if self._optional in sys.modules:
-      super().exec_module(module)
-      return
-    sys.modules[self._optional] = None  # So that its import fails.
-    try:
-      super().exec_module(module)
-    finally:
-      del sys.modules[self._optional]
+def _execute_without(optional, execute, package):
+  """Executes a package as if an optional module were not installed."""
+  if optional in sys.modules:
+    execute(package)
+    return
+  sys.modules[optional] = None  # So that its import fails.
+  try:
+    execute(package)
+  finally:
+    del sys.modules[optional]

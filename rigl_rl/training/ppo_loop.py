@@ -1,4 +1,4 @@
-"""PPOLoop: on-policy training, a rollout at a time."""
+"""PPOLoop: on-policy training, one rollout after another."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
     """Builds everything, and resumes from a checkpoint if there is one.
 
     Args:
-      run_directory: where the run is written.
-      seed: the run's SEED.
-      train_steps: environment steps of training.
+      run_directory, seed, train_steps: as `TrainingLoop` takes them.
       create_agent: makes the agent, from the environment's specs, the seed, the
         steps of a rollout and the number of rollouts.
       create_environment: makes an environment from a seed.
@@ -96,19 +94,12 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
     for i in range(len(rollout.reward)):
       action, mean, std = self.agent.explore(observation)
       time_step = environment.step(action)
-      for field, value in zip(
-        rollout,
-        (
-          observation,
-          action,
-          mean,
-          std,
-          time_step.reward,
-          time_step.discount,
-          time_step.observation,
-          time_step.step_type == ts.StepType.LAST,
-        ),
-      ):
+      row = (
+        *(observation, action, mean, std),
+        *(time_step.reward, time_step.discount, time_step.observation),
+        time_step.step_type == ts.StepType.LAST,
+      )
+      for field, value in zip(rollout, row):
         field[i] = value
       observation = self._go_on(time_step, returns)
       self._count_step()
@@ -117,19 +108,12 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
 
 def _empty_rollout(steps: int, environment) -> ppo.Rollout:
   """Returns a rollout to be filled, again and again."""
-  observation = environment.observation_spec().shape
-  action = environment.action_spec().shape
-
-  def empty(*shape):
-    return np.empty((steps, *shape), np.float32)
-
+  shapes = dict.fromkeys(('reward', 'discount'), ())
+  for name in ('observation', 'next_observation'):
+    shapes[name] = environment.observation_spec().shape
+  for name in ('action', 'mean', 'std'):
+    shapes[name] = environment.action_spec().shape
   return ppo.Rollout(
-    observation=empty(*observation),
-    action=empty(*action),
-    mean=empty(*action),
-    std=empty(*action),
-    reward=empty(),
-    discount=empty(),
-    next_observation=empty(*observation),
     is_last=np.empty(steps, bool),
+    **{k: np.empty((steps, *v), np.float32) for k, v in shapes.items()},
   )

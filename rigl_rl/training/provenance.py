@@ -8,42 +8,35 @@ import os
 import pathlib
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import rigl_rl
 
-
-def _distribution_version(names: Iterable[str]) -> str | None:
-  for name in names:
-    try:
-      return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      continue
-  return None
+# Installed packages by their names in run.json; of two the last one counts.
+_DISTRIBUTIONS = {
+  'rigl_rl': ('rigl-rl',),
+  'tensorflow': ('tensorflow-cpu', 'tensorflow'),
+  'tf_agents': ('tf-agents',),
+  'dopamine': ('dopamine-rl',),
+  'gymnasium': ('gymnasium',),
+  'ale_py': ('ale-py',),
+  'mujoco': ('mujoco',),
+  'numpy': ('numpy',),
+}
 
 
 def versions() -> dict[str, str | None]:
-  """Returns the versions of what decides a run's numbers.
+  """Returns the versions of Python and packages; None for a missing package.
 
-  Read from the installed packages' metadata: nothing is imported.
-
-  Returns:
-    {name: version}, None for a package that is not installed.
+  Read from the packages' metadata: nothing is imported.
   """
-  distributions = {
-    'rigl_rl': ('rigl_rl', 'rigl-rl'),
-    'tensorflow': ('tensorflow', 'tensorflow-cpu'),
-    'tf_agents': ('tf-agents',),
-    'dopamine': ('dopamine-rl',),
-    'gymnasium': ('gymnasium',),
-    'ale_py': ('ale-py',),
-    'mujoco': ('mujoco',),
-    'numpy': ('numpy',),
-  }
-  found = {'python': platform.python_version()}
-  for name, candidates in distributions.items():
-    found[name] = _distribution_version(candidates)
+  found: dict[str, str | None] = {'python': platform.python_version()}
+  for name, distributions in _DISTRIBUTIONS.items():
+    found[name] = None
+    for distribution in distributions:
+      with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found[name] = importlib.metadata.version(distribution)
   return found
 
 
@@ -56,17 +49,12 @@ def git_revision() -> str | None:
     no git. It never fails.
   """
   package = pathlib.Path(rigl_rl.__file__).resolve().parent
-  # Inside a git hook these point at another repository.
-  environment = {
-    key: value
-    for key, value in os.environ.items()
-    if not key.startswith('GIT_')
-  }
 
   def git(*arguments: str) -> str:
     return subprocess.run(
       ('git', '-C', str(package), *arguments),
-      env=environment,
+      # Inside a git hook GIT_DIR and others point at another repository.
+      env={k: v for k, v in os.environ.items() if not k.startswith('GIT_')},
       check=True,
       timeout=10,
       text=True,
@@ -78,11 +66,10 @@ def git_revision() -> str | None:
   try:
     # A package installed in somebody's repository is not tracked by it.
     git('ls-files', '--error-unmatch', '__init__.py')
-    revision = git('rev-parse', 'HEAD')
-    changed = git('status', '--porcelain', '--untracked-files=no')
+    whole_hash = ('--always', '--abbrev=40', '--exclude=*')
+    return git('describe', *whole_hash, '--dirty=+dirty')
   except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
     return None
-  return revision + ('+dirty' if changed else '')
 
 
 def processor() -> str:
@@ -104,11 +91,7 @@ def collect() -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-  """Says what two results of `collect` differ in: 'numpy was 1.0, is 2.0'.
-
-  Returns:
-    Differences by commas, '' if there are none.
-  """
+  """Says how two results of `collect` differ: 'numpy was 1.0, is 2.0, …'."""
   earlier, later = (
     {
       'git revision': made['git_revision'],

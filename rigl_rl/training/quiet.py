@@ -1,10 +1,10 @@
 """Imports that say nothing, and the threads of TensorFlow.
 
 TensorFlow, Gym, Gymnasium, pygame, JAX and ALE print pages at import that a
-user can do nothing about. `silence` turns that off; it has to run before
-TensorFlow is imported, so this module imports nothing heavy.
+user can do nothing about. `silence` turns that off before TensorFlow is
+imported, so this module imports nothing heavy.
 
-RIGL_RL_VERBOSE=1 in the environment leaves everything as it is.
+RIGL_RL_VERBOSE=1 in the environment leaves all output as it is.
 """
 
 from __future__ import annotations
@@ -22,26 +22,10 @@ from rigl_rl.errors import UserError
 # Packages whose warnings at import and at `make` are not about the user's
 # code.
 _NOISY = (
-  'absl',
-  'ale_py',
-  'dopamine',
-  'flax',
-  'gin',
-  'google',
-  'gym',
-  'gymnasium',
-  'jax',
-  'jaxlib',
-  'keras',
-  'pkg_resources',
-  'pygame',
-  'rliable',
-  'setuptools',
-  'tensorflow',
-  'tensorflow_probability',
-  'tf_agents',
-  'tf_keras',
-  'tree',
+  *('absl', 'ale_py', 'dopamine', 'flax', 'gin', 'google', 'gym', 'gymnasium'),
+  *('jax', 'jaxlib', 'keras', 'pkg_resources', 'pygame', 'rliable'),
+  *('setuptools', 'tensorflow', 'tensorflow_probability', 'tf_agents'),
+  *('tf_keras', 'tree'),
 )
 
 _ENVIRONMENT = {
@@ -67,13 +51,10 @@ def silence() -> None:
   TensorFlow still writes some lines while it is imported, before it reads any
   setting; `import_quietly` hides those too.
 
-  It sets environment variables (one that is set already is left alone), log
-  levels and warning filters; this package's own warnings stay visible. Child
-  processes inherit the variables.
-
-  Gymnasium puts a filter of its own in front at its import, and then warns of
-  CartPole-v0 when that is made. Called again after the imports, which is what
-  `import_quietly` does, this one is in front again.
+  It sets environment variables that are not set yet, which child processes
+  inherit, log levels and warning filters. This package's own warnings stay
+  visible. Libraries put filters of their own in front when they are imported:
+  after the imports it has to be called again, as `import_quietly` does.
   """
   if is_verbose():
     return
@@ -91,32 +72,27 @@ def silence() -> None:
     logging.getLogger(name).setLevel(logging.ERROR)
   # absl sets the level of the root logger, too; ours does not follow it.
   logging.getLogger('rigl_rl').setLevel(logging.WARNING)
-  try:
+  with contextlib.suppress(ImportError):
     from absl import logging as absl_logging
 
     absl_logging.set_verbosity(absl_logging.ERROR)
-  except ImportError:
-    pass
-  try:
-    # Gym prints its notice to stderr without asking anybody. TF-Agents and
-    # Dopamine import it; nothing here plays in it.
+  with contextlib.suppress(ImportError, AttributeError):
+    # Gym, which TF-Agents and Dopamine import, prints its notice to stderr.
     from gym_notices import notices
 
     notices.notices.clear()
-  except (ImportError, AttributeError):
-    pass
 
 
 def open_streams() -> None:
-  """Opens what a parent closed of stdin, stdout and stderr, on /dev/null.
+  """Opens /dev/null for each of stdin, stdout and stderr that is closed.
 
-  Else the next file that is opened, a checkpoint perhaps, would be stdout.
+  Otherwise the next file that is opened, perhaps a checkpoint, becomes stdout.
   """
   for descriptor, name in enumerate(('stdin', 'stdout', 'stderr')):
     try:
       os.fstat(descriptor)
     except OSError:
-      # The lowest that is free, which is this one.
+      # It gets the lowest free number, which is this one.
       os.open(os.devnull, os.O_RDWR)
     if getattr(sys, name) is None:
       setattr(sys, name, open(os.devnull, 'w' if descriptor else 'r'))
@@ -127,34 +103,28 @@ def import_quietly() -> Iterator[None]:
   """Hides everything that imports print, unless one of them fails.
 
   Catches stdout and stderr at the level of file descriptors, where C++
-  libraries write. If the block raises, what was caught goes to stderr, and
-  the exception on its way; not with a UserError, which says itself what is
-  wrong.
+  libraries write. If the block raises something else than a UserError, what was
+  caught goes to stderr.
   """
   silence()
   if is_verbose():
     yield
     return
   saved = {}
+  failed = False
   with tempfile.TemporaryFile() as caught:
-    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
-      with contextlib.suppress(OSError, ValueError, AttributeError):
-        stream.flush()
-      # A daemon may have closed them.
-      with contextlib.suppress(OSError):
+    _flush()
+    for descriptor in (1, 2):
+      with contextlib.suppress(OSError):  # A daemon may have closed them.
         saved[descriptor] = os.dup(descriptor)
         os.dup2(caught.fileno(), descriptor)
-    failed = True
     try:
       yield
-      failed = False
-    except UserError:
-      failed = False
+    except BaseException as error:
+      failed = not isinstance(error, UserError)
       raise
     finally:
-      for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-          stream.flush()
+      _flush()
       for descriptor, copy in saved.items():
         os.dup2(copy, descriptor)
         os.close(copy)
@@ -162,21 +132,24 @@ def import_quietly() -> Iterator[None]:
         caught.seek(0)
         while block := caught.read(1 << 16):
           os.write(2, block)
-      # Libraries put filters of their own before ours.
       silence()
 
 
+def _flush() -> None:
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+      stream.flush()
+
+
 def configure_threads(intra: int = 1, inter: int = 2) -> None:
-  """Sets what TensorFlow takes: threads, and of a GPU's memory what it needs.
+  """Sets TensorFlow's threads; of a GPU's memory it takes what it needs.
 
-  Call it before the first op.
-
-  Networks of this size are too small to split one operation over threads, but
-  actor, critics and optimizer run side by side: one thread per operation and
-  two operations at a time are the fastest on two cores. The thread that trains
-  is one of them, and the others stay awake between train steps: do not give a
-  run more of them than there are processors for it. A sweep that runs one
-  process per core wants 1 and 1.
+  Call it before the first op. Networks of this size are too small to split one
+  operation over threads, but actor, critics and optimizer run side by side: one
+  thread per operation and two operations at a time are fastest on two cores.
+  The training thread is one of them, and the others stay awake between train
+  steps: do not give a run more threads than processors. A sweep that runs one
+  process per core uses 1 and 1.
 
   Args:
     intra: threads within one operation, >= 0; 0 lets TensorFlow choose.

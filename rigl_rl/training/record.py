@@ -32,40 +32,38 @@ EVALUATION_COLUMNS = {
   'return_std': float,
   'episodes': int,
 }
+_NETWORK = {
+  **dict.fromkeys(('parameters', 'forward_flops', 'training_flops'), float),
+  'size_mismatch': float,
+  'period': int,
+}
 # How an operative_config.gin begins that an earlier version wrote.
 _ORIGIN = '# Modules were imported from the current directory, '
-# Bindings that may differ between runs of one setting. The policy that fills a
-# replay buffer is another run with each seed; figures compare its length.
+# Bindings that may differ between runs of one setting. With each seed, another
+# run's policy fills the replay buffer; figures compare how long it was trained.
 _NOT_SETTINGS = ('train.seed', 'train.paper', 'saved_policy.run')
 # Parameters of any class that do not change what is learned.
 _WITHOUT_EFFECT = ('checkpoint_period', 'summarize_gradient_snr')
 
 
 def settings(record: Mapping[str, Any]) -> dict[str, str]:
-  """Returns what decides a run's results, except its seed.
+  """Returns what decides a run's results, except its seed, as {binding: value}.
 
-  Args:
-    record: what `read` returned.
-
-  Returns:
-    {binding: value}, without those of masks in a dense run, and without those
-    of mask updates where masks never change.
+  Bindings of masks are left out in a dense run, and those of mask updates where
+  masks never change.
   """
-  idle = []
+  ignored = {*_WITHOUT_EFFECT, *_NOT_SETTINGS}
   if record['algorithm'] in ('Dense', 'Static'):
-    idle.append('UpdateSchedule')
+    ignored.add('UpdateSchedule')
   if record['algorithm'] == 'Dense':
-    idle += ['sparsify', 'make_sparse_optimizer', record['distribution']]
-  found = {}
-  for name, value in sorted(record['bindings'].items()):
-    configurable, _, parameter = name.rpartition('/')[2].rpartition('.')
-    if (
-      configurable not in idle
-      and parameter not in _WITHOUT_EFFECT
-      and f'{configurable}.{parameter}' not in _NOT_SETTINGS
-    ):
-      found[name] = value
-  return found
+    ignored |= {'sparsify', 'make_sparse_optimizer', record['distribution']}
+
+  def decides(name: str) -> bool:
+    name = name.rpartition('/')[2]
+    configurable, _, parameter = name.rpartition('.')
+    return ignored.isdisjoint((name, configurable, parameter))
+
+  return {k: v for k, v in sorted(record['bindings'].items()) if decides(k)}
 
 
 def versions(record: Mapping[str, Any]) -> dict[str, str]:
@@ -178,9 +176,8 @@ def _check_description(record: dict[str, Any]) -> None:
   """Raises ValueError if a field has a wrong type; converts numbers."""
   for name, kind in attributes.FIELDS.items():
     record[name] = _checked(name, record[name], kind)
-  for name in ('title', 'modules_from'):
-    _checked(name, record[name], str)
-  for name, value in record['bindings'].items():
+  texts = {name: record[name] for name in ('title', 'modules_from')}
+  for name, value in {**texts, **record['bindings']}.items():
     _checked(name, value, str)
 
 
@@ -190,7 +187,7 @@ def _check_sizes(record: Mapping[str, Any]) -> None:
     _checked(name, record.get(name), float)
   for made in record['made_with']:
     _checked('step', made['step'], int)
-    texts = {n: made[n] for n in ('git_revision', 'processor')}
+    texts = {name: made[name] for name in ('git_revision', 'processor')}
     for name, text in {**texts, **made['versions']}.items():
       _checked(name, text or '', str)
 
@@ -198,10 +195,9 @@ def _check_sizes(record: Mapping[str, Any]) -> None:
 def check_networks(networks: Mapping[str, Any]) -> None:
   """Raises an error if these do not describe networks."""
   for network in networks.values():
-    for name in ('parameters', 'forward_flops', 'training_flops'):
-      _checked(name, network[name], float)
-    _checked('size_mismatch', network['size_mismatch'], float)
-    if _checked('period', network['period'], int) < 1:
+    for name, kind in _NETWORK.items():
+      _checked(name, network[name], kind)
+    if network['period'] < 1:
       raise ValueError('a period is below 1')
     for layer in network['layers'].values():
       for size in (layer['active_weights'], *layer['kernel']):
@@ -222,9 +218,8 @@ def _checked(name: str, value: Any, kind: type) -> Any:
 def write(directory: str, record: Mapping[str, Any], step: int) -> str:
   """Writes run.json once: it says what the run began as.
 
-  A process that continues the run changes only one thing: it adds its own git
-  revision, processor and versions if they differ, because the run then need
-  not equal one that was never stopped.
+  A process that continues the run only adds its own git revision, processor and
+  versions if they differ: the run may then differ from one never stopped.
 
   Args:
     directory: of the run.
@@ -242,7 +237,7 @@ def write(directory: str, record: Mapping[str, Any], step: int) -> str:
       made_with = [made for made in record['made_with'] if made['step'] < step]
     except readers.FileError as error:
       _LOGGER.warning('%s; it is written again', error)
-  elif step:  # Of the version before: the policy that it began with is past.
+  elif step:  # Of the version before, which may have begun with a policy.
     with contextlib.suppress(readers.FileError):
       policy = _read_version_before(directory)['initial_policy']
       record = {**record, 'initial_policy': policy}
@@ -257,13 +252,8 @@ def write(directory: str, record: Mapping[str, Any], step: int) -> str:
 
 def write_json(path: str, content: Mapping[str, Any]) -> None:
   """Writes strict JSON: null for NaN and infinity, lists for arrays."""
-  text = json.dumps(
-    _jsonable(content),
-    sort_keys=True,
-    indent=2,
-    allow_nan=False,
-    ensure_ascii=False,
-  )
+  style = {'sort_keys': True, 'indent': 2, 'ensure_ascii': False}
+  text = json.dumps(_jsonable(content), allow_nan=False, **style)
   files.write(path, text + '\n')
 
 

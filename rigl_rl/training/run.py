@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import gin
 import tensorflow as tf
@@ -14,8 +15,14 @@ from rigl_rl.config import effects, gin_text, memory, parsing
 from rigl_rl.config.domains import Count, Seed
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import user_code
-from rigl_rl.training import attributes, checkpointing, quiet, scores
-from rigl_rl.training import run_directory as run_directory_lib
+from rigl_rl.training import (
+  attributes,
+  curve,
+  quiet,
+  record,
+  run_directory,
+  scores,
+)
 
 if TYPE_CHECKING:
   from rigl_rl.training import training_loop
@@ -73,101 +80,107 @@ def train(
   seeding.check_seed(seed)
   check_count('TRAIN_STEPS', train_steps)
   scored = scores.describe_final_score()
-  run_directory = run_directory_lib.RunDirectory(base_dir)
-  with run_directory.lock():
-    try:
-      return _train(
-        run_directory, runner, seed, train_steps, task, scored, given
-      )
-    except files.WriteError as error:
-      reason = f'{error.filename}: {error.strerror}'
-    except tf.errors.OpError as error:
-      # Of TensorBoard's files, which TensorFlow writes.
-      if run_directory.events not in str(error):
-        raise
-      reason = error.message.splitlines()[0].split('}} ')[-1]
-    raise UserError(
-      f'--base_dir is {base_dir!r}, which cannot be written to ({reason}); '
-      'once it can, the same command goes on from the last checkpoint.'
+  directory = run_directory.RunDirectory(base_dir)
+  with directory.lock(), _write_errors(base_dir, directory.events):
+    config = gin.config_str()
+    directory.check(config)
+    if directory.finished:
+      return _report_finished(directory)
+    built = runner(directory, seed=seed, train_steps=train_steps)
+    for note in given.check() if given is not None else ():
+      print(f'note: {note}', file=sys.stderr)
+    # Not before all is built: a mistake must not leave a config behind.
+    directory.prepare(config)
+    _write_record(
+      directory, built, task=task, seed=seed, train_steps=train_steps
     )
+    print(built.title)
+    if step := directory.last_step:
+      print(f'Continues at step {step:,}.')
+    with user_code.errors_in_one_line():
+      built.run_experiment()
+    return _write_results(directory, built, task, scored)
 
 
-def _train(
-  run_directory: run_directory_lib.RunDirectory,
-  runner: Callable[..., Any],
-  seed: int,
-  train_steps: int,
-  task: str,
-  scored: str,
-  given: effects.Given | None,
-) -> dict[str, Any]:
-  """Trains in a directory that is locked; returns the summary."""
-  base_dir = run_directory.path()
-  config = gin.config_str()
-  resumed = run_directory.check(config)
-  if run_directory.finished:
-    summary = run_directory.read_summary()
-    # It is null where it was not finite.
-    score = summary.get('final_score')
-    shown = f'{score:.1f}' if isinstance(score, (int, float)) else 'unknown'
-    print(f'{base_dir} is finished: final score {shown}. Nothing to do.')
-    return summary
+@contextlib.contextmanager
+def _write_errors(base_dir: str, events: str) -> Iterator[None]:
+  """Turns errors of writing to a run directory into UserErrors."""
+  try:
+    yield
+    return
+  except files.WriteError as error:
+    reason = f'{error.filename}: {error.strerror}'
+  except tf.errors.OpError as error:
+    # Of TensorBoard's files, which TensorFlow writes.
+    if events not in str(error):
+      raise
+    reason = error.message.splitlines()[0].split('}} ')[-1]
+  raise UserError(
+    f'--base_dir is {base_dir!r}, which cannot be written to ({reason}); '
+    'once it can, the same command continues from the last checkpoint.'
+  )
 
-  built = runner(run_directory, seed=seed, train_steps=train_steps)
-  for note in given.check() if given is not None else ():
-    print(f'note: {note}', file=sys.stderr)
-  # Not before all is built: a mistake must not leave a config behind.
-  run_directory.prepare(config)
+
+def _report_finished(directory: run_directory.RunDirectory) -> dict[str, Any]:
+  summary = directory.read_summary()
+  # It is null where it was not finite.
+  score = summary.get('final_score')
+  shown = f'{score:.1f}' if isinstance(score, (int, float)) else 'unknown'
+  print(f'{directory.path()} is finished: final score {shown}. Nothing to do.')
+  return summary
+
+
+def _write_record(
+  directory: run_directory.RunDirectory,
+  built: training_loop.TrainingLoop,
+  **arguments: Any,
+) -> None:
+  """Writes what the run is, `arguments` of `train` included."""
   operative_config = gin.operative_config_str()
-  run_directory.write_operative_config(operative_config)
+  files.write(directory.path(record.OPERATIVE_CONFIG), operative_config)
   described = {
     **attributes.describe(gin_text.Config.of_text(operative_config)),
     'networks': {},
     **built.describe(),
     'title': built.title,
-    'task': task,
-    'seed': seed,
-    'train_steps': train_steps,
+    **arguments,
     'modules_from': parsing.origin(),
   }
   described.pop('gradient_steps', None)  # Those taken: a result.
-  differences = run_directory.write_record(described)
+  differences = record.write(directory.path(), described, directory.last_step)
   if differences:
     print(
       f'note: {differences}: the results may differ from those of a run that '
       'was never stopped.',
       file=sys.stderr,
     )
-  print(built.title)
-  evaluations = run_directory.evaluations
-  if resumed and evaluations:
-    print(f'Continues at step {evaluations[-1]["step"]:,}.')
-  with user_code.errors_in_one_line():
-    built.run_experiment()
 
-  evaluations = run_directory.evaluations
+
+def _write_results(
+  directory: run_directory.RunDirectory,
+  built: training_loop.TrainingLoop,
+  task: str,
+  scored: str,
+) -> dict[str, Any]:
+  """Writes and reports what came out of the run; returns its summary."""
+  evaluations = directory.evaluations
   returns = [row['return_mean'] for row in evaluations]
-  steps = evaluations[-1]['step']
   summary = {
     'finished': True,
     'final_score': scores.final_score(returns),
     'final_score_of': scored,
     'learning_curve_area': scores.learning_curve_area(returns),
-    'learning_curve_area_per_step': scores.learning_curve_area(returns, steps),
-    'steps': steps,
-    'seconds': run_directory.elapsed_seconds,
+    'learning_curve_area_per_step': scores.learning_curve_area(
+      returns, directory.last_step
+    ),
+    'steps': directory.last_step,
+    'seconds': directory.elapsed_seconds,
     **built.describe(),
   }
-  curve = run_directory.write_curve(title=f'{built.title} on {task}')
-  run_directory.write_summary(summary)
+  picture = curve.draw_curve(evaluations, f'{built.title} on {task}')
+  files.write(directory.path(run_directory.CURVE), picture)
+  record.write_json(directory.path(record.SUMMARY), summary)
   print(f'Final score {summary["final_score"]:.1f} ({scored})')
-  print(f'Curve:   {curve}')
-  print(f'Summary: {run_directory.path("summary.json")}')
+  print(f'Curve:   {directory.path(run_directory.CURVE)}')
+  print(f'Summary: {directory.path(record.SUMMARY)}')
   return summary
-
-
-def newest_step(base_dir: str) -> int | None:
-  """Returns the step of a run's newest checkpoint; None if there is none."""
-  run_directory = run_directory_lib.RunDirectory(base_dir)
-  reader = checkpointing.CheckpointReader(run_directory.checkpoints)
-  return max(reader.steps(), default=None)

@@ -134,7 +134,7 @@ def _read_weights(run: Any, agent: Any, environment: Any) -> list[np.ndarray]:
   if not tf.io.gfile.isdir(directory.path()):
     raise error('but there is no such directory', a_run)
   path = directory.checkpoints
-  loaded = checkpointing.CheckpointReader(path).load_latest()
+  loaded = checkpointing.Checkpointer(path).load_latest()
   if loaded is None:
     raise error('which holds no whole checkpoint', a_run)
   state = loaded[1]

@@ -69,7 +69,7 @@ class SavedRun:
     if noise_std is None:
       return self.runner.evaluate(seed, watch)
     self.check_noise(noise_std)
-    return self.runner.evaluate(seed, watch, noise_std)
+    return self.runner.evaluate(seed, watch, noise_std=noise_std)
 
   def check_noise(self, noise_std: float) -> None:
     """Raises UserError if there are no pixels to which to add noise."""
@@ -83,7 +83,7 @@ class SavedRun:
 def steps(directory: str) -> list[int]:
   """Returns the steps of a run's checkpoints, ascending."""
   run_directory = run_directory_lib.RunDirectory(directory)
-  return checkpointing.CheckpointReader(run_directory.checkpoints).steps()
+  return checkpointing.Checkpointer(run_directory.checkpoints).steps()
 
 
 def load(
@@ -161,7 +161,7 @@ def _load_state(
   directory: str, path: str, checkpoint: int | None
 ) -> tuple[int, dict[str, Any]]:
   """Returns step and state of a checkpoint, the newest whole one if None."""
-  reader = checkpointing.CheckpointReader(path)
+  reader = checkpointing.Checkpointer(path)
   if checkpoint is None:
     loaded = reader.load_latest()
     if loaded is None:

@@ -33,20 +33,16 @@ def final_score(
   """Mean return of the last evaluations.
 
   By default the score of Graesser et al. (2022), section 3: the last 10 % of
-  the evaluations. The released code averages everything where there are fewer
-  than ten evaluations; here a share is rounded up, so that it is one evaluation
-  at least. `last = 10` is R of Sokar et al. (2022), section 4.3 and table 1:
-  the last 10 evaluations.
+  the evaluations. Deviation: with fewer than ten evaluations, the released code
+  averages all of them; here a share is rounded up. `last = 10` is R of Sokar et
+  al. (2022), section 4.3 and table 1: the last 10 evaluations.
 
   Args:
     returns: mean return of each evaluation, in order of steps; shape [n],
       n >= 1.
-    last: a float in (0, 1] is a share of the evaluations, rounded up to whole
-      ones; an int >= 1 is how many they are, all where there are fewer. So 1 is
-      the last one, and 1.0 all of them.
-
-  Returns:
-    Mean of the last ⌈last · n⌉, or min(last, n), values.
+    last: a float in (0, 1] is a share: the last ⌈last · n⌉ evaluations. An
+      integer >= 1 is a number: the last min(last, n). So 1 is the last
+      evaluation, and 1.0 is all of them.
 
   Raises:
     UserError: `last` is neither.
@@ -56,8 +52,7 @@ def final_score(
   values = _checked(returns)
   count = last
   if isinstance(last, float):
-    # By the decimal that was written: in floating point 30 * 0.1, rounded up,
-    # would be 4.
+    # By the decimal that was written: in binary, 30 * 0.1 rounds up to 4.
     count = math.ceil(values.size * fractions.Fraction(repr(float(last))))
   return float(np.mean(values[-count:]))
 
@@ -66,7 +61,7 @@ def describe_final_score() -> str:
   """Says what `final_score` is the mean of: 'last 10 %', by its binding.
 
   Raises:
-    UserError: on a bad `final_score.last`; so a run asks before it trains.
+    UserError: on a bad `final_score.last`; a run calls this before it trains.
   """
   last = bindings.read(final_score)['last']
   check_arguments(final_score, {'last': last})
@@ -83,13 +78,12 @@ def learning_curve_area(
   LCA of Sokar et al. (2022), equation 9: 1/Δ · Σ R(t), where R(t) is the mean
   return of the evaluation at step t and Δ the number of training steps.
 
-  The paper sums over the evaluations alone, one every 5,000 steps, yet
-  divides by *all* training steps: so its table 2 states the mean return
-  divided by 5,000 (HalfCheetah, TD3: 1.7686 is a mean return of 8,843).
-  With `train_steps` that printed number is returned. Without, Δ counts
-  evaluations, as the integral in the same equation has it: the mean return
-  over training, in units of return, comparable between runs evaluated at
-  different intervals.
+  The paper sums over evaluations only, one every 5,000 steps, but divides by
+  *all* training steps: its table 2 states the mean return divided by 5,000
+  (HalfCheetah, TD3: 1.7686 is a mean return of 8,843). With `train_steps` that
+  number is returned. Without, Δ counts evaluations, as in the integral of the
+  same equation: the mean return over training, comparable between runs that
+  are evaluated at different intervals.
 
   Args:
     returns: mean return of each evaluation, in order of steps, evenly spaced;

@@ -9,7 +9,6 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
-from rigl_rl.checks import check_count
 from rigl_rl.training import evaluation, training_loop
 
 
@@ -41,13 +40,9 @@ class TFAgentsLoop(training_loop.TrainingLoop):
       **arguments: those of `TrainingLoop`.
 
     Raises:
-      UserError: on a value outside its range, or if none of the checkpoints
-        can be used.
+      UserError: none of the checkpoints can be used.
     """
-    check_count(
-      f'{type(self).__name__}.evaluation_episodes', evaluation_episodes
-    )
-    # Kept: an evaluation begins with a seed, so that they hold no state.
+    # They hold no state, since each evaluation seeds them.
     self._evaluation_environments = [
       create_environment(seed=0) for _ in range(evaluation_episodes)
     ]

@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl import files
-from rigl_rl.checks import check_count
 from rigl_rl.training import checkpointing, event_writer, progress
 from rigl_rl.training import run_directory as run_directory_lib
 
@@ -18,9 +17,9 @@ from rigl_rl.training import run_directory as run_directory_lib
 class TrainingLoop:
   """What the loops of all agents share: all but how they train and evaluate.
 
-  A subclass builds its agent before it calls this constructor, and says how to
-  train for a period (`train`), how to evaluate (`_play`) and what its state is
-  (`_get_state`, `_set_state`). An agent has `title`, `describe()`,
+  A subclass builds its agent before it calls this constructor, and defines how
+  to train for a period (`train`), how to evaluate (`_play`) and what its state
+  is (`_get_state`, `_set_state`). An agent has `title`, `describe()`,
   `write_summaries()`, `get_state()` and `set_state()`.
 
   Attributes:
@@ -55,14 +54,8 @@ class TrainingLoop:
         if there is none.
 
     Raises:
-      UserError: on a value outside its range, or if none of the checkpoints
-        can be used.
+      UserError: none of the checkpoints can be used.
     """
-    for name, value in (
-      ('evaluation_period', evaluation_period),
-      ('checkpoint_period', checkpoint_period),
-    ):
-      check_count(f'{type(self).__name__}.{name}', value)
     self.agent = agent
     self.environment = environment
     self._run_directory = run_directory
@@ -78,12 +71,22 @@ class TrainingLoop:
     self.steps_done = 0
     self._periods_done = 0
     self._progress = None
-    self._resume_latest()
+    self._checkpointer = checkpointing.Checkpointer(run_directory.checkpoints)
+    fresh = self._get_whole_state() if self._checkpointer.steps() else {}
+
+    def resume(state: dict[str, Any]) -> None:
+      try:
+        self._resume(state)
+      except Exception:
+        self._set_whole_state(fresh)
+        raise
+
+    self._checkpointer.load_latest(resume)
 
   def train(self, end_step: int) -> list[float]:
     """Trains until `end_step` environment steps are done, or somewhat more.
 
-    Counts them by `_count_step`.
+    Calls `_count_step` after each.
 
     Returns:
       The undiscounted returns of the episodes that ended.
@@ -93,16 +96,7 @@ class TrainingLoop:
   def _play(
     self, watch: Callable[[Any], Any] | None, seed: int, *names: int
   ) -> np.ndarray:
-    """Plays the episodes of an evaluation.
-
-    Args:
-      watch: wraps the environment of the first episode; None for nothing.
-      seed: decides the episodes.
-      *names: name the evaluation among those of a seed.
-
-    Returns:
-      float64 array of shape (episodes,): undiscounted returns.
-    """
+    """Evaluates, as `evaluate` does; `names` name evaluations with one seed."""
     raise NotImplementedError
 
   def _get_state(self) -> dict[str, Any]:
@@ -140,12 +134,7 @@ class TrainingLoop:
     step = self.steps_done
     rate = (step - begin_step) / train_seconds
     self._run_directory.append_evaluation(
-      {
-        'step': step,
-        'return_mean': float(np.mean(returns)),
-        'return_std': float(np.std(returns)),
-        'episodes': len(returns),
-      }
+      step, np.mean(returns), np.std(returns), len(returns)
     )
     seconds = (
       self._run_directory.elapsed_seconds + time.monotonic() - begin_time
@@ -172,18 +161,23 @@ class TrainingLoop:
     return self._play(None, self._seed, period)
 
   def evaluate(
-    self, seed: int, watch: Callable[[Any], Any] | None = None
+    self,
+    seed: int,
+    watch: Callable[[Any], Any] | None = None,
+    **options: float,
   ) -> np.ndarray:
-    """Evaluates as training does, by the weights of this moment.
+    """Evaluates as training does, with the current weights.
 
     Args:
       seed: decides the episodes, independently of the run's SEED.
       watch: wraps the environment of the first episode; None for nothing.
+      **options: of the loop's own evaluations, such as DopamineRunner's
+        `noise_std`: noise on pixels, in gray levels.
 
     Returns:
       float64 array of shape (episodes,): undiscounted returns.
     """
-    return self._play(watch, seed)
+    return self._play(watch, seed, **options)
 
   def _get_whole_state(self) -> dict[str, Any]:
     """Returns all that a resumed run needs, except the replay buffer."""
@@ -218,18 +212,8 @@ class TrainingLoop:
     finally:
       self._run_directory.clean_replay()
 
-  def _resume_latest(self) -> None:
-    """Resumes from the newest checkpoint that can be used, if there is one."""
-    self._checkpointer = checkpointing.Checkpointer(
-      self._run_directory.checkpoints
-    )
-    fresh = self._get_whole_state() if self._checkpointer.steps() else None
-    self._checkpointer.load_latest(
-      accept=self._resume, undo=lambda: self._set_whole_state(fresh)
-    )
-
   def _resume(self, state: dict[str, Any]) -> None:
-    """Resumes from a checkpoint; raises an error if it cannot be used."""
+    """Resumes from a checkpoint, or raises an error."""
     self._set_whole_state(state)
     # Last: it empties the buffer if it fails.
     if self._replay is not None:

@@ -156,15 +156,6 @@ def test_policy_returns_are_added_in_float64():
   assert abs(total - 20_000 * float(np.float32(0.1))) < 1e-6
 
 
-def test_policy_episodes_are_cut():
-  returns = evaluation.evaluate_policy(
-    lambda observations: np.ones((len(observations), 2)),
-    [_Sums(1, 1000), _Sums(2, 2)],
-    max_steps=5,
-  )
-  np.testing.assert_array_equal(returns, [10, 4])
-
-
 def test_policy_on_mujoco_depends_on_the_seeds_alone():
   weights = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
 

@@ -12,7 +12,7 @@ import pytest
 
 from rigl_rl import files
 from rigl_rl.errors import UserError
-from rigl_rl.training import checkpointing, curve, record, run_directory
+from rigl_rl.training import checkpointing, record, run_directory
 
 CONFIG = """
 import rigl_rl.agents.dqn
@@ -244,18 +244,13 @@ def test_killed_before_the_config_was_whole_is_a_new_run(tmp_path):
   assert os.listdir(tmp_path) == ['config.gin']
 
 
-def test_operative_config(run):
-  run.write_operative_config('A = 1\n')
-  assert pathlib.Path(run.path('operative_config.gin')).read_text() == 'A = 1\n'
-
-
 # Evaluations
 
 
 def test_evaluations_are_written_exactly(run):
-  run.append_evaluation(row(2000, 0.1 + 0.2, 1 / 3))
+  run.append_evaluation(**row(2000, 0.1 + 0.2, 1 / 3))
   run.append_evaluation(
-    row(np.int64(4000), np.float32(0.1), np.float64(0), np.int32(5))
+    **row(np.int64(4000), np.float32(0.1), np.float64(0), np.int32(5))
   )
   assert pathlib.Path(run.path('evaluations.csv')).read_text() == (
     'step,return_mean,return_std,episodes\n'
@@ -271,26 +266,26 @@ def test_no_evaluations_yet(run):
 
 
 @pytest.mark.parametrize(
-  'bad, message',
+  'bad, error, message',
   [
-    ({'step': 1}, 'a row has the columns step, return_mean'),
-    ({**row(1), 'seconds': 1.0}, 'a row has the columns'),
-    (row(1.5), 'step must be an integer, got 1.5'),
-    (row(2000), 'step 2000 comes after 2000'),
-    (row(1999), 'step 1999 comes after 2000'),
+    ({'step': 1}, TypeError, 'return_mean'),
+    ({**row(1), 'seconds': 1.0}, TypeError, 'seconds'),
+    (row(2000.5), TypeError, 'integer'),
+    (row(2000), ValueError, 'step 2000 comes after 2000'),
+    (row(1999), ValueError, 'step 1999 comes after 2000'),
   ],
 )
-def test_bad_rows_are_refused(run, bad, message):
-  run.append_evaluation(row(2000))
+def test_bad_rows_are_refused(run, bad, error, message):
+  run.append_evaluation(**row(2000))
   before = pathlib.Path(run.path('evaluations.csv')).read_text()
-  with pytest.raises(ValueError, match=message):
-    run.append_evaluation(bad)
+  with pytest.raises(error, match=message):
+    run.append_evaluation(**bad)
   assert pathlib.Path(run.path('evaluations.csv')).read_text() == before
   assert run.evaluations == [row(2000)]
 
 
 def test_history_is_a_copy(run):
-  run.append_evaluation(row(1))
+  run.append_evaluation(**row(1))
   run.evaluations[0]['step'] = 7
   run.get_state()['evaluations'].clear()
   assert run.evaluations == [row(1)]
@@ -303,7 +298,7 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
 
   def finish(run, start):
     for step in range(start, 6):
-      run.append_evaluation(evaluation(step))
+      run.append_evaluation(**evaluation(step))
 
   whole = run_directory.RunDirectory(str(tmp_path / 'whole'))
   whole.prepare(CONFIG)
@@ -312,12 +307,12 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
   run = run_directory.RunDirectory(str(tmp_path / 'killed'))
   run.prepare(CONFIG)
   for step in (1, 2):
-    run.append_evaluation(evaluation(step))
+    run.append_evaluation(**evaluation(step))
     run.append_timing(step, 10.0 * step, 100.0)
   checkpointer = checkpointing.Checkpointer(run.checkpoints)
   checkpointer.save(2, run.get_state())
   # After the checkpoint, then killed.
-  run.append_evaluation(evaluation(3))
+  run.append_evaluation(**evaluation(3))
   run.append_timing(3, 30.0, 100.0)
 
   again = run_directory.RunDirectory(str(tmp_path / 'killed'))
@@ -340,23 +335,23 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
 
 
 def test_start_over_without_a_checkpoint_drops_the_old_rows(run):
-  run.append_evaluation(row(1))
-  run.append_evaluation(row(2))
+  run.append_evaluation(**row(1))
+  run.append_evaluation(**row(2))
   again = run_directory.RunDirectory(run.path())
   assert again.prepare(CONFIG)
-  again.append_evaluation(row(1))
+  again.append_evaluation(**row(1))
   assert record.read_evaluations(run.path()) == [row(1)]
 
 
 def test_state_holds_no_clock(run):
-  run.append_evaluation(row(1))
+  run.append_evaluation(**row(1))
   before = run.get_state()
   run.append_timing(1, 3.25, 7.0)
   assert run.get_state() == before
 
 
 def test_spoiled_timing_costs_no_run(run):
-  run.append_evaluation(row(1))
+  run.append_evaluation(**row(1))
   pathlib.Path(run.path('timing.csv')).write_text('nonsense\nx\n')
   again = run_directory.RunDirectory(run.path())
   again.set_state(run.get_state())
@@ -369,7 +364,7 @@ def test_elapsed_seconds_start_at_zero(run):
 
 
 def test_killed_while_rewriting_leaves_the_old_file(run, monkeypatch):
-  run.append_evaluation(row(1))
+  run.append_evaluation(**row(1))
   before = pathlib.Path(run.path('evaluations.csv')).read_bytes()
 
   def die(*unused, **unused_too):
@@ -377,15 +372,16 @@ def test_killed_while_rewriting_leaves_the_old_file(run, monkeypatch):
 
   monkeypatch.setattr(os, 'replace', die)
   with pytest.raises(KeyboardInterrupt):
-    run.append_evaluation(row(2))
+    run.append_evaluation(**row(2))
   assert pathlib.Path(run.path('evaluations.csv')).read_bytes() == before
 
 
-# Summary and curve
+# Summary
 
 
 def test_summary_is_strict_sorted_json(run):
-  run.write_summary(
+  record.write_json(
+    run.path('summary.json'),
     {
       'seed': np.int64(3),
       'final_score': np.float32(0.5),
@@ -393,7 +389,7 @@ def test_summary_is_strict_sorted_json(run):
       'nan': math.nan,
       'a': {'z': np.arange(2), 'inf': [math.inf]},
       'Δ': None,
-    }
+    },
   )
   text = pathlib.Path(run.path('summary.json')).read_text(encoding='utf-8')
   assert (
@@ -423,9 +419,11 @@ def test_summary_is_strict_sorted_json(run):
 
 def test_finished(run):
   assert not run.finished
-  run.write_summary({'finished': False})
+  record.write_json(run.path('summary.json'), {'finished': False})
   assert not run.finished
-  run.write_summary({'finished': True, 'final_score': 1.0})
+  record.write_json(
+    run.path('summary.json'), {'finished': True, 'final_score': 1.0}
+  )
   assert run.finished
   assert run_directory.RunDirectory(run.path()).finished
 
@@ -436,20 +434,6 @@ def test_finished(run):
 def test_spoiled_summary_is_not_finished(run, content):
   pathlib.Path(run.path('summary.json')).write_text(content)
   assert not run.finished
-
-
-def test_curve_is_that_of_the_evaluations(run):
-  with pytest.raises(ValueError, match='no evaluation to draw'):
-    run.write_curve()
-  run.append_evaluation(row(1))
-  assert run.write_curve() == run.path('curve.png')
-  drawn = pathlib.Path(run.path('curve.png')).read_bytes()
-  assert drawn == curve.draw_curve(run.evaluations)
-  assert drawn != curve.draw_curve(run.evaluations, title='title')
-  run.append_evaluation(row(2))
-  run.write_curve(title='title')
-  drawn = pathlib.Path(run.path('curve.png')).read_bytes()
-  assert drawn == curve.draw_curve([row(1), row(2)], title='title')
 
 
 # The lock
@@ -517,7 +501,7 @@ def test_links_are_not_followed(run, tmp_path):
   pathlib.Path(run.path(f'summary.json.tmp-{os.getpid()}')).symlink_to(
     tmp_path / 'b'
   )
-  run.write_summary({})
+  record.write_json(run.path('summary.json'), {})
   run.check(CONFIG)
   assert sorted(os.listdir(run.path())) == ['config.gin', 'summary.json']
   assert (outside / 'a').read_text() == (tmp_path / 'b').read_text() == 'mine'

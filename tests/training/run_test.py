@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from rigl_rl import errors
-from rigl_rl.training import provenance, record, run, run_directory
+from rigl_rl.training import curve, provenance, record, run, run_directory
 
 # From its third evaluation on, none is left out.
 _RETURNS = [float(i) for i in range(20)]
@@ -30,14 +30,7 @@ class _Runner:
     if self._fail:
       raise errors.UserError('The loss is nan.')
     for number, value in enumerate(_RETURNS, start=1):
-      self._directory.append_evaluation(
-        {
-          'step': 10 * number,
-          'return_mean': value,
-          'return_std': 0.0,
-          'episodes': 2,
-        }
-      )
+      self._directory.append_evaluation(10 * number, value, 0.0, 2)
     self._directory.append_timing(200, 12.5, 16.0)
 
   def describe(self):
@@ -78,7 +71,9 @@ def test_summary_and_files(tmp_path, capsys):
   assert written['got_seed'] == 4 and written['got_train_steps'] == 200
   # What the run is stands in run.json.
   assert not {'seed', 'task', 'versions', 'git_revision'} & set(written)
-  assert (tmp_path / 'curve.png').read_bytes().startswith(b'\x89PNG')
+  assert (tmp_path / 'curve.png').read_bytes() == curve.draw_curve(
+    record.read_evaluations(str(tmp_path)), f'{_Runner.title} on Nowhere-v0'
+  )
   assert 'train.seed = 4' in (tmp_path / 'config.gin').read_text()
   assert (tmp_path / 'operative_config.gin').exists()
   out = capsys.readouterr().out
@@ -120,7 +115,7 @@ def _stop_at_100(directory, seed, train_steps):
   class Runner(_Runner):
     def run_experiment(self):
       for row in rows[len(self._directory.evaluations) :]:
-        self._directory.append_evaluation(row)
+        self._directory.append_evaluation(**row)
         if row['step'] == 100:
           raise errors.UserError('killed')
 
@@ -199,14 +194,7 @@ def test_learning_curve_area_in_the_units_of_the_paper(tmp_path):
   class Runner(_Runner):
     def run_experiment(self):
       for number in range(1, 201):
-        self._directory.append_evaluation(
-          {
-            'step': 5000 * number,
-            'return_mean': 8843.0,
-            'return_std': 0.0,
-            'episodes': 10,
-          }
-        )
+        self._directory.append_evaluation(5000 * number, 8843.0, 0.0, 10)
 
   summary = _train(tmp_path, runner=Runner, train_steps=1_000_000)
   assert summary['learning_curve_area'] == 8843.0

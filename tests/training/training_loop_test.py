@@ -334,21 +334,6 @@ def test_episode_that_cannot_go_on(tmp_path):
   assert loop._episode_return == 0
 
 
-@pytest.mark.parametrize(
-  'arguments, words',
-  [
-    ({'evaluation_episodes': 0}, ('evaluation_episodes is 0', 'at least 1')),
-    ({'evaluation_episodes': 2.5}, ('evaluation_episodes is 2.5', 'whole')),
-    ({'checkpoint_period': 'x'}, ("checkpoint_period is 'x'", 'whole')),
-    ({'checkpoint_period': None}, ('checkpoint_period is None', 'whole')),
-  ],
-)
-def test_bad_bindings(tmp_path, arguments, words, user_error):
-  with user_error('_CountingLoop.', *words):
-    _CountingLoop(tmp_path, **arguments)
-  assert not list(tmp_path.iterdir())  # Told before anything is written.
-
-
 class _Replay:
   """Counts in files of its own."""
 
