@@ -102,7 +102,7 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
       self._make_initial_policy = functools.partial(
         initial_policy, agent, environment, seed=seed
       )
-      # A mistake is told before anything is written.
+      # A mistake is reported before anything is written.
       if not checkpointing.Checkpointer(run_directory.checkpoints).steps():
         self._initial_policy = self._make_initial_policy()
     super().__init__(

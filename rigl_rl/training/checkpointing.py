@@ -2,8 +2,8 @@
 
 A checkpoint `ckpt-<step>/` holds `state.json`, the tree of the state, and
 `arrays.npz`, the arrays the tree refers to. The tree carries the SHA-256 of
-both, so that a torn or altered checkpoint is recognized, and the one before
-it is taken.
+both, so that a torn or altered checkpoint is recognized, and the previous one
+is loaded.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from rigl_rl.compat import tensorflow as compat
 
 
 def create(directory: str, steps_done: int) -> tf.summary.SummaryWriter:
-  """Makes a writer that goes on where a checkpoint was.
+  """Makes a writer that continues where a checkpoint was.
 
   Its file begins with a record of a start (SessionLog.START), by which
   TensorBoard and `rigl_rl.analysis.events` forget all events of later steps: an

@@ -4,7 +4,7 @@ TensorFlow, Gym, Gymnasium, pygame, JAX and ALE print pages at import that a
 user can do nothing about. `silence` turns that off before TensorFlow is
 imported, so this module imports nothing heavy.
 
-RIGL_RL_VERBOSE=1 in the environment leaves all output as it is.
+RIGL_RL_VERBOSE=1 in the environment leaves all output unchanged.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _ENVIRONMENT = {
   'GLOG_minloglevel': '2',
   'PYGAME_HIDE_SUPPORT_PROMPT': 'hide',
   # Dopamine's runner imports JAX, which is never used to compute: it must
-  # not take the GPU's memory, nor warn that there is none.
+  # not take the GPU's memory, nor warn that a GPU is missing.
   'JAX_PLATFORMS': 'cpu',
 }
 
 
 def is_verbose() -> bool:
-  """Whether RIGL_RL_VERBOSE asks to leave all output as it is."""
+  """Whether RIGL_RL_VERBOSE asks to leave all output unchanged."""
   return os.environ.get('RIGL_RL_VERBOSE', '') not in ('', '0')
 
 
@@ -54,7 +54,7 @@ def silence() -> None:
   It sets environment variables that are not set yet, which child processes
   inherit, log levels and warning filters. This package's own warnings stay
   visible. Libraries put filters of their own in front when they are imported:
-  after the imports it has to be called again, as `import_quietly` does.
+  call it again after the imports, as `import_quietly` does.
   """
   if is_verbose():
     return

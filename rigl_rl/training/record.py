@@ -237,7 +237,7 @@ def write(directory: str, record: Mapping[str, Any], step: int) -> str:
       made_with = [made for made in record['made_with'] if made['step'] < step]
     except readers.FileError as error:
       _LOGGER.warning('%s; it is written again', error)
-  elif step:  # Of the version before, which may have begun with a policy.
+  elif step:  # Of an earlier version, which may have begun with a policy.
     with contextlib.suppress(readers.FileError):
       policy = _read_version_before(directory)['initial_policy']
       record = {**record, 'initial_policy': policy}

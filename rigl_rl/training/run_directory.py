@@ -161,7 +161,7 @@ class RunDirectory:
       with readers.contents_of(self.path(record_lib.CONFIG)):
         configs.append(Config.of_text(existing))
         for each in configs:
-          # It changes no result, and runs of the version before have none.
+          # It changes no result, and runs of earlier versions have none.
           each.bindings.pop(Key.parse('train.paper'), None)
         differences = comparison.differing_bindings(*configs)
     except readers.FileError as error:
@@ -217,8 +217,8 @@ class RunDirectory:
       if files.exists(path):
         # A broken one is reported by the comparison.
         return readers.read_bytes(path).decode('utf-8', 'replace')
-    # The config is written before anything else, so someone removed it: nobody
-    # knows which run this was, and nothing may overwrite it.
+    # The config is written before anything else, so someone removed it:
+    # which run this was is unknown, and nothing may overwrite it.
     for name in ('checkpoints', record_lib.EVALUATIONS, record_lib.SUMMARY):
       if files.exists(self.path(name)):
         raise self._error(
