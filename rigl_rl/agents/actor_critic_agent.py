@@ -91,6 +91,13 @@ class ActorCriticAgent:
     """Writes further summaries to TensorBoard."""
 
   @property
+  def last_loss(self) -> float | None:
+    """The loss of the last train step: PPO's, or the critics'."""
+    losses = self._last_losses()
+    name = 'loss' if 'loss' in losses else 'critic_loss'
+    return float(losses[name]) if losses else None
+
+  @property
   def title(self) -> str:
     """The method in words; see `method_title`."""
     return self.networks.title

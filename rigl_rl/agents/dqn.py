@@ -294,6 +294,11 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.eval_mode = False
     self._rng = self._training_rng
 
+  @property
+  def last_loss(self) -> float | None:
+    """The loss of the last train step; None before the first one."""
+    return None if self.learner.loss is None else float(self.learner.loss)
+
   def check_loss(self) -> None:
     """Raises UserError if the last loss is not finite."""
     if self.learner.loss is not None and not np.isfinite(self.learner.loss):

@@ -10,6 +10,7 @@ Started again on the same --base_dir, a run that was cut off continues.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from typing import Sequence
 
@@ -53,6 +54,9 @@ def _train(arguments: argparse.Namespace) -> None:
     run.train_files(
       arguments.gin_files, arguments.gin_bindings, arguments.base_dir
     )
+    evaluate = command_line.invocation('evaluate')
+    print(f'Next:    tensorboard --logdir {shlex.quote(directory.events)}')
+    print(f'         {evaluate} --run={shlex.quote(directory.path())}')
   except KeyboardInterrupt as interrupt:
     steps = checkpointing.Checkpointer(directory.checkpoints).steps()
     how = f'continues from step {steps[-1]:,}' if steps else 'starts again'

@@ -20,7 +20,7 @@ class TrainingLoop:
   A subclass builds its agent before it calls this constructor, and defines how
   to train for a period (`train`), how to evaluate (`_play`) and what its state
   is (`_get_state`, `_set_state`). An agent has `title`, `describe()`,
-  `write_summaries()`, `get_state()` and `set_state()`.
+  `last_loss`, `write_summaries()`, `get_state()` and `set_state()`.
 
   Attributes:
     agent: what is trained.
@@ -108,7 +108,9 @@ class TrainingLoop:
 
   def run_experiment(self) -> None:
     """Trains to the end, from the last checkpoint if there is one."""
-    self._progress = progress.Progress(self._period_ends[-1], self.steps_done)
+    self._progress = progress.Progress(
+      self._period_ends[-1], self.steps_done, lambda: self.agent.last_loss
+    )
     # Not earlier: a refused run leaves no file behind.
     self._writer = event_writer.create(
       self._run_directory.events, self.steps_done

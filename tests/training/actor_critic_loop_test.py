@@ -75,6 +75,8 @@ class _Agent:
   def greedy_policy(self):
     return lambda observations: np.zeros((len(observations), 3), np.float32)
 
+  last_loss = None
+
   def write_summaries(self):
     pass
 

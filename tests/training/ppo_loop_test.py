@@ -66,6 +66,8 @@ class _Agent:
   def greedy_policy(self):
     return lambda observations: observations[:, :3]
 
+  last_loss = None
+
   def write_summaries(self):
     pass
 

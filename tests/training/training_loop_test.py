@@ -35,6 +35,8 @@ class _Agent:
     torque = 2 * np.sin(np.float32(self.count))
     return lambda observations: np.full((len(observations), 1), torque)
 
+  last_loss = None
+
   def write_summaries(self):
     tf.summary.scalar('agent/count', self.count)
 
