@@ -109,7 +109,7 @@ class Run:
   def _table(self):
     from rigl_rl import analysis
 
-    results = analysis.load(self.directory)
+    results = analysis.load(self.directory, smoke=True)
     if len(results.problems):
       raise UserError(results.problems.reason[0])
     return results
@@ -153,7 +153,7 @@ class Runs(Sequence[Run]):
     evaluations: a table of one row per evaluation of any run, with the run's
       task, method, sparsity, seed, ...; see `rigl_rl.analysis.Results`.
     runs: a table of one row per run, in the order of this sequence.
-    problems: a table of the directories that cannot be read, with the reason.
+    problems: a table of the directories that were left out, with the reason.
   """
 
   def __init__(

@@ -162,7 +162,7 @@ def _file(*names):
 def _build(task):
   """Builds the agent of the parsed config, with a small replay buffer."""
   capacity = gin.query_parameter('SparseDQNAgent.replay_capacity')
-  least = gin.query_parameter('SparseDQNAgent.min_replay_history')
+  least = gin.query_parameter('%INITIAL_COLLECT_STEPS')
   with gin.unlock_config():
     gin.bind_parameter('SparseDQNAgent.replay_capacity', least)
   create = bindings.read(gin.get_configurable('DopamineRunner'))
@@ -439,9 +439,10 @@ def test_every_file_is_covered():
     _file('agents', name)
     for name in ('dqn_classic', 'dqn_atari', *list(_SUITES)[1:])
   }
-  # Covered by gin_configs_mujoco_test, gin_configs_sokar22_test and
-  # sweeps/papers_test.
+  # Covered by gin_configs_mujoco_test, gin_configs_sokar22_test,
+  # sweeps/papers_test and training/smoke_test.
   elsewhere = {'sac_mujoco', 'ppo_mujoco', 'td3_mujoco', 'sokar22', 'sweeps'}
+  elsewhere |= {'smoke'}
   shipped = {
     path.relative_to(_ROOT.parent).as_posix()
     for path in _ROOT.glob('**/*.gin')

@@ -299,6 +299,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     """The loss of the last train step; None before the first one."""
     return None if self.learner.loss is None else float(self.learner.loss)
 
+  def extend(self, train_steps: int) -> None:
+    """Counts costs over a longer training; schedules stay as they are."""
+    self._total_gradient_steps = self._schedule.count(train_steps)
+
   def check_loss(self) -> None:
     """Raises UserError if the last loss is not finite."""
     if self.learner.loss is not None and not np.isfinite(self.learner.loss):

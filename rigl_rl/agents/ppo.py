@@ -249,6 +249,20 @@ class SparsePPOAgent(
     noise = self._rng.standard_normal(std.shape, np.float32)
     return mean[0] + std * noise, mean[0], std
 
+  def extend(self, num_rollouts: int) -> None:
+    """Counts costs over more rollouts; schedules stay as they are.
+
+    Raises:
+      UserError: the learning rate has decayed to 0.
+    """
+    if self._decay_learning_rate and num_rollouts > self._num_rollouts:
+      raise UserError(
+        "--extend is 'stay', but must be 'stretch': the learning rate has "
+        'decayed to 0 (SparsePPOAgent.decay_learning_rate).'
+      )
+    steps_per_rollout = self.networks.total_steps // self._num_rollouts
+    self.networks.total_steps = num_rollouts * steps_per_rollout
+
   def train_on(self, rollout: Rollout) -> None:
     """Takes all gradient steps on a rollout of `rollout_steps` steps.
 

@@ -85,7 +85,7 @@ def make_report(
   if missing:
     chapters.append(('missing', 'What is missing', _list(missing, 'missing')))
   if len(problems):
-    title = 'Directories that cannot be read'
+    title = 'Directories left out'
     chapters.append(('problems', title, _table(problems)))
   chapters += [(s.name.replace('/', '_'), s.title, _section(s)) for s in drawn]
   chapters.append(('runs', 'Runs', _runs(runs.assign(finished=is_finished))))

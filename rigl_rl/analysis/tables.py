@@ -90,7 +90,7 @@ class Results:
       * seconds: of training
       * git_revision, versions: it was made with
 
-    problems: one row per directory that cannot be read: directory, reason.
+    problems: one row per directory that was left out: directory, reason.
   """
 
   evaluations: pd.DataFrame
@@ -102,7 +102,9 @@ class Results:
     yield self.runs
 
 
-def load(*directories: str, flag: str = '--results') -> Results:
+def load(
+  *directories: str, flag: str = '--results', smoke: bool = False
+) -> Results:
   """Reads all run directories in some directories, and below them.
 
   A run directory holds a config.gin. One that a sweep made holds a sweep.json
@@ -112,6 +114,8 @@ def load(*directories: str, flag: str = '--results') -> Results:
   Args:
     *directories: where to look; paths, or URLs that tf.io.gfile knows.
     flag: of the command, which they come from.
+    smoke: whether to include smoke runs, whose scores mean nothing; otherwise
+      they are among the problems.
 
   Returns:
     The tables. They are empty, but have all columns, if there is no run.
@@ -127,6 +131,9 @@ def load(*directories: str, flag: str = '--results') -> Results:
       run, bindings, rows = _read_run(path)
     except readers.FileError as error:
       problems.append({'directory': path, 'reason': str(error)})
+      continue
+    if run['smoke'] and not smoke:
+      problems.append({'directory': path, 'reason': 'a smoke run'})
       continue
     swept.update(dict.fromkeys(bindings))
     runs.append({**run, **bindings})

@@ -126,13 +126,13 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
 
 
 def load(directories: Sequence[str], flag: str) -> Any:
-  """Loads runs; says how many there are, and which cannot be read."""
+  """Loads runs; says how many there are, and which are left out."""
   from rigl_rl import analysis, wording
 
   results = analysis.load(*directories, flag=flag)
   for problem in results.problems.itertuples():
     print(
-      f'left out: {problem.directory} cannot be read: {problem.reason}',
+      f'left out: {problem.directory}: {problem.reason}',
       file=sys.stderr,
     )
   where = ', '.join(directories)

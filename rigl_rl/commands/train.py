@@ -17,7 +17,15 @@ from typing import Sequence
 from rigl_rl import files, wording
 from rigl_rl.commands import command_line, seeds, sweep
 from rigl_rl.config import checking, gin_text
-from rigl_rl.training import attributes, checkpointing, quiet, run_directory
+from rigl_rl.errors import UserError
+from rigl_rl.training import (
+  attributes,
+  checkpointing,
+  extension,
+  quiet,
+  run_directory,
+  smoke,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,12 +39,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     metavar='DIR',
     help='the run directory; created if missing',
   )
+  parser.add_argument(
+    '--smoke',
+    action='store_true',
+    help='only try the gin files: less than a minute, by the bindings of '
+    'gin_configs/smoke/; all results say so, and figures leave the run out',
+  )
+  parser.add_argument(
+    '--extend',
+    choices=extension.CHOICES,
+    help='continue a finished run to a higher TRAIN_STEPS. stay: windows of '
+    'mask updates and decays end where they ended; stretch: they count by the '
+    'new length from there on',
+  )
   command_line.add_thread_arguments(parser)
   seeds.add_arguments(parser)
   arguments = parser.parse_args(argv)
   if arguments.seeds is not None:
-    return sweep.run(lambda: seeds.train(arguments, argv, _outline))
+    return sweep.run(lambda: _train_seeds(arguments, argv))
   return command_line.run(lambda: _train(arguments))
+
+
+def _train_seeds(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+  if arguments.extend:
+    raise UserError(
+      f'--extend is {arguments.extend!r}, but cannot be given with --seeds: '
+      "extend each seed's run by a command of its own."
+    )
+  _add_smoke_file(arguments)
+  return seeds.train(arguments, argv, _outline)
+
+
+def _add_smoke_file(arguments: argparse.Namespace) -> None:
+  if arguments.smoke:
+    config = checking.check(arguments.gin_files, arguments.gin_bindings)
+    arguments.gin_files = smoke.add_file(arguments.gin_files, config)
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -45,6 +82,7 @@ def _train(arguments: argparse.Namespace) -> None:
   directory = run_directory.RunDirectory(arguments.base_dir)
   if not files.is_url(arguments.base_dir):
     directory.check_writable()
+  _add_smoke_file(arguments)
   config = checking.check(arguments.gin_files, arguments.gin_bindings)
   print(f'{_outline(config)}: {directory.path()}', flush=True)
   command_line.start_tensorflow(arguments)
@@ -52,7 +90,10 @@ def _train(arguments: argparse.Namespace) -> None:
     from rigl_rl.training import run
   try:
     run.train_files(
-      arguments.gin_files, arguments.gin_bindings, arguments.base_dir
+      arguments.gin_files,
+      arguments.gin_bindings,
+      arguments.base_dir,
+      arguments.extend,
     )
     evaluate = command_line.invocation('evaluate')
     print(f'Next:    tensorboard --logdir {shlex.quote(directory.events)}')
@@ -79,4 +120,6 @@ def _outline(config: gin_text.Config, is_one: bool = True) -> str:
   )
   if attributes.is_number(steps):  # A user's own constant is not known yet.
     text += f', {wording.count(steps, "step")}'
+  if True in bound.all('train.smoke'):
+    text = f'Smoke run: {text}'
   return f'{text}, seed {seed}' if is_one and seed is not None else text

@@ -118,6 +118,10 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
       replay=replay,
     )
 
+  def extend(self, lengths):
+    super().extend(lengths)
+    self.agent.networks.total_steps = lengths[-1] - self._initial_collect_steps
+
   def train(self, end_step):
     agent, environment, replay = self.agent, self.environment, self._replay
     observation = self._begin()

@@ -25,7 +25,7 @@ FIELDS = {
     (int, 'seed train_steps'),
     (float, 'sparsity size_sparsity batch_size weight_decay update_interval'),
     (float, 'drop_fraction power budget observation_noise'),
-    (bool, 'sparsity_bound gradient_snr hard_targets'),
+    (bool, 'sparsity_bound gradient_snr hard_targets smoke'),
   )
   for name in names.split()
 }
@@ -127,6 +127,7 @@ def describe(config: Config) -> dict[str, Any]:
       observation_noise: standard deviation in evaluations, in gray levels.
       gradient_snr: whether the run writes signal-to-noise ratios.
       hard_targets: whether target networks are copied whole (SAC).
+      smoke: whether it is only a short try, see `gin_configs/smoke`.
       initial_policy: directory of the run whose policy filled the replay
         buffer, '' if none did.
 
@@ -182,6 +183,7 @@ def describe(config: Config) -> dict[str, Any]:
     'observation_noise': bound.number('evaluation_noise', otherwise=0.0),
     'gradient_snr': True in bound.all('summarize_gradient_snr'),
     'hard_targets': bound.number('target_update_tau') == 1,
+    'smoke': True in bound.all('train.smoke'),
     'initial_policy': bound.text('saved_policy.run') if has_policy else '',
     'bindings': {name: repr(value) for name, value in bound.values.items()},
   }

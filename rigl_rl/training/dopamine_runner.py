@@ -34,7 +34,7 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
   Overridden of Dopamine's Runner:
     run_experiment: the loop's.
     _initialize_checkpointer_and_maybe_resume: nothing, since the loop resumes.
-    _run_one_episode: cuts the last episode at `train_steps`, so that a run
+    _run_one_episode: cuts the last episode of each length, so that a run
       takes exactly the gradient steps that its schedules count.
     _run_one_step: counts it.
     _end_episode: tells the agent whether the episode terminated or was cut,
@@ -85,7 +85,6 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
         'but exactly one of them must be a number.'
       )
     check_arguments(type(self), locals())
-    self._train_steps = train_steps
     self._create_environment = create_environment
     self._evaluation_episodes = evaluation_episodes
     self._evaluation_noise = evaluation_noise
@@ -126,13 +125,18 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
       replay=agent.replay,
     )
 
+  def extend(self, lengths):
+    super().extend(lengths)
+    self.agent.extend(lengths[-1])
+
   def _initialize_checkpointer_and_maybe_resume(self, checkpoint_file_prefix):
     del checkpoint_file_prefix
 
   def _run_one_episode(self):
     if self.agent.eval_mode:
       return super()._run_one_episode()
-    with dopamine.episode_limit(self, self._train_steps - self.steps_done):
+    end = next(end for end in self._lengths if end > self.steps_done)
+    with dopamine.episode_limit(self, end - self.steps_done):
       return super()._run_one_episode()
 
   def _run_one_step(self, action):

@@ -78,6 +78,12 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
       checkpoint_period=checkpoint_period,
     )
 
+  def extend(self, lengths):
+    size = len(self._rollout.reward)
+    rollouts = [math.ceil(length / size) for length in lengths]
+    super().extend([number * size for number in rollouts])
+    self.agent.extend(rollouts[-1])
+
   def train(self, end_step):
     returns = []
     while self.steps_done < end_step:

@@ -42,6 +42,8 @@ _ORIGIN = '# Modules were imported from the current directory, '
 # Bindings that may differ between runs of one setting. With each seed, another
 # run's policy fills the replay buffer; figures compare how long it was trained.
 _NOT_SETTINGS = ('train.seed', 'train.paper', 'saved_policy.run')
+# Bindings that an extension changes.
+_LENGTHS = ('train.train_steps', 'train.extended')
 # Parameters of any class that do not change what is learned.
 _WITHOUT_EFFECT = ('checkpoint_period', 'summarize_gradient_snr')
 
@@ -102,7 +104,7 @@ def read(directory: str) -> dict[str, Any]:
   path = os.path.join(directory, RECORD)
   if not files.exists(path):
     return _read_version_before(directory)
-  record = readers.read_json(path)
+  record = {'smoke': False, **readers.read_json(path)}  # Of an earlier version.
   with readers.contents_of(path):
     _check_description(record)
     _check_sizes(record)
@@ -219,7 +221,8 @@ def write(directory: str, record: Mapping[str, Any], step: int) -> str:
   """Writes run.json once: it says what the run began as.
 
   A process that continues the run only adds its own git revision, processor and
-  versions if they differ: the run may then differ from one never stopped.
+  versions if they differ: the run may then differ from one never stopped. One
+  that extends it changes its length.
 
   Args:
     directory: of the run.
@@ -233,7 +236,10 @@ def write(directory: str, record: Mapping[str, Any], step: int) -> str:
   made_with, differences = [], ''
   if files.exists(path):
     try:
-      record = read(directory)
+      given, record = record, read(directory)
+      bound = {k: v for k, v in given['bindings'].items() if k in _LENGTHS}
+      record['bindings'].update(bound)
+      record['train_steps'] = given['train_steps']
       made_with = [made for made in record['made_with'] if made['step'] < step]
     except readers.FileError as error:
       _LOGGER.warning('%s; it is written again', error)

@@ -18,6 +18,7 @@ from rigl_rl.sparsity import user_code
 from rigl_rl.training import (
   attributes,
   curve,
+  extension,
   quiet,
   record,
   run_directory,
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 
 def train_files(
-  gin_files: Sequence[str], gin_bindings: Sequence[str], base_dir: str
+  gin_files: Sequence[str],
+  gin_bindings: Sequence[str],
+  base_dir: str,
+  extend: str | None = None,
 ) -> dict[str, Any]:
   """Trains what gin files describe; see `train`.
 
@@ -37,9 +41,12 @@ def train_files(
     gin_files: as `parsing.parse` takes them.
     gin_bindings: single bindings, which win over the files.
     base_dir: the run directory.
+    extend: what schedules do if TRAIN_STEPS is higher than that of the finished
+      run in `base_dir`, see `extension`; None to refuse it.
   """
   with quiet.import_quietly():  # Of what the files name.
     given = parsing.parse(gin_files, gin_bindings)
+  extension.bind(base_dir, extend)
   with memory.blame_sizes(gin_files, gin_bindings):
     return train(base_dir, given=given)
 
@@ -52,6 +59,8 @@ def train(
   train_steps: Count = gin.REQUIRED,
   task: str = '',
   paper: str = '',
+  smoke: bool = False,
+  extended: extension.Extended = (),
   given: effects.Given | None = None,
 ) -> dict[str, Any]:
   """Trains as the gin config says, or continues a run that was cut off.
@@ -65,6 +74,9 @@ def train(
     task: name of the task, above the curve.
     paper: whose configuration it is, 'graesser22' or 'sokar22': the run is
       drawn in its figures. It changes nothing in training.
+    smoke: whether this is only a short try, by the bindings of
+      `gin_configs/smoke/`: all results are marked.
+    extended: the lengths that the run had before, see `extension`.
     given: what `parsing.parse` returned, to refuse bindings without effect;
       None for no such check.
 
@@ -86,7 +98,10 @@ def train(
     directory.check(config)
     if directory.finished:
       return _report_finished(directory)
-    built = runner(directory, seed=seed, train_steps=train_steps)
+    lengths, scheduled = extension.lengths(extended, train_steps)
+    built = runner(directory, seed=seed, train_steps=scheduled)
+    if extended:
+      built.extend(lengths)
     for note in given.check() if given is not None else ():
       print(f'note: {note}', file=sys.stderr)
     # Not before all is built: a mistake must not leave a config behind.
@@ -99,7 +114,7 @@ def train(
       print(f'Continues at step {step:,}.')
     with user_code.errors_in_one_line():
       built.run_experiment()
-    return _write_results(directory, built, task, scored)
+    return _write_results(directory, built, task, scored, smoke)
 
 
 @contextlib.contextmanager
@@ -161,12 +176,14 @@ def _write_results(
   built: training_loop.TrainingLoop,
   task: str,
   scored: str,
+  smoke: bool,
 ) -> dict[str, Any]:
   """Writes and reports what came out of the run; returns its summary."""
   evaluations = directory.evaluations
   returns = [row['return_mean'] for row in evaluations]
   summary = {
     'finished': True,
+    'smoke': smoke,
     'final_score': scores.final_score(returns),
     'final_score_of': scored,
     'learning_curve_area': scores.learning_curve_area(returns),
@@ -177,10 +194,12 @@ def _write_results(
     'seconds': directory.elapsed_seconds,
     **built.describe(),
   }
-  picture = curve.draw_curve(evaluations, f'{built.title} on {task}')
+  title = f'{"Smoke run: " * smoke}{built.title} on {task}'
+  picture = curve.draw_curve(evaluations, title)
   files.write(directory.path(run_directory.CURVE), picture)
   record.write_json(directory.path(record.SUMMARY), summary)
-  print(f'Final score {summary["final_score"]:.1f} ({scored})')
+  meaning = 'of a smoke run: it means nothing' if smoke else scored
+  print(f'Final score {summary["final_score"]:.1f} ({meaning})')
   print(f'Curve:   {directory.path(run_directory.CURVE)}')
   print(f'Summary: {directory.path(record.SUMMARY)}')
   return summary

@@ -31,10 +31,10 @@ from typing import Any
 
 from rigl_rl import files, locks, readers
 from rigl_rl.config import comparison
-from rigl_rl.config.gin_text import Config, Key
+from rigl_rl.config.gin_text import Config, Key, same
 from rigl_rl.errors import UserError
 from rigl_rl.replay import segments
-from rigl_rl.training import checkpointing
+from rigl_rl.training import attributes, checkpointing
 from rigl_rl.training import record as record_lib
 
 _LOGGER = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ _FILES = (
   *(record_lib.EVALUATIONS, record_lib.SUMMARY, _TIMING, CURVE, 'probe'),
 )
 
+_LENGTH = 'train.train_steps'
+_EXTENDED = 'train.extended'
 # A conflict names at most so many bindings.
 _MAX_DIFFERENCES = 5
 
@@ -79,6 +81,7 @@ class RunDirectory:
       base_dir = os.path.realpath(base_dir)
     self._base_dir = base_dir
     self.checkpoints, self.replay, self.events = map(self.path, _DIRECTORIES)
+    self._is_extended = False
     self._evaluations: list[dict[str, Any]] = []
     self._timing: list[dict[str, Any]] = []
 
@@ -156,14 +159,28 @@ class RunDirectory:
 
   def _compare(self, config: str, existing: str) -> None:
     """Raises UserError if the existing config is another one."""
-    configs = [Config.of_text(config)]
+    configs, differences, hint = [Config.of_text(config)], [], ''
     try:
       with readers.contents_of(self.path(record_lib.CONFIG)):
         configs.append(Config.of_text(existing))
+        ours, theirs = (len(c.value(_EXTENDED, ())) for c in configs)
+        self._is_extended = ours > theirs
+        # The first one changes no result, and runs of earlier versions have
+        # none.
+        ignored = ['train.paper']
+        if self._is_extended:
+          ignored += ['TRAIN_STEPS', _LENGTH, _EXTENDED]
         for each in configs:
-          # It changes no result, and runs of earlier versions have none.
-          each.bindings.pop(Key.parse('train.paper'), None)
-        differences = comparison.differing_bindings(*configs)
+          for name in ignored:
+            each.bindings.pop(Key.parse(name), None)
+        # Runs of earlier versions may have other macros for the same values.
+        ours, theirs = (attributes.Bindings(each).values for each in configs)
+        if not same(ours, theirs):
+          differences = comparison.differing_bindings(*configs)
+          length = theirs.get(_LENGTH)
+          is_longer = attributes.is_number(length) and ours[_LENGTH] > length
+          if is_longer and same({**ours, _LENGTH: length}, theirs):
+            hint = ', or --extend'
     except readers.FileError as error:
       raise self._error(
         f'whose {record_lib.CONFIG} cannot be read; give another --base_dir'
@@ -173,7 +190,8 @@ class RunDirectory:
       if more := differences[_MAX_DIFFERENCES:]:
         shown += f'; … and {len(more)} more'
       raise self._error(
-        f'which holds a run of another config: {shown}; give another --base_dir'
+        f'which holds a run of another config: {shown}; give another '
+        f'--base_dir{hint}'
       )
 
   def prepare(self, config: str) -> bool:
@@ -183,7 +201,9 @@ class RunDirectory:
     """
     resumed = self.check(config)
     files.make_directory(self._base_dir)
-    if not resumed:
+    if self._is_extended:
+      files.remove(self.path(record_lib.SUMMARY))
+    if not resumed or self._is_extended:
       files.write(self.path(record_lib.CONFIG), config)
     elif self._evaluations:
       self._write_table(record_lib.EVALUATIONS, self._evaluations)
@@ -344,4 +364,5 @@ class RunDirectory:
   @property
   def finished(self) -> bool:
     """Whether the run came to its end, by its summary."""
-    return (self.read_summary() or {}).get('finished') is True
+    summary = self.read_summary() or {}
+    return summary.get('finished') is True and not self._is_extended

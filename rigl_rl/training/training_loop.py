@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -60,11 +60,8 @@ class TrainingLoop:
     self.environment = environment
     self._run_directory = run_directory
     self._seed = seed
-    # Steps after each of which comes an evaluation.
-    self._period_ends = [
-      *range(evaluation_period, train_steps, evaluation_period),
-      train_steps,
-    ]
+    self._evaluation_period = evaluation_period
+    self._set_lengths([train_steps])
     self._checkpoint_period = checkpoint_period
     self._replay = replay
     self._writer = None
@@ -82,6 +79,24 @@ class TrainingLoop:
         raise
 
     self._checkpointer.load_latest(resume)
+
+  def extend(self, lengths: Sequence[int]) -> None:
+    """Trains longer than the agent's schedules count; see `extension`.
+
+    Args:
+      lengths: environment steps of the run at first, and of each extension.
+    """
+    self._set_lengths(lengths)
+
+  def _set_lengths(self, lengths: Sequence[int]) -> None:
+    self._lengths = lengths
+    # Steps after each of which comes an evaluation, as the last of each length.
+    self._period_ends = [0]
+    period = self._evaluation_period
+    for length in lengths:
+      first = (self._period_ends[-1] // period + 1) * period
+      self._period_ends += [*range(first, length, period), length]
+    del self._period_ends[0]
 
   def train(self, end_step: int) -> list[float]:
     """Trains until `end_step` environment steps are done, or somewhat more.

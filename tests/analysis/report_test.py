@@ -143,7 +143,7 @@ def test_what_cannot_be_read_is_listed(synthetic_runs, tmp_path):
   synthetic_runs.write_run(tmp_path / 'a')
   problems = pd.DataFrame({'directory': ['/x'], 'reason': ['torn']})
   page = _make([], analysis.load(tmp_path).runs, problems)
-  assert 'Directories that cannot be read' in page and 'torn' in page
+  assert 'Directories left out' in page and 'torn' in page
 
 
 def test_no_runs(tmp_path):

@@ -50,6 +50,7 @@ def test_a_dqn_run_of_the_version_before():
     'observation_noise': 0.0,
     'gradient_snr': False,
     'hard_targets': False,
+    'smoke': False,
     'initial_policy': '',
   }
   summary = json.loads((_BEFORE / 'dqn_masked/summary.json').read_text())

@@ -106,18 +106,40 @@ def test_whose_figures_it_is_among_may_differ(run):
   assert pathlib.Path(run.path('config.gin')).read_text() == CONFIG
 
 
+def test_other_macros_for_the_same_values_are_the_same_config(tmp_path):
+  """As a later version of a gin file may have them."""
+  run = run_directory.RunDirectory(str(tmp_path))
+  run.prepare('Agent.steps = 5\n')
+  assert run.prepare('STEPS = 5\nAgent.steps = %STEPS\n')
+  with pytest.raises(UserError, match='Agent.steps is %STEPS here, 5 in the'):
+    run.prepare('STEPS = 6\nAgent.steps = %STEPS\n')
+
+
+def test_a_longer_run_is_refused_with_advice(tmp_path):
+  run = run_directory.RunDirectory(str(tmp_path))
+  run.prepare('train.train_steps = 5\ntrain.seed = 0\n')
+  for steps, seed, end in (
+    (6, 0, 'give another --base_dir, or --extend'),
+    (4, 0, 'give another --base_dir'),
+    (6, 1, 'give another --base_dir'),
+  ):
+    with pytest.raises(UserError) as error:
+      run.prepare(f'train.train_steps = {steps}\ntrain.seed = {seed}\n')
+    assert str(error.value).endswith(end)
+
+
 @pytest.mark.parametrize(
   'count, end',
   [
-    (5, 'E is 1 here, 0 in the existing run; give another --base_dir'),
+    (5, 'E.x is 1 here, 0 in the existing run; give another --base_dir'),
     (
       6,
-      'E is 1 here, 0 in the existing run; … and 1 more; give another '
+      'E.x is 1 here, 0 in the existing run; … and 1 more; give another '
       '--base_dir',
     ),
     (
       9,
-      'E is 1 here, 0 in the existing run; … and 4 more; give another '
+      'E.x is 1 here, 0 in the existing run; … and 4 more; give another '
       '--base_dir',
     ),
   ],
@@ -125,9 +147,9 @@ def test_whose_figures_it_is_among_may_differ(run):
 def test_at_most_five_differences_are_named(tmp_path, count, end):
   names = 'ABCDEFGHI'[:count]
   run = run_directory.RunDirectory(str(tmp_path))
-  run.prepare(''.join(f'{name} = 0\n' for name in names))
+  run.prepare(''.join(f'{name}.x = 0\n' for name in names))
   with pytest.raises(UserError) as error:
-    run.prepare(''.join(f'{name} = 1\n' for name in names))
+    run.prepare(''.join(f'{name}.x = 1\n' for name in names))
   assert str(error.value).endswith(end)
   assert '\n' not in str(error.value)
 
