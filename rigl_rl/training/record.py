@@ -277,10 +277,7 @@ def _jsonable(value: Any) -> Any:
 
 
 def read_evaluations(directory: str) -> list[dict[str, Any]]:
-  """Reads evaluations.csv of a run.
-
-  Returns:
-    Dicts of EVALUATION_COLUMNS, in order of steps; none if there is no file.
+  """Returns the rows of a run's evaluations.csv, none if there is no file.
 
   Raises:
     FileError: the file cannot be used.

@@ -307,13 +307,12 @@ class RunDirectory:
   def append_timing(
     self, step: int, seconds: float, steps_per_second: float
   ) -> None:
-    """Adds a row to timing.csv, which no restart has to reproduce.
+    """Adds a row to timing.csv, which restarts do not reproduce.
 
     Args:
       step: training steps so far.
-      seconds: wall-clock time since the start of training, summed over
-        restarts: `elapsed_seconds` after a restart, plus this process's own.
-      steps_per_second: training steps per second since the row before.
+      seconds: wall-clock time of training, summed over restarts.
+      steps_per_second: training steps per second since the previous row.
     """
     row = zip(_TIMING_COLUMNS, (step, seconds, steps_per_second))
     self._timing.append(dict(row))

@@ -32,16 +32,7 @@ class TFAgentsLoop(training_loop.TrainingLoop):
     evaluation_episodes: int,
     **arguments: Any,
   ):
-    """Resumes from a checkpoint if there is one.
-
-    Args:
-      create_environment: makes an environment from a seed.
-      evaluation_episodes: episodes of an evaluation, played side by side.
-      **arguments: those of `TrainingLoop`.
-
-    Raises:
-      UserError: none of the checkpoints can be used.
-    """
+    """Takes what evaluations need, and the arguments of `TrainingLoop`."""
     # They hold no state, since each evaluation seeds them.
     self._evaluation_environments = [
       create_environment(seed=0) for _ in range(evaluation_episodes)
@@ -58,14 +49,10 @@ class TFAgentsLoop(training_loop.TrainingLoop):
     return self._observation
 
   def _go_on(self, time_step: ts.TimeStep, returns: list[float]) -> np.ndarray:
-    """Continues after a step, in a new episode if the last one ended.
+    """Returns the observation to act on after a step of the environment.
 
-    Args:
-      time_step: what the environment's step returned.
-      returns: the episode's return is appended to it if the episode ended.
-
-    Returns:
-      The observation to act on.
+    If the episode ended, its return is appended to `returns`, and the
+    observation is the first of a new episode.
     """
     self._episode_return += float(time_step.reward)
     # Not is_last(), which takes longer than everything else here.
