@@ -175,7 +175,7 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
   """Loads a run, which is only read, and may still be training.
 
   Its networks are built when they are first used. gin's config must be empty
-  then, and is empty afterwards.
+  then, and is empty afterwards; log levels change as `train` says.
 
   Args:
     directory: the run directory; a path, or a URL that tf.io.gfile knows.
@@ -211,6 +211,7 @@ def train(
   gin_files: str | Sequence[str],
   bindings: str | Sequence[str] | Mapping[str, Any] = (),
   base_dir: str | os.PathLike[str] = '',
+  extend: str | None = None,
 ) -> Run:
   """Trains what gin files describe, as `launch.train` does.
 
@@ -219,6 +220,10 @@ def train(
   empty afterwards. TensorFlow runs two operations at a time, each in one
   thread, unless it has started already or was given other numbers.
 
+  As the commands do, it raises the log levels of TensorFlow, absl, JAX and Gym
+  in this process, and sets JAX_PLATFORMS to 'cpu' if it is not set: set it
+  before if you compute with JAX on a GPU. RIGL_RL_VERBOSE=1 prevents both.
+
   Args:
     gin_files: one or more; from the current directory, or shipped ones, such as
       'gin_configs/graesser22/sac_mujoco/rigl.gin'. Later ones win.
@@ -226,6 +231,9 @@ def train(
       'Hopper-v4'}, or as gin writes them, ['SPARSITY = 0.95', ...]. In a dict,
       text that begins with '@' or '%' is a reference: '@uniform', '@RigL()'.
     base_dir: the run directory; created if missing.
+    extend: 'stay' or 'stretch', to continue a finished run to a higher
+      TRAIN_STEPS: windows of mask updates and decays end where they ended, or
+      count by the new length from there on.
 
   Returns:
     The finished run.
@@ -244,7 +252,7 @@ def train(
       _use_default_threads()
       from rigl_rl.training import run
     with errors.of_incomplete_config():
-      run.train_files(gin_files, bindings, os.fspath(base_dir))
+      run.train_files(gin_files, bindings, os.fspath(base_dir), extend)
   return load_run(base_dir)
 
 

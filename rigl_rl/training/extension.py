@@ -34,8 +34,12 @@ def bind(base_dir: str, choice: str | None) -> None:
       before; None to continue it only.
 
   Raises:
-    UserError: the run cannot be extended.
+    UserError: the run cannot be extended, or not so.
   """
+  if choice not in (None, *CHOICES):
+    raise UserError(
+      f'extend is {choice!r}, but must be {" or ".join(map(repr, CHOICES))}.'
+    )
   directory = run_directory.RunDirectory(base_dir)
   existing = None
   with contextlib.suppress(UserError):  # There is none, or the run is refused.
