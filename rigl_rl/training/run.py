@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import gin
 import tensorflow as tf
 
-from rigl_rl import files, seeding
+from rigl_rl import files, seeding, tasks
 from rigl_rl.checks import check_count
 from rigl_rl.config import effects, gin_text, memory, parsing
 from rigl_rl.config.domains import Count, Seed
@@ -195,7 +195,7 @@ def _write_results(
     **built.describe(),
   }
   title = f'{"Smoke run: " * smoke}{built.title} on {task}'
-  picture = curve.draw_curve(evaluations, title)
+  picture = curve.draw_curve(evaluations, title, tasks.return_range(task))
   files.write(directory.path(run_directory.CURVE), picture)
   record.write_json(directory.path(record.SUMMARY), summary)
   meaning = 'of a smoke run: it means nothing' if smoke else scored

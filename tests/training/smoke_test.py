@@ -65,9 +65,9 @@ def _titles(monkeypatch):
   """The titles of the curves that are drawn."""
   titles, draw = [], curve.draw_curve
 
-  def recorded(history, title):
+  def recorded(history, title, returns):
     titles.append(title)
-    return draw(history, title)
+    return draw(history, title, returns)
 
   monkeypatch.setattr(curve, 'draw_curve', recorded)
   return titles
