@@ -284,7 +284,7 @@ class Kind(abc.ABC):
     notes = list(request.progress.notes if found.notes is None else found.notes)
     missing = [cell.title for cell in found.cells if not len(cell.points)]
     if missing:
-      notes.append(f'Not drawn, {self.empty}: {", ".join(missing)}.')
+      notes.append(f'Not drawn, {self.empty}: {"; ".join(missing)}.')
     face = [*notes, *found.face_notes]
     if self.intervals:
       face.append(style.intervals(self.intervals, found.data.runs))

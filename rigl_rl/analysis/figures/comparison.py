@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import pandas as pd
 from matplotlib import ticker
@@ -82,7 +82,11 @@ class Comparison(base.Kind):
           ),
         }
       )
-    data = pd.DataFrame(points)
+    notes.insert(0, f'{wording.count(is_drawn.sum(), "run")}.')
+    return self.found(pd.DataFrame(points), notes)
+
+  def found(self, data: pd.DataFrame, notes: Sequence[str]) -> base.Found:
+    """Returns what draws points, as a CSV of this figure has them."""
     lines = style.ordered(data.line)
     looks = {line: style.of_method(line, lines) for line in lines}
     if set(lines) != set(data.method) or len(set(looks.values())) < len(looks):
@@ -92,7 +96,7 @@ class Comparison(base.Kind):
       [base.Cell(task, own, looks) for task, own in data.groupby('task')],
       x_label=AXES[self.x],
       legend=lines,
-      notes=[f'{wording.count(is_drawn.sum(), "run")}.', *notes],
+      notes=notes,
       face_notes=[f'Lines: {_WORDS[self.statistic]} over runs.'],
     )
 

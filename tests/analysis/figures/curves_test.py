@@ -104,7 +104,7 @@ def test_versions_of_a_task_have_panels_of_their_own(synthetic_runs, tmp_path):
   titles = [axes.get_title() for axes in drawing.figure.axes]
   assert titles == ['HalfCheetah-v4', 'Ant-v4', 'Ant-v5']
   # Panels that would be empty are named, not drawn.
-  assert drawing.notes[2] == 'Not drawn, no run: Walker2d, Hopper, Humanoid.'
+  assert drawing.notes[2] == 'Not drawn, no run: Walker2d; Hopper; Humanoid.'
 
 
 def test_figure_2(synthetic_runs, tmp_path):

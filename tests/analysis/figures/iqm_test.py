@@ -56,7 +56,7 @@ def test_mujoco_is_normalized_by_dense_sac(synthetic_runs, tmp_path):
   assert labels == [name, name]
   # DQN's panels would have another unit.
   assert drawing.notes[-1] == (
-    'Not drawn, no finished run: DQN (CNN), DQN (ResNet).'
+    'Not drawn, no finished run: DQN (CNN); DQN (ResNet).'
   )
   # Given references win.
   options = figures.Options(
@@ -119,7 +119,7 @@ def test_short_references_are_told(synthetic_runs, tmp_path):
   drawing = figures.draw('graesser22/fig16', analysis.load(tmp_path), OPTIONS)
   assert list(drawing.notes)[1:] == [
     "Short runs of SAC: 600 of the paper's 1,000,000 steps.",
-    'Not drawn, no finished run: 50 %, 95 %, 99 %.',
+    'Not drawn, no finished run: 50 %; 95 %; 99 %.',
   ]
 
 

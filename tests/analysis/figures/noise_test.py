@@ -144,7 +144,7 @@ def test_a_game_without_evaluations_says_so(write, tmp_path):
     'graesser22/fig06', analysis.load(tmp_path), figures.Options(resamples=2)
   )
   assert [cell.get_title() for cell in drawing.figure.axes] == ['Pong']
-  note = 'Not drawn, no run evaluated under noise: MsPacman, Qbert.'
+  note = 'Not drawn, no run evaluated under noise: MsPacman; Qbert.'
   assert drawing.notes[-1] == note and note in _face(drawing)
 
 

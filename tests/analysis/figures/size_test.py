@@ -184,7 +184,7 @@ def test_versions_of_a_task_have_panels_of_their_own(synthetic_runs, tmp_path):
   titles = [axes.get_title() for axes in drawing.figure.axes]
   assert titles == ['SAC, Walker2d-v4', 'SAC, Walker2d-v5']
   assert drawing.notes[-1] == (
-    'Not drawn, no finished run: SAC, HalfCheetah, SAC, Humanoid.'
+    'Not drawn, no finished run: SAC, HalfCheetah; SAC, Humanoid.'
   )
 
 
