@@ -141,7 +141,7 @@ def test_a_sweep(tmp_path):
   (log,) = tmp_path.rglob('train.log')
   expected = (
     r'\$ .*\nRigL DQN on .*\nRigL at .*\n([\d,]+ steps: return .*\n){2}'
-    r'Final score .*\nCurve: .*\nSummary: .*\n'
+    r'Final score .*\nCurve: .*\nSummary: .*\nNext: .*\n +.*\n'
   )
   assert re.fullmatch(expected, log.read_text())
 

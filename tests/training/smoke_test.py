@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import gin
 import pytest
@@ -10,7 +11,7 @@ from rigl_rl import analysis
 from rigl_rl.commands import command_line, train
 from rigl_rl.config import checking
 from rigl_rl.config.gin_text import Config
-from rigl_rl.training import curve, record, smoke
+from rigl_rl.training import curve, progress, record, smoke
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _FILES = sorted(
@@ -90,10 +91,12 @@ def test_a_smoke_run_says_so_in_each_result(
 ):
   # TensorFlow, which other tests have started, would refuse new threads.
   monkeypatch.setattr(command_line, 'start_tensorflow', lambda arguments: None)
+  monkeypatch.setattr(progress, '_LINE_INTERVAL', 0.0)
   run = tmp_path / 'run'
   arguments = [f'--gin_files={file}', f'--base_dir={run}']
   assert train.main([*arguments, '--smoke']) == 0
-  out = capsys.readouterr().out
+  out, err = capsys.readouterr()
+  assert re.search(r' steps/s, [\d:]+ left, loss [\d.e+-]+\n', err)
   assert out.startswith('Smoke run: ')
   assert 'of a smoke run: it means nothing' in out
   assert record.read(str(run))['smoke'] is True
