@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
@@ -17,11 +18,15 @@ def choose() -> None:
   """
   os.environ['TF_USE_LEGACY_KERAS'] = '1'
   tensorflow = sys.modules.get('tensorflow')
-  if tensorflow and not tensorflow.keras.Model.__module__.startswith(
-    'tf_keras'
-  ):
+  if tensorflow is None:
+    return
+  if not tensorflow.keras.Model.__module__.startswith('tf_keras'):
     raise ImportError(
       'rigl_rl needs Keras 2, and this process uses Keras '
       f'{tensorflow.keras.__version__} already: import rigl_rl before '
       'tensorflow, or set TF_USE_LEGACY_KERAS=1'
     )
+  # TensorFlow has chosen Keras 3 for `import tensorflow.keras`, by which
+  # TF-Agents would replace `tf.keras` later.
+  keras = importlib.import_module('tf_keras.api._v2.keras')
+  sys.modules['tensorflow.keras'] = keras

@@ -42,10 +42,13 @@ def test_importing_the_package_chooses_it(value, monkeypatch):
 
 def test_tensorflow_may_be_imported_first():
   done = _run(
-    'import tensorflow as tf, rigl_rl\nprint(tf.keras.Model.__module__)'
+    'import tensorflow as tf, rigl_rl\n'
+    'import tensorflow.keras, tensorflow.keras.layers\n'
+    'print(tf.keras.Model.__module__, tensorflow.keras.layers.Dense.__module__)'
   )
   assert done.returncode == 0, done.stderr
-  assert done.stdout.startswith('tf_keras')
+  model, layer = done.stdout.split()
+  assert model.startswith('tf_keras') and layer.startswith('tf_keras')
 
 
 def test_keras_3_in_use_is_one_clear_line():
