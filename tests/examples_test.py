@@ -5,6 +5,8 @@ import re
 import runpy
 import sys
 
+import nbclient
+import nbformat
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -65,6 +67,54 @@ def test_train_and_load(run):
   assert 'by the checkpoint of step 2,000' in text
   assert re.search(r'five actions: \[[01]( [01]){4}\]', text)
   assert _shares(text) == pytest.approx([95] * 3, abs=1)
+
+
+@pytest.mark.slow
+def test_own_algorithm(run):
+  text = run('own_algorithm')
+  assert re.findall(r'^(\w*RigL)$', text, re.MULTILINE) == [
+    'RigL',
+    'SaliencyRigL',
+  ]
+  first, second = _shares(text)
+  assert first == second
+  (shared,) = re.findall(r'(\d+)% of the active weights', text)
+  assert int(shared) < 100, 'they drop other weights'
+
+
+@pytest.mark.slow
+def test_own_environment(run):
+  text = run('own_environment')
+  first, *_, last = map(float, re.findall(r'^ *\d+ +(-[\d.]+)', text, re.M))
+  assert last > first / 2, 'it learns'
+  (position,) = re.findall(r'comes to rest at (-?[\d.]+)', text)
+  assert abs(float(position)) < 0.3
+
+
+@pytest.mark.slow
+def test_sweep_and_plot(run):
+  text = run('sweep_and_plot')
+  assert re.search(r'RigL +0\.9 .* 2\n', text)
+  assert re.search(r'Static +0\.9 .* 2\n', text)
+  assert 'plotted 4 runs' in text
+
+
+@pytest.mark.slow
+def test_notebook(tmp_path, monkeypatch):
+  path = ROOT / 'examples' / 'first_run.ipynb'
+  notebook = nbformat.read(path, as_version=4)
+  monkeypatch.setenv('PYTHONPATH', str(ROOT))
+  client = nbclient.NotebookClient(
+    notebook, timeout=600, resources={'metadata': {'path': str(tmp_path)}}
+  )
+  client.execute()
+  kinds = [
+    kind
+    for cell in notebook.cells
+    for output in cell.get('outputs', ())
+    for kind in output.get('data', ())
+  ]
+  assert kinds.count('image/png') == 2
 
 
 def test_every_example_is_tested():
