@@ -68,6 +68,7 @@ def _subpackages() -> dict[str, list[str]]:
     if not name.startswith('_'):
       package = parents[1] if len(parents) > 1 else 'modules'
       found.setdefault(package, []).append('.'.join([*parents, name]))
+  found['modules'] = found.pop('modules')  # Last.
   return found
 
 
