@@ -100,8 +100,11 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
       What the parent does: an operation in a graph, else the count of steps.
     """
     self._create([variable for _, variable in grads_and_vars])
+    rate = self.learning_rate
+    if callable(rate):  # A schedule.
+      rate = rate(tf.cast(self.iterations, tf.float32))
     scalars = {
-      'learning_rate': tf.convert_to_tensor(self.learning_rate),
+      'learning_rate': tf.convert_to_tensor(rate),
       'beta1': tf.convert_to_tensor(self.beta_1),
       'beta2': tf.convert_to_tensor(self.beta_2),
       'epsilon': self.epsilon,
