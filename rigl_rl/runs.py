@@ -12,66 +12,14 @@ import numpy as np
 from rigl_rl import errors, files
 from rigl_rl.config import checking, gin_text
 from rigl_rl.errors import UserError
-from rigl_rl.training import quiet
+from rigl_rl.training import quiet, record
 
 if TYPE_CHECKING:
   import pandas as pd
   import tensorflow as tf
 
+  from rigl_rl import analysis
   from rigl_rl.training import saved_run
-
-_CONFIG = 'config.gin'
-
-
-class Policy:
-  """The greedy policy of a run: equal observations give equal actions.
-
-  Attributes:
-    observation_shape: of one observation. SAC, TD3, PPO: `(n,)`, as the
-      environment gives it. DQN: `(n,)` too, or the stacked frames of Atari,
-      `(84, 84, 4)`, the newest last.
-  """
-
-  def __init__(self, agent: Any):
-    self._greedy = agent.greedy_policy()
-    if hasattr(agent, 'online'):  # DQN: a state is a stack of observations.
-      self._state_shape = tuple(agent.online.state_shape)
-      *shape, stack = self._state_shape
-      if len(shape) == 3 and shape[-1] == 1:  # Gray pictures.
-        shape.pop()
-      self.observation_shape = (*shape, stack) if stack > 1 else tuple(shape)
-      dtype = agent.observation_dtype
-    else:
-      spec = agent.time_step_spec.observation
-      self._state_shape = self.observation_shape = tuple(spec.shape)
-      dtype = spec.dtype
-    self._dtype = getattr(dtype, 'as_numpy_dtype', dtype)
-
-  def __call__(self, observation: np.ndarray) -> np.ndarray:
-    """Acts.
-
-    Args:
-      observation: one, of `observation_shape`, or a batch of them,
-        `(batch, *observation_shape)`.
-
-    Returns:
-      For one observation its action: `(m,)`, or an integer where actions are
-      discrete. For a batch `(batch, m)`, or `(batch,)`.
-
-    Raises:
-      UserError: the observation has another shape.
-    """
-    observation = np.asarray(observation)
-    is_batch = observation.ndim == len(self.observation_shape) + 1
-    if observation.shape[is_batch:] != self.observation_shape:
-      one = ', '.join(map(str, self.observation_shape))
-      raise UserError(
-        f'The observation is of shape {observation.shape}, but must be of '
-        f'shape {self.observation_shape}, or (batch, {one}).'
-      )
-    states = observation.astype(self._dtype).reshape(-1, *self._state_shape)
-    actions = np.array(self._greedy(states))
-    return actions if is_batch else actions[0]
 
 
 class Run:
@@ -84,7 +32,6 @@ class Run:
   """
 
   def __init__(self, directory: str):
-    """Refers to a run directory; see `load_run`."""
     self.directory = directory
 
   def __repr__(self) -> str:
@@ -93,7 +40,7 @@ class Run:
   @property
   def config(self) -> gin_text.Config:
     """Its config.gin: `run.config.value('SPARSITY')`."""
-    return gin_text.Config([os.path.join(self.directory, _CONFIG)])
+    return gin_text.Config([os.path.join(self.directory, record.CONFIG)])
 
   @property
   def evaluations(self) -> pd.DataFrame:
@@ -128,12 +75,14 @@ class Run:
     return self._saved.step
 
   @functools.cached_property
-  def policy(self) -> Policy:
+  def policy(self) -> saved_run.Policy:
     """Its greedy policy: maps an observation, or a batch, to actions.
 
     From the newest checkpoint when `policy` or `networks` is first used.
     """
-    return Policy(self._saved.runner.agent)
+    from rigl_rl.training import saved_run
+
+    return saved_run.Policy(self._saved.runner.agent)
 
   @property
   def networks(self) -> Mapping[str, tf.keras.layers.Layer]:
@@ -146,7 +95,7 @@ class Run:
     return dict(self._saved.runner.agent.networks)
 
 
-class Runs(Sequence[Run]):
+class Runs(list[Run]):
   """The runs below a directory.
 
   Attributes:
@@ -156,19 +105,11 @@ class Runs(Sequence[Run]):
     problems: a table of the directories that were left out, with the reason.
   """
 
-  def __init__(
-    self, evaluations: pd.DataFrame, runs: pd.DataFrame, problems: pd.DataFrame
-  ):
-    self.evaluations = evaluations
-    self.runs = runs
-    self.problems = problems
-    self._runs = [Run(directory) for directory in runs.directory]
-
-  def __getitem__(self, index):
-    return self._runs[index]
-
-  def __len__(self) -> int:
-    return len(self._runs)
+  def __init__(self, results: analysis.Results):
+    super().__init__(map(Run, results.runs.directory))
+    self.evaluations = results.evaluations
+    self.runs = results.runs
+    self.problems = results.problems
 
 
 def load_run(directory: str | os.PathLike[str]) -> Run:
@@ -184,10 +125,10 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
     UserError: there is no run.
   """
   path = _absolute(directory)
-  if not files.exists(os.path.join(path, _CONFIG)):
+  if not files.exists(os.path.join(path, record.CONFIG)):
     raise UserError(
       f'load_run.directory is {os.fspath(directory)!r}, but must be the '
-      f'directory of a run: there is no {_CONFIG}.'
+      f'directory of a run: there is no {record.CONFIG}.'
     )
   return Run(path)
 
@@ -203,8 +144,7 @@ def load_runs(directory: str | os.PathLike[str]) -> Runs:
   """
   from rigl_rl import analysis
 
-  results = analysis.load(_absolute(directory))
-  return Runs(results.evaluations, results.runs, results.problems)
+  return Runs(analysis.load(_absolute(directory)))
 
 
 def train(
@@ -298,11 +238,8 @@ def _gin_to_itself() -> Iterator[None]:
 def _use_default_threads() -> None:
   import tensorflow as tf
 
-  threading = tf.config.threading
-  if (
-    threading.get_inter_op_parallelism_threads()
-    or threading.get_intra_op_parallelism_threads()
-  ):
-    return
-  with contextlib.suppress(RuntimeError):  # TensorFlow has started.
-    quiet.configure_threads()
+  threads = tf.config.threading
+  inter = threads.get_inter_op_parallelism_threads()
+  if not (inter or threads.get_intra_op_parallelism_threads()):
+    with contextlib.suppress(RuntimeError):  # TensorFlow has started.
+      quiet.configure_threads()

@@ -8,10 +8,11 @@ import types
 import gin
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import rigl_rl
 from rigl_rl import runs
-from rigl_rl.training import progress
+from rigl_rl.training import progress, saved_run
 
 _FILE = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _BINDINGS = {
@@ -195,11 +196,11 @@ def test_policy(trained):
 def test_policy_of_atari_takes_stacked_frames():
   # The greedy action is the frame that is brightest.
   agent = types.SimpleNamespace(
-    online=types.SimpleNamespace(state_shape=(84, 84, 1, 4)),
-    observation_dtype=np.dtype(np.uint8),
+    state_shape=(84, 84, 1, 4),
+    observation_dtype=tf.uint8,
     greedy_policy=lambda: lambda states: states.sum((1, 2, 3)).argmax(axis=1),
   )
-  policy = runs.Policy(agent)
+  policy = saved_run.Policy(agent)
   assert policy.observation_shape == (84, 84, 4)
   states = np.zeros((3, 84, 84, 4))
   states[range(3), :, :, (2, 0, 3)] = 255

@@ -16,8 +16,8 @@ from rigl_rl.sparsity import diagnostics, wrappers
 class ActorCriticAgent:
   """A mixin for TF-Agents' actor-critic agents, before the stock class.
 
-  The subclass sets all attributes, `_numpy_actor` (the actor in NumPy, with
-  `refresh` and `greedy`), `_rng` (of exploration), and
+  The subclass sets all attributes, `_numpy_actor` (a
+  `numpy_mlp.NumpyActor`), `_rng` (of exploration), and
   `_summarize_gradient_snr` (whether summaries hold the signal-to-noise ratio of
   the gradients). It gives the methods that raise NotImplementedError here.
 
@@ -35,7 +35,16 @@ class ActorCriticAgent:
     Without any noise, by the weights of this moment.
     """
     self._numpy_actor.refresh()
-    return self._numpy_actor.greedy
+    return self._numpy_actor
+
+  @property
+  def state_shape(self) -> tuple[int, ...]:
+    """Of what `greedy_policy` maps to an action: `(n,)`."""
+    return tuple(self.time_step_spec.observation.shape)
+
+  @property
+  def observation_dtype(self) -> tf.DType:
+    return self.time_step_spec.observation.dtype
 
   def _last_losses(self) -> Mapping[str, tf.Tensor]:
     """Returns the losses of the last train step, by name; none before it."""

@@ -186,10 +186,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     )
     self.online, self.layers = self.learner.online, self.learner.layers
     self.target, self.optimizer = self.learner.target, self.learner.optimizer
-    self.stack_size = self.online.state_shape[-1]
-    self.state = np.zeros(
-      (1, *self.online.state_shape), observation_space.dtype
-    )
+    self.stack_size = self.state_shape[-1]
+    self.state = np.zeros((1, *self.state_shape), observation_space.dtype)
     self._replay = circular_buffer.ReplayBuffer(
       observation_shape=self.observation_shape,
       stack_size=self.stack_size,
@@ -264,12 +262,16 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     )
 
   def greedy_policy(self) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function from states (batch, *state) to actions (batch,).
+    """Returns a function from states (batch, *state_shape) to actions (batch,).
 
     It holds the weights of this moment.
     """
-    q_values = self.learner.snapshot()
-    return lambda states: np.argmax(np.asarray(q_values(states)), axis=1)
+    return q_learner.GreedyPolicy(self.learner.snapshot())
+
+  @property
+  def state_shape(self) -> tuple[int, ...]:
+    """Of what `greedy_policy` maps to an action: `(*observation, stack)`."""
+    return self.online.state_shape
 
   def end_episode(self, reward: float, terminal: bool = True) -> None:
     """Stores the last transition of an episode.

@@ -298,7 +298,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
 
   def policy_by(self, actor: Any) -> Callable[[np.ndarray], np.ndarray]:
     """As `greedy_policy`, by another network that is built like the actor."""
-    return type(self._numpy_actor)(actor).greedy
+    return type(self._numpy_actor)(actor)
 
   def _last_losses(self):
     return self._last.losses

@@ -22,6 +22,21 @@ from rigl_rl.sparsity import optimizer as sparse_optimizer
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+class GreedyPolicy:
+  """Maps states (batch, *state) to the actions of the largest Q-values.
+
+  Attributes:
+    q_values: maps states to Q-values (batch, num_actions); a `NumpyMLP` where
+      the network is an MLP.
+  """
+
+  def __init__(self, q_values: Callable[[np.ndarray], Any]):
+    self.q_values = q_values
+
+  def __call__(self, states: np.ndarray) -> np.ndarray:
+    return np.argmax(np.asarray(self.q_values(states)), axis=1)
+
+
 class QLearner:
   """Trains a Q-network by the Bellman equation (Mnih et al., 2015).
 

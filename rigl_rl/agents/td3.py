@@ -102,7 +102,7 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     self._exploration_std = exploration_noise * self._action_magnitude
     super().__init__(
       given,
-      numpy_mlp.NumpyDeterministicActor,
+      numpy_mlp.NumpyActor,
       exploration_noise_std=self._exploration_std,
       actor_update_period=actor_update_period,
       target_policy_noise=target_noise,
@@ -225,7 +225,7 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     return (self.networks['actor'].actions(observation),)
 
   def _act_in_numpy(self, observation):
-    return (self._numpy_actor.greedy(observation),)
+    return (self._numpy_actor(observation),)
 
   def explore(self, observation):
     (action,) = self._actor_outputs(observation)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import tempfile
 from typing import Iterator
 
 from rigl_rl import files
@@ -46,6 +48,18 @@ def find_runs(directory: str, flag: str = '--results') -> Iterator[str]:
       waiting += filter(files.is_directory, below)
 
 
+def check_writable(path: str, flag: str = '--out') -> None:
+  """Raises UserError unless `write` can make a local file of this name."""
+  if files.is_url(path):
+    return
+  directory = os.path.dirname(os.path.abspath(path))
+  with _named(path, flag), files.made_for_now(directory):
+    if os.path.isdir(path):
+      raise IsADirectoryError(errno.EISDIR, 'it is a directory', path)
+    with tempfile.TemporaryFile(dir=directory):
+      pass
+
+
 def write(path: str, data: str | bytes, flag: str = '--out') -> None:
   """Writes a file whole: beside its name first, then renamed.
 
@@ -58,9 +72,16 @@ def write(path: str, data: str | bytes, flag: str = '--out') -> None:
   Raises:
     UserError: it cannot be written.
   """
-  try:
+  with _named(path, flag):
     files.make_directory(os.path.dirname(path) or '.')
     files.write(path, data)
+
+
+@contextlib.contextmanager
+def _named(path: str, flag: str) -> Iterator[None]:
+  """Turns an OSError into a UserError that names the flag."""
+  try:
+    yield
   except OSError as error:
     raise UserError(
       f'{flag} needs {path!r}, which cannot be written '

@@ -51,12 +51,16 @@ def add_gin_arguments(parser: argparse.ArgumentParser) -> None:
     required=True,
     help='a gin file; may be repeated, later ones win',
   )
+  add_bindings_argument(parser)
+
+
+def add_bindings_argument(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--gin_bindings',
     action='append',
     default=[],
     metavar='BINDING',
-    help="a binding such as 'SPARSITY=0.95'; may be repeated",
+    help="a binding that wins, such as 'SPARSITY=0.95'; may be repeated",
   )
 
 

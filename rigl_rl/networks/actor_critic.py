@@ -34,7 +34,10 @@ class Actor(perceptron_network.PerceptronNetwork):
 
   Attributes:
     action_spec: range, shape and type of actions.
+    squash_mean: whether tanh squashes the mean to the range of actions.
   """
+
+  squash_mean = True
 
   def _initialize(
     self, arguments: dict[str, Any], outputs_per_action: int = 1
@@ -145,7 +148,6 @@ class GaussianActor(Actor):
   one number for each action, through softplus.
 
   Attributes:
-    squash_mean: whether the mean stays within the range of actions.
     raw_std: variable `(n,)`; softplus of it is the standard deviation.
   """
 

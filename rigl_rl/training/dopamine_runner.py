@@ -170,7 +170,7 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
       return evaluation.evaluate_episodes(
         self.agent.greedy_policy(),
         environments,
-        self.agent.online.state_shape,
+        self.agent.state_shape,
         self.agent.epsilon_eval,
         seeding.generator(seed, 'exploration'),
         self._episode_limit,

@@ -101,21 +101,35 @@ def read(directory: str) -> dict[str, Any]:
   Raises:
     FileError: a file cannot be used.
   """
+  record = describe(directory)
   path = os.path.join(directory, RECORD)
   if not files.exists(path):
-    return _read_version_before(directory)
-  record = {'smoke': False, **readers.read_json(path)}  # Of an earlier version.
+    path = os.path.join(directory, SUMMARY)
+    _add_sizes_before(record, path)
   with readers.contents_of(path):
-    _check_description(record)
     _check_sizes(record)
   return record
 
 
-def _read_version_before(directory: str) -> dict[str, Any]:
-  """Describes a run that has no run.json, from its other files."""
-  own, operative, path = (
-    os.path.join(directory, name)
-    for name in (CONFIG, OPERATIVE_CONFIG, SUMMARY)
+def describe(directory: str) -> dict[str, Any]:
+  """Reads what a run is as `read` does, but perhaps without sizes and versions.
+
+  Of a run of an earlier version those are among the results, which `describe`
+  does not read.
+  """
+  path = os.path.join(directory, RECORD)
+  if not files.exists(path):
+    return _describe_version_before(directory)
+  record = {'smoke': False, **readers.read_json(path)}  # Of an earlier version.
+  with readers.contents_of(path):
+    _check_description(record)
+  return record
+
+
+def _describe_version_before(directory: str) -> dict[str, Any]:
+  """Describes a run that has no run.json, from its configs."""
+  own, operative = (
+    os.path.join(directory, name) for name in (CONFIG, OPERATIVE_CONFIG)
   )
   operative = operative if files.exists(operative) else own
   text = readers.read_text(operative)
@@ -133,7 +147,6 @@ def _read_version_before(directory: str) -> dict[str, Any]:
     record['title'] = record['method']
     origin = text.partition('\n')[0].partition(_ORIGIN)[2]
     record['modules_from'] = ast.literal_eval(origin) if origin else ''
-    period = config.value('SparseTd3Agent.actor_update_period', 1)
     has_policy = config.value('ActorCriticLoop.initial_policy') is not None
     _check_description(record)
   if has_policy and not record['initial_policy']:
@@ -142,8 +155,16 @@ def _read_version_before(directory: str) -> dict[str, Any]:
     with readers.contents_of(own):
       policy = Config.of_text(text).value('saved_policy.run')
       record['initial_policy'] = attributes.text_of(policy)
+  return record
+
+
+def _add_sizes_before(record: dict[str, Any], path: str) -> None:
+  """Adds what the summary.json of an earlier version tells, if there is one."""
   summary = readers.read_json(path) if files.exists(path) else {}
   with readers.contents_of(path):
+    period = int(
+      record['bindings'].get('SparseTd3Agent.actor_update_period', 1)
+    )
     is_dqn = 'layers' in summary
     networks = {'online': summary} if is_dqn else summary.get('networks', {})
     record['networks'] = {
@@ -153,8 +174,6 @@ def _read_version_before(directory: str) -> dict[str, Any]:
     record['parameters'] = summary.get('parameters')
     made = {'step': 0, 'processor': '', **summary}
     record['made_with'] = [made] if 'versions' in summary else []
-    _check_sizes(record)
-  return record
 
 
 def _as_recorded_now(bindings: Mapping[str, str]) -> dict[str, str]:
@@ -245,7 +264,7 @@ def write(directory: str, record: Mapping[str, Any], step: int) -> str:
       _LOGGER.warning('%s; it is written again', error)
   elif step:  # Of an earlier version, which may have begun with a policy.
     with contextlib.suppress(readers.FileError):
-      policy = _read_version_before(directory)['initial_policy']
+      policy = _describe_version_before(directory)['initial_policy']
       record = {**record, 'initial_policy': policy}
   here = provenance.collect()
   if made_with:

@@ -7,13 +7,13 @@ agent that learns from scratch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 import gin
 import numpy as np
 import tensorflow as tf
 
-from rigl_rl import readers, seeding, tasks
+from rigl_rl import files, readers, seeding, tasks
 from rigl_rl.agents import variables as variables_lib
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import NonNegative
@@ -32,37 +32,28 @@ class SavedPolicy:
   def __init__(
     self,
     agent: Any,
+    actor: tf.keras.layers.Layer,
     weights: list[np.ndarray],
     noise: float,
     rng: np.random.Generator,
   ):
-    """Builds an actor like the agent's own, with other weights.
+    """Gives the weights to `actor`, a copy of the agent's; see `saved_policy`.
 
-    Args:
-      agent: what is to be trained; not changed.
-      weights: what `variables.read` returned of the actor's variables.
-      noise: standard deviation of Gaussian noise on actions, in halves of their
-        range, >= 0.
-      rng: draws the noise.
+    `rng` draws the noise.
     """
-    actor = _copy_actor(agent)
     variables_lib.assign(actor.variables, weights)
-    # The agent's own kind.
     self._greedy = agent.policy_by(actor)
     self._weights = weights
-    spec = agent.action_spec
-    self._low = np.broadcast_to(spec.minimum, spec.shape).astype(np.float32)
-    self._high = np.broadcast_to(spec.maximum, spec.shape).astype(np.float32)
-    self._std = np.float32(noise) * (self._high - self._low) / 2
-    self._is_noisy = noise > 0
+    self._noise = np.float32(noise)
     self._rng = rng
 
   def __call__(self, observation: np.ndarray) -> np.ndarray:
     """Returns an action, of shape (m,), for an observation of shape (n,)."""
-    action = self._greedy(observation[None])[0].copy()
-    if self._is_noisy:
-      action += self._std * self._rng.standard_normal(action.shape, np.float32)
-      np.clip(action, self._low, self._high, out=action)
+    action = self._greedy(observation[None])[0]
+    if self._noise:
+      noise = self._rng.standard_normal(action.shape, np.float32)
+      action += self._noise * self._greedy.magnitude * noise
+      np.clip(action, self._greedy.low, self._greedy.high, out=action)
     return action
 
   def get_state(self) -> dict[str, Any]:
@@ -85,9 +76,9 @@ def saved_policy(
   """Makes a policy from a run's newest checkpoint that is whole.
 
   The run may have been dense or sparse, whatever the agent here is. Its actor
-  has to have the same shapes; what else decides its actions, such as its
-  activation, is taken from the agent here. The run is only read, and so may
-  still go on.
+  must have the same shapes; what else decides its actions, such as its
+  activation, is taken from the agent here. The run is only read, and may still
+  be training.
 
   Deviation: a stochastic policy, SAC's, acts by its mean, plus the noise.
 
@@ -109,34 +100,38 @@ def saved_policy(
   """
   check_arguments(saved_policy, locals())
   rng = seeding.generator(seed, 'initial policy')
+  actor = agent.networks['actor'].copy(name='SavedActor')
+  actor.create_variables()
   if state is None:
-    weights = _read_weights(run, agent, environment)
+    weights = _read_weights(run, agent, actor, environment)
   else:
     weights = state['weights']
     seeding.restore_generator(rng, state['noise'])
-  return SavedPolicy(agent, weights, noise, rng)
+  return SavedPolicy(agent, actor, weights, noise, rng)
 
 
-def _read_weights(run: Any, agent: Any, environment: Any) -> list[np.ndarray]:
+def _read_weights(
+  run: str | None, agent: Any, actor: tf.keras.layers.Layer, environment: Any
+) -> list[np.ndarray]:
   """Returns the variables of a run's actor, if they fit the agent's.
 
   Raises:
     UserError: if they do not, or there are none.
   """
 
-  def error(reason: str, allowed: str) -> UserError:
-    return UserError(f'saved_policy.run is {run!r}, {reason}; {allowed}.')
+  def error(reason: str, needed: str = 'of the same agent') -> UserError:
+    return UserError(
+      f'saved_policy.run is {run!r}, {reason}; it must be the directory of a '
+      f'run {needed}.'
+    )
 
-  a_run = 'it must be the directory of a run of the same agent'
-  if not isinstance(run, str) or not run:
-    raise error('which names no directory', a_run)
-  directory = run_directory_lib.RunDirectory(run)
-  if not tf.io.gfile.isdir(directory.path()):
-    raise error('but there is no such directory', a_run)
+  directory = run_directory_lib.RunDirectory(run or '.')
+  if not run or not files.is_directory(directory.path()):
+    raise error('but there is no such directory')
   path = directory.checkpoints
   loaded = checkpointing.Checkpointer(path).load_latest()
   if loaded is None:
-    raise error('which holds no whole checkpoint', a_run)
+    raise error('which holds no whole checkpoint')
   state = loaded[1]
   with readers.contents_of(path):
     # DQN's checkpoints have no networks by name.
@@ -144,35 +139,25 @@ def _read_weights(run: Any, agent: Any, environment: Any) -> list[np.ndarray]:
     task = state['environment'].get('env_name')
     shapes = [array.shape for array in networks.get('actor', ())]
   if set(networks) != set(agent.networks):
-    raise error(
-      f'which trains {_listed(networks)}',
-      f'it must be a run of an agent that trains {_listed(agent.networks)}',
+    trained, wanted = (
+      ', '.join(sorted(names)) or 'no networks by name'
+      for names in (networks, agent.networks)
     )
+    raise error(f'which trains {trained}', f'of an agent that trains {wanted}')
   own_task = environment.get_state().get('env_name')
   if tasks.family(task) != tasks.family(own_task):
-    raise error(f'a run on {task}', f'it must be a run on {own_task}')
-  weights = networks['actor']
-  own = _copy_actor(agent).variables  # As a checkpoint has them, masked.
-  if shapes != [tuple(v.shape) for v in own]:
+    raise error(f'a run on {task}', f'on {own_task}')
+  own_shapes = [tuple(variable.shape) for variable in actor.variables]
+  if shapes != own_shapes:
     raise error(
-      f'whose actor has kernels of {_kernels(weights)}',
-      f'it must be a run of the same agent, with kernels of {_kernels(own)}',
+      f'whose actor has kernels of {_kernels(shapes)}',
+      f'of the same agent, with kernels of {_kernels(own_shapes)}',
     )
-  return weights
+  return networks['actor']
 
 
-def _copy_actor(agent: Any) -> tf.keras.layers.Layer:
-  actor = agent.networks['actor'].copy(name='SavedActor')
-  actor.create_variables()
-  return actor
-
-
-def _listed(names) -> str:
-  return ', '.join(sorted(names)) or 'no networks by name'
-
-
-def _kernels(variables) -> str:
-  """Lists the shapes of an actor's kernels: '17 x 256, 256 x 6'."""
-  shapes = [tuple(v.shape) for v in variables if len(v.shape) == 2]
+def _kernels(shapes: Sequence[tuple[int, ...]]) -> str:
+  """Lists an actor's kernels by the shapes of its variables: '17 x 6'."""
+  kernels = [shape for shape in shapes if len(shape) == 2]
   # The other half are their masks.
-  return ', '.join(f'{n} x {m}' for n, m in shapes[: len(shapes) // 2])
+  return ', '.join(f'{n} x {m}' for n, m in kernels[: len(kernels) // 2])

@@ -1,6 +1,7 @@
 """Tests of the command that evaluates."""
 
 import csv
+import shutil
 
 import gin
 import pytest
@@ -92,7 +93,9 @@ def test_a_run(runs, tmp_path, capsys):
   directory = runs / 'a' / 'classic'
   assert _run(f'--run={directory}', f'--out={out}') == 0
   printed = capsys.readouterr().out
-  assert ' sparsity on CartPole-v0, checkpoint of step ' in printed
+  first, second, *_ = printed.splitlines()
+  assert first == f'RigL at 90 % sparsity on CartPole-v0: {directory}'
+  assert second == 'Checkpoint of step 40'
   rows = _rows(out)
   assert [row['episode'] for row in rows] == ['0', '1', '2']
   mean = sum(float(row['return']) for row in rows) / 3
@@ -109,7 +112,7 @@ def test_noise_on_all_runs_below_a_directory(runs, capsys, monkeypatch):
   command = (f'--run={runs}', '--episodes=2')
   assert _run(*command, '--observation_noise=0,10') == 0
   printed = capsys.readouterr().out
-  assert 'CartPole-v0 shows no pixels: left out.' in printed
+  assert 'Left out: 1 of 2 runs, which show no pixels.' in printed
   first = _rows(kept)
   assert [row['observation_noise'] for row in first] == ['0', '10']
   assert all(row['episodes'] == row['asked_episodes'] == '2' for row in first)
@@ -119,9 +122,9 @@ def test_noise_on_all_runs_below_a_directory(runs, capsys, monkeypatch):
   played = []
   play = evaluate._play
 
-  def count(arguments, saved, level):
+  def count(arguments, runner, level):
     played.append(level)
-    return play(arguments, saved, level)
+    return play(arguments, runner, level)
 
   monkeypatch.setattr(evaluate, '_play', count)
   assert _run(*command, '--observation_noise=0,5,10') == 0
@@ -131,7 +134,7 @@ def test_noise_on_all_runs_below_a_directory(runs, capsys, monkeypatch):
   assert [rows[0], rows[2]] == first
   capsys.readouterr()
   assert _run(*command, '--observation_noise=5,10') == 0
-  assert 'is evaluated at all these levels' in capsys.readouterr().out
+  assert 'Evaluated at all these levels already.' in capsys.readouterr().out
   # Another seed is another evaluation.
   assert _run(*command, '--observation_noise=10', '--seed=1') == 0
   assert played == [5, 10]
@@ -146,6 +149,25 @@ def test_noise_on_all_runs_below_a_directory(runs, capsys, monkeypatch):
   assert _run(pong, *look, f'--checkpoint={step}') == 0
   assert played == [5, 10, 30, 30]
   assert kept.read_text() == text
+
+
+@pytest.mark.parametrize('agent', ['SAC', 'TD3', 'PPO'])
+def test_noise_needs_pixels(agent, tmp_path, capsys, monkeypatch):
+  described = {'agent': agent, 'network': 'MLP', 'title': 'x', 'task': 'Ant-v4'}
+  monkeypatch.setattr(evaluate.record, 'describe', lambda _: described)
+  (tmp_path / 'config.gin').touch()
+  assert _run(f'--run={tmp_path}', '--observation_noise=5') == 2
+  printed = capsys.readouterr()
+  assert not printed.out
+  (line,) = printed.err.splitlines()
+  assert '--observation_noise is 5' in line and 'Ant-v4, shows no pix' in line
+
+
+def test_the_summary_of_an_earlier_version_may_be_damaged(runs, tmp_path):
+  directory = shutil.copytree(runs / 'a' / 'classic', tmp_path / 'run')
+  (directory / 'run.json').unlink()
+  (directory / 'summary.json').write_text('{"layers')
+  assert _run(f'--run={directory}') == 0
 
 
 def test_a_video(runs, tmp_path, capsys):
@@ -187,7 +209,7 @@ def test_a_run_that_cannot_be_evaluated_stops_no_other(runs, tmp_path, capsys):
       ['--run=RUNS/a', '--observation_noise=1'],
       ['--observation_noise is 1', 'no pixels'],
     ),
-    (['--run=RUNS/a', '--out=RUNS'], ['--out is']),
+    (['--run=RUNS/a', '--out=RUNS'], ['--out needs', 'it is a directory']),
     (
       ['--run=RUNS/a', '--out=RUNS/a/classic/config.gin/x.csv'],
       ['--out needs', 'cannot be written'],
@@ -204,7 +226,8 @@ def test_a_mistake_is_one_line(flags, parts, runs, capsys):
   flags = [flag.replace('RUNS', str(runs)) for flag in flags]
   assert _run(*flags) == 2
   printed = capsys.readouterr()
-  assert not printed.out
+  # What is found out after the first line comes before any result.
+  assert len(printed.out.splitlines()) <= 1
   (line,) = printed.err.splitlines()
   assert line.startswith('error: ')
   for part in parts:

@@ -123,7 +123,8 @@ def test_a_run_is_trained_and_evaluated(kind, agent, expected, tmp_path):
   assert lines[0].startswith(agent) and lines[0].endswith(f': {tmp_path}')
   assert imported == expected
   lines, imported = _run('evaluate', f'--run={tmp_path}', '--episodes=2')
-  assert 'checkpoint of step' in lines[0]
+  assert lines[0].endswith(f': {tmp_path}')
+  assert lines[1].startswith('Checkpoint of step ')
   assert imported == expected
 
 

@@ -51,13 +51,16 @@ def test_batches_of_different_sizes_do_not_meet():
 def test_set_weights():
   network = numpy_mlp.NumpyMLP([(np.eye(2), np.zeros(2)), (np.eye(2), [1, 2])])
   np.testing.assert_array_equal(network([[3, -4]]), [[4, 2]])
-  network.set_weights([(np.ones((2, 1)), [0.5])])
-  np.testing.assert_array_equal(network([[3, -4]]), [[-0.5]])
+  network.set_weights([(np.ones((2, 2)), [0.5, 2]), (np.eye(2), [0, 1])])
+  np.testing.assert_array_equal(network([[3, -4]]), [[0, 2]])
 
 
 def test_refuses_shapes_that_do_not_fit():
-  with pytest.raises(ValueError, match='Layer 1'):
-    numpy_mlp.NumpyMLP([(np.eye(2), np.zeros(2)), (np.eye(3), np.zeros(3))])
+  network = numpy_mlp.NumpyMLP(
+    [(np.eye(2), np.zeros(2)), (np.eye(3), np.zeros(3))]
+  )
+  with pytest.raises(ValueError):
+    network([[3, -4]])
 
 
 def test_tanh():
@@ -70,7 +73,7 @@ def test_tanh():
 
 
 def test_refuses_an_unknown_activation():
-  with pytest.raises(ValueError, match='gelu'):
+  with pytest.raises(KeyError, match='gelu'):
     numpy_mlp.NumpyMLP([(np.eye(2), np.zeros(2))], 'gelu')
 
 
@@ -124,7 +127,7 @@ def test_squashed_gaussian_actor(batch, kwargs):
   )
   time_step = ts.restart(tensor, batch_size=batch)
   greedy = greedy_policy.GreedyPolicy(policy).action(time_step).action
-  _close(in_numpy.greedy(observations), greedy)
+  _close(in_numpy(observations), greedy)
 
   noise = tf.random.stateless_normal((batch, 3), [1, 2])
   sample = policy.distribution(time_step).action.sample(seed=[1, 2])
@@ -137,10 +140,10 @@ def test_squashed_gaussian_actor(batch, kwargs):
 @pytest.mark.parametrize('factor', [0.01, 1000])
 def test_deterministic_actor(batch, factor):
   actor = _build(actor_critic.DeterministicActor)
-  in_numpy = numpy_mlp.NumpyDeterministicActor(actor)
+  in_numpy = numpy_mlp.NumpyActor(actor)
   observations = factor * _observations(batch) / 10
   tensor = tf.constant(observations, tf.float32)
-  actions = in_numpy.greedy(observations)
+  actions = in_numpy(observations)
   assert actions.shape == (batch, 3)
   _close(actions, actor.actions(tensor))
   policy = actor_policy.ActorPolicy(
@@ -194,7 +197,7 @@ def test_gaussian_actor(batch, normalize, squash_mean):
   _close(mean, info['loc'])
   _close(np.broadcast_to(std, (batch, 3)), info['scale_diag'])
   greedy = greedy_policy.GreedyPolicy(evaluate).action(time_step).action
-  _close(in_numpy.greedy(observations), greedy)
+  _close(in_numpy(observations), greedy)
 
 
 def test_normalizer():
@@ -217,8 +220,8 @@ def test_normalizer():
 
 def _sample(in_numpy, observations):
   """Actions that depend on all weights, explored if the actor does that."""
-  if isinstance(in_numpy, numpy_mlp.NumpyDeterministicActor):
-    return in_numpy.greedy(observations)
+  if type(in_numpy) is numpy_mlp.NumpyActor:
+    return in_numpy(observations)
   noise = np.ones((len(observations), 3))
   if isinstance(in_numpy, numpy_mlp.NumpyGaussianActor):
     mean, std = in_numpy.mean_and_std(observations)
@@ -231,7 +234,7 @@ def _sample(in_numpy, observations):
   [
     (actor_critic.SquashedGaussianActor, numpy_mlp.NumpySquashedGaussianActor),
     (actor_critic.GaussianActor, numpy_mlp.NumpyGaussianActor),
-    (actor_critic.DeterministicActor, numpy_mlp.NumpyDeterministicActor),
+    (actor_critic.DeterministicActor, numpy_mlp.NumpyActor),
   ],
 )
 def test_refresh_reads_the_weights_of_this_moment(network, numpy_network):
@@ -256,18 +259,18 @@ def test_refresh_reads_the_weights_of_this_moment(network, numpy_network):
 def test_refresh_reads_layers_that_are_stored_sparsely_since(operations):
   actor = _build(actor_critic.DeterministicActor, sparsity=0.9)
   layers = list(wrappers.named_layers(actor).values())
-  in_numpy = numpy_mlp.NumpyDeterministicActor(actor)
+  in_numpy = numpy_mlp.NumpyActor(actor)
   observations = _observations(4) / 10
-  before = in_numpy.greedy(observations)
+  before = in_numpy(observations)
   for layer in layers[:2]:
     layer.store_sparsely()
     in_numpy.refresh()
-    np.testing.assert_array_equal(in_numpy.greedy(observations), before)
+    np.testing.assert_array_equal(in_numpy(observations), before)
   # They are read from where they are trained now.
   layers[0].trained_kernel.assign(tf.zeros_like(layers[0].trained_kernel))
   in_numpy.refresh()
-  biases_alone = in_numpy.greedy(np.zeros_like(observations))
-  np.testing.assert_array_equal(in_numpy.greedy(observations), biases_alone)
+  biases_alone = in_numpy(np.zeros_like(observations))
+  np.testing.assert_array_equal(in_numpy(observations), biases_alone)
   assert not np.array_equal(before, biases_alone)
 
 
@@ -278,9 +281,9 @@ def test_actions_last():
   for in_numpy in (
     numpy_mlp.NumpySquashedGaussianActor(actor),
     numpy_mlp.NumpyGaussianActor(ppo_actor),
-    numpy_mlp.NumpyDeterministicActor(td3_actor),
+    numpy_mlp.NumpyActor(td3_actor),
   ):
-    for act in (in_numpy.greedy, lambda x, a=in_numpy: _sample(a, x)):
+    for act in (in_numpy, lambda x, a=in_numpy: _sample(a, x)):
       actions = act(_observations(1) / 10)
       copy = actions.copy()
       act(_observations(1, seed=1) / 10)

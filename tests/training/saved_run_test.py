@@ -6,8 +6,10 @@ import shutil
 import gin
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from rigl_rl.config import parsing
+from rigl_rl.sparsity.wrappers import named_layers
 from rigl_rl.training import run, saved_run
 
 _UPDATES = ('SPARSITY = 0.5', 'UpdateSchedule.interval = 5')
@@ -117,6 +119,37 @@ def _evaluations(directory):
 
 
 @pytest.mark.parametrize('name', list(_RUNS))
+def test_the_policy_acts_as_the_agent_does(name, trained):
+  saved = saved_run.load(str(trained(name)))
+  policy = saved_run.Policy(saved.runner.agent)
+  shape = {'classic': (4,), 'cnn': (84, 84, 4), 'resnet': (84, 84, 4)}.get(name)
+  assert policy.observation_shape == (shape or (11,))
+  rng = np.random.default_rng(0)
+  observations = rng.integers(0, 256, (5, *policy.observation_shape))
+  if name not in ('cnn', 'resnet'):
+    observations = observations / 255
+  actions = policy(observations)
+  states = observations.reshape(5, *saved.runner.agent.state_shape)
+  if shape:
+    values = saved.runner.agent.online(states.astype(np.float32)).numpy()
+    np.testing.assert_array_equal(actions, values.argmax(axis=1))
+  else:
+    assert actions.shape == (5, 3) and (np.abs(actions) <= 1).all()
+  np.testing.assert_array_equal(policy(observations), actions)
+  for observation, action in zip(observations, actions):
+    np.testing.assert_allclose(policy(observation), action, rtol=1e-5)
+  # Another storage has the same policy.
+  masked = saved_run.load(str(trained(name)), as_masked=True)
+  layers = named_layers(
+    masked.runner.agent.networks['online' if shape else 'actor']
+  )
+  assert {layer.storage.name for layer in layers.values()} == {'masked'}
+  np.testing.assert_allclose(
+    saved_run.Policy(masked.runner.agent)(observations), actions, rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize('name', list(_RUNS))
 def test_plays_as_training_does(name, trained):
   directory = trained(name)
   before = _contents(directory)
@@ -125,26 +158,27 @@ def test_plays_as_training_does(name, trained):
   for index, row in enumerate(rows):
     saved = saved_run.load(str(directory), int(row['step']))
     assert saved.step == int(row['step'])
-    assert saved.sees_pixels == (name in ('cnn', 'resnet'))
+    is_of_pixels = saved.runner.agent.observation_dtype == tf.uint8
+    assert is_of_pixels == (name in ('cnn', 'resnet'))
     # What training did then, with its own seeds.
     returns = saved.runner._evaluate(index)
     assert repr(float(np.mean(returns))) == row['return_mean']
     assert repr(float(np.std(returns))) == row['return_std']
     assert len(returns) == int(row['episodes'])
   # Ours: other episodes, the same again, and others with another seed.
-  ours = saved.evaluate(seed=0)
+  ours = saved.runner.evaluate(seed=0)
   assert len(ours) == len(returns) and ours.dtype == np.float64
-  np.testing.assert_array_equal(saved.evaluate(seed=0), ours)
+  np.testing.assert_array_equal(saved.runner.evaluate(seed=0), ours)
   if name not in ('cnn', 'resnet'):  # Pong's points are few.
     assert list(ours) != list(returns)
-    assert list(saved.evaluate(seed=1)) != list(ours)
+    assert list(saved.runner.evaluate(seed=1)) != list(ours)
   assert _contents(directory) == before
 
 
 def test_the_newest_checkpoint_that_is_whole(trained, tmp_path):
   directory = tmp_path / 'run'
   shutil.copytree(trained('classic'), directory)
-  first, last = saved_run.steps(str(directory))
+  first, last = saved_run.checkpoints(str(directory)).steps()
   assert saved_run.load(str(directory)).step == last
   torn = directory / 'checkpoints' / f'ckpt-{last}' / 'arrays.npz'
   torn.write_bytes(torn.read_bytes()[:-100])
@@ -153,9 +187,9 @@ def test_the_newest_checkpoint_that_is_whole(trained, tmp_path):
 
 def test_episodes_instead_of_steps(trained):
   saved = saved_run.load(str(trained('cnn')), episodes=2)
-  assert saved.evaluate(seed=0).shape == (2,)
+  assert saved.runner.evaluate(seed=0).shape == (2,)
   saved = saved_run.load(str(trained('sac')), episodes=5)
-  assert saved.evaluate(seed=0).shape == (5,)
+  assert saved.runner.evaluate(seed=0).shape == (5,)
 
 
 def test_noise_reaches_what_the_policy_sees(trained, monkeypatch):
@@ -173,7 +207,8 @@ def test_noise_reaches_what_the_policy_sees(trained, monkeypatch):
   frames = []
   for level in (0.0, 20.0, None):
     seen.clear()
-    saved.evaluate(0, level, watch)
+    noise = {} if level is None else {'noise_std': level}
+    saved.runner.evaluate(0, watch, **noise)
     frames.append(seen['frame'].astype(int))
   # Drawn for the same frame.
   assert (frames[0] == frames[2]).all()
@@ -182,20 +217,14 @@ def test_noise_reaches_what_the_policy_sees(trained, monkeypatch):
   assert saved.runner._evaluation_noise == 0
 
 
-def test_noise_needs_pixels(trained, user_error):
-  for name in ('classic', 'sac'):
-    saved = saved_run.load(str(trained(name)))
-    with user_error('--observation_noise is 5', 'no pixels'):
-      saved.evaluate(0, 5.0)
-
-
 def test_bindings_win_over_the_run(trained, user_error):
   directory = str(trained('sac'))
   limited = saved_run.load(
     directory,
     gin_bindings=['create_mujoco_environment.max_episode_steps = 3'],
   )
-  assert limited.evaluate(0).max() < saved_run.load(directory).evaluate(0).max()
+  least = limited.runner.evaluate(0).max()
+  assert least < saved_run.load(directory).runner.evaluate(0).max()
   with user_error('create_mujoco_environment', 'nonsense'):
     saved_run.load(
       directory, gin_bindings=['create_mujoco_environment.nonsense = 3']
@@ -207,7 +236,7 @@ def test_mistakes(trained, tmp_path, user_error):
     saved_run.load(str(tmp_path))
   directory = tmp_path / 'run'
   shutil.copytree(trained('classic'), directory)
-  known = saved_run.steps(str(directory))
+  known = saved_run.checkpoints(str(directory)).steps()
   with user_error('--checkpoint is 7', f'{known[0]}, {known[1]}'):
     saved_run.load(str(directory), 7)
   with user_error('does not fit'):
@@ -216,7 +245,7 @@ def test_mistakes(trained, tmp_path, user_error):
     )
   torn = directory / 'checkpoints' / f'ckpt-{known[0]}' / 'arrays.npz'
   torn.write_bytes(b'')
-  with user_error(f'--checkpoint is {known[0]}', 'torn'):
+  with user_error(f'ckpt-{known[0]}', 'torn'):
     saved_run.load(str(directory), known[0])
   shutil.rmtree(directory / 'checkpoints')
   with user_error('--run is', 'whole checkpoint'):
