@@ -274,17 +274,12 @@ def _play(
   """Plays an evaluation, and films its first episode if that is asked for."""
   noise = {} if level is None else {'noise_std': level}
   if arguments.video is None:
-    return runner.evaluate(arguments.seed, None, **noise)
-  recorders = []
-
-  def watch(environment):
-    recorders.append(recording.Recorder(environment, arguments.video))
-    return recorders[0]
-
-  returns = runner.evaluate(arguments.seed, watch, **noise)
-  recorders[0].close_video()
-  pictures = wording.count(recorders[0].frames, 'picture')
-  print(f'Video: {arguments.video} ({pictures})')
+    return runner.evaluate(arguments.seed, **noise)
+  recorder = recording.Recorder(arguments.video)
+  returns = runner.evaluate(arguments.seed, recorder.film, **noise)
+  recorder.close_video()
+  frames = wording.count(recorder.frames, 'frame')
+  print(f'Video: {arguments.video} ({frames})')
   return returns
 
 

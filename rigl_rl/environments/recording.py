@@ -1,8 +1,7 @@
-"""Videos of an episode: MP4, or GIF."""
+"""Videos of an episode: MP4 in H.264, which browsers play, or GIF."""
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from typing import Any
@@ -11,52 +10,83 @@ import numpy as np
 
 from rigl_rl import errors, files
 
-SUFFIXES = ('.mp4', '.gif')
+# How ffmpeg encodes a video, by its suffix.
+_ENCODINGS: dict[str, dict[str, Any]] = {
+  '.mp4': {'codec': 'libx264', 'output_params': ['-movflags', '+faststart']},
+  '.gif': {
+    'codec': 'gif',
+    'pix_fmt_out': 'pal8',
+    'quality': None,
+    # The best 256 colors of the whole video.
+    'output_params': ['-vf', 'split[a][b];[a]palettegen[p];[b][p]paletteuse'],
+  },
+}
+# Viewers show no more: of Hopper's 125 pictures per second every third stays.
+_GIF_FPS = 50
 # Smaller pictures, such as Atari's of 210 x 160, are shown in twice the size.
 _SMALL = 300
-_GIF_FPS = 50
 
 
 def check_path(path: str) -> None:
-  """Raises UserError unless a video can be written there, by its name."""
-  if os.path.splitext(path)[1].lower() not in SUFFIXES or '://' in path:
+  """Raises UserError unless a video can be written there."""
+  if os.path.splitext(path)[1].lower() not in _ENCODINGS or '://' in path:
     raise errors.UserError(
       f"--video is {path!r}, but must be a file of this machine's that ends in "
-      f'{" or ".join(SUFFIXES)}.'
+      f'{" or ".join(_ENCODINGS)}.'
+    )
+  if not os.access(os.path.dirname(path) or '.', os.W_OK):
+    raise errors.UserError(
+      f'--video is {path!r}, which cannot be written; its directory must '
+      'exist and be writable.'
     )
 
 
 class Recorder:
   """Writes the first episode of an environment to a file.
 
-  What is not named here is the wrapped environment's, of Dopamine's protocol or
+  What is not named here is the filmed environment's, of Dopamine's protocol or
   TF-Agents'. It needs `render()` and `render_fps`.
+
+  Attributes:
+    frames: pictures taken.
   """
 
-  def __init__(self, environment: Any, path: str):
+  def __init__(self, path: str):
     """Begins no file yet.
 
     Args:
-      environment: to be recorded.
       path: of the video, which appears there when `close_video` is called.
 
     Raises:
-      UserError: there is no such kind of video, or the environment gives no
-        pictures.
+      UserError: a video cannot be written there.
     """
     check_path(path)
+    self.frames = 0
+    self._path = path
+    self._suffix = os.path.splitext(path)[1].lower()
+    # ffmpeg knows the kind of file by the suffix.
+    self._temporary = files.temporary_name(path) + self._suffix
+    self._episodes = 0
+    self._writer = None
+
+  def film(self, environment: Any) -> Recorder:
+    """Returns the environment, which is filmed from now on.
+
+    Raises:
+      UserError: it gives no pictures.
+    """
     for name in ('render', 'render_fps'):
       if not hasattr(environment, name):
         raise errors.UserError(
-          f'--video is {path!r}, but the run has an environment of its own '
-          f'without {name}: a video can be made of Atari games and '
+          f'--video is {self._path!r}, but the run has an environment of its '
+          f'own without {name}: a video can be made of Atari games and '
           'gymnasium tasks.'
         )
     self._environment = environment
-    make = _Gif if path.lower().endswith('.gif') else _Mp4
-    self._video = make(path, environment.render_fps)
-    self._episodes = 0
-    self.frames = 0
+    fps = environment.render_fps
+    self._every = math.ceil(fps / _GIF_FPS) if self._suffix == '.gif' else 1
+    self._fps = fps / self._every
+    return self
 
   def __getattr__(self, name: str) -> Any:
     if name.startswith('_'):  # Else copying this object would never end.
@@ -77,13 +107,31 @@ class Recorder:
     return result
 
   def _record(self) -> None:
-    if self._episodes == 1:
-      self._video.add(_shown(self._environment.render('rgb_array')))
-      self.frames += 1
+    if self._episodes > 1:
+      return
+    if self.frames % self._every == 0:
+      self._write(_shown(self._environment.render('rgb_array')))
+    self.frames += 1
+
+  def _write(self, picture: np.ndarray) -> None:
+    if self._writer is None:
+      import imageio_ffmpeg
+
+      self._writer = imageio_ffmpeg.write_frames(
+        self._temporary,
+        picture.shape[1::-1],
+        fps=self._fps,
+        macro_block_size=2,
+        **_ENCODINGS[self._suffix],
+      )
+      self._writer.send(None)
+    self._writer.send(picture)
 
   def close_video(self) -> None:
     """Writes the file."""
-    self._video.close()
+    if self._writer is not None:
+      self._writer.close()
+      files.rename(self._temporary, self._path)
 
 
 def _shown(picture: np.ndarray) -> np.ndarray:
@@ -92,80 +140,3 @@ def _shown(picture: np.ndarray) -> np.ndarray:
     picture = picture.repeat(2, axis=0).repeat(2, axis=1)
   height, width = (size - size % 2 for size in picture.shape[:2])
   return np.ascontiguousarray(picture[:height, :width])
-
-
-def _cannot_write(path: str, reason: str) -> errors.UserError:
-  return errors.UserError(
-    f'--video is {path!r}, which cannot be written ({reason}); its directory '
-    'must be there, and writable.'
-  )
-
-
-class _Mp4:
-  """MPEG-4 part 2: the one codec of MP4 in OpenCV's packages that is fast."""
-
-  def __init__(self, path: str, fps: float):
-    self._path = path
-    self._fps = fps
-    self._writer = None
-    # OpenCV knows the kind by the suffix.
-    self._temporary = f'{files.temporary_name(path)}.mp4'
-
-  def add(self, picture: np.ndarray) -> None:
-    import cv2
-
-    if self._writer is None:
-      directory = os.path.dirname(self._path) or '.'
-      if not os.access(directory, os.W_OK):
-        raise _cannot_write(self._path, 'no such directory, or no permission')
-      height, width = picture.shape[:2]
-      self._writer = cv2.VideoWriter(
-        self._temporary,
-        cv2.VideoWriter_fourcc(*'mp4v'),
-        self._fps,
-        (width, height),
-      )
-      if not self._writer.isOpened():
-        raise _cannot_write(self._path, 'OpenCV has no encoder for it')
-    self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-
-  def close(self) -> None:
-    if self._writer is not None:
-      self._writer.release()
-      files.rename(self._temporary, self._path)
-
-
-class _Gif:
-  """256 colors each picture; all are held until the end."""
-
-  def __init__(self, path: str, fps: float):
-    self._path = path
-    # Viewers show no more than 50 a second: of Hopper's 125 every third stays.
-    self._every = math.ceil(fps / _GIF_FPS)
-    self._milliseconds = 10 * max(round(100 * self._every / fps), 2)
-    self._count = 0
-    self._pictures = []
-
-  def add(self, picture: np.ndarray) -> None:
-    from PIL import Image
-
-    if self._count % self._every == 0:
-      self._pictures.append(Image.fromarray(picture).quantize(256))
-    self._count += 1
-
-  def close(self) -> None:
-    if not self._pictures:
-      return
-    video = io.BytesIO()
-    self._pictures[0].save(
-      video,
-      format='GIF',
-      save_all=True,
-      append_images=self._pictures[1:],
-      duration=self._milliseconds,
-      loop=0,
-    )
-    try:
-      files.write(self._path, video.getvalue())
-    except OSError as error:
-      raise _cannot_write(self._path, error.strerror or str(error)) from error

@@ -197,6 +197,10 @@ def test_a_run_that_cannot_be_evaluated_stops_no_other(runs, tmp_path, capsys):
     (['--run=RUNS', '--video=a.gif'], ["--video is 'a.gif'", '2']),
     (['--run=RUNS/a', '--video=a.avi'], ["--video is 'a.avi'", '.mp4 or .gif']),
     (
+      ['--run=RUNS/a', '--video=/no/a.gif'],
+      ["--video is '/no/a.gif'", 'must e'],
+    ),
+    (
       ['--run=RUNS/b', '--video=a.gif', '--observation_noise=0,1'],
       ["--video is 'a.gif'", 'one --observation_noise'],
     ),

@@ -30,7 +30,7 @@ class _Counter:
 
 
 def _record(environment, path, steps=30):
-  recorder = recording.Recorder(environment, str(path))
+  recorder = recording.Recorder(str(path)).film(environment)
   assert recorder.reset() == 'first'
   for action in range(steps):
     assert recorder.step(action) == f'after {action}'
@@ -55,6 +55,11 @@ def test_mp4(tmp_path):
     # Twice the size, both even.
     assert picture.shape == (80, 62, 3)
     shades.append(picture.mean())
+  # What browsers play.
+  content = (tmp_path / 'a.mp4').read_bytes()
+  assert b'avc1' in content and b'mp4v' not in content
+  # The index comes first, so that it plays while it loads.
+  assert content.index(b'moov') < content.index(b'mdat')
   assert len(shades) == 31
   assert shades[0] < 4 and 110 < shades[-1] < 130
   assert np.all(np.diff(shades) > 0)
@@ -76,7 +81,7 @@ def test_gif(tmp_path, fps, frames, milliseconds):
 @pytest.mark.parametrize('name', ['a.avi', 'a', 'mp4', 'gs://b/a.mp4'])
 def test_no_such_kind(name, user_error):
   with user_error(f'--video is {name!r}', '.mp4 or .gif'):
-    recording.Recorder(_Counter(), name)
+    recording.Recorder(name)
 
 
 @pytest.mark.parametrize('kind', ['mp4', 'gif'])
@@ -88,7 +93,7 @@ def test_cannot_be_written(kind, tmp_path, user_error):
 
 def test_an_environment_without_pictures(user_error):
   with user_error("--video is 'a.mp4'", 'render'):
-    recording.Recorder(object(), 'a.mp4')
+    recording.Recorder('a.mp4').film(object())
 
 
 def test_classic_control_shows_itself(user_error):
