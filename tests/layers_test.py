@@ -21,7 +21,7 @@ LAYERS = (
   ('rigl_rl.agents',),
   ('rigl_rl.training',),
   ('rigl_rl.sweeps',),
-  ('rigl_rl.analysis', 'rigl_rl.benchmarks', 'rigl_rl.costs'),
+  ('rigl_rl.analysis', 'rigl_rl.benchmarks', 'rigl_rl.costs', 'rigl_rl.export'),
   ('rigl_rl.runs',),
   ('rigl_rl.commands',),
   ('launch',),

@@ -6,6 +6,8 @@ from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+from tf_agents.policies import greedy_policy
+from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
 from rigl_rl.agents import sparse_networks
@@ -36,6 +38,17 @@ class ActorCriticAgent:
     """
     self._numpy_actor.refresh()
     return self._numpy_actor
+
+  def greedy_actions(self, observations: tf.Tensor) -> tf.Tensor:
+    """As `greedy_policy`, in a graph, by TF-Agents' own policy."""
+    batch = tf.shape(observations)[:1]
+    time_step = ts.TimeStep(
+      tf.fill(batch, ts.StepType.MID),
+      tf.zeros(batch),
+      tf.ones(batch),
+      observations,
+    )
+    return greedy_policy.GreedyPolicy(self.policy).action(time_step).action
 
   @property
   def state_shape(self) -> tuple[int, ...]:

@@ -268,6 +268,10 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     """
     return q_learner.GreedyPolicy(self.learner.snapshot())
 
+  def greedy_actions(self, states: tf.Tensor) -> tf.Tensor:
+    """As `greedy_policy`, in a graph."""
+    return tf.argmax(self.online(states), axis=1)
+
   @property
   def state_shape(self) -> tuple[int, ...]:
     """Of what `greedy_policy` maps to an action: `(*observation, stack)`."""

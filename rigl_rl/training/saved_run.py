@@ -23,11 +23,13 @@ class Policy:
     observation_shape: of one observation. SAC, TD3, PPO: `(n,)`, as the
       environment gives it. DQN: `(n,)` too, or the stacked frames of Atari,
       `(84, 84, 4)`, the newest last.
+    agent: whose policy it is.
     greedy: maps states `(batch, *agent.state_shape)` to actions.
   """
 
   def __init__(self, agent: Any):
     """Takes the agent's weights of this moment."""
+    self.agent = agent
     self.greedy = agent.greedy_policy()
     self._dtype = agent.observation_dtype.as_numpy_dtype
     self._state_shape = first, *others = agent.state_shape

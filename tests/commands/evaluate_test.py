@@ -94,7 +94,8 @@ def test_a_run(runs, tmp_path, capsys):
   assert _run(f'--run={directory}', f'--out={out}') == 0
   printed = capsys.readouterr().out
   first, second, *_ = printed.splitlines()
-  assert first == f'RigL at 90 % sparsity on CartPole-v0: {directory}'
+  assert first.startswith('RigL at 88.4 % sparsity on CartPole-v0: ')
+  assert first.endswith(str(directory))
   assert second == 'Checkpoint of step 40'
   rows = _rows(out)
   assert [row['episode'] for row in rows] == ['0', '1', '2']
@@ -197,8 +198,8 @@ def test_a_run_that_cannot_be_evaluated_stops_no_other(runs, tmp_path, capsys):
     (['--run=RUNS', '--video=a.gif'], ["--video is 'a.gif'", '2']),
     (['--run=RUNS/a', '--video=a.avi'], ["--video is 'a.avi'", '.mp4 or .gif']),
     (
-      ['--run=RUNS/a', '--video=/no/a.gif'],
-      ["--video is '/no/a.gif'", 'must e'],
+      ['--run=RUNS/a', '--video=RUNS/no/a.gif'],
+      ['no/a.gif', 'must e'],
     ),
     (
       ['--run=RUNS/b', '--video=a.gif', '--observation_noise=0,1'],
