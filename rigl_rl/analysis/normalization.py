@@ -58,7 +58,7 @@ def human_normalized(score: float, game: str) -> float:
     (score - random) / (human - random).
 
   Raises:
-    UserError: the game is none of the paper's.
+    UserError: the game is not one of the paper's.
   """
   if game not in _RANDOM_AND_HUMAN:
     raise UserError(
@@ -76,7 +76,7 @@ def read_references(text: str) -> dict[str, float]:
     text: CSV.
 
   Returns:
-    {task: score}. A name without a version stands for all versions.
+    {task: score}. A name without a version applies to all versions.
 
   Raises:
     UserError: it is no such table.
@@ -108,7 +108,7 @@ def normalize(
     score: a final score.
     task: a game of the paper, or a MuJoCo task with its version.
     references: of MuJoCo tasks, {task: score of dense SAC}; one of a task
-      without a version stands for all versions that are not there.
+      without a version applies to all versions that are missing.
 
   Returns:
     The score, 1 being a human's or dense SAC's; nan if the task has no

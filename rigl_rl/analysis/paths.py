@@ -64,7 +64,7 @@ def write(path: str, data: str | bytes, flag: str = '--out') -> None:
   """Writes a file whole: beside its name first, then renamed.
 
   Args:
-    path: a path, whose directory is made if need be, or a URL that tf.io.gfile
+    path: a path, whose directory is made if missing, or a URL that tf.io.gfile
       knows.
     data: the content; text is written as UTF-8.
     flag: of the command, which the path comes from.

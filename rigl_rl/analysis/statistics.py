@@ -62,8 +62,8 @@ def interquartile_mean(
   resampled within each task. Where a sweep is incomplete, a task is resampled
   from the runs it has.
 
-  Deviation: rliable 1.2 draws from NumPy's global generator, whatever random
-  state it is given; here each interval has a generator of its own.
+  Deviation: rliable 1.2 ignores the random state it is given and draws from
+  NumPy's global generator; here each interval has a generator of its own.
 
   Args:
     scores: normalized scores, shape [runs, tasks], or [runs] of one task; nan

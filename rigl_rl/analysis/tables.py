@@ -38,8 +38,8 @@ _AREA = 'learning_curve_area'
 _SCORES = ('final_score', _AREA, f'{_AREA}_per_step')
 _MEASURES = ('gradient_steps', 'parameters', 'actor_share', 'seconds')
 RESULT_COLUMNS = ('finished', 'steps', *_SCORES, *_MEASURES, *_SIZES)
-# Text, in the table of runs: how far small dense networks are from the sizes
-# they stand for; what a run was made with.
+# Text, in the table of runs: how far small dense networks are from their target
+# sizes; what a run was made with.
 _TEXT_COLUMNS = ('size_mismatch', 'git_revision', 'versions')
 # Of columns that would have none if there were no row, or only nan in it.
 _KINDS = {
@@ -82,8 +82,8 @@ class Results:
       * parameters: active weights and biases of all networks that are trained
       * weights: of them without biases, inactive ones too; active_weights
       * actor_share: the actor's of the parameters
-      * size_mismatch: of each small dense network, the signed share of the size
-        that it stands for: 'actor +0.05571, value +0.04911'; '' of others
+      * size_mismatch: of each small dense network, as a signed share of its
+        target size: 'actor +0.05571, value +0.04911'; '' of others
       * forward_flops: of one example, all networks
       * training_flops: of the whole training, as `launch.cost` counts them
       * training_flops_by_weights: the same as Sokar et al. count
@@ -183,7 +183,7 @@ def save(results: Results, directory: str) -> list[str]:
 
   Args:
     results: what `load` returned.
-    directory: where to; made if need be.
+    directory: where to; made if missing.
 
   Returns:
     The paths of what was written: evaluations.csv, runs.csv, and problems.csv

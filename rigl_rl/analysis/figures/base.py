@@ -28,7 +28,7 @@ NO_COSTS = 'only python -m launch.figures reads costs'
 # What figures of return against size can have on their x axis.
 AXES = {
   'parameters': 'parameters',
-  'forward_flops': 'forward FLOPs of an example',
+  'forward_flops': 'forward FLOPs per example',
   'training_flops': 'FLOPs of the training',
 }
 
@@ -65,7 +65,7 @@ class Options:
       `normalize`; None for those of dense SAC among the results.
     resamples: of each bootstrap.
     comparable_policies: per line of figure 6, >= 0; see `comparable`. 0 for
-      all, of whatever performance.
+      all, regardless of their performance.
     read_costs: maps gin files, bindings and sparsities to what
       `rigl_rl.costs.jobs.sparsity_rows` returns; None if costs cannot be read.
     read_training_cost: maps gin files and bindings of an off-policy

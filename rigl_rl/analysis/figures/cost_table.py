@@ -1,4 +1,4 @@
-"""Weights and training FLOPs, from gin files alone: nothing is trained."""
+"""Weights and training FLOPs, counted from gin files: nothing is trained."""
 
 from __future__ import annotations
 

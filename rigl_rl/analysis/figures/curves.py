@@ -18,7 +18,7 @@ class Line(NamedTuple):
     label: in the legend.
     method: as the table of runs has it.
     where: what its runs have, by column; a number is met within 2 %, so that
-      sparsities which come of a random graph are found.
+      sparsities which result from a random graph are found.
     setting: number of its style, if lines are settings of one method; None for
       the method's own style.
   """

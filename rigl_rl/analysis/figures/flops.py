@@ -1,4 +1,4 @@
-"""FLOPs against sparsity, from gin files alone: nothing is trained."""
+"""FLOPs against sparsity, counted from gin files: nothing is trained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FlopsAgainstSparsity(base.Kind):
   sparsities: tuple[float, ...]
 
   x_label = 'sparsity in %'
-  y_label = 'forward FLOPs of an example'
+  y_label = 'forward FLOPs per example'
   intervals = ''
   grid = {'panel': (3.6, 2.6)}
 

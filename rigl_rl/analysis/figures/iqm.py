@@ -1,4 +1,4 @@
-"""Interquartile means over tasks: a row a method, a panel a sparsity."""
+"""Interquartile means over tasks: one row per method."""
 
 from __future__ import annotations
 

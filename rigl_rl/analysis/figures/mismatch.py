@@ -1,7 +1,7 @@
-"""How far small dense networks are from the sizes that they stand for.
+"""How far small dense networks are from their target sizes.
 
-Units are whole numbers, so that few dense networks are exactly as large as a
-sparse one, or as a budget.
+Units are whole numbers, so few dense networks are exactly as large as a sparse
+one, or as a budget.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def cell(runs: pd.DataFrame) -> str:
     runs: behind the point.
 
   Returns:
-    By network, shares of the size it stands for: 'actor +0.05571, value
-    +0.04911'; several tasks by name; '' if all widths are bound as numbers.
+    By network, shares of its target size: 'actor +0.05571, value +0.04911';
+    several tasks by name; '' if all widths are bound as numbers.
   """
   own = runs[runs.size_mismatch != '']
   texts = own.drop_duplicates(['task', 'size_mismatch'])
@@ -65,13 +65,11 @@ def note(runs: pd.DataFrame) -> list[str]:
   )
   if not each:
     return []
-  return [
-    f'Dense networks off the size that they stand for by more than 1 %: {each}.'
-  ]
+  return [f'Dense networks more than 1 % off their target size: {each}.']
 
 
 def _size(run) -> str:
-  """The size that a run's networks stand for."""
+  """The target size of a run's networks."""
   if pd.notna(run.size_sparsity):
     return f'{100 * run.size_sparsity:g} % sparsity'
   return f'{100 * run.budget:g} % budget'

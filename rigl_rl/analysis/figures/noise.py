@@ -35,7 +35,7 @@ class ReturnByNoise(base.Kind):
   """Figure 6 of Graesser et al.
 
   A run counts at the noises in its observation_noise.csv, of its last
-  checkpoint alone; or, if it was trained with
+  checkpoint only; or, if it was trained with
   `DopamineRunner.evaluation_noise`, at that one by its final score. Which runs
   are drawn, `comparable` says: as many per line as `comparable_policies`.
 

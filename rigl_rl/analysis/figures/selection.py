@@ -125,7 +125,7 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
 def of_distribution(
   runs: pd.DataFrame, distribution: str = 'erdos_renyi_kernel'
 ) -> pd.DataFrame:
-  """Returns the runs of a distribution; dense ones, whatever they bind."""
+  """Returns the runs of a distribution; dense ones, regardless of theirs."""
   is_dense = runs.method.isin(DENSE)
   return runs[is_dense | (runs.distribution == distribution)]
 
@@ -215,7 +215,7 @@ class Progress:
     """Begins with none.
 
     Args:
-      planned: how many there are to be; None if that is not known.
+      planned: how many runs the sweep has; None if that is not known.
     """
     self._planned = planned
     self._drawn: list[pd.DataFrame] = []

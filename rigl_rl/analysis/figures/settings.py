@@ -79,7 +79,7 @@ class ReturnBySetting(base.Kind):
         selection.finished(own), ['task', 'method', panel.column]
       )
       if (drawn.method == panel.level).all():
-        drawn = drawn[:0]  # A level alone has nothing to be compared with.
+        drawn = drawn[:0]  # There is nothing to compare the level with.
       others = set(selection.tasks_of(runs, [normalization.family(task)]))
       if others - {task}:
         notes.append(

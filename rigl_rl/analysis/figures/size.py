@@ -97,7 +97,7 @@ def _points(
   points = []
   for method in style.ordered(runs.method):
     of_method = runs[runs.method == method]
-    # Widths given by hand stand for no sparsity; then each width is a point.
+    # Widths bound as numbers match no sparsity; then each width is a point.
     keys = of_method.size_sparsity.round(6).astype(str)
     keys = keys.where(of_method.size_sparsity.notna(), of_method.width)
     sizes = [group for _, group in of_method.groupby(keys)]
@@ -125,7 +125,7 @@ def _points(
 
 
 def _marked_position(points: pd.DataFrame, x: str) -> float | None:
-  """Where networks of 80 % sparsity are, if that can be told."""
+  """Where networks of 80 % sparsity are; None if that is not known."""
   near = points[(points.sparsity - _MARKED).abs() < 0.01]
   # A pruned network's training begins dense.
   for found in (

@@ -1,4 +1,4 @@
-"""Signal-to-noise ratio of gradients over training: a line a sparsity."""
+"""Signal-to-noise ratio of gradients over training: one line per sparsity."""
 
 from __future__ import annotations
 

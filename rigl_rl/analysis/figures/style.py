@@ -1,4 +1,4 @@
-"""How figures look: one color, marker and line style a method, everywhere.
+"""How figures look: one color, marker and line style per method, everywhere.
 
 Markers and line styles differ as colors do, and colors differ in lightness, so
 that figures can be read in gray.
@@ -92,8 +92,8 @@ def of_method(method: str, among: Collection[str] = ()) -> Style:
 
   Args:
     method: as the tables name it.
-    among: all methods of the figure; those not ours get what is left, in order
-      of names.
+    among: all methods of the figure; those not ours get the remaining styles,
+      in order of names.
   """
   if method in _STYLES:
     return _STYLES[method]
@@ -153,7 +153,8 @@ def add_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
   """Writes the title, and what a reader has to know; makes room for it."""
   # About 15 letters to an inch at this size.
   width = int(15 * figure.get_figwidth())
-  lines = textwrap.wrap(title, width) + textwrap.wrap(' '.join(notes), width)
+  text = ' '.join(notes).replace(' %', '\N{NO-BREAK SPACE}%')
+  lines = textwrap.wrap(title, width) + textwrap.wrap(text, width)
   _make_room(figure, len(lines))
   figure.suptitle(
     '\n'.join(lines), x=0.01, horizontalalignment='left', fontsize=9.5
@@ -254,7 +255,7 @@ def log_axis(axis: Any, values: Sequence[float]) -> None:
   """
   getattr(axis.axes, f'set_{axis.axis_name}scale')('log')
   ratio = max(values) / min(values) if min(values) > 0 else 10
-  # Within two decades powers of ten alone would be too few ticks.
+  # Within two decades, powers of ten would be too few ticks.
   subs = (1.0,) if ratio > 100 else (1.0, 3.0) if ratio > 10 else (1, 2, 5)
   locator = ticker.LogLocator(base=10, subs=subs, numticks=12)
   axis.set_major_locator(ticker.MaxNLocator(5) if ratio < 4 else locator)

@@ -50,7 +50,7 @@ def test_figure_2(write, tmp_path):
     ('Humanoid-v4', 'RigL'): '',
   }
   note = (
-    'Dense networks off the size that they stand for by more than 1 %: '
+    'Dense networks more than 1 % off their target size: '
     'at 90 % sparsity PPO actor up to +5.6 % (Humanoid-v4), PPO value up to '
     '+4.9 % (Humanoid-v4).'
   )
@@ -63,7 +63,7 @@ def test_up_to_1_percent_only_the_csv_tells(write, tmp_path):
   write('CartPole-v0', {'online': 0.01}, agent='DQN')
   drawing = _draw('graesser22/fig08', tmp_path)
   assert set(drawing.data.size_mismatch) == {'online +0.01'}
-  assert not any('off the size' in note for note in drawing.notes)
+  assert not any('off their target size' in note for note in drawing.notes)
 
 
 def test_figure_3_of_a_budget(write, tmp_path):
@@ -82,7 +82,7 @@ def test_figure_3_of_a_budget(write, tmp_path):
   (cell,) = drawing.data.size_mismatch
   assert cell == 'actor -0.0049, critic_1 -0.0297, critic_2 -0.0297'
   assert drawing.notes[-2] == (
-    'Dense networks off the size that they stand for by more than 1 %: '
+    'Dense networks more than 1 % off their target size: '
     'at 10 % budget SAC critic up to −3.0 % (Walker2d-v4).'
   )
 
