@@ -68,17 +68,7 @@ class TrainingLoop:
     self.steps_done = 0
     self._periods_done = 0
     self._progress = None
-    self._checkpointer = checkpointing.Checkpointer(run_directory.checkpoints)
-    fresh = self._get_whole_state() if self._checkpointer.steps() else {}
-
-    def resume(state: dict[str, Any]) -> None:
-      try:
-        self._resume(state)
-      except Exception:
-        self._set_whole_state(fresh)
-        raise
-
-    self._checkpointer.load_latest(resume)
+    self._resume_latest()
 
   def extend(self, lengths: Sequence[int]) -> None:
     """Trains longer than the agent's schedules count; see `extension`.
@@ -228,6 +218,21 @@ class TrainingLoop:
       self._checkpointer.save(self.steps_done, state)
     finally:
       self._run_directory.clean_replay()
+
+  def _resume_latest(self) -> None:
+    """Resumes from the newest checkpoint that can be used, if there is one."""
+    path = self._run_directory.checkpoints
+    self._checkpointer = checkpointing.Checkpointer(path)
+    fresh = self._get_whole_state() if self._checkpointer.steps() else {}
+
+    def resume(state: dict[str, Any]) -> None:
+      try:
+        self._resume(state)
+      except Exception:
+        self._set_whole_state(fresh)
+        raise
+
+    self._checkpointer.load_latest(resume)
 
   def _resume(self, state: dict[str, Any]) -> None:
     """Resumes from a checkpoint, or raises an error."""
