@@ -1,7 +1,7 @@
-"""The distributions over actions that the actors give.
+"""The actors' distributions over actions.
 
-TF-Agents' and TFP's own in value, in far fewer operations: on networks as small
-as these, those of the distributions are a good part of a train step.
+They have the values of TF-Agents' and TFP's own distributions, but take far
+fewer operations, which on such small networks are a good part of a train step.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
   """tanh of a diagonal normal distribution, scaled to the range of actions.
 
   The action is center + magnitude · tanh(x), x ~ N(loc, exp(log_std)²): equal
-  to TF-Agents' SquashToSpecNormal of a MultivariateNormalDiag, in far fewer
-  operations, of which a train step of SAC has three samples and three
-  log-probabilities.
+  to TF-Agents' SquashToSpecNormal of a MultivariateNormalDiag.
   """
 
   def __init__(
@@ -39,7 +37,6 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
       loc: `(batch, n)`, the mean before squashing.
       log_std: `(batch, n)`, the logarithm of the standard deviation.
       spec: of the actions, of shape `(n,)`, with their range.
-      name: name of the distribution.
     """
     parameters = dict(locals())
     std = tf.exp(log_std)
@@ -50,8 +47,8 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
     self._loc = loc
     self._log_std = log_std
     self._std = std
-    # The last sample: the noise in it, before squashing, and the action. From
-    # these its log-probability takes no inverse, which would lose precision.
+    # The last sample: its noise, before squashing, and the action. With these,
+    # its log-probability needs no inverse, which would lose precision.
     self._last_sample = (None, None, None)
 
   @classmethod
@@ -65,16 +62,13 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
     return self._loc.shape[-1:]
 
   def sample(self, sample_shape=(), seed=None, name='sample'):
-    """Draws actions.
+    """Draws actions, `(*sample_shape, batch, n)`.
 
     Args:
       sample_shape: how many draws from each distribution of the batch.
-      seed: an int32 tensor or pair of two numbers, which alone decides the
-        draw; or an integer or None for a stateful one.
+      seed: an int32 tensor or pair of two numbers, for a stateless draw; an
+        integer or None for a stateful one.
       name: of the operations.
-
-    Returns:
-      float tensor `(*sample_shape, batch, n)`.
     """
     with tf.name_scope(name):
       shape = self._loc.shape
@@ -93,14 +87,11 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
       return actions
 
   def log_prob(self, value, name='log_prob'):
-    """Computes the log-probability density of actions.
+    """Computes the log-probability density `(..., batch)` of actions.
 
     Args:
       value: `(..., batch, n)`; exact if it is what `sample` has just returned.
       name: of the operations.
-
-    Returns:
-      float tensor `(..., batch)`.
     """
     with tf.name_scope(name):
       noise, raw, actions = self._last_sample
@@ -137,18 +128,14 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
 
 
 class DiagonalNormal(tfp.distributions.MultivariateNormalDiag):
-  """A MultivariateNormalDiag whose log-probability takes few operations."""
+  """A MultivariateNormalDiag whose log-probability takes few operations.
+
+  Its arguments, mean and standard deviation, have the shape `(..., n)`.
+  """
 
   def __init__(
     self, loc: tf.Tensor, scale_diag: tf.Tensor, name: str = 'DiagonalNormal'
   ):
-    """Initializes the distribution.
-
-    Args:
-      loc: `(..., n)`, the mean.
-      scale_diag: `(..., n)`, the standard deviation, above 0.
-      name: name of the distribution.
-    """
     parameters = dict(locals())
     super().__init__(loc=loc, scale_diag=scale_diag, name=name)
     self._parameters = parameters

@@ -1,8 +1,7 @@
 """Actors, critics and value networks of SAC, TD3 and PPO, from sparse layers.
 
-They are TF-Agents networks, for stock agents. See `sparse_layers` for `WIDTH`,
-and for how the weights are seeded. The layers of each are called dense1,
-dense2, output.
+They are TF-Agents networks, for stock agents; `PerceptronNetwork` describes the
+arguments. The layers of each are called dense1, dense2, output.
 """
 
 from __future__ import annotations
@@ -32,23 +31,19 @@ from rigl_rl.networks.sparse_layers import (
 class Actor(perceptron_network.PerceptronNetwork):
   """What actors share.
 
-  Attributes:
-    action_spec: range, shape and type of actions.
-    squash_mean: whether tanh squashes the mean to the range of actions.
+  `output_tensor_spec` is that of an action, a bounded vector; `action_spec` is
+  the same as a tensor spec. `squash_mean` says whether tanh squashes the mean
+  to the range of actions.
   """
 
   squash_mean = True
 
-  def _initialize(
+  def _initialize_actor(
     self, arguments: dict[str, Any], outputs_per_action: int = 1
   ) -> None:
-    """Calls the parent's constructor with the locals of a subclass' own."""
     spec = arguments['output_tensor_spec']
-    perceptron_network.check_vectors(arguments['input_tensor_spec'], spec)
-    super().__init__(
-      num_outputs=outputs_per_action * perceptron_network.size(spec),
-      **perceptron_network.shared(arguments),
-    )
+    vectors = (arguments['input_tensor_spec'], spec)
+    self._initialize(arguments, vectors, outputs_per_action)
     self.action_spec = tensor_spec.from_spec(spec)
     self._center, self._magnitude = common.spec_means_and_magnitudes(
       self.action_spec
@@ -67,13 +62,10 @@ class SquashedGaussianActor(Actor):
 
   Two hidden layers of 256, ReLU; 2n outputs, for n actions the means and the
   logarithms of the standard deviations, which depend on the observation and are
-  not bounded, as released. Bounds, such as the [-20, 2] of Haarnoja et al.
-  (2018), are for tasks whose observations run into thousands, as Humanoid's
-  real contact forces do: there σ overflows. All kernels from Glorot's uniform
-  distribution.
-
-  Attributes:
-    log_std_range: the bounds of log σ, each None where there is none.
+  not bounded, as in the released code. Bounds, such as the [-20, 2] of Haarnoja
+  et al. (2018), are for tasks whose observations run into thousands, as
+  Humanoid's real contact forces do: there σ overflows. All kernels from
+  Glorot's uniform distribution.
   """
 
   def __init__(
@@ -96,13 +88,10 @@ class SquashedGaussianActor(Actor):
     """Initializes the network.
 
     Args:
-      output_tensor_spec: of an action, a bounded vector.
       log_std_min: log σ is clipped to at least this; None for no bound.
       log_std_max: log σ is clipped to at most this; None for no bound.
-
-    For all the others, and for errors, see `PerceptronNetwork`.
     """
-    self._initialize(locals(), outputs_per_action=2)
+    self._initialize_actor(locals(), outputs_per_action=2)
     if None not in (log_std_min, log_std_max) and log_std_min >= log_std_max:
       raise UserError(
         f'{self.gin_name()}.log_std_min is {log_std_min!r}, but must be below '
@@ -113,14 +102,10 @@ class SquashedGaussianActor(Actor):
   def mean_and_log_std(
     self, observation: tf.Tensor
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes the distribution's parameters, before squashing.
+    """Maps `(batch, observation)` to mean and log σ, each `(batch, n)`.
 
-    Args:
-      observation: `(batch, observation)`.
-
-    Returns:
-      Mean and log σ, each `(batch, n)`. A train step that returns those of the
-      current observation spares the next action a forward pass.
+    These are before squashing. A train step that returns those of the current
+    observation spares the next action a forward pass.
     """
     mean, log_std = tf.split(self._outputs(observation), 2, axis=-1)
     low, high = self.log_std_range
@@ -142,13 +127,10 @@ class SquashedGaussianActor(Actor):
 class GaussianActor(Actor):
   """PPO's actor: a normal distribution (table 9).
 
-  Two hidden layers of 64, tanh. As released: orthogonal initialization; the
-  layer of the means starts small, and its outputs are squashed to the range of
-  actions by tanh; the standard deviation does not depend on the observation:
-  one number for each action, through softplus.
-
-  Attributes:
-    raw_std: variable `(n,)`; softplus of it is the standard deviation.
+  Two hidden layers of 64, tanh. As in the released code: orthogonal
+  initialization; the layer of the means starts small, and tanh squashes its
+  outputs to the range of actions; the standard deviation is one number per
+  action, softplus of the variable `raw_std`, whatever the observation.
   """
 
   def __init__(
@@ -171,13 +153,10 @@ class GaussianActor(Actor):
     """Initializes the network.
 
     Args:
-      output_tensor_spec: of an action, a bounded vector.
       squash_mean: whether tanh squashes the mean to the range of actions.
       initial_std: standard deviation to start from, > 0.
-
-    For all the others, and for errors, see `PerceptronNetwork`.
     """
-    self._initialize(locals())
+    self._initialize_actor(locals())
     self.squash_mean = bool(squash_mean)
     self.raw_std = self.add_weight(
       name='raw_std',
@@ -189,13 +168,10 @@ class GaussianActor(Actor):
     )
 
   def mean_and_std(self, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes the distribution's parameters.
+    """Maps `(..., observation)` to mean and standard deviation, `(..., n)`.
 
-    Args:
-      observation: `(..., observation)`, normalized if the agent does that.
-
-    Returns:
-      Mean, after squashing, and standard deviation, each `(..., n)`.
+    The mean is after squashing; observations are normalized if the agent
+    normalizes them.
     """
     mean = self._outputs(observation)
     if self.squash_mean:
@@ -234,24 +210,13 @@ class DeterministicActor(Actor):
     bias_initializer: BiasInitializer = sparse_layers.fan_in_uniform_biases,
     name: str = 'DeterministicActor',
   ):
-    """Initializes the network.
-
-    Args:
-      output_tensor_spec: of an action, a bounded vector.
-
-    For all the others, and for errors, see `PerceptronNetwork`.
-    """
-    self._initialize(locals())
+    self._initialize_actor(locals())
 
   def actions(self, observation: tf.Tensor) -> tf.Tensor:
-    """Computes the actions.
+    """Maps `(..., observation)` to actions, `(..., n)`.
 
-    Args:
-      observation: `(..., observation)`.
-
-    Returns:
-      Actions, `(..., n)`; rounding may carry them just beyond their range, to
-      which TF-Agents' policies clip them.
+    Rounding may carry them just beyond their range; TF-Agents' policies clip
+    them.
     """
     return self._squash(self._outputs(observation))
 
@@ -262,8 +227,8 @@ class DeterministicActor(Actor):
 class Critic(perceptron_network.PerceptronNetwork):
   """The critic of SAC and TD3: the value of an observation and an action.
 
-  Both, side by side, go through two hidden layers of 256, ReLU. By default all
-  kernels are from Glorot's uniform distribution, as SAC has them (table 8).
+  Both, side by side, go through two hidden layers of 256, ReLU. All kernels
+  from Glorot's uniform distribution, as in SAC (table 8).
   """
 
   def __init__(
@@ -280,9 +245,7 @@ class Critic(perceptron_network.PerceptronNetwork):
     bias_initializer: BiasInitializer = sparse_layers.zero_biases,
     name: str = 'Critic',
   ):
-    """Initializes the network; see `PerceptronNetwork`."""
-    perceptron_network.check_vectors(*input_tensor_spec)
-    super().__init__(num_outputs=1, **perceptron_network.shared(locals()))
+    self._initialize(locals(), input_tensor_spec)
 
   def _map(self, inputs):
     """Maps (observations, actions), `(batch, ...)` each, to values (batch,)."""
@@ -293,10 +256,9 @@ class Critic(perceptron_network.PerceptronNetwork):
 class ValueNetwork(perceptron_network.PerceptronNetwork):
   """PPO's value network: the value of an observation (table 9).
 
-  Two hidden layers of 64, ReLU as released; orthogonal initialization, the last
-  kernel from U(-0.03, 0.03).
-
-  Gin files have to call it actor_critic.ValueNetwork: TF-Agents has another.
+  Two hidden layers of 64, ReLU as in the released code; orthogonal
+  initialization, the last kernel from U(-0.03, 0.03). Gin files must call it
+  actor_critic.ValueNetwork: TF-Agents has another.
   """
 
   def __init__(
@@ -313,9 +275,7 @@ class ValueNetwork(perceptron_network.PerceptronNetwork):
     bias_initializer: BiasInitializer = sparse_layers.zero_biases,
     name: str = 'ValueNetwork',
   ):
-    """Initializes the network; see `PerceptronNetwork`."""
-    perceptron_network.check_vectors(input_tensor_spec)
-    super().__init__(num_outputs=1, **perceptron_network.shared(locals()))
+    self._initialize(locals(), [input_tensor_spec])
 
   @classmethod
   def gin_name(cls):

@@ -6,14 +6,11 @@ structure and draws other weights, so that no two critics are twins.
 
 from __future__ import annotations
 
-import inspect
-import math
 from typing import Any, Sequence
 
 import tensorflow as tf
 from tf_agents.networks import network
 
-from rigl_rl.config.declarations import check_arguments
 from rigl_rl.networks import sparse_layers
 from rigl_rl.networks.sparse_layers import (
   BiasInitializer,
@@ -24,11 +21,7 @@ from rigl_rl.sparsity import wrappers
 
 
 class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
-  """A TF-Agents network that is a multi-layer perceptron.
-
-  Attributes:
-    activation: of the hidden layers, 'relu' or 'tanh'.
-  """
+  """A TF-Agents network that is a multi-layer perceptron."""
 
   def __init__(
     self,
@@ -58,13 +51,13 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
         biases), which the network's `losses` hold. TF-Agents' PPO agents do not
         read them: give those `l2_coefficient`, λ · factor, as `policy_l2_reg`
         and `value_function_l2_reg`.
-      weight_decay_factor: factor of that term; 1.0 as TF-Agents has it.
+      weight_decay_factor: factor of that term; 1.0 in TF-Agents.
       hidden_units: units of each hidden layer at width 1.
       activation: of the hidden layers, 'relu' or 'tanh'.
       kernel_initializer: makes the initializer of a hidden kernel from a seed.
-      output_initializer: that of the last layer's kernel.
-      bias_initializer: makes the initializer of a bias, any layer's, from a
-        seed and the layer's fan-in.
+      output_initializer: makes that of the last layer's kernel.
+      bias_initializer: makes that of every bias, from a seed and the layer's
+        fan-in.
       name: name of the network.
 
     Raises:
@@ -93,39 +86,50 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
       output_bias_initializer=bias_initializer,
     )
 
+  def _initialize(
+    self,
+    arguments: dict[str, Any],
+    vectors: Sequence[Any],
+    outputs_per_action: int = 0,
+  ) -> None:
+    """Calls the constructor with the locals of a subclass' own.
+
+    Args:
+      arguments: the locals.
+      vectors: specs that must be vectors; an actor's end with the action's.
+      outputs_per_action: 0 of a network that has one output.
+    """
+    for spec in vectors:
+      if tf.nest.is_nested(spec) or len(spec.shape) != 1:
+        raise ValueError(f'The networks take and give vectors, but got {spec}.')
+    PerceptronNetwork.__init__(
+      self,
+      num_outputs=outputs_per_action * vectors[-1].shape[0] or 1,
+      **sparse_layers.arguments_for(PerceptronNetwork, arguments),
+    )
+
   def layer_shapes(
     self, width: float | None = None
   ) -> dict[str, tuple[int, int]]:
-    """Returns the shape of each kernel; nothing has to be built.
-
-    Args:
-      width: by default the network's own.
-
-    Returns:
-      `{path: kernel shape}`, first layer first; paths are those of
-      `rigl_rl.sparsity.wrappers.named_layers`.
-    """
-    fan_in = sum(size(spec) for spec in tf.nest.flatten(self.input_tensor_spec))
+    """Returns the shape of each kernel by its path; needs no built network."""
+    specs = tf.nest.flatten(self.input_tensor_spec)
+    fan_in = sum(spec.shape[0] for spec in specs)
     return self._perceptron_shapes(fan_in, self._num_outputs, width)
 
   def call(self, inputs, step_type=None, network_state=(), training=False):
-    """Maps inputs as TF-Agents asks a network to."""
+    """Returns what `_map` returns, as TF-Agents wants it."""
     del step_type, training
     return self._map(inputs), network_state
 
   def _map(self, inputs):
-    """Maps inputs to what the network gives."""
     raise NotImplementedError
 
   def copy(self, **kwargs: Any) -> PerceptronNetwork:
-    """Makes a network of the same structure.
+    """Makes an unbuilt, dense network of the same structure.
 
     Args:
-      **kwargs: arguments of the constructor that shall differ. Without `seed`
-        the copy draws other weights, which its name decides.
-
-    Returns:
-      A network that is not built, and whose layers are dense.
+      **kwargs: arguments of the constructor that differ. Without `seed`, the
+        copy draws other weights, which depend on its name.
     """
     name = kwargs.get('name', self.name)
     seed = wrappers.derive_seed(self.seed, f'copy/{name}')
@@ -137,7 +141,7 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
     """Maps inputs, with any outer dimensions, to the last layer's outputs."""
     specs = tf.nest.flatten(self.input_tensor_spec)
     flat = [
-      tf.reshape(tf.cast(x, tf.float32), (-1, size(spec)))
+      tf.reshape(tf.cast(x, tf.float32), (-1, spec.shape[0]))
       if x.shape.rank != 2
       else tf.cast(x, tf.float32)
       for x, spec in zip(inputs, specs)
@@ -152,33 +156,3 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
       for i, length in enumerate(first.shape[:-1])
     ]
     return tf.reshape(outputs, (*outer, self._num_outputs))
-
-
-def shared(arguments: dict[str, Any]) -> dict[str, Any]:
-  """Checks a subclass' arguments, and picks what `PerceptronNetwork` takes.
-
-  Each constructor names them again: gin checks bindings by a constructor's
-  arguments, and the defaults are the class's own.
-
-  Args:
-    arguments: the constructor's locals.
-
-  Raises:
-    UserError: on a value outside its range.
-  """
-  owner = type(arguments['self'])
-  check_arguments(owner, arguments, owner.gin_name())
-  names = inspect.signature(PerceptronNetwork.__init__).parameters
-  return {n: arguments[n] for n in names if n in arguments and n != 'self'}
-
-
-def size(spec) -> int:
-  """Returns the length of a vector with this spec."""
-  return math.prod(spec.shape)
-
-
-def check_vectors(*specs) -> None:
-  """Raises ValueError unless each spec is that of one vector."""
-  for spec in specs:
-    if tf.nest.is_nested(spec) or len(spec.shape) != 1:
-      raise ValueError(f'The networks take and give vectors, but got {spec}.')

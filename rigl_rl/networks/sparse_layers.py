@@ -10,12 +10,14 @@ construction.
 
 from __future__ import annotations
 
+import inspect
 import math
-from typing import Callable, Literal, Mapping, Sequence, Union
+from typing import Any, Callable, Literal, Mapping, Union
 
 import gin
 import tensorflow as tf
 
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import NonNegative, Positive, Width
 from rigl_rl.errors import UserError
 from rigl_rl.networks import widths
@@ -34,18 +36,13 @@ BiasInitializer = Callable[[int, int], tf.keras.initializers.Initializer]
 
 
 class SumOfSquares(tf.keras.regularizers.Regularizer):
-  """Weight decay, coefficient · Σ w².
+  """Weight decay, coefficient · Σ w², with a coefficient >= 0.
 
-  What tf.keras.regularizers.L2 computes, in fewer operations: on small networks
-  those of weight decay took a tenth of a train step.
+  Equal to tf.keras.regularizers.L2, but in fewer operations: on small networks,
+  weight decay took a tenth of a train step.
   """
 
   def __init__(self, coefficient: float):
-    """Initializes the regularizer.
-
-    Args:
-      coefficient: >= 0.
-    """
     self.coefficient = coefficient
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
@@ -59,8 +56,7 @@ class SparseLayers:
   """A mixin for Keras models and TF-Agents networks.
 
   Attributes:
-    width: factor on the units of all layers but the last; may be a function
-      until the layers are made.
+    width: factor on the units of all layers but the last.
     size_mismatch: `widths.Match.mismatch` of a width that a function chose;
       None of a width that is bound as a number.
     seed: decides all initial weights.
@@ -75,15 +71,7 @@ class SparseLayers:
     seed: int,
     decay_output: bool = True,
   ) -> None:
-    """Keeps what the layers are made by.
-
-    Args:
-      width: see the module.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w².
-      weight_decay_factor: factor of that term, >= 0.
-      seed: int32 seed of all initial weights.
-      decay_output: whether the term has the kernel of the layer 'output' too.
-    """
+    """Keeps the arguments; see `QNetwork` and `PerceptronNetwork`."""
     self.width = width
     self.size_mismatch = None
     self.seed = int(seed)
@@ -92,7 +80,7 @@ class SparseLayers:
 
   @classmethod
   def gin_name(cls) -> str:
-    """The name that a binding has to give."""
+    """The name by which gin files must bind it."""
     return cls.__name__
 
   def _choose_width(self, shapes_at: Callable[[float], widths.Shapes]) -> None:
@@ -100,64 +88,33 @@ class SparseLayers:
     if callable(self.width):
       self.width, self.size_mismatch = self.width(shapes_at)
 
-  def _scaled(
-    self, hidden_units: Sequence[int], width: float | None = None
-  ) -> list[int]:
-    """Returns the units of the hidden layers, scaled by the width."""
-    factor = self.width if width is None else width
-    return [self._scale(units, factor) for units in hidden_units]
+  # As the released code rounds.
+  _round: Callable[[float], int] = staticmethod(math.ceil)
 
-  def _scale(self, units: int, width: float) -> int:
-    """Scales one layer's units as the released code does."""
-    return math.ceil(units * width)
+  def _scale(self, units: int, width: float | None = None) -> int:
+    """Returns a layer's units at a width, by default the network's own."""
+    return self._round(units * (self.width if width is None else width))
 
-  def _dense(
+  def _make(
     self,
+    kind: type[tf.keras.layers.Layer],
     path: str,
-    units: int,
-    activation: str | None = None,
+    *shape: int,
     kernel_initializer: KernelInitializer = tf.keras.initializers.GlorotUniform,
-    bias_initializer='zeros',
+    **options: Any,
   ) -> wrappers.SparseWrapper:
-    return wrappers.SparseWrapper(
-      tf.keras.layers.Dense(
-        units,
-        activation=activation,
-        kernel_initializer=kernel_initializer(
-          seed=self._seed_of(f'{path}/kernel')
-        ),
-        kernel_regularizer=self._regularizer(path),
-        bias_initializer=bias_initializer,
-        name=path.rsplit('/')[-1],
-      )
+    """Makes a sparse layer of a Keras class, named by its path."""
+    layer = kind(
+      *shape,
+      kernel_initializer=kernel_initializer(seed=self._seed_of(path, 'kernel')),
+      kernel_regularizer=self._regularizer(path),
+      name=path,
+      **options,
     )
+    return wrappers.SparseWrapper(layer)
 
-  def _conv(
-    self,
-    path: str,
-    filters: int,
-    window: int,
-    stride: int,
-    activation: str | None = None,
-  ) -> wrappers.SparseWrapper:
-    return wrappers.SparseWrapper(
-      tf.keras.layers.Conv2D(
-        filters,
-        window,
-        stride,
-        padding='same',
-        activation=activation,
-        kernel_initializer=tf.keras.initializers.GlorotUniform(
-          seed=self._seed_of(f'{path}/kernel')
-        ),
-        kernel_regularizer=self._regularizer(path),
-        name=path.rsplit('/')[-1],
-      )
-    )
-
-  def _seed_of(self, path: str) -> int:
-    """Returns the seed of a kernel or bias."""
-    return wrappers.derive_seed(self.seed, path)
+  def _seed_of(self, path: str, weights: str) -> int:
+    return wrappers.derive_seed(self.seed, f'{path}/{weights}')
 
   def _regularizer(self, path: str) -> tf.keras.regularizers.Regularizer | None:
     # None at 0: an L2 term of weight 0 would still cost its arithmetic.
@@ -167,21 +124,19 @@ class SparseLayers:
 
 
 class PerceptronLayers(SparseLayers):
-  """A mixin for multi-layer perceptrons, as the released code scales them.
+  """A mixin for multi-layer perceptrons: layers dense1, dense2, …, output."""
 
-  The layers are called dense1, dense2, …, output.
-  """
-
-  def _scale(self, units, width):
-    return int(max(1, units * width))
+  @staticmethod
+  def _round(units):
+    return int(max(1, units))
 
   def _perceptron_shapes(
     self, fan_in: int, num_outputs: int, width: float | None = None
   ) -> dict[str, tuple[int, int]]:
     """Returns the shape of each kernel, first layer first."""
     shapes = {}
-    hidden_units = self._scaled(self._hidden_units, width)
-    for number, units in enumerate(hidden_units, start=1):
+    for number, hidden_units in enumerate(self._hidden_units, start=1):
+      units = self._scale(hidden_units, width)
       shapes[f'dense{number}'] = (fan_in, units)
       fan_in = units
     shapes['output'] = (fan_in, num_outputs)
@@ -196,21 +151,23 @@ class PerceptronLayers(SparseLayers):
     bias_initializer: BiasInitializer,
     output_bias_initializer: BiasInitializer,
   ) -> None:
-    """Sets the layers as attributes, first layer first.
+    """Sets the layers as attributes: those of `_perceptron_shapes`, in order.
 
-    Args:
-      shapes: of each kernel, as `_perceptron_shapes` has them.
-      activation: of the hidden layers.
-      kernel_initializer: of the hidden kernels.
-      output_initializer: of the last one.
-      bias_initializer: of the hidden biases.
-      output_bias_initializer: of the last one.
+    The activation, and initializers without 'output', are of hidden layers.
     """
 
     def make(path, activation, kernel_initializer, bias_initializer):
       fan_in, units = shapes[path]
-      bias = bias_initializer(seed=self._seed_of(f'{path}/bias'), fan_in=fan_in)
-      return self._dense(path, units, activation, kernel_initializer, bias)
+      return self._make(
+        tf.keras.layers.Dense,
+        path,
+        units,
+        activation=activation,
+        kernel_initializer=kernel_initializer,
+        bias_initializer=bias_initializer(
+          seed=self._seed_of(path, 'bias'), fan_in=fan_in
+        ),
+      )
 
     *hidden, output = shapes
     self._hidden_layers = [
@@ -249,29 +206,13 @@ def variance_scaling(
     'truncated_normal', 'untruncated_normal', 'uniform'
   ] = 'truncated_normal',
 ) -> tf.keras.initializers.Initializer:
-  """Draws with a variance of `scale` / fan; 0.1 as PPO's means have it.
-
-  Args:
-    seed: int32 seed.
-    scale: > 0.
-    mode: which fan: 'fan_in', 'fan_out' or 'fan_avg'.
-    distribution: 'truncated_normal', 'untruncated_normal' or 'uniform'.
-
-  Returns:
-    A Keras initializer.
+  """Draws with a variance of `scale` / fan; PPO's means use 0.1.
 
   Raises:
-    UserError: on an argument that is none of the above.
+    UserError: on an argument outside its range.
   """
-  try:
-    return tf.keras.initializers.VarianceScaling(
-      scale, mode=mode, distribution=distribution, seed=seed
-    )
-  except ValueError as error:
-    raise UserError(
-      f'variance_scaling has scale {scale!r}, mode {mode!r}, distribution '
-      f'{distribution!r}, but: {" ".join(str(error).split())}'
-    ) from error
+  check_arguments(variance_scaling, locals())
+  return tf.keras.initializers.VarianceScaling(scale, mode, distribution, seed)
 
 
 @gin.configurable(denylist=['seed'])
@@ -301,29 +242,30 @@ def zero_biases(seed: int, fan_in: int) -> tf.keras.initializers.Initializer:
 def fan_in_uniform_biases(
   seed: int, fan_in: int
 ) -> tf.keras.initializers.Initializer:
-  """Draws biases as `fan_in_uniform` draws kernels.
-
-  Args:
-    seed: int32 seed.
-    fan_in: inputs of each unit in the dense layer; masks change nothing.
-
-  Returns:
-    A Keras initializer.
-  """
+  """Draws biases as `fan_in_uniform` draws kernels; masks change nothing."""
   limit = 1 / math.sqrt(fan_in)
   return tf.keras.initializers.RandomUniform(-limit, limit, seed=seed)
+
+
+def arguments_for(base: type, arguments: dict[str, Any]) -> dict[str, Any]:
+  """Checks a constructor's locals, and picks what a base's constructor takes.
+
+  Each network's constructor names all arguments: gin checks bindings by them,
+  and the defaults are the network's own.
+
+  Raises:
+    UserError: on a value outside its range.
+  """
+  owner = type(arguments['self'])
+  check_arguments(owner, arguments, owner.gin_name())
+  names = [*inspect.signature(base.__init__).parameters][1:]
+  return {name: arguments[name] for name in names if name in arguments}
 
 
 def check_initializer(
   binding: str, initializer: Callable, *arguments: str
 ) -> None:
-  """Raises UserError unless `initializer` takes these arguments, whole numbers.
-
-  Args:
-    binding: name of the binding, for the message.
-    initializer: a KernelInitializer or BiasInitializer; it is called once.
-    *arguments: the names of the arguments.
-  """
+  """Raises UserError unless `initializer` takes the named whole numbers."""
   try:
     initializer(**dict.fromkeys(arguments, 1))
   except TypeError as error:

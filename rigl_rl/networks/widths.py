@@ -29,8 +29,7 @@ class Match(NamedTuple):
 
   Attributes:
     width: one factor on the units of all hidden layers, > 0.
-    mismatch: what the network has more than the target, as a share of the
-      target; below 0 if it has less.
+    mismatch: the network's size over the target, less 1.
   """
 
   width: float
@@ -57,9 +56,6 @@ def matched_width(
   Args:
     shapes_at: maps a width to `{path: kernel shape}`; every layer has a bias.
     sparsity: of the sparse network, in [0, 1).
-
-  Returns:
-    The width, and the mismatch as a share of the sparse network's parameters.
 
   Raises:
     UserError: on a sparsity outside [0, 1), or one that no dense network comes
@@ -89,28 +85,21 @@ def nearest_width(
     target: the weights and biases wanted, > 0.
     cause: the binding that asks for them, to begin an error with.
 
-  Returns:
-    The width, and the mismatch as a share of the target.
-
   Raises:
     UserError: no network comes near the target.
   """
-  width, mismatch = solve_width(
-    lambda width: num_parameters(shapes_at(width)), target
-  )
-  if abs(mismatch) > _LARGEST_MISMATCH:
-    count = num_parameters(shapes_at(width))
+  match = solve_width(lambda width: num_parameters(shapes_at(width)), target)
+  if abs(match.mismatch) > _LARGEST_MISMATCH:
+    count = num_parameters(shapes_at(match.width))
     raise UserError(
       f'{cause}, which asks for a dense network of {target:,.0f} parameters, '
-      f'but the nearest has {count:,} ({100 * mismatch:+,.0f} %). It must come '
-      f'within {100 * _LARGEST_MISMATCH:g} %.'
+      f'but the nearest has {count:,} ({100 * match.mismatch:+,.0f} %). It '
+      f'must come within {100 * _LARGEST_MISMATCH:g} %.'
     )
-  return Match(width, mismatch)
+  return match
 
 
-def solve_width(
-  parameters_at: Callable[[float], int], target: float
-) -> tuple[float, float]:
+def solve_width(parameters_at: Callable[[float], int], target: float) -> Match:
   """Finds the width whose parameter count is nearest to a target.
 
   Units are whole numbers, so that the count is a staircase. Of the two steps on
@@ -121,9 +110,6 @@ def solve_width(
     parameters_at: maps a width > 0 to a parameter count that never falls as the
       width grows.
     target: the parameter count wanted, > 0.
-
-  Returns:
-    The width, and its count's signed error as a share of the target.
   """
   high = 1.0
   while parameters_at(high) < target and high < _WIDEST:
@@ -143,16 +129,13 @@ def solve_width(
     if short > 0 and parameters_at(short) == count:
       width = short
       break
-  return width, count / target - 1
+  return Match(width, count / target - 1)
 
 
 def _first_width(
   condition: Callable[[float], bool], low: float, high: float
 ) -> float:
-  """Returns the least width in [low, high] that meets a monotone condition.
-
-  `high`, if none below it does.
-  """
+  """Returns the least width in [low, high] with a condition; else `high`."""
   if condition(low):
     return low
   for _ in range(_BISECTIONS):

@@ -1,9 +1,9 @@
 """What a sparse network costs: parameters, FLOPs and memory.
 
-FLOPs are counted as Evci et al. (2020, appendix H) do: two, a multiplication
-and an addition, for each active weight, and in a convolution for each position
-of its output. Biases, activation functions, pooling, the loss and the optimizer
-are left out, and so is a target network's forward pass.
+FLOPs are counted as in Evci et al. (2020, appendix H): two, a multiplication
+and an addition, for each active weight, in a convolution times the positions of
+its output. Biases, activation functions, pooling, the loss, the optimizer and a
+target network's forward pass are not counted.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class LayerCount:
   Attributes:
     name: path of the layer.
     kernel_shape: `(*window, in, out)`.
-    biases: number of biases, all active.
+    biases: number of biases.
     positions: positions of the output at which each weight is used: 1 in a
       dense layer, height × width of the output in a convolution.
-    sparsity: share of zeros among the weights, in [0, 1); the target, which a
-      network that is being pruned reaches at the end.
+    sparsity: target share of zeros among the weights, in [0, 1); pruning
+      reaches it at the end.
     active_weights: number of weights that are not masked.
   """
 
@@ -46,6 +46,10 @@ class LayerCount:
   def weights(self) -> int:
     """Weights, inactive ones too."""
     return math.prod(self.kernel_shape)
+
+  @property
+  def parameters(self) -> int:
+    return self.active_weights + self.biases
 
   @property
   def forward_flops(self) -> int:
@@ -65,33 +69,28 @@ class LayerCount:
     )
 
 
+def _total(name: str) -> Any:
+  """Makes a property: the sum of a LayerCount's property over the layers."""
+  return property(
+    lambda network: sum(getattr(layer, name) for layer in network.layers)
+  )
+
+
 @dataclasses.dataclass(frozen=True)
 class NetworkCount:
-  """The size of a network.
+  """The size of a network: its layers, first layer first, and sums over them.
 
-  Attributes:
-    layers: its layers, first layer first.
+  `parameters`, active weights and biases, is what the figures show.
   """
 
   layers: tuple[LayerCount, ...]
 
-  @property
-  def weights(self) -> int:
-    """Weights, inactive ones too, without biases."""
-    return sum(layer.weights for layer in self.layers)
-
-  @property
-  def active_weights(self) -> int:
-    return sum(layer.active_weights for layer in self.layers)
-
-  @property
-  def biases(self) -> int:
-    return sum(layer.biases for layer in self.layers)
-
-  @property
-  def parameters(self) -> int:
-    """Active weights and biases: what the figures call parameters."""
-    return self.active_weights + self.biases
+  weights = _total('weights')
+  active_weights = _total('active_weights')
+  biases = _total('biases')
+  parameters = _total('parameters')
+  forward_flops = _total('forward_flops')
+  dense_forward_flops = _total('dense_forward_flops')
 
   @property
   def sparsity(self) -> float:
@@ -99,27 +98,12 @@ class NetworkCount:
     return 1 - self.active_weights / self.weights
 
   @property
-  def forward_flops(self) -> int:
-    """FLOPs of one example's forward pass; f_S of Evci et al."""
-    return sum(layer.forward_flops for layer in self.layers)
-
-  @property
-  def dense_forward_flops(self) -> int:
-    """FLOPs of the forward pass if nothing were masked; f_D of Evci et al."""
-    return sum(layer.dense_forward_flops for layer in self.layers)
-
-  @property
   def shapes(self) -> dict[str, tuple[int, ...]]:
     """Kernel shape of each layer, by name, as distributions take them."""
     return {layer.name: layer.kernel_shape for layer in self.layers}
 
   def with_sparsities(self, sparsities: Mapping[str, float]) -> NetworkCount:
-    """Returns the same network with other layer sparsities.
-
-    Args:
-      sparsities: of layers, by name, as a distribution returns them; layers
-        that it does not name stay as they are.
-    """
+    """Returns the same network with other sparsities of the named layers."""
     return NetworkCount(
       tuple(
         layer.with_sparsity(sparsities.get(layer.name, layer.sparsity))
@@ -139,9 +123,9 @@ def count_network(
     model: a built Keras model or TF-Agents network.
     layers: what `sparsify` returned; needed only if the model was not built
       from wrapped layers.
-    current: count the masks as they are now. By default active weights follow
-      from the target sparsity, floor(sparsity · weights) being zero: with
-      pruning, the end of training; with random counts, their expectation.
+    current: whether to count the masks as they are now, rather than by the
+      target sparsity, floor(sparsity · weights) being zero: with pruning, the
+      end of training; with random counts, their expectation.
 
   Returns:
     The sizes of all Dense, Conv1D and Conv2D layers.
@@ -164,10 +148,8 @@ def count_network(
     if isinstance(wrapper, wrappers.SparseWrapper):
       count = count.with_sparsity(wrapper.sparsity)
       if current:
-        count = dataclasses.replace(
-          count,
-          active_weights=int(np.count_nonzero(wrapper.mask.numpy())),
-        )
+        active = int(np.count_nonzero(wrapper.mask))
+        count = dataclasses.replace(count, active_weights=active)
     counts.append(count)
   return NetworkCount(tuple(counts))
 
@@ -176,16 +158,14 @@ def _positions(name: str, layer: tf.keras.layers.Layer) -> int:
   """Positions of a layer's output at which each of its weights is used."""
   if len(layer.kernel.shape) == 2:
     return 1
-  output_shape = layer.compute_output_shape(
-    layer.get_build_config()['input_shape']
-  )
-  positions = tuple(output_shape)[1:-1]
-  if None in positions:
+  input_shape = layer.get_build_config()['input_shape']
+  output_shape = tuple(layer.compute_output_shape(input_shape))
+  if None in output_shape[1:-1]:
     raise ValueError(
       f'Layer {name} was built without a fixed image size: its output has '
-      f'the shape {tuple(output_shape)}.'
+      f'the shape {output_shape}.'
     )
-  return math.prod(positions)
+  return math.prod(output_shape[1:-1])
 
 
 def layer_training_flops(
@@ -195,29 +175,25 @@ def layer_training_flops(
   total_steps: int,
   period: int = 1,
 ) -> float:
-  """FLOPs by example of one gradient step, a mean over training.
+  """FLOPs per example of one gradient step, a mean over training.
 
   A backward pass costs twice a forward pass, f_S sparse or f_D dense (Evci et
   al., 2020, appendix H), so that the mean is
 
   * dense: 3 f_D
-  * static, SET, DS, whatever needs no dense gradient: 3 f_S
-  * RigL, whatever needs a dense gradient every ΔT steps:
+  * static, SET, DS and others that need no dense gradient: 3 f_S
+  * RigL and others that need a dense gradient every ΔT steps:
     (3 f_S ΔT + 2 f_S + f_D) / (ΔT + 1)
-  * pruning, whatever has a `sparsity_at`: 3 f_D, times the mean over all steps
-    of the density in force.
+  * pruning and others that have a `sparsity_at`: 3 f_D, times the mean over all
+    steps of the density in force.
 
   Args:
     layer: the layer at its target sparsity.
     algorithm: what trains it.
     schedule: when masks change, in train steps of the agent.
     total_steps: train steps of the whole training.
-    period: train steps to one gradient step of this layer, >= 1; more than 1
-      where it is delayed, as those of TD3's actor are. ΔT, in gradient steps,
-      is shorter by as much.
-
-  Returns:
-    FLOPs.
+    period: train steps per gradient step of this layer, >= 1; more than 1 in
+      TD3's actor. ΔT, in gradient steps, is shorter by as much.
   """
   sparse, dense = layer.forward_flops, layer.dense_forward_flops
   if layer.sparsity == 0 or isinstance(algorithm, algorithms.Dense):
@@ -238,10 +214,10 @@ def training_flops(
   total_steps: int,
   period: int = 1,
 ) -> float:
-  """FLOPs by example of one gradient step; see `layer_training_flops`.
+  """FLOPs per example of one gradient step; see `layer_training_flops`.
 
-  Times the batch size and the gradient steps, `total_steps / period`, it is
-  what the whole training costs.
+  The whole training costs this times the batch size and the gradient steps,
+  `total_steps / period`.
   """
   return sum(
     layer_training_flops(layer, algorithm, schedule, total_steps, period)
@@ -254,20 +230,15 @@ def mean_density(
   schedule: schedules.UpdateSchedule,
   total_steps: int,
 ) -> float:
-  """Mean over all gradient steps of a pruned layer's density.
+  """Mean density, in (0, 1], of a pruned layer over all gradient steps.
 
   Args:
     algorithm: bound to a layer's sparsity and the schedule; `sparsity_at` gives
-      the sparsity that an update at a gradient step leads to.
-    schedule: when masks change; a mask is in force from the step after.
+      the sparsity after an update at a gradient step.
+    schedule: when masks change; a mask is in force from the next step.
     total_steps: gradient steps of the whole training.
-
-  Returns:
-    A number in (0, 1].
   """
-  updates = schedule.update_steps()
-  if algorithm.updates_at_window_end:
-    updates = np.union1d(updates, [schedule.end_step])
+  updates = schedule.update_steps(algorithm.updates_at_window_end)
   densities = 1 - np.asarray(algorithm.sparsity_at(updates))
   # Dense in the steps 0 to updates[0]; then until the next update's step.
   starts = np.concatenate([[0], updates + 1, [total_steps]])
@@ -287,18 +258,15 @@ def actor_critic_training_flops(
 
     3 · 2 · (critic weights + actor weights / actor period) · batch · steps
 
-  Their dense TD3 on HalfCheetah comes to 1.0744e14: steps are all 1 M
-  environment steps, the 25,000 random ones before training too.
+  Their dense TD3 on HalfCheetah comes to 1.0744e14: they count all 1 M
+  environment steps, including the 25,000 random ones before training.
 
   Args:
     actor_weights: active weights of the actor, without biases.
     critic_weights: active weights of all online critics together.
     batch_size: examples in a minibatch.
     steps: environment steps, with one critic step each.
-    actor_period: critic steps to one actor step.
-
-  Returns:
-    FLOPs.
+    actor_period: critic steps per actor step.
   """
   weights = critic_weights + actor_weights / actor_period
   return 6.0 * weights * batch_size * steps
@@ -307,20 +275,15 @@ def actor_critic_training_flops(
 def memory_bytes(
   network: NetworkCount, slots: int = 2, simulated: bool = False
 ) -> int:
-  """Memory of parameters and optimizer slots, as float32.
+  """Bytes of parameters and optimizer slots, as float32.
 
   Args:
     network: the network's size.
-    slots: slots of the optimizer by parameter; 2 with Adam.
-    simulated: as masks simulate sparsity, with every weight stored, and a mask.
-      By default what active weights need, without the indices that say which
-      they are.
-
-  Returns:
-    Bytes.
+    slots: slots of the optimizer per parameter; 2 in Adam.
+    simulated: whether every weight is stored, and a mask. By default only
+      active weights are stored; their indices are not counted.
   """
+  stored = network.parameters * (1 + slots)
   if simulated:
     stored = network.weights * (2 + slots) + network.biases * (1 + slots)
-  else:
-    stored = network.parameters * (1 + slots)
   return _BYTES * stored

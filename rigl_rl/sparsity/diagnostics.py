@@ -1,29 +1,27 @@
-"""What is measured to understand sparse training, and changes nothing in it."""
+"""Measurements to understand sparse training; none of them changes it."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterator, NamedTuple, Sequence
 
 import tensorflow as tf
 
-from rigl_rl.sparsity import step_plan, wrappers
+from rigl_rl.sparsity import step_plan
 
-# σ is held at this share of the gradients' root mean square or above: float32
-# sums over a minibatch do not tell smaller ones from 0.
+# The least σ, as a share of the gradients' root mean square: float32 sums over
+# a minibatch cannot tell a smaller one from 0.
 _SIGMA_FLOOR = 1e-3
 
 
-@dataclasses.dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
   """One call of a layer, as `record_layers` saw it.
 
   Attributes:
     layer: the wrapper or Keras layer.
     inputs: `(batch, ..., in)`.
     pre_activation: `(batch, ..., out)`, before the activation function.
-    affine: the layer without its activation function, as it can be called.
+    affine: the layer without its activation function.
   """
 
   layer: tf.keras.layers.Layer
@@ -36,13 +34,9 @@ class Call:
 def record_layers(
   layers: Sequence[tf.keras.layers.Layer],
 ) -> Iterator[list[Call]]:
-  """Records every call of some layers, and leaves their results as they are.
+  """Records every call of some layers, without changing their results.
 
-  Inside a tf.function, enter it inside the function too: it acts while the
-  function is traced.
-
-  Args:
-    layers: SparseWrappers, or bare Dense, Conv1D or Conv2D layers.
+  In a tf.function, enter it inside the function: it acts during tracing.
 
   Yields:
     A list that grows by a `Call` with each call.
@@ -50,18 +44,19 @@ def record_layers(
   calls: list[Call] = []
   with contextlib.ExitStack() as stack:
     for layer in layers:
-      stack.enter_context(_record(layer, calls))
+      layer.call = _recorded_call(layer, calls)
+      stack.callback(delattr, layer, 'call')
     yield calls
 
 
-@contextlib.contextmanager
-def _record(layer, calls):
-  """Replaces the `call` of one layer for a while."""
-  keras_layer = _keras_layer(layer)
+def _recorded_call(layer, calls):
+  """Returns a layer's `call` that appends to `calls`."""
+  keras_layer = getattr(layer, 'layer', layer)
   original = layer.call
+  activation = keras_layer.activation
 
   def affine(inputs):
-    activation, keras_layer.activation = keras_layer.activation, None
+    keras_layer.activation = None
     try:
       return original(inputs)
     finally:
@@ -69,15 +64,10 @@ def _record(layer, calls):
 
   def call(inputs):
     pre_activation = affine(inputs)
-    activation = keras_layer.activation
     calls.append(Call(layer, inputs, pre_activation, affine))
     return pre_activation if activation is None else activation(pre_activation)
 
-  layer.call = call
-  try:
-    yield
-  finally:
-    del layer.call
+  return call
 
 
 def gradient_snr(
@@ -94,46 +84,45 @@ def gradient_snr(
   has inputs X and gradients Δ of its pre-activations, Σ_b g_b = XᵀΔ and
   Σ_b g_b² = (X²)ᵀ(Δ²).
 
-  A parameter whose gradient is 0 in every example counts as 0. σ is held at
-  0.001 of the gradients' root mean square or above, so that a ratio is at most
-  1000: the paper's is infinite where all examples have the same gradient.
+  A parameter whose gradient is 0 in every example counts as 0. σ is at least
+  0.001 of the gradients' root mean square, so that a ratio is at most 1000: the
+  paper's is infinite where all examples have the same gradient.
 
   Args:
-    loss_fn: returns the loss of each example, `(batch,)`. It calls each layer
-      once on the whole batch, first dimension first; calls through which no
-      gradient flows do not count. Weight decay is not part of it.
-    layers: SparseWrappers, or bare Dense, Conv1D or Conv2D layers; those whose
+    loss_fn: returns the loss of each example, `(batch,)`, without weight decay.
+      It calls each layer once on the whole batch; calls through which no
+      gradient flows do not count.
+    layers: SparseWrappers, or bare Dense, Conv1D or Conv2D layers, whose
       parameters count.
 
   Returns:
     float32 scalar, >= 0.
 
   Raises:
-    ValueError: if a layer is reached by no gradient, or by more than one call.
+    ValueError: if no gradient reaches a layer, or more than one call does.
   """
-  layers = list(layers)
+  plan = step_plan.StepPlan(computes_densely=True)
   # Not persistent, and closed before the gradients of single examples.
   with record_layers(layers) as calls, tf.GradientTape() as tape:
-    loss = tf.reduce_sum(_Dense().bind(loss_fn)())
+    loss = tf.reduce_sum(plan.bind(loss_fn)())
   deltas = tape.gradient(loss, [call.pre_activation for call in calls])
-
-  reached = {}
-  for call, delta in zip(calls, deltas):
-    if delta is None:
-      continue
-    if id(call.layer) in reached:
-      raise ValueError(
-        f'gradient_snr: the loss calls layer {call.layer.name} more than once.'
-      )
-    reached[id(call.layer)] = (call, delta)
 
   total, count = tf.constant(0.0), 0
   for layer in layers:
-    if id(layer) not in reached:
-      raise ValueError(
-        f'gradient_snr: the loss has no gradient in layer {layer.name}.'
+    reached = [
+      (call, delta)
+      for call, delta in zip(calls, deltas)
+      if call.layer is layer and delta is not None
+    ]
+    if len(reached) != 1:
+      problem = (
+        'calls it more than once' if reached else 'has no gradient in it'
       )
-    call, delta = reached[id(layer)]
+      raise ValueError(
+        f'gradient_snr needs one call of layer {layer.name}, but the loss '
+        f'{problem}.'
+      )
+    [(call, delta)] = reached
     batch = tf.cast(tf.shape(delta)[0], tf.float32)
     for first, second in _gradient_moments(call, delta):
       mean, mean_square = first / batch, second / batch
@@ -146,32 +135,20 @@ def gradient_snr(
   return total / count
 
 
-class _Dense(step_plan.StepPlan):
-  """Lets wrapped layers compute one by one, with dense gradients."""
-
-  def computes_densely(self, layer):
-    return True
-
-
 def _gradient_moments(call: Call, delta: tf.Tensor):
   """Returns (Σ_b g_b, Σ_b g_b²) of a layer's kernel, and of its bias if any."""
-  layer = _keras_layer(call.layer)
+  layer = getattr(call.layer, 'layer', call.layer)
   if isinstance(layer, tf.keras.layers.Dense) and delta.shape.rank == 2:
     inputs = call.inputs
     moments = [
-      (
-        tf.matmul(inputs, delta, transpose_a=True),
-        tf.matmul(inputs**2, delta**2, transpose_a=True),
-      )
+      [tf.matmul(inputs**n, delta**n, transpose_a=True) for n in (1, 2)]
     ]
     if layer.use_bias:
-      moments.append(
-        (tf.reduce_sum(delta, axis=0), tf.reduce_sum(delta**2, axis=0))
-      )
+      moments.append([tf.reduce_sum(delta**n, axis=0) for n in (1, 2)])
     return moments
 
-  # A weight of a convolution adds up over positions before it is squared: one
-  # example at a time, as all gradients at once would not fit into memory.
+  # A convolution's gradients are sums over positions, squared afterwards. One
+  # example at a time: all gradients at once would not fit into memory.
   parameters = [layer.kernel] + ([layer.bias] if layer.use_bias else [])
 
   def add_example(sums, example):
@@ -189,7 +166,3 @@ def _gradient_moments(call: Call, delta: tf.Tensor):
 
   zeros = [(tf.zeros(p.shape), tf.zeros(p.shape)) for p in parameters]
   return tf.foldl(add_example, (call.inputs, delta), initializer=zeros)
-
-
-def _keras_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-  return layer.layer if isinstance(layer, wrappers.SparseWrapper) else layer

@@ -1,12 +1,15 @@
-"""How a network's sparsity is shared out between its layers.
+"""How a network's sparsity is distributed over its layers.
 
-Every distribution maps `{name: kernel shape}` and a network sparsity to
-`{name: layer sparsity}`. Kernel shapes are Keras': `(in, out)` for dense
-layers, `(*window, in, out)` for convolutions.
+Every distribution maps `shapes`, the kernel shape of each layer by name, and a
+network sparsity in [0, 1) to the sparsity in [0, 1) of each layer by name, in
+the same order. Kernel shapes are Keras': `(in, out)` for dense layers,
+`(*window, in, out)` for convolutions. A value outside its range and a `custom`
+layer that does not exist are UserErrors.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Annotated, Any, Callable, Mapping, Sequence
 
@@ -22,10 +25,10 @@ Lambdas = Annotated[Sequence[Annotated[float, Range('[1e-6, inf)')]], Length(1)]
 
 
 class Probabilities(dict):
-  """Layer sparsities by which each weight is zero on its own.
+  """Layer sparsities that are the probability of each weight to be zero.
 
-  A distribution that returns one, rather than another mapping, makes the number
-  of zeros of a first mask random; the sparsities are its expectation.
+  A distribution that returns this mapping makes the number of zeros of a first
+  mask random, with the sparsities as expectation.
   """
 
 
@@ -73,16 +76,7 @@ def uniform(
 ) -> dict[str, float]:
   """Gives every layer, first and last included, the same sparsity.
 
-  Args:
-    shapes: kernel shape of each layer, by name.
-    sparsity: float in [0, 1).
-    custom: sparsities, in [0, 1), of layers that are to differ.
-
-  Returns:
-    Sparsity in [0, 1) of each layer, by name, in the order of `shapes`.
-
-  Raises:
-    UserError: on a value outside its range, or a layer that is not there.
+  `custom` has the sparsities, in [0, 1), of layers that differ.
   """
   custom = _check(uniform, locals())
   return {name: float(custom.get(name, sparsity)) for name in shapes}
@@ -97,16 +91,9 @@ def erdos_renyi(
 ) -> dict[str, float]:
   """Erdős–Rényi (Mocanu et al., 2018): density ∝ (n_in + n_out) / n_in n_out.
 
-  As `erdos_renyi_kernel`, but blind to a convolution's window.
+  As `erdos_renyi_kernel`, but a convolution's window has no effect.
   """
-  return _erdos_renyi(
-    erdos_renyi,
-    shapes,
-    sparsity,
-    power,
-    custom,
-    lambda shape: tuple(shape)[-2:],
-  )
+  return _erdos_renyi(erdos_renyi, locals(), slice(-2, None))
 
 
 @gin.configurable(denylist=['shapes', 'sparsity'])
@@ -128,41 +115,35 @@ def erdos_renyi_kernel(
     power: exponent on the raw densities, >= 0; 0 gives all scaled layers one
       density.
     custom: sparsities, in [0, 1), of layers that are left out of the solution.
-
-  Returns:
-    Sparsity in [0, 1) of each layer, by name, in the order of `shapes`.
-
-  Raises:
-    UserError: on a value outside its range, or a layer that is not there.
   """
-  return _erdos_renyi(
-    erdos_renyi_kernel, shapes, sparsity, power, custom, tuple
-  )
+  return _erdos_renyi(erdos_renyi_kernel, locals(), slice(None))
 
 
-def _erdos_renyi(distribution, shapes, sparsity, power, custom, scaled_dims):
+def _erdos_renyi(distribution, arguments, scaled_dims):
   """Solves ER and ERK, which differ in the dimensions that count."""
-  custom = _check(distribution, locals())
+  custom = _check(distribution, arguments)
+  shapes, sparsity = arguments['shapes'], arguments['sparsity']
+  power = arguments['power']
   if sparsity == 0:
     return {name: float(custom.get(name, 0.0)) for name in shapes}
   free = {name: shape for name, shape in shapes.items() if name not in custom}
   sizes = {name: math.prod(shape) for name, shape in free.items()}
   raw_densities = {
     name: (sum(dims) / math.prod(dims)) ** power
-    for name, dims in ((n, scaled_dims(s)) for n, s in free.items())
+    for name, dims in ((n, tuple(s)[scaled_dims]) for n, s in free.items())
   }
   dense: set[str] = set()
   epsilon = 0.0
   while len(dense) < len(free):
     scaled = [name for name in free if name not in dense]
-    # Ones that are left for the scaled layers once the dense ones have theirs.
+    # Those left for the scaled layers after the dense ones have theirs.
     ones = sum(sizes[n] - num_zeros(sizes[n], sparsity) for n in scaled)
     ones -= sum(num_zeros(sizes[n], sparsity) for n in dense)
     raw_ones = sum(raw_densities[n] * sizes[n] for n in scaled)
     if raw_ones == 0:
       raise UserError(
-        f'{distribution.__name__}.power is {power!r}, but must be less: every '
-        'density is 0 by it.'
+        f'{distribution.__name__}.power is {power!r}, but must be less: it '
+        'makes every density 0.'
       )
     epsilon = ones / raw_ones
     largest = max(raw_densities[n] for n in scaled)
@@ -170,14 +151,12 @@ def _erdos_renyi(distribution, shapes, sparsity, power, custom, scaled_dims):
       break
     dense.update(n for n in scaled if raw_densities[n] == largest)
 
-  def layer_sparsity(name):
-    if name in custom:
-      return float(custom[name])
-    if name in dense:
-      return 0.0
-    return 1.0 - epsilon * raw_densities[name]
-
-  return {name: layer_sparsity(name) for name in shapes}
+  solved = {
+    name: 0.0 if name in dense else 1.0 - epsilon * raw_densities[name]
+    for name in free
+  }
+  solved.update(custom)
+  return {name: float(solved[name]) for name in shapes}
 
 
 @gin.configurable(denylist=['shapes', 'sparsity'])
@@ -189,15 +168,14 @@ def erdos_renyi_lambda(
   """Erdős–Rényi by λ per layer (Sokar et al., 2022, equation 1).
 
   A weight of layer l exists with p = λ_l (n_in + n_out) / (n_in n_out),
-  whatever the others do: the number of active weights is random. The first
+  independently of others: the number of active weights is random. The first
   `len(lambdas)` layers are sparse, the others dense. A p above 1 makes a layer
-  dense, of which a line is printed.
+  dense, and prints a line.
 
   Args:
     shapes: kernel shape of each layer, by name, first layer first.
-    sparsity: None for the λ as they are. A number in [0, 1) multiplies all of
-      them by one factor, so that the network has that sparsity: other
-      sparsities at a fixed ratio of λ (figure 2b).
+    sparsity: None keeps the λ. A number in [0, 1) multiplies all of them by one
+      factor, so that the network has that sparsity (figure 2b).
     lambdas: λ of each sparse layer, each > 0.
 
   Returns:
@@ -229,14 +207,9 @@ def erdos_renyi_lambda(
 
 
 def _scale_densities(
-  densities: Mapping[str, float],
-  sizes: Mapping[str, int],
-  sparsity: float,
+  densities: Mapping[str, float], sizes: Mapping[str, int], sparsity: float
 ) -> dict[str, float]:
-  """Multiplies densities by one factor, to reach a sparsity of all layers.
-
-  A layer whose density passes 1 counts as dense.
-  """
+  """Multiplies densities, cut off at 1, by one factor to reach a sparsity."""
   check_sparsity('erdos_renyi_lambda.sparsity', sparsity)
   wanted = (1 - sparsity) * sum(sizes.values())
   always = sum(size for name, size in sizes.items() if name not in densities)
@@ -244,7 +217,7 @@ def _scale_densities(
     limit = 1 - always / sum(sizes.values())
     raise UserError(
       f'SPARSITY is {sparsity!r}, but must be below {limit:.4g}, or None: '
-      'layers to which erdos_renyi_lambda.lambdas has no λ are dense.'
+      'layers without a λ in erdos_renyi_lambda.lambdas are dense.'
     )
   # With more layers dense the factor grows, so that none is scaled too far.
   order = sorted(densities, key=lambda name: densities[name], reverse=True)
@@ -259,17 +232,10 @@ def _scale_densities(
   return {name: factor * density for name, density in densities.items()}
 
 
-# By layer and density: networks of one shape, such as twin critics and their
-# targets, are one case.
-_reported: set[tuple[str, tuple[int, ...], float]] = set()
-
-
+@functools.lru_cache(maxsize=None)  # Twin critics, for one, are one case.
 def _report_clipped(name: str, shape: tuple[int, ...], density: float) -> None:
   """Says once that λ asks for more weights than a layer has."""
-  case = (name, shape, density)
-  if case not in _reported:
-    _reported.add(case)
-    print(
-      f'erdos_renyi_lambda: λ asks for a density of {density:.3f} in layer '
-      f'{name} {shape}, which is dense instead.'
-    )
+  print(
+    f'erdos_renyi_lambda: λ asks for a density of {density:.3f} in layer '
+    f'{name} {shape}, which is dense instead.'
+  )

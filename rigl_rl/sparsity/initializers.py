@@ -1,7 +1,8 @@
 """How the weights of a sparse layer start.
 
-Each takes a kernel as the layer's own initializer left it, with the mask of its
-first step, and returns the kernel to start from. Inactive weights are zero.
+Each takes a kernel `(*window, in, out)` from the layer's own initializer, its
+first mask, and an int32 seed. It returns the kernel to start from, in which
+inactive weights are zero.
 """
 
 from __future__ import annotations
@@ -26,17 +27,8 @@ def layer_default(kernel: tf.Tensor, mask: tf.Tensor, seed: int) -> tf.Tensor:
 def sparsity_aware(kernel: tf.Tensor, mask: tf.Tensor, seed: int) -> tf.Tensor:
   """Scales each output unit by √(fan_in / active fan_in) (Graesser, §6).
 
-  An initializer scales by 1/√fan_in; a unit of which only some incoming
-  connections are active is scaled by their number instead. Where nothing is
-  masked, as in pruning's first step, nothing changes.
-
-  Args:
-    kernel: float tensor `(*window, in, out)`.
-    mask: float tensor of kernel's shape.
-    seed: not used.
-
-  Returns:
-    float tensor of kernel's shape.
+  An initializer scales by 1/√fan_in; here only a unit's active connections
+  count. Where nothing is masked, as in pruning's first step, nothing changes.
   """
   del seed
   active_fan_in, fan_in = _fan_in(mask)
@@ -51,15 +43,7 @@ def per_connection_glorot(
 
   Replaces every layer's own initial values. A weight from input i to unit j is
   drawn from U(-l, l) with l = √(3 / ((fan_in_j + fan_out_i) / 2)): Glorot's
-  uniform, with the active connections of this unit and this input counted.
-
-  Args:
-    kernel: float tensor `(*window, in, out)`.
-    mask: float tensor of kernel's shape.
-    seed: int32 seed.
-
-  Returns:
-    float tensor of kernel's shape.
+  uniform, but counting active connections.
   """
   active_fan_in, _ = _fan_in(mask)
   window = list(range(mask.shape.rank - 2))

@@ -41,12 +41,10 @@ class MaskedKernel:
     return self.weights.shape
 
   def call(self, inputs: tf.Tensor, densely: bool) -> tf.Tensor:
-    """Computes the layer's outputs.
+    """Maps `(batch, ..., in)` to the layer's outputs.
 
-    Args:
-      inputs: `(batch, ..., in)`.
-      densely: whether the gradient of `trained` must cover all weights; here it
-        always does.
+    `densely` says whether the gradient of `trained` must be that of all
+    weights; here it always is.
     """
     del densely
     return self._layer(inputs)
@@ -56,9 +54,7 @@ class MaskedKernel:
   ) -> None:
     """Changes the mask; weights that leave or enter it become 0.
 
-    Args:
-      mask: the new one.
-      slots: an optimizer's slots of `trained`; the same entries become 0.
+    So do their entries in `slots`, an optimizer's slots of `trained`.
     """
     lasting = self.mask * mask
     self.mask.assign(mask)

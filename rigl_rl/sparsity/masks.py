@@ -1,8 +1,8 @@
 """Masks as pure functions: exact counts, and one rule for ties.
 
-A mask has its kernel's shape and is 1 where a weight is active, 0 elsewhere.
-Ties are always broken in favor of the lower index in row-major order, on every
-device and for every size.
+A mask is a float32 tensor of its kernel's shape, 1 where a weight is active, 0
+elsewhere. Ties are always broken in favor of the lower index in row-major
+order, on every device and for every size.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ import tensorflow as tf
 
 from rigl_rl.sparsity.distributions import num_zeros
 
-# Digits, in bits, by which a 32-bit key is searched, most significant first.
+# Bits of the digits of a 32-bit key, most significant first.
 _RADIX_BITS = (11, 11, 10)
 
 
 def random_scores(shape: Sequence[int] | tf.Tensor, seed) -> tf.Tensor:
-  """Draws a score for each weight, to choose some of them at random.
+  """Draws an int32 score for each weight, uniform over all values.
 
-  Integers of 32 bits: float32 draws have but 23, so that in a large layer many
-  are equal, and the tie rule would favor low indices.
+  Float32 draws have only 23 random bits: in a large layer many would be equal,
+  and the tie rule would favor low indices.
 
   Args:
     shape: shape of the kernel.
     seed: pair of int32.
-
-  Returns:
-    int32 tensor of `shape`, uniform over all its values.
   """
   return tf.random.stateless_uniform(
     shape, seed=seed, minval=None, maxval=None, dtype=tf.int32
@@ -36,16 +33,7 @@ def random_scores(shape: Sequence[int] | tf.Tensor, seed) -> tf.Tensor:
 
 
 def random_mask(shape: Sequence[int], sparsity: float, seed: int) -> tf.Tensor:
-  """Draws a uniformly random mask with exactly floor(sparsity · size) zeros.
-
-  Args:
-    shape: shape of the kernel.
-    sparsity: float in [0, 1).
-    seed: int32 seed.
-
-  Returns:
-    float32 tensor of `shape`, of zeros and ones.
-  """
+  """Draws a uniformly random mask with exactly floor(sparsity · size) zeros."""
   scores = random_scores(shape, (seed, 0))
   size = scores.shape.num_elements()
   return top_k_mask(scores, size - num_zeros(size, sparsity))
@@ -62,8 +50,8 @@ def bernoulli_mask(
 def top_k_mask(score: tf.Tensor, k, candidates=None) -> tf.Tensor:
   """Marks the k highest scores.
 
-  A radix search for the k-th highest score: its time is linear in the size,
-  where a sort of a large layer's scores takes ten times as long.
+  A radix search finds the k-th highest score in linear time: to sort a large
+  layer's scores takes ten times as long.
 
   Args:
     score: float or int32 tensor of any shape, without NaN.
@@ -107,7 +95,7 @@ def top_k_mask(score: tf.Tensor, k, candidates=None) -> tf.Tensor:
     chosen |= higher
     competing &= tf.equal(digits, digit)
   # All that compete now are equal: the first `missing` of them are in. Nearly
-  # always that is all, and to count them takes a third of the time.
+  # always these are all; counting them takes a third of the time.
   ones = tf.cast(competing, tf.int32)
   chosen |= tf.cond(
     tf.equal(tf.reduce_sum(ones), missing),
@@ -126,7 +114,7 @@ def _sort_keys(score: tf.Tensor) -> tf.Tensor:
     score = tf.cast(score, tf.float32)
     score = tf.where(tf.equal(score, 0), 0.0, score)  # -0 ties with 0.
     bits = tf.bitcast(score, tf.int32)
-    # A negative float grows with its magnitude bits: turn them round.
+    # The bits of a negative float are in reverse order: invert them.
     bits = tf.where(bits < 0, tf.bitwise.bitwise_xor(bits, 0x7FFFFFFF), bits)
   return tf.bitwise.bitwise_xor(
     tf.bitcast(bits, tf.uint32), tf.constant(0x80000000, tf.uint32)
@@ -140,16 +128,13 @@ def drop_and_grow(
 
   Drops the active weights of the lowest drop scores, then grows as many of the
   highest grow scores among all that are inactive then. A weight that was just
-  dropped may thus grow again, as in the released code.
+  dropped may grow again, as in the released code.
 
   Args:
     mask: float32 tensor of zeros and ones.
     drop_score: tensor of mask's shape; the lowest active ones are dropped.
     grow_score: tensor of mask's shape; the highest inactive ones are grown.
     drop_fraction: float scalar in [0, 1].
-
-  Returns:
-    float32 tensor of mask's shape, with as many ones as `mask`.
   """
   active = mask > 0
   num_active = tf.math.count_nonzero(active, dtype=tf.int32)

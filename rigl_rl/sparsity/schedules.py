@@ -1,7 +1,7 @@
 """When masks change, and by how much.
 
-Windows are given as fractions of training, so that a shorter run is a true
-miniature of a longer one; intervals are in gradient steps.
+Windows are fractions of training, so that a shorter run is a true miniature of
+a longer one. Steps are gradient steps, counted from 0, and integer scalars.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def cosine_drop_fraction(step, initial, end_step, begin_step=0) -> tf.Tensor:
     f(t) = initial / 2 · (1 + cos(π (t − begin) / (end − begin)))
 
   Args:
-    step: integer scalar, the gradient step.
+    step: the current step.
     initial: drop fraction at `begin_step`, in [0, 1].
-    end_step: gradient step at which the fraction reaches 0, and stays there.
-    begin_step: gradient step at which the decay begins.
+    end_step: step from which the fraction is 0.
+    begin_step: step at which the decay begins.
 
   Returns:
     float32 scalar in [0, initial].
@@ -44,22 +44,22 @@ def polynomial_sparsity(
     s(t) = final + (initial − final) · (1 − (t − begin) / (end − begin))^power
 
   Args:
-    step: integer scalar, the gradient step.
+    step: the current step.
     final: sparsity from `end_step` on, in [0, 1).
-    begin_step: gradient step at which pruning begins.
-    end_step: gradient step at which it ends.
+    begin_step: step at which pruning begins.
+    end_step: step at which it ends.
     initial: sparsity up to `begin_step`, in [0, 1).
     power: exponent; 3 in the paper.
 
   Returns:
-    float64 scalar, so that a count that is made from it is exact.
+    float64 scalar, so that counts computed from it are exact.
   """
   position = _position(step, begin_step, end_step)
   return final + (initial - final) * (1 - position) ** power
 
 
 def _position(step, begin_step, end_step) -> tf.Tensor:
-  """Where `step` lies in the window: 0 up to its begin, 1 from its end on."""
+  """Position of `step` in the window: 0 up to its begin, 1 from its end on."""
   step = tf.cast(step, tf.float64)
   if end_step <= begin_step:  # A window of a single step.
     return tf.cast(step >= end_step, tf.float64)
@@ -71,18 +71,15 @@ def _position(step, begin_step, end_step) -> tf.Tensor:
 class UpdateSchedule:
   """The steps at which masks change: every `interval` in a window.
 
-  The window's last step is an update step only if it falls on the interval. An
-  algorithm that needs it in any case, as pruning does to end exactly at its
-  final sparsity, says so (`SparseAlgorithm.updates_at_window_end`), and
-  `MaskUpdater` adds it.
+  The window's last step is an update step only if it falls on the interval, or
+  if `SparseAlgorithm.updates_at_window_end` asks for it: pruning does, to end
+  exactly at its final sparsity.
 
   Attributes:
-    begin_step: first gradient step of the window.
-    end_step: last gradient step of the window, always one that is taken:
-      steps are counted from 0, so the last of training is total_steps - 1, or
-      with a period the last that is one of every `period`.
-    first_update_step: first gradient step on the interval.
-    interval: gradient steps between updates.
+    begin_step, end_step: first and last step of the window. Training always
+      takes the last, and with a period masks can change at it.
+    first_update_step: first step on the interval.
+    interval: steps between updates.
   """
 
   def __init__(
@@ -98,18 +95,17 @@ class UpdateSchedule:
     """Initializes the schedule.
 
     Args:
-      total_steps: gradient steps of the whole training, > 0.
+      total_steps: steps of the whole training, > 0.
       begin: begin of the window as a fraction of training, in [0, end).
       end: end of the window as a fraction of training, in (begin, 1].
-      interval: gradient steps between updates, >= 1.
+      interval: steps between updates, >= 1.
       offset: shift of all updates, in [0, interval).
-      steps_before: environment steps before the first gradient step, if updates
-        are to come whenever t is a multiple of the interval, t being the
-        environment steps so far, the present one included (Sokar et al., 2022,
-        algorithms 1 and 4). 0 counts gradient steps from 1. None for updates at
-        the window's first step and every `interval` from there, as the released
-        code of Graesser et al. has it.
-      period: masks can change at the last of every `period` steps alone, >= 1.
+      steps_before: environment steps before the first gradient step. Updates
+        then come where the number of environment steps, the current one
+        included, is a multiple of the interval (Sokar et al., 2022, algorithms
+        1 and 4). 0 counts gradient steps from 1. None starts at the window's
+        first step, as the released code of Graesser et al. does.
+      period: masks can change only at the last of every `period` steps, >= 1.
 
     Raises:
       UserError: on a value outside its range.
@@ -135,24 +131,23 @@ class UpdateSchedule:
     self.end_step = min(round(end * total_steps), steps_taken - 1)
     self.begin_step = min(round(begin * total_steps), self.end_step)
     self.interval = int(interval)
-    if steps_before is None:
-      wait = offset
-    else:
-      t = steps_before + 1 + self.begin_step
-      wait = (offset - t) % interval
+    wait = offset
+    if steps_before is not None:
+      wait = (offset - (steps_before + 1 + self.begin_step)) % interval
     self.first_update_step = self.begin_step + int(wait)
 
   def is_update_step(self, step) -> tf.Tensor:
-    """Whether gradient step `step`, counted from 0, is on the interval."""
+    """Whether `step` is on the interval."""
     step = tf.cast(step, tf.int64)
     since_first = step - self.first_update_step
     in_window = (since_first >= 0) & (step <= self.end_step)
     return in_window & tf.equal(since_first % self.interval, 0)
 
   def is_last_step(self, step) -> tf.Tensor:
-    """Whether gradient step `step` is the window's last."""
+    """Whether `step` is the window's last."""
     return tf.equal(tf.cast(step, tf.int64), self.end_step)
 
-  def update_steps(self) -> np.ndarray:
-    """Returns the steps of which `is_update_step` is true, in order."""
-    return np.arange(self.first_update_step, self.end_step + 1, self.interval)
+  def update_steps(self, with_end: bool = False) -> np.ndarray:
+    """Returns the steps on the interval, and the last if asked, in order."""
+    steps = np.arange(self.first_update_step, self.end_step + 1, self.interval)
+    return np.union1d(steps, [self.end_step]) if with_end else steps

@@ -1,7 +1,7 @@
-"""The slots of an optimizer: what it keeps for each variable that it trains.
+"""The slots of an optimizer: its values per variable, such as Adam's moments.
 
-Adam's are its two moments. A weight that leaves or enters a mask has its slots
-set to zero, whichever of TensorFlow's kinds of optimizer trains it.
+A weight that leaves or enters a mask has its slots set to zero, in each of
+TensorFlow's kinds of optimizers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LegacySlots:
 
 
 class KerasSlots:
-  """Slots of a tf.keras.optimizers optimizer.
+  """Slots of a tf.keras.optimizers optimizer; the same methods.
 
   Each class keeps its slots in its own way, but all add them with one method.
   """
@@ -51,44 +51,32 @@ class KerasSlots:
     optimizer.add_variable_from_reference = add_and_note
 
   def create(self, variables: Sequence[tf.Variable]) -> None:
-    """Creates the slots of all variables that will be trained."""
     self._optimizer.build(variables)
 
   def of(self, variable: tf.Variable) -> list[tf.Variable]:
-    """Returns a variable's slots, one value per weight in each."""
     slots = self._slots.get(variable.ref(), ())
     # Adafactor keeps one value per row and per column.
     return [slot for slot in slots if slot.shape == variable.shape]
 
 
 def slots_of(optimizer: Any) -> LegacySlots | KerasSlots:
-  """Returns the slots of an optimizer.
-
-  Args:
-    optimizer: of tf.keras.optimizers, .legacy or tf.compat.v1.train.
-
-  Raises:
-    UserError: it is not one of these, or its slots cannot be found.
-  """
+  """Returns the slots of an optimizer; UserError if they cannot be found."""
   if hasattr(optimizer, 'get_slot_names'):
     return LegacySlots(optimizer)
   kind = type(optimizer).__name__
+  wanted = None
   if not isinstance(optimizer, tf.keras.optimizers.Optimizer) or hasattr(
     optimizer, 'inner_optimizer'
   ):
-    raise UserError(
-      f'SparseOptimizer.inner is a {kind}, but must be an optimizer of '
-      'tf.keras.optimizers, tf.keras.optimizers.legacy or tf.compat.v1.train.'
+    wanted = (
+      'be an optimizer of tf.keras.optimizers, tf.keras.optimizers.legacy or '
+      'tf.compat.v1.train'
     )
-  if optimizer.use_ema:
-    raise UserError(
-      f'SparseOptimizer.inner is a {kind} with use_ema=True, but must have '
-      'use_ema=False.'
-    )
+  elif optimizer.use_ema:
+    kind, wanted = f'{kind} with use_ema=True', 'have use_ema=False'
   # A new optimizer has only scalars: its step count and learning rate.
-  if any(variable.shape.rank for variable in optimizer.variables):
-    raise UserError(
-      f'SparseOptimizer.inner is a {kind} that has trained before, but must be '
-      'a new one.'
-    )
+  elif any(variable.shape.rank for variable in optimizer.variables):
+    kind, wanted = f'{kind} that has trained before', 'be a new one'
+  if wanted:
+    raise UserError(f'SparseOptimizer.inner is a {kind}, but must {wanted}.')
   return KerasSlots(optimizer)

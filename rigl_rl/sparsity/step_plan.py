@@ -1,8 +1,8 @@
 """StepPlan: what one train step changes, decided in Python.
 
-Whether a step changes masks, trains the actor, or moves target networks follows
-only from its number. So Python decides it before the step, and each plan has a
-trace of its own: no trace branches on another plan's work.
+Whether a step changes masks, trains the actor, or moves target networks depends
+only on its number. So Python decides it before the step, and each plan has a
+trace of its own, without branches for the work of other plans.
 
 `StepPlan.bind` passes a plan to the function that is traced; code inside it
 calls `current`. A user's own training loop has no plan: there the graph decides
@@ -25,29 +25,22 @@ _CURRENT: contextvars.ContextVar[Any] = contextvars.ContextVar(
 
 @dataclasses.dataclass(frozen=True)
 class StepPlan:
-  """What a train step does; by default it trains, and changes nothing else.
+  """What a train step does; by default it only trains.
 
   Attributes:
     mask_updates: the `SparseOptimizer`s that change masks.
     trains_actor: whether the actor takes a gradient step.
     updates_targets: whether the target networks are updated.
     masks_moved: whether a mask may have changed since they were last updated.
+    computes_densely: whether even a step without a mask update computes the
+      gradients of all weights in sparse storage.
   """
 
   mask_updates: frozenset[Any] = frozenset()
   trains_actor: bool | tf.Tensor = True
   updates_targets: bool | tf.Tensor = False
   masks_moved: bool = False
-
-  def computes_densely(self, layer: Any) -> bool:
-    """Whether a layer in sparse storage computes with its whole kernel.
-
-    The gradient is then that of all weights.
-
-    Args:
-      layer: a SparseWrapper.
-    """
-    return bool(self.mask_updates) and layer.needs_dense_gradient
+  computes_densely: bool = False
 
   def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function that follows this plan when it is traced."""
@@ -63,7 +56,14 @@ class StepPlan:
 
 
 class StepPlanner:
-  """Makes the plan of each train step."""
+  """Makes the plan of each train step.
+
+  Args:
+    optimizers: the `SparseOptimizer`s.
+    actor_period: train steps per step of the actor.
+    target_period: train steps between target updates; None for no updates in a
+      train step.
+  """
 
   def __init__(
     self,
@@ -71,14 +71,6 @@ class StepPlanner:
     actor_period: int = 1,
     target_period: int | None = None,
   ):
-    """Initializes the planner.
-
-    Args:
-      optimizers: the `SparseOptimizer`s.
-      actor_period: train steps per step of the actor.
-      target_period: train steps between target updates; None for no updates in
-        a train step.
-    """
     self._update_steps = {
       optimizer: frozenset(optimizer.update_steps().tolist())
       for optimizer in optimizers
@@ -89,15 +81,12 @@ class StepPlanner:
   def plan(self, step: int) -> StepPlan:
     """Returns the plan of a train step, counted from 0."""
     updates_targets = _is_due(step, self._target_period)
+    since_last = range(self._target_period or 0) if updates_targets else ()
     return StepPlan(
       self._mask_updates(step),
       _is_due(step, self._actor_period),
       updates_targets,
-      updates_targets
-      and any(
-        self._mask_updates(step - ago)
-        for ago in range(self._target_period or 0)
-      ),
+      any(self._mask_updates(step - ago) for ago in since_last),
     )
 
   def _mask_updates(self, step):
@@ -110,10 +99,8 @@ class StepPlanner:
   def in_graph(self, step: tf.Tensor) -> StepPlan:
     """Returns the plan of a trace that serves all steps.
 
-    Its parts are bool tensors, and each optimizer decides on its masks.
-
-    Args:
-      step: int64 scalar.
+    Its fields are bool tensors of `step`, an int64 scalar, and each optimizer
+    decides on its masks.
     """
     return StepPlan(
       trains_actor=_is_due(step, self._actor_period),
@@ -135,11 +122,14 @@ def current() -> StepPlan | None:
 
 
 def computes_densely(layer: Any) -> bool:
-  """Whether a layer in sparse storage computes with its whole kernel now."""
+  """Whether a SparseWrapper computes with its whole kernel now.
+
+  The gradient is then that of all weights.
+  """
   plan = current()
-  if plan is None:
-    return layer.needs_dense_gradient
-  return plan.computes_densely(layer)
+  if plan is not None and (plan.computes_densely or not plan.mask_updates):
+    return plan.computes_densely
+  return layer.needs_dense_gradient
 
 
 def when(
@@ -147,13 +137,7 @@ def when(
   body: Callable[[], Any],
   otherwise: Callable[[], Any],
 ) -> Any:
-  """Calls one of two functions; the graph chooses if the condition is a tensor.
-
-  Args:
-    condition: whether to call `body`: a bool, or a bool scalar tensor.
-    body: a function without arguments.
-    otherwise: another one, with a result of the same type.
-  """
+  """Calls one of two functions; the graph chooses by a tensor."""
   if tf.is_tensor(condition):
     return tf.cond(condition, body, otherwise)
   return body() if condition else otherwise()

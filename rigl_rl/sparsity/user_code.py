@@ -1,8 +1,8 @@
 """Checks what a user's own distribution or algorithm returns.
 
-A mask or score is checked where it is computed, on the steps that change masks
-only. Within a traced function TensorFlow raises an error of its own;
-`errors_in_one_line` makes it the UserError that it stands for.
+A mask or score is checked where it is computed, only on steps that change
+masks. In a traced function TensorFlow raises an error of its own, which
+`errors_in_one_line` turns into a UserError.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from rigl_rl.errors import UserError
 
-# What stands around a message in TensorFlow's.
+# They mark a message within TensorFlow's.
 _BEGIN, _END = '<<', '>>'
 
 
@@ -31,26 +31,18 @@ def name_of(function: Any) -> str:
 def check_sparsities(
   distribution: Any, sparsities: Any, layers: Sequence[str]
 ) -> None:
-  """Raises UserError unless each layer has a sparsity in [0, 1).
-
-  Args:
-    distribution: the function that returned them.
-    sparsities: what it returned.
-    layers: their names.
-  """
+  """Raises UserError unless a distribution returned each layer's sparsity."""
   name = name_of(distribution)
   if not isinstance(sparsities, Mapping):
     raise UserError(
       f'{name} returned {sparsities!r}, but must return a dict of layers and '
       'their sparsities.'
     )
-  for wrong, problem in (
-    ([layer for layer in layers if layer not in sparsities], 'no sparsity of'),
-    ([layer for layer in sparsities if layer not in layers], 'a sparsity of'),
-  ):
-    if wrong:
+  for layer in [*layers, *sparsities]:
+    if not (layer in layers and layer in sparsities):
+      problem = 'a sparsity' if layer in sparsities else 'no sparsity'
       raise UserError(
-        f'{name} returned {problem} layer {wrong[0]!r}, but must return one of '
+        f'{name} returned {problem} of layer {layer!r}, but must return one of '
         f'each of {", ".join(layers)}, and no other.'
       )
   for layer, value in sparsities.items():
@@ -63,13 +55,7 @@ def check_sparsities(
 
 
 def check_initial_mask(algorithm: Any, mask: Any, layer: Any) -> None:
-  """Raises UserError unless the first mask of a layer is one.
-
-  Args:
-    algorithm: the SparseAlgorithm that returned it.
-    mask: what it returned.
-    layer: the SparseWrapper.
-  """
+  """Raises UserError unless `initial_mask` returned a layer's mask."""
   name = f'{name_of(type(algorithm))}.initial_mask'
   _check_tensor(name, mask, layer)
   values = np.asarray(mask)
@@ -89,36 +75,32 @@ def check_initial_mask(algorithm: Any, mask: Any, layer: Any) -> None:
 def check_mask(
   algorithm: Any, mask: Any, layer: Any, least: Any, most: Any
 ) -> tf.Tensor:
-  """Has an error raised unless an update's mask is one, of a right count.
+  """Returns what `update` returned, after a check that it is a layer's mask.
 
   Args:
-    algorithm: the SparseAlgorithm whose `update` returned it.
+    algorithm: the SparseAlgorithm.
     mask: what it returned.
     layer: the SparseWrapper.
-    least: integer scalar, the least number of ones that is allowed.
-    most: the greatest.
-
-  Returns:
-    The mask; what uses it waits for the checks.
+    least, most: integer scalars, the ones that the mask may have.
   """
   name = f'{name_of(type(algorithm))}.update'
   _check_tensor(name, mask, layer)
   ones = tf.equal(mask, 1)
-  is_binary = _require(
-    tf.reduce_all(ones | tf.equal(mask, 0)),
-    f'{name} returned a mask of layer {layer.name} that is not of zeros and '
-    'ones.',
-  )
   count = tf.math.count_nonzero(ones, dtype=tf.int32)
-  is_in_range = _require(
-    (count >= least) & (count <= most),
-    f'{name} returned a mask of {{}} ones for layer {layer.name}, but must '
-    'return {} to {}: see SparseAlgorithm.active_range.',
-    *(count, least, most),
-  )
-  if tf.executing_eagerly():
-    return mask
-  with tf.control_dependencies([is_binary, is_in_range]):
+  checks = [
+    _require(
+      tf.reduce_all(ones | tf.equal(mask, 0)),
+      f'{name} returned a mask of layer {layer.name} that is not of zeros and '
+      'ones.',
+    ),
+    _require(
+      (count >= least) & (count <= most),
+      f'{name} returned a mask of {{}} ones for layer {layer.name}, but must '
+      'return {} to {}: see SparseAlgorithm.active_range.',
+      *(count, least, most),
+    ),
+  ]
+  with tf.control_dependencies([] if tf.executing_eagerly() else checks):
     return tf.identity(mask)
 
 
@@ -130,21 +112,16 @@ def check_scores(
   grow_score: Any,
   drop_fraction: Any,
 ) -> None:
-  """Has an error raised on scores or a drop fraction that are none.
+  """Checks scores, one per weight, and a drop fraction that a user returned.
 
   Where the weights or their gradient are not finite already, training has
   diverged, which is not the algorithm's fault.
-
-  Args:
-    algorithm: the SparseAlgorithm that returned them.
-    weight: the layer's kernel.
-    gradient: of it; None if there is none.
-    drop_score: one per weight.
-    grow_score: one per weight.
-    drop_fraction: scalar.
   """
   name = name_of(type(algorithm))
-  diverged = ~(_is_finite(weight) & _is_finite(gradient))
+  tensors = [weight] if gradient is None else [weight, gradient]
+  diverged = ~tf.reduce_all(
+    [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]
+  )
   for method, score in (('drop_score', drop_score), ('grow_score', grow_score)):
     shape = getattr(score, 'shape', None)
     if shape is None or not weight.shape.is_compatible_with(shape):
@@ -166,12 +143,6 @@ def check_scores(
     'must return a number in [0, 1].',
     fraction,
   )
-
-
-def _is_finite(tensor: tf.Tensor | None) -> tf.Tensor:
-  if tensor is None:
-    return tf.constant(True)
-  return tf.reduce_all(tf.math.is_finite(tensor))
 
 
 def _described(value: Any) -> str:
@@ -196,18 +167,14 @@ def _check_tensor(name: str, mask: Any, layer: Any) -> None:
 
 
 def _require(condition: tf.Tensor, message: str, *values: Any) -> Any:
-  """Has an error of this message raised unless a condition holds.
-
-  Returns:
-    The operation that does so; None if it is done.
-  """
+  """Raises an error of this message, now or in the graph, unless it holds."""
   text = tf.strings.format(_BEGIN + message + _END, values)
   return tf.debugging.Assert(condition, [text])
 
 
 @contextlib.contextmanager
 def errors_in_one_line() -> Iterator[None]:
-  """Turns errors of what is checked within traced functions into UserErrors."""
+  """Turns errors of checks within traced functions into UserErrors."""
   try:
     yield
   except tf.errors.InvalidArgumentError as error:

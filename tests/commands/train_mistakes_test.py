@@ -175,7 +175,7 @@ from rigl_rl.sparsity import wrappers
 class LocalQNetwork(q_networks.QNetwork):
 
   def __init__(self, num_actions, seed, name=None):
-    super().__init__(num_actions, 1.0, 0.0, 1.0, seed, name)
+    super().__init__(num_actions, seed, name=name)
 
   def _make_layers(self):
     self._layer = wrappers.SparseWrapper(

@@ -154,7 +154,7 @@ def test_snr_refuses_what_it_cannot_count():
   loss_fn = _losses(model, _states(4, 5, 1))
   with pytest.raises(ValueError, match='more than once'):
     diagnostics.gradient_snr(lambda: loss_fn() + loss_fn(), layers)
-  with pytest.raises(ValueError, match='no gradient in layer output'):
+  with pytest.raises(ValueError, match='layer output, .* no gradient'):
     diagnostics.gradient_snr(
       lambda: tf.reduce_sum(layers[0](_states(4, 5)), axis=1),
       [layers[0], layers[2]],

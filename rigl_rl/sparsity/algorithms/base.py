@@ -15,25 +15,25 @@ class SparseAlgorithm:
 
   `weight`, `mask` and `grad` are float32 tensors of the kernel's shape; a mask
   holds zeros and ones. An algorithm holds settings and no state, and its
-  methods are traced inside tf.function: whatever is random comes from `seed`, a
-  pair of int32 that differs from layer to layer and from update to update.
+  methods are traced inside tf.function: random numbers come from `seed`, a pair
+  of int32 that differs from layer to layer and from update to update.
 
   To write one, override the scores (as `RigL` does) or `update` (as `Prune`
-  does), in any module; a gin file names it after an `import`.
+  does), in any module that a gin file imports.
 
   Attributes:
     starts_dense: whether nothing is masked in the first step; sparsity-aware
       initialization then has no effect.
     changes_masks: whether masks ever change after the first step.
-    needs_dense_gradient: whether `grad` must hold the gradient of inactive
-      weights too, on update steps.
+    needs_dense_gradient: whether `grad` must include inactive weights on update
+      steps.
     updates_at_window_end: whether the mask changes at the last step of the
-      update window too, where the interval does not lead there by itself.
-    random_count: whether the first mask draws each weight on its own, so that
-      the number of zeros is random, not exact. `sparsify` sets it where the
-      distribution gives `Probabilities`.
-    ignores: arguments of `sparsify` of which it makes no use: a note tells a
-      user who binds one.
+      update window too, on the interval or not.
+    random_count: whether the first mask draws each weight independently, so
+      that the number of zeros is random. `sparsify` sets it if the distribution
+      returns `Probabilities`.
+    ignores: arguments of `sparsify` that it does not use: a note tells a user
+      who binds one.
     sparsity: the layer's target sparsity, in [0, 1); set by `bind`.
     schedule: the run's `UpdateSchedule`; set by `bind`.
     layer: the layer's name, for messages; set by `bind`.
@@ -50,23 +50,19 @@ class SparseAlgorithm:
   layer: str = ''
 
   def bind(
-    self,
-    sparsity: float,
-    schedule: schedules.UpdateSchedule,
-    layer: str = '',
+    self, sparsity: float, schedule: schedules.UpdateSchedule, layer: str = ''
   ) -> SparseAlgorithm:
     """Returns a copy that knows its layer's target and the run's schedule."""
-    bound = copy.copy(self)
-    bound.sparsity = sparsity
-    bound.schedule = schedule
-    bound.layer = layer
-    return bound
+    return self._copy(sparsity=sparsity, schedule=schedule, layer=layer)
 
   def with_random_count(self) -> SparseAlgorithm:
     """Returns a copy whose first masks have a random number of zeros."""
-    random = copy.copy(self)
-    random.random_count = True
-    return random
+    return self._copy(random_count=True)
+
+  def _copy(self, **attributes):
+    twin = copy.copy(self)
+    vars(twin).update(attributes)
+    return twin
 
   def initial_mask(
     self, shape: Sequence[int], sparsity: float, seed: int
@@ -92,14 +88,8 @@ class SparseAlgorithm:
     """Returns the least and the most active weights that `update` may leave.
 
     By default their number is kept. An algorithm whose `update` changes it says
-    so here; a mask with another number ends the run.
-
-    Args:
-      mask: the mask in force.
-      step: int64 scalar, the gradient step, counted from 0.
-
-    Returns:
-      Two integer scalars.
+    so here; a mask with another number ends the run. The arguments are those of
+    `update`, the results integer scalars.
     """
     del step
     num_active = tf.math.count_nonzero(mask, dtype=tf.int32)
@@ -111,13 +101,10 @@ class SparseAlgorithm:
     Args:
       weight: the kernel, after this step's gradient step.
       mask: the mask in force.
-      grad: the gradient of this very step's loss, of inactive weights too where
+      grad: the gradient of this step's loss, including inactive weights if
         `needs_dense_gradient`.
       step: int64 scalar, the gradient step, counted from 0.
       seed: int32 tensor of shape (2,).
-
-    Returns:
-      The new mask.
     """
     drop_score = self.drop_score(weight, mask, grad, seed)
     grow_score = self.grow_score(weight, mask, grad, seed)

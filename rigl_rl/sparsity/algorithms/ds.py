@@ -21,11 +21,11 @@ class DS(base.SparseAlgorithm):
   The first mask is Erdős–Rényi: each weight exists with the layer's density,
   independently. η does not decay.
 
-  The paper knows a connection by its weight: one that is zero does not exist.
-  So an active weight of exactly zero, which has had no gradient since it grew
-  (its input is always zero, as 84 of Ant's and of Humanoid's are, or its unit
-  is dead), is moved as well, as in the authors' code. Were it kept, growth
-  would in time carry every connection to such a place.
+  In the paper a connection with a weight of zero does not exist. So an active
+  weight of exactly zero, which has had no gradient since it grew (its input is
+  always zero, as 84 of Ant's and of Humanoid's are, or its unit is dead), moves
+  as well, as in the authors' code. Otherwise growth would in time carry every
+  connection to such a place.
 
   The authors' code differs in three points, each a binding: it stops after
   925,000 of 975,000 gradient steps with a drop that nothing regrows
@@ -49,13 +49,10 @@ class DS(base.SparseAlgorithm):
     Args:
       drop_fraction: η, share of the nonzero weights that move, in [0, 1].
       drop_each_sign: drop η of the positive and η of the negative weights,
-        rather than ⌊c / 2⌋ of either: to the weight as the authors' code does,
+        rather than ⌊c / 2⌋ of either; exactly as the authors' code,
         ⌊η · count⌋ + 1 positive and ⌈η · count⌉ negative ones.
       last_update_only_drops: at the window's last step, on the interval or
         not, drop and do not grow.
-
-    Raises:
-      UserError: if an argument is outside its range.
     """
     check_arguments(type(self), locals())
     self.drop_fraction = drop_fraction
@@ -81,23 +78,17 @@ class DS(base.SparseAlgorithm):
     zero = tf.equal(weight * mask, 0)
     idle = active & zero
     num_absent = tf.math.count_nonzero(~active, dtype=tf.int32)
+    only_drops = tf.constant(False)
     if self.last_update_only_drops:
       only_drops = self.schedule.is_last_step(step)
-    else:
-      only_drops = tf.constant(False)
     # No more than can grow again, or a nearly dense layer would lose weights.
     budget = tf.where(only_drops, tf.size(weight), num_absent)
 
     dropped = tf.cast(idle, tf.float32)
-    for sign, share_of in (
-      (active & (weight > 0), self._positive_share),
-      (active & (weight < 0), self._negative_share),
-    ):
+    for is_positive in (True, False):
+      sign = active & (weight > 0 if is_positive else weight < 0)
       num_sign = tf.math.count_nonzero(sign, dtype=tf.int32)
-      if self.drop_each_sign:
-        share = share_of(tf.cast(num_sign, tf.float64))
-      else:
-        share = self._half_share(active & ~idle)
+      share = self._share(num_sign, active & ~idle, is_positive)
       num_dropped = tf.minimum(tf.minimum(share, num_sign), budget)
       budget -= num_dropped
       dropped += masks.top_k_mask(-tf.abs(weight), num_dropped, candidates=sign)
@@ -110,18 +101,14 @@ class DS(base.SparseAlgorithm):
     )
     return mask - dropped + grown
 
-  def _half_share(self, nonzero):
-    """How many weights of each sign algorithm 2 drops."""
-    count = tf.math.count_nonzero(nonzero, dtype=tf.int32)
-    moved = tf.cast(count, tf.float32) * self.drop_fraction
-    return tf.cast(moved, tf.int32) // 2
-
-  # By the indices at which the authors' code cuts the sorted weights, in double
-  # precision as there.
-
-  def _positive_share(self, count):
-    return tf.cast(count * self.drop_fraction, tf.int32) + 1
-
-  def _negative_share(self, count):
-    kept = tf.cast(count * (1 - self.drop_fraction), tf.int32)
-    return tf.cast(count, tf.int32) - kept
+  def _share(self, num_sign, nonzero, is_positive):
+    """Returns how many of the `num_sign` weights of one sign to drop."""
+    if not self.drop_each_sign:  # Half of c.
+      count = tf.math.count_nonzero(nonzero, dtype=tf.int32)
+      moved = tf.cast(count, tf.float32) * self.drop_fraction
+      return tf.cast(moved, tf.int32) // 2
+    # Where the authors' code cuts the sorted weights, in its double precision.
+    count = tf.cast(num_sign, tf.float64)
+    if is_positive:
+      return tf.cast(count * self.drop_fraction, tf.int32) + 1
+    return num_sign - tf.cast(count * (1 - self.drop_fraction), tf.int32)

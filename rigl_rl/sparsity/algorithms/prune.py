@@ -27,11 +27,9 @@ class Prune(SparseAlgorithm):
 
   def sparsity_at(self, step: tf.Tensor) -> tf.Tensor:
     """Returns the layer's sparsity at gradient step `step`, as float64."""
+    schedule = self.schedule
     return schedules.polynomial_sparsity(
-      step,
-      self.sparsity,
-      self.schedule.begin_step,
-      self.schedule.end_step,
+      step, self.sparsity, schedule.begin_step, schedule.end_step
     )
 
   def _num_active(self, size, step):

@@ -29,20 +29,15 @@ class SET(base.SparseAlgorithm):
         begin, in [0, 1].
       drop_noise: standard deviation of normal noise on the drop scores, >= 0;
         the released code has 1e-5 on Atari.
-
-    Raises:
-      UserError: if an argument is outside its range.
     """
     check_arguments(type(self), locals())
     self.drop_fraction = drop_fraction
     self.drop_noise = drop_noise
 
   def drop_fraction_at(self, step):
+    schedule = self.schedule
     return schedules.cosine_drop_fraction(
-      step,
-      self.drop_fraction,
-      self.schedule.end_step,
-      self.schedule.begin_step,
+      step, self.drop_fraction, schedule.end_step, schedule.begin_step
     )
 
   def drop_score(self, weight, mask, grad, seed):
