@@ -1,4 +1,4 @@
-"""A Keras classifier made sparse, trained by `model.fit`.
+"""A Keras classifier made sparse, trained by `model.fit`, saved and loaded.
 
 python examples/keras_fit.py
 """
@@ -21,9 +21,30 @@ def make_data(rng, examples=4096, features=64, classes=10):
   return points.astype(np.float32), labels
 
 
-def make_sparse_model(seed, total_steps):
-  """Returns a compiled model, of which 90 % of the weights are zero."""
-  tf.keras.utils.set_random_seed(seed)
+def compile_sparse(model, total_steps):
+  """Compiles a model that is sparse; SET moves its weights every 20 steps."""
+  optimizer = rigl_rl.make_sparse_optimizer(
+    tf.keras.optimizers.Adam(1e-3),
+    rigl_rl.sparse_layers(model),
+    schedule=rigl_rl.UpdateSchedule(total_steps, interval=20),
+  )
+  model.compile(
+    optimizer,
+    loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    metrics=['accuracy'],
+  )
+
+
+def print_zeros(model):
+  for layer in rigl_rl.sparse_layers(model):
+    zeros = (layer.kernel.numpy() == 0).mean()
+    print(f'{layer.name}: {zeros:.1%} of {tuple(layer.kernel.shape)} are zero')
+
+
+def main():
+  x, y = make_data(np.random.default_rng(0))
+  total_steps = EPOCHS * -(-len(x) // BATCH_SIZE)
+  tf.keras.utils.set_random_seed(0)
   model = tf.keras.Sequential(
     [
       tf.keras.Input((64,)),
@@ -32,47 +53,26 @@ def make_sparse_model(seed, total_steps):
       tf.keras.layers.Dense(10, name='output'),
     ]
   )
-  layers = rigl_rl.sparsify(
+  rigl_rl.sparsify(
     model,
     distribution=rigl_rl.uniform,
     sparsity=0.9,
     algorithm=rigl_rl.SET(),
     keep_dense='output',
-    seed=seed,
   )
-  optimizer = rigl_rl.make_sparse_optimizer(
-    tf.keras.optimizers.Adam(1e-3),
-    layers,
-    schedule=rigl_rl.UpdateSchedule(total_steps, interval=20),
-  )
-  model.compile(
-    optimizer,
-    loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    metrics=['accuracy'],
-  )
-  return model, layers
-
-
-def main():
-  x, y = make_data(np.random.default_rng(0))
-  total_steps = EPOCHS * -(-len(x) // BATCH_SIZE)
-  model, layers = make_sparse_model(seed=0, total_steps=total_steps)
-  # `steps_per_execution` and callbacks work as with any optimizer.
+  compile_sparse(model, total_steps)
   model.fit(x, y, BATCH_SIZE, EPOCHS, validation_split=0.1, verbose=2)
-  for layer in layers:
-    zeros = (layer.kernel.numpy() == 0).mean()
-    print(f'{layer.name}: {zeros:.1%} of {tuple(layer.kernel.shape)} are zero')
+  print_zeros(model)
 
-  # Weights are saved with their masks; a model built the same way loads them.
+  # The masks are part of the model, also in an '.h5' file or a SavedModel.
   with tempfile.TemporaryDirectory() as directory:
-    path = f'{directory}/model.weights.h5'
-    model.save_weights(path)
-    loaded, _ = make_sparse_model(seed=1, total_steps=total_steps)
-    loaded.load_weights(path)
-  same = np.array_equal(
-    model.predict(x, verbose=0), loaded.predict(x, verbose=0)
-  )
-  print(f'loaded weights predict the same: {same}')
+    model.save(f'{directory}/model.keras')
+    loaded = tf.keras.models.load_model(f'{directory}/model.keras')
+  same = np.array_equal(model(x), loaded(x))
+  print(f'the loaded model predicts the same: {same}')
+  compile_sparse(loaded, total_steps)
+  loaded.fit(x, y, BATCH_SIZE, 1, verbose=2)
+  print_zeros(loaded)
 
 
 if __name__ == '__main__':

@@ -64,3 +64,10 @@ def packer(function: Any) -> Callable[[Sequence[tf.Tensor]], Any]:
   return getattr(function_type, 'pack_output', None) or functools.partial(
     tf.nest.pack_sequence_as, function.structured_outputs
   )
+
+
+def set_constraint(
+  variable: tf.Variable, constraint: Callable[[tf.Tensor], tf.Tensor] | None
+) -> None:
+  """Gives a variable another constraint, which optimizers of Keras apply."""
+  variable._constraint = constraint

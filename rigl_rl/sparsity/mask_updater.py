@@ -15,7 +15,7 @@ class MaskUpdater(tf.Module):
 
   Attributes:
     layers: the layers whose masks may change.
-    algorithms: the algorithm of each, bound to its sparsity and the schedule.
+    algorithms: of each, bound to its sparsity and the schedule.
   """
 
   def __init__(
@@ -23,22 +23,27 @@ class MaskUpdater(tf.Module):
     layers: Sequence[wrappers.SparseWrapper],
     schedule: schedules.UpdateSchedule,
     seed: int = 0,
+    copies: Sequence[Sequence[wrappers.SparseWrapper]] = (),
   ):
     """Initializes the callback.
 
     Args:
-      layers: wrappers that `sparsify` has initialized. Those that stay dense,
-        and those whose algorithm never changes a mask, are passed over.
+      layers: wrappers that `sparsify` has initialized; dense ones, and those
+        whose algorithm never changes a mask, are ignored.
       schedule: when masks change.
       seed: int32 seed of all random growth.
+      copies: of all `layers`, such as those of a target network; each gets the
+        masks of its layer.
     """
     super().__init__(name='mask_updater')
     self.schedule = schedule
-    self.layers = [
-      layer
-      for layer in layers
-      if layer.sparsity > 0 and layer.algorithm.changes_masks
+    changing = [
+      group
+      for group in zip(layers, *copies, strict=True)
+      if group[0].sparsity > 0 and group[0].algorithm.changes_masks
     ]
+    self.layers = [layer for layer, *_ in changing]
+    self._copies = [copies for _, *copies in changing]
     self.algorithms = [
       layer.algorithm.bind(layer.sparsity, schedule, layer.name)
       for layer in self.layers
@@ -53,8 +58,8 @@ class MaskUpdater(tf.Module):
   def is_update_step(self, step) -> tf.Tensor:
     """Whether any mask changes at gradient step `step`, counted from 0.
 
-    Those are the schedule's steps, and the window's last one if there is an
-    algorithm with `updates_at_window_end`.
+    Masks change at the schedule's steps, and at the window's last one if an
+    algorithm has `updates_at_window_end`.
     """
     is_update = self.schedule.is_update_step(step)
     if self._at_window_end:
@@ -62,34 +67,31 @@ class MaskUpdater(tf.Module):
     return is_update
 
   def update_steps(self) -> np.ndarray:
-    """Returns the steps of which `is_update_step` is true, in order."""
+    """Returns the steps at which a mask changes, in order."""
     if not self.layers:
       return np.array([], np.int64)
-    steps = self.schedule.update_steps()
-    if self._at_window_end:
-      steps = np.union1d(steps, [self.schedule.end_step])
-    return steps
+    return self.schedule.update_steps(self._at_window_end)
 
   def update(self, step, gradients, slots) -> None:
     """Changes the masks that are due at `step`, an update step.
 
-    Weights that leave the mask become zero; weights that enter it start from
-    zero. Their optimizer slots are zeroed as well, as in the released code.
+    Weights that leave or enter the mask become zero, and so do their optimizer
+    slots, as in the released code.
 
     Args:
-      step: int64 scalar, a gradient step of which `is_update_step` is true.
-      gradients: function of a layer to its kernel's gradient of this step.
-      slots: function of a layer to the optimizer slots of its kernel.
+      step: int64 scalar, an update step.
+      gradients: the gradient of each layer's kernel in this step.
+      slots: the optimizer slots of each layer's kernel.
     """
     on_interval = self.schedule.is_update_step(step)
-    for layer, algorithm, seed in zip(
-      self.layers, self.algorithms, self._seeds
+    for layer, algorithm, seed, gradient, layer_slots, copies in zip(
+      self.layers, self.algorithms, self._seeds, gradients, slots, self._copies
     ):
       old_mask = tf.identity(layer.mask)
       new_mask = algorithm.update(
         tf.identity(layer.kernel),
         old_mask,
-        gradients(layer),
+        gradient,
         step,
         tf.stack([seed, tf.cast(step, tf.int32)]),
       )
@@ -97,6 +99,8 @@ class MaskUpdater(tf.Module):
         algorithm, new_mask, layer, *algorithm.active_range(old_mask, step)
       )
       if self._at_window_end and not algorithm.updates_at_window_end:
-        # The step may be the window's last, which only other layers asked for.
+        # The window's last step, if only other layers update then.
         new_mask = tf.where(on_interval, new_mask, old_mask)
-      layer.storage.change_mask(new_mask, slots(layer))
+      layer.storage.change_mask(new_mask, layer_slots)
+      for copy in copies:
+        copy.storage.copy_mask(layer.storage)

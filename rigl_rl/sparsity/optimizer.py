@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Sequence
 
 import gin
@@ -11,32 +12,33 @@ import tensorflow as tf
 from rigl_rl.compat import keras
 from rigl_rl.compat import tensorflow as tensorflow_compat
 from rigl_rl.errors import UserError
+from rigl_rl.sparsity import (
+  kernel_mask,
+  schedules,
+  sparse_kernel,
+  step_plan,
+  wrappers,
+)
 from rigl_rl.sparsity import mask_updater as mask_updater_lib
-from rigl_rl.sparsity import schedules, sparse_kernel, step_plan, wrappers
 from rigl_rl.sparsity import slots as slots_lib
 
 
+@tf.keras.utils.register_keras_serializable('rigl_rl')
 class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
   """Wraps an optimizer so that the kernels it trains stay sparse.
 
-  Every agent ends its train step in `apply_gradients`. This one lets the inner
-  optimizer step on the active weights, and then lets the callback change the
-  masks, by the dense gradient of that same step. Which steps these are the
-  `StepPlan` says that the step is traced by; where there is none, as in a loop
-  of one's own, the graph decides by the step count.
+  Every agent ends its train step in `apply_gradients`. There the inner
+  optimizer steps on the active weights; then the callback may change the masks,
+  by the dense gradient of the same step. The `StepPlan` of a trace says whether
+  they change; without one, as in a user's own loop, the graph decides by the
+  step count.
 
   It is an optimizer of Keras: `model.compile` takes it. Of the base class it
-  uses `minimize` only.
+  uses only `minimize`.
 
-  Attributes:
-    inner: the wrapped optimizer. If its `takes_masks` says so, its
-      `apply_masked_gradients` takes the step, masks included, else its
-      `apply_gradients`.
-    layers: the layers whose kernels are kept sparse.
-    mask_updater: the callback.
-    period: train steps of the agent to one step of this optimizer, the last of
-      as many; more than 1 where updates are delayed, as those of TD3's actor.
-    step: int64 variable, the train step that comes next, counted from 0.
+  The constructor's `inner`, `layers`, `mask_updater` and `period` are
+  attributes, and so is `step`: an int64 variable, the train step that comes
+  next, counted from 0.
   """
 
   def __init__(
@@ -53,19 +55,20 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     Args:
       inner: an optimizer of tf.keras.optimizers, tf.keras.optimizers.legacy or
         tf.compat.v1.train. It must not move a weight of zero whose gradient and
-        slots are zero; none of those does.
+        slots are zero; none of those does. If its `takes_masks` is true of a
+        step, its `apply_masked_gradients` takes it.
       layers: wrappers that `sparsify` has initialized.
-      mask_updater: changes their masks.
-      replace_gradient_step: on the steps that change masks, leave the gradient
-        step out, as RigL's algorithm 1 does. It acts where a layer's algorithm
-        grows by the gradient (`needs_dense_gradient`); with others the step
-        is taken.
-      period: see the class. Masks that were to change at a train step between
-        two steps of this optimizer change at the later one.
+      mask_updater: the callback.
+      replace_gradient_step: whether a step that changes masks takes no gradient
+        step, as in RigL's algorithm 1. It has an effect only if an algorithm
+        grows by the gradient (`needs_dense_gradient`).
+      period: train steps of the agent per step of this optimizer, the last of
+        them; more than 1 where updates are delayed, as in TD3's actor. Masks
+        due between two steps of this optimizer change at the later one.
       dense_slots: whether the slots of inactive weights follow their gradients,
         and outlast a drop and a growth, as in the code of Sokar et al. (2022):
-        a weight that grows then moves by as much as others. By slots that start
-        from zero Adam's first steps are several times the learning rate.
+        a weight that grows then moves by as much as others. From slots of zero,
+        Adam's first steps are several times the learning rate.
 
     Raises:
       UserError: if the inner optimizer is of another kind.
@@ -92,19 +95,12 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     """The inner optimizer's variables, and the step count."""
     return list(self.inner.variables()) + [self.step]
 
-  @property
-  def weights(self) -> list[tf.Variable]:
-    """The same, as Keras calls them."""
-    return self.variables()
-
-  @property
-  def iterations(self) -> tf.Variable:
-    """The step count, as Keras calls it."""
-    return self.step
+  # By the names that Keras has for them.
+  weights = property(variables)
+  iterations = property(lambda self: self.step)
 
   @property
   def learning_rate(self) -> Any:
-    """The inner optimizer's, which callbacks of Keras read and set."""
     return self.inner.learning_rate
 
   @learning_rate.setter
@@ -114,10 +110,22 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
   lr = learning_rate
 
   def get_config(self):
-    raise UserError(
-      'A SparseOptimizer cannot be saved with its model: save the model by '
-      '`model.save_weights`, or both by `tf.train.Checkpoint`.'
-    )
+    """Returns the inner optimizer's config, since layers are the model's.
+
+    So a loaded model is compiled with the inner optimizer. Where that cannot
+    change masks, `KernelMask` says at the first step what to do.
+    """
+    if isinstance(self.inner, tf.compat.v1.train.Optimizer):
+      raise UserError(
+        f'A {type(self.inner).__name__} cannot be saved with its model: call '
+        '`model.save_weights`, or save both by `tf.train.Checkpoint`.'
+      )
+    return {'inner': tf.keras.optimizers.serialize(self.inner)}
+
+  @classmethod
+  def from_config(cls, config, custom_objects=None):
+    """Returns a new inner optimizer; see `get_config`."""
+    return tf.keras.optimizers.deserialize(config['inner'], custom_objects)
 
   @property
   def storage_obstacle(self) -> str | None:
@@ -152,12 +160,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
   def move_slots(
     self, trained: tf.Variable, kernel: sparse_kernel.SparseKernel
   ) -> None:
-    """Gives active weights the slots of the variable that they were part of.
-
-    Args:
-      trained: the variable trained until now; it may have no slots yet.
-      kernel: how its layer's kernel is stored from now on.
-    """
+    """Moves the slots, if any, of a trained variable to a kernel's weights."""
 
     def active(slot):
       return kernel.active(tf.constant(sparse_kernel.read(slot)))
@@ -172,9 +175,9 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     """Takes one step; see the class.
 
     Args:
-      grads_and_vars: (gradient, variable) pairs; the gradient of a masked
-        kernel is dense: of inactive weights too. So is that of a layer in
-        sparse storage that needs it, unless a plan says that no mask changes.
+      grads_and_vars: (gradient, variable) pairs. Gradients of masked kernels
+        include inactive weights; so do those of sparse storage, if a mask may
+        change by them in this step.
       name: of the operations.
       **kwargs: for the inner optimizer.
 
@@ -199,6 +202,11 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     for layer in self.layers:
       if layer.sparsity > 0:
         masks.update(layer.storage.step_masks())
+    with kernel_mask.laid_aside(layer.layer for layer in self.layers):
+      self._step_and_update(grads_and_vars, gradients, masks, kwargs)
+    return self.step.assign_add(self.period)
+
+  def _step_and_update(self, grads_and_vars, gradients, masks, kwargs) -> None:
     inner_masks = (
       not kwargs
       and hasattr(self.inner, 'takes_masks')
@@ -218,22 +226,16 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
         for kernel, mask in masks.items():
           kernel.deref().assign(kernel.deref() * mask)
 
-    def update_masks():
-      self._update_masks(grads_and_vars)
-
+    update_masks = functools.partial(self._update_masks, grads_and_vars)
     if self._replace_gradient_step:
       step_plan.when(self._is_update(), update_masks, gradient_step)
     else:
       gradient_step()
       step_plan.when(self._is_update(), update_masks, lambda: None)
-    return self.step.assign_add(self.period)
 
   def _check_gradients(self, grads_and_vars) -> None:
-    """Raises UserError unless there is a gradient for each changing mask."""
     trained = {
-      variable.ref()
-      for gradient, variable in grads_and_vars
-      if gradient is not None
+      v.ref() for gradient, v in grads_and_vars if gradient is not None
     }
     for layer in self.mask_updater.layers:
       if layer.trained_kernel.ref() not in trained:
@@ -244,7 +246,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
         )
 
   def _is_update(self) -> bool | tf.Tensor:
-    """Whether this step changes masks; a tensor if the graph has to decide."""
+    """Whether this step changes masks; a tensor if the graph must decide."""
     if not self.mask_updater.layers:
       return False
     plan = step_plan.current()
@@ -259,42 +261,36 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
   def _update_masks(self, grads_and_vars) -> None:
     """Lets the callback change the masks.
 
-    As a function that is not inlined: of the steps that change no mask each
-    would walk through all its operations to find that there is nothing to do.
+    As a function that is not inlined: otherwise each step without a change
+    would walk through all its operations.
     """
     steps = self._latest_steps()
     step = steps[tf.argmax(self.mask_updater.is_update_step(steps))]
-    gradients = {
-      variable.ref(): gradient for gradient, variable in grads_and_vars
-    }
-
-    def slots(layer):
-      if self._dense_slots:
-        return []
-      return self._slots_of_inner.of(layer.trained_kernel)
-
-    def update(step, *layer_gradients):
-      of_layer = dict(zip(map(id, layers), layer_gradients))
-      self.mask_updater.update(step, lambda layer: of_layer[id(layer)], slots)
-
+    of_variable = {v.ref(): gradient for gradient, v in grads_and_vars}
     layers = self.mask_updater.layers
-    for layer in layers:
-      gradient = gradients[layer.trained_kernel.ref()]
-      if layer.algorithm.needs_dense_gradient and (
-        gradient.shape != layer.kernel_shape
-      ):
+    gradients = [of_variable[layer.trained_kernel.ref()] for layer in layers]
+    for layer, gradient in zip(layers, gradients):
+      is_dense = gradient.shape == layer.kernel_shape
+      if layer.algorithm.needs_dense_gradient and not is_dense:
         raise ValueError(
-          f'The gradient of {layer.name} is that of its active weights alone, '
-          'but its algorithm needs that of all: it was computed by the plan '
-          'of a step that changes no mask.'
+          f'The gradient of {layer.name} has only its active weights: it was '
+          'computed by the plan of a step that changes no mask.'
         )
-    if not tf.executing_eagerly():  # Else it would be traced at every call.
+    slots = [
+      [] if self._dense_slots else self._slots_of_inner.of(layer.trained_kernel)
+      for layer in layers
+    ]
+
+    def update(step, *gradients):
+      self.mask_updater.update(step, gradients, slots)
+
+    if not tf.executing_eagerly():  # Else every call would trace it.
       update = tensorflow_compat.not_inlined(update)
     update(
       step,
       *(
-        sparse_kernel.as_kernel(gradients[kernel.ref()], kernel)
-        for kernel in (layer.trained_kernel for layer in layers)
+        sparse_kernel.as_kernel(gradient, layer.trained_kernel)
+        for layer, gradient in zip(layers, gradients)
       ),
     )
 
@@ -302,9 +298,8 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
 def _mask_gradients(grads_and_vars, masks):
   """Zeroes the gradients of inactive weights.
 
-  An inactive weight is zero, and so are its slots: by a gradient of zero it
-  stays so. Masking the kernel after the step comes to the same and takes
-  longer, since it has to wait for the step.
+  These weights and their slots are zero, and so remain zero. Masking the kernel
+  after the step would have to wait for the step.
   """
   return [
     (gradient * masks[variable.ref()], variable)
@@ -324,23 +319,19 @@ def make_sparse_optimizer(
   replace_gradient_step: bool = False,
   dense_slots: bool = False,
   schedule: schedules.UpdateSchedule | None = None,
+  copies: Sequence[Sequence[wrappers.SparseWrapper]] = (),
 ) -> SparseOptimizer:
   """Builds the optimizer of sparsified layers.
 
   Args:
-    inner: the optimizer to wrap: of tf.keras.optimizers, .legacy or
-      tf.compat.v1.train.
+    inner: the optimizer to wrap.
     layers: what `sparsify` returned.
-    total_steps: train steps of the whole training, for a schedule as gin binds
-      it; None if `schedule` is given.
+    total_steps: train steps of the whole training, for a schedule that gin
+      binds; None if `schedule` is given.
     seed: int32 seed of random growth.
-    period: see `SparseOptimizer`.
-    replace_gradient_step: see `SparseOptimizer`.
-    dense_slots: see `SparseOptimizer`.
+    period, replace_gradient_step, dense_slots: see `SparseOptimizer`.
     schedule: when masks change; None for `UpdateSchedule(total_steps)`.
-
-  Returns:
-    A SparseOptimizer that trains the layers.
+    copies: see `MaskUpdater`.
 
   Raises:
     UserError: both or neither of `total_steps` and `schedule` are given.
@@ -352,7 +343,7 @@ def make_sparse_optimizer(
       f'make_sparse_optimizer.total_steps is {total_steps!r} and schedule '
       f'{schedule!r}, but exactly one of them must be given.'
     )
-  updater = mask_updater_lib.MaskUpdater(layers, schedule, seed)
+  updater = mask_updater_lib.MaskUpdater(layers, schedule, seed, copies)
   return SparseOptimizer(
     inner, layers, updater, replace_gradient_step, period, dense_slots
   )

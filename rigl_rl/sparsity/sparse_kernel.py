@@ -1,6 +1,6 @@
-"""SparseKernel: the active weights of a dense layer, and their positions.
+"""SparseKernel stores the active weights of a dense layer, and their positions.
 
-Inactive weights take neither memory nor time. The numbers are those of a
+Inactive weights take neither memory nor time. Results equal those of a
 MaskedKernel, except for rounding.
 """
 
@@ -12,10 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl.kernels import loader
+from rigl_rl.sparsity import kernel_mask
 from rigl_rl.sparsity.masked_kernel import MaskedKernel
 
-# The attribute by which a variable refers to the kernel that it is part of.
+# By this attribute a variable refers to the kernel that it is part of.
 _KERNEL = '_rigl_kernel'
+_ACTIVATIONS = ('linear', 'relu', 'tanh')
 
 
 class SparseKernel:
@@ -26,8 +28,7 @@ class SparseKernel:
       active weights, float32 `(capacity,)`, by output, then by input, then
       zeros; `weights` and `mask` are tensors.
     capacity: how many active weights fit.
-    structure: int32 variable, the positions of the active weights; its length
-      is proportional to the capacity.
+    structure: int32 variable, the positions of the active weights.
   """
 
   name = 'sparse'
@@ -121,25 +122,31 @@ def can_store(
 ) -> bool:
   """Whether a SparseKernel can store a layer's kernel.
 
-  It can for a dense layer: float32, on a CPU, linear or with ReLU or tanh.
+  The layer must be dense, float32, on a CPU, linear or with ReLU or tanh.
   """
   return (
     isinstance(layer, tf.keras.layers.Dense)
     and loader.suits(kernel.trained)
     and layer.activity_regularizer is None
-    and layer.kernel_constraint is None
+    and not _is_constrained(layer)
     and _activation_name(layer) is not None
   )
+
+
+def _is_constrained(layer: tf.keras.layers.Layer) -> bool:
+  """Whether a layer's kernel has another constraint than a mask."""
+  constraint = layer.kernel_constraint
+  if isinstance(constraint, kernel_mask.KernelMask):
+    constraint = constraint.constraint
+  return constraint is not None
 
 
 def _activation_name(layer: tf.keras.layers.Layer) -> str | None:
   """Returns 'linear', 'relu' or 'tanh'; None for another activation."""
   if layer.activation is None:
     return 'linear'
-  for name in ('linear', 'relu', 'tanh'):
-    if layer.activation is getattr(tf.keras.activations, name):
-      return name
-  return None
+  names = {getattr(tf.keras.activations, n): n for n in _ACTIVATIONS}
+  return names.get(layer.activation)
 
 
 def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
@@ -148,9 +155,6 @@ def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
   Args:
     kernels: of the layers, first layer first.
     x: `(batch, inputs)`.
-
-  Returns:
-    float32 `(batch, outputs)`, of the last.
   """
   layers = [kernel._layer for kernel in kernels]
   empty = tf.zeros((0,))
@@ -166,14 +170,14 @@ def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
 
 
 def adopt(slot: tf.Variable, variable: tf.Variable) -> None:
-  """Makes a slot part of the kernel, if any, that its variable is part of."""
+  """Makes a slot part of the kernel that its variable is part of, if any."""
   kernel = _kernel_of(variable)
   if kernel is not None:
     setattr(slot, _KERNEL, kernel)
 
 
 def as_variable(tensor: Any, variable: tf.Variable) -> Any:
-  """Returns a gradient or other value in the shape of a variable or slot."""
+  """Returns a gradient, or another value, in a variable's shape."""
   kernel = _kernel_of(variable)
   if kernel is None or tensor is None or tensor.shape != kernel.shape:
     return tensor
@@ -181,7 +185,7 @@ def as_variable(tensor: Any, variable: tf.Variable) -> Any:
 
 
 def as_kernel(tensor: Any, variable: tf.Variable) -> Any:
-  """Returns a gradient or other value in the shape of a variable's kernel."""
+  """Returns a gradient, or another value, in the shape of a whole kernel."""
   kernel = _kernel_of(variable)
   if kernel is None or tensor.shape == kernel.shape:
     return tensor
@@ -189,10 +193,9 @@ def as_kernel(tensor: Any, variable: tf.Variable) -> Any:
 
 
 def read(variable: tf.Variable) -> np.ndarray:
-  """Reads a variable as it would be if its kernel were stored masked.
+  """Reads a variable as if its kernel were stored masked.
 
-  Active weights give the kernel, slots what they would be, and the structure
-  the mask.
+  Active weights become the kernel, the structure the mask; slots likewise.
   """
   kernel = _kernel_of(variable)
   if kernel is not None and variable is kernel.structure:
@@ -204,16 +207,14 @@ def assign(
   variables: Sequence[tf.Variable], arrays: Sequence[np.ndarray]
 ) -> None:
   """Assigns what `read` returned, of either storage, to variables."""
-  others = []
-  for variable, array in zip(variables, arrays):
-    kernel = _kernel_of(variable)
+  pairs = [(v, _kernel_of(v), array) for v, array in zip(variables, arrays)]
+  # Masks first: which weights are stored depends on them.
+  for variable, kernel, array in pairs:
     if kernel is not None and variable is kernel.structure:
       kernel.change_mask(tf.constant(array))
-    else:
-      others.append((variable, array))
-  # Masks first: which weights are stored depends on them.
-  for variable, array in others:
-    variable.assign(as_variable(array, variable))
+  for variable, kernel, array in pairs:
+    if kernel is None or variable is not kernel.structure:
+      variable.assign(as_variable(array, variable))
 
 
 def _kernel_of(variable: Any) -> SparseKernel | None:

@@ -19,6 +19,7 @@ from rigl_rl.sparsity import (
   algorithms,
   distributions,
   initializers,
+  kernel_mask,
   sparse_kernel,
   step_plan,
   user_code,
@@ -37,19 +38,16 @@ _TRANSPOSED_LAYERS = (
 )
 
 
+@tf.keras.utils.register_keras_serializable('rigl_rl')
 class SparseWrapper(tf.keras.layers.Layer):
   """A layer whose kernel has a mask.
 
-  The kernel is stored as a MaskedKernel, or after `store_sparsely` as a
-  SparseKernel. `SparseOptimizer` keeps it zero off the mask.
+  `SparseOptimizer` keeps the kernel zero off the mask. The constructor's
+  `layer`, `sparsity` (0 until `initialize`) and `algorithm` are attributes.
 
   Attributes:
-    layer: the wrapped Dense, Conv1D or Conv2D layer.
-    sparsity: target sparsity, in [0, 1); 0 until `initialize`.
-    algorithm: the layer's SparseAlgorithm; None until `initialize`.
-    wanted_storage: how `sparsify` would have it stored: 'masked', 'sparse'
-      or 'auto'.
-    storage: the stored kernel.
+    wanted_storage: the argument of `sparsify`: 'masked', 'sparse' or 'auto'.
+    storage: a MaskedKernel, or after `store_sparsely` a SparseKernel.
     needs_dense_gradient: whether its mask is updated by the gradient of all
       weights; set by the `SparseOptimizer` that updates it.
   """
@@ -63,12 +61,12 @@ class SparseWrapper(tf.keras.layers.Layer):
     seed: int = 0,
     initializer: initializers.WeightInitializer = initializers.layer_default,
   ):
-    """Wraps `layer`, which may be built already.
+    """Wraps a Dense, Conv1D or Conv2D layer, built or not.
 
     Args:
-      layer: a Dense, Conv1D or Conv2D layer.
+      layer: the layer.
       sparsity: target sparsity, in [0, 1). None leaves the layer dense until
-        `initialize` is called, as `sparsify` does.
+        `sparsify` calls `initialize`.
       algorithm: what draws and updates the mask; Static by default.
       name: name of the wrapper; by default the layer's own.
       seed: int32 seed of the first mask.
@@ -107,12 +105,9 @@ class SparseWrapper(tf.keras.layers.Layer):
     super().build(input_shape)
 
   def _add_mask(self):
-    self._mask = self.storage.mask = self.add_weight(
-      name='mask',
-      shape=self.layer.kernel.shape,
-      initializer='ones',
-      trainable=False,
-    )
+    mask = kernel_mask.mask_of(self.layer)
+    self.storage.mask = mask.mask
+    self.sparsity, self.algorithm = mask.sparsity, mask.algorithm
     if self._arguments is not None:
       self.initialize(*self._arguments)
 
@@ -125,15 +120,12 @@ class SparseWrapper(tf.keras.layers.Layer):
   ) -> None:
     """Draws the first mask, and sets the kernel to start from.
 
-    Args:
-      sparsity: target sparsity, in [0, 1).
-      algorithm: draws the mask.
-      seed: int32 seed.
-      initializer: maps (kernel, mask, seed) to the kernel to start from; see
-        `rigl_rl.sparsity.initializers`.
+    For the arguments, see the constructor; the initializer is one of
+    `rigl_rl.sparsity.initializers`.
     """
-    self.sparsity = float(sparsity)
-    self.algorithm = algorithm
+    saved = kernel_mask.mask_of(self.layer)
+    self.sparsity = saved.sparsity = float(sparsity)
+    self.algorithm = saved.algorithm = algorithm
     mask = algorithm.initial_mask(self.mask.shape, sparsity, seed)
     user_code.check_initial_mask(algorithm, mask, self)
     self.mask.assign(mask)
@@ -143,20 +135,21 @@ class SparseWrapper(tf.keras.layers.Layer):
   def store_sparsely(self, capacity: int | None = None) -> None:
     """Stores only the active weights from now on.
 
-    What an optimizer trains is then another variable: create its slots later,
-    or let `SparseOptimizer.move_slots` move them.
+    An optimizer then trains another variable: create its slots later, or let
+    `SparseOptimizer.move_slots` move them.
 
     Args:
-      capacity: active weights to leave room for; None for those of now.
+      capacity: how many active weights fit; None for their current number.
     """
     layer = self.layer
     if capacity is None:
       capacity = int(np.count_nonzero(self.mask))
     self.storage = sparse_kernel.SparseKernel(layer, self.storage, capacity)
-    # Keras and checkpoints find the variables as attributes, in the order of
-    # those of a MaskedKernel: what is trained, the bias, where weights are.
+    # Keras and checkpoints find variables by attributes, in the order of a
+    # MaskedKernel's: the trained one, the bias, the mask.
     if hasattr(layer, 'kernel'):
       del layer.kernel
+    layer.kernel_constraint = None
     self._trained, self._mask = self.storage.trained, self.storage.structure
     keras.clear_callable_losses(layer)
     for regularizer, read in (
@@ -167,20 +160,17 @@ class SparseWrapper(tf.keras.layers.Layer):
         layer.add_loss(lambda r=regularizer, read=read: r(read()))
 
   def _decayed_weights(self):
-    """The weights for weight decay: of the shape that the loss trains."""
+    """The weights for weight decay, in the shape that the loss trains."""
     return self.trained_kernel if self.computes_sparsely else self.kernel
 
   @property
   def kernel(self) -> tf.Variable | tf.Tensor:
-    """The weights, `(*window, in, out)`; exactly 0 where the mask is."""
+    """The weights, `(*window, in, out)`; exactly 0 where the mask is 0."""
     return self.storage.weights
 
   @property
   def mask(self) -> tf.Variable | tf.Tensor:
-    """float32, of the kernel's shape, 1 where a weight is active.
-
-    None until the layer is built.
-    """
+    """See `rigl_rl.sparsity.masks`; None until the layer is built."""
     return self.storage.mask
 
   @property
@@ -189,7 +179,7 @@ class SparseWrapper(tf.keras.layers.Layer):
 
   @property
   def trained_kernel(self) -> tf.Variable:
-    """What an optimizer trains: the kernel, or its active weights."""
+    """The variable that an optimizer trains: the kernel or active weights."""
     return self.storage.trained
 
   @property
@@ -197,39 +187,33 @@ class SparseWrapper(tf.keras.layers.Layer):
     return self.layer.bias
 
   @property
-  def computes_densely(self) -> bool:
-    """Whether what is traced now needs the gradient of all weights."""
-    return step_plan.computes_densely(self)
-
-  @property
   def computes_sparsely(self) -> bool:
-    """Whether what is traced now computes only with active weights."""
-    return self.storage.name == 'sparse' and not self.computes_densely
+    """Whether the current trace computes only with active weights."""
+    return self.storage.name == 'sparse' and not step_plan.computes_densely(
+      self
+    )
 
   def call(self, inputs):
-    return self.storage.call(inputs, densely=self.computes_densely)
+    return self.storage.call(inputs, step_plan.computes_densely(self))
 
   def compute_output_shape(self, input_shape):
     return self.layer.compute_output_shape(input_shape)
 
   def get_config(self):
-    """What makes a fresh, unbuilt copy: Keras and TF-Agents copy by it.
+    """Returns what makes an unbuilt copy: Keras and TF-Agents copy by it.
 
-    A copy has the settings that the constructor was given. With a sparsity of
-    its own it draws the same mask, as it has the same seed. What `sparsify` set
-    is no part of them: sparsify a copy in turn, by a seed of its own.
-
-    All of it is JSON, so that Keras can save a model, unless an algorithm or
-    initializer is not the package's: then a layer can be copied only.
+    With a sparsity of its own a copy draws the same mask. One that `sparsify`
+    has set comes with saved weights; without them a copy is dense, and
+    `sparsify` may set it again.
     """
     config = {'name': self.name, 'layer': tf.keras.layers.serialize(self.layer)}
     if self._arguments is not None:
       sparsity, algorithm, seed, initializer = self._arguments
       config.update(
         sparsity=sparsity,
-        algorithm=_algorithm_to_json(algorithm),
+        algorithm=kernel_mask.to_json(algorithm),
         seed=seed,
-        initializer=_initializer_to_json(initializer),
+        initializer=kernel_mask.to_json(initializer),
       )
     return config
 
@@ -237,46 +221,15 @@ class SparseWrapper(tf.keras.layers.Layer):
   def from_config(cls, config):
     config = dict(config)
     layer = tf.keras.layers.deserialize(config.pop('layer'))
-    if isinstance(config.get('algorithm'), dict):
-      config['algorithm'] = _algorithm_from_json(config['algorithm'])
-    if isinstance(config.get('initializer'), str):
-      config['initializer'] = getattr(initializers, config['initializer'])
+    for name in {'algorithm', 'initializer'} & config.keys():
+      config[name] = kernel_mask.from_json(config[name])
     return cls(layer, **config)
 
 
-def _algorithm_to_json(algorithm):
-  """An algorithm of the package as its name and settings, others as is."""
-  name = type(algorithm).__name__
-  is_known = type(algorithm) is getattr(algorithms, name, None)
-  words = {'name': name, 'settings': dict(vars(algorithm))}
-  return words if is_known else algorithm
-
-
-def _algorithm_from_json(words):
-  algorithm_class = getattr(algorithms, words['name'])
-  algorithm = algorithm_class.__new__(algorithm_class)
-  vars(algorithm).update(words['settings'])
-  return algorithm
-
-
-def _initializer_to_json(initializer):
-  """An initializer of the package as its name, others as is."""
-  name = getattr(initializer, '__name__', '')
-  is_known = initializer is getattr(initializers, name, None)
-  return name if is_known else initializer
-
-
 def call_in_turn(layers: Sequence[SparseWrapper], x: tf.Tensor) -> tf.Tensor:
-  """Calls layers one after the other.
+  """Maps `(batch, inputs)` to the outputs of the last of several built layers.
 
-  Neighbors that compute with their active weights alone are one operation.
-
-  Args:
-    layers: built, first layer first.
-    x: `(batch, inputs)`.
-
-  Returns:
-    `(batch, outputs)`, of the last.
+  Neighbors that compute only with active weights are one operation.
   """
   for sparse, group in itertools.groupby(
     layers, lambda layer: layer.computes_sparsely
@@ -308,12 +261,10 @@ def named_layers(
     is a SparseWrapper or a bare Dense, Conv1D or Conv2D. A path joins the names
     of the layers that lead to it by '/'; names that collide are numbered.
   """
-  found = {}
-  seen = set()
+  found: dict[str, tf.keras.layers.Layer] = {}
   for path, layer in _walk(model, ()):
-    if id(layer) in seen:
+    if any(layer is other for other in found.values()):
       continue
-    seen.add(id(layer))
     name, number = '/'.join(path) or layer.name, 1
     while name in found:
       name, number = f'{"/".join(path)}_{number}', number + 1
@@ -348,21 +299,19 @@ def sparsify(
 
   Args:
     model: a built Keras model or TF-Agents network. Bare Dense, Conv1D and
-      Conv2D layers get a wrapper of their own, and go on being called as they
-      were.
+      Conv2D layers get a wrapper each, but are still called directly.
     distribution: maps `{path: kernel shape}` and the sparsity to `{path:
-      sparsity}`; see `rigl_rl.sparsity.distributions`. If it returns
-      `Probabilities`, each weight is drawn on its own.
-    sparsity: of all the kernels together, in [0, 1); None for a distribution
-      that decides it, such as `erdos_renyi_lambda`.
+      sparsity}`; see `rigl_rl.sparsity.distributions`.
+    sparsity: of all kernels together, in [0, 1); None for a distribution that
+      decides it, such as `erdos_renyi_lambda`.
     algorithm: a SparseAlgorithm; RigL by default.
     keep_dense: patterns of paths (as in fnmatch) of layers that stay dense and
       out of the distribution.
     initializer: see `rigl_rl.sparsity.initializers`.
-    storage: how agents store the layers: 'masked', 'sparse' (by their active
-      weights alone) or 'auto' (what takes less time); see
-      `rigl_rl.sparsity.compression`. Here they are masked in any case.
-    seed: int32 seed; each layer's own is derived from it and the position.
+    storage: how agents store the layers: 'masked', 'sparse' (only active
+      weights) or 'auto' (what takes less time); see
+      `rigl_rl.sparsity.compression`. This function stores them masked.
+    seed: int32 seed; those of the layers derive from it and their position.
 
   Returns:
     The wrappers of all layers but those kept dense, first layer first.
@@ -374,26 +323,21 @@ def sparsify(
   check_arguments(sparsify, locals())
   algorithm = algorithms.RigL() if algorithm is None else algorithm
   layers = named_layers(model)
-  if not layers:
-    raise UserError(
-      f'sparsify.model is {model.name!r}, which has no Dense, Conv1D or '
-      'Conv2D layer to mask.'
-    )
   unbuilt = [path for path, layer in layers.items() if not layer.built]
-  if unbuilt:
-    raise UserError(
-      f'sparsify.model is {model.name!r}, whose layer {unbuilt[0]} is not '
-      'built yet: call the model once before.'
+  sparse = [path for path, layer in layers.items() if _has_zeros(layer)]
+  problem = None
+  if not layers:
+    problem = 'which has no Dense, Conv1D or Conv2D layer to mask'
+  elif unbuilt:
+    problem = f'whose layer {unbuilt[0]} is not built yet: call the model once'
+  elif sparse:  # Weights that are zero would stay zero under other masks.
+    problem = (
+      f'whose layer {sparse[0]} is sparse already: build the model again'
     )
-  sparse = [path for path, layer in layers.items() if _is_sparsified(layer)]
-  if sparse:
-    # Its weights that are zero by now would stay so under other masks.
-    raise UserError(
-      f'sparsify.model is {model.name!r}, whose layer {sparse[0]} is sparse '
-      'already: build the model again.'
-    )
+  if problem:
+    raise UserError(f'sparsify.model is {model.name!r}, {problem}.')
   if isinstance(keep_dense, str):
-    keep_dense = (keep_dense,)  # Else each of its letters were a pattern.
+    keep_dense = (keep_dense,)  # A bare string is iterated by character.
   for pattern in keep_dense:
     if not fnmatch.filter(layers, pattern):
       raise UserError(
@@ -417,29 +361,48 @@ def sparsify(
   if algorithm.starts_dense or not any(sparsities.values()):
     initializer = initializers.layer_default
   # By position, not by path: Keras numbers the names that it makes up through
-  # the whole process, so the same network built later would be seeded anew.
-  positions = {path: str(i) for i, path in enumerate(layers)}
-  for path, wrapper in masked.items():
-    layer_seed = derive_seed(seed, positions[path])
-    wrapper.initialize(sparsities[path], algorithm, layer_seed, initializer)
-    wrapper.wanted_storage = storage
+  # the whole process, so the same network built later has other names.
+  for position, path in enumerate(layers):
+    if path in masked:
+      layer_seed = derive_seed(seed, str(position))
+      wrapper = masked[path]
+      wrapper.initialize(sparsities[path], algorithm, layer_seed, initializer)
+      wrapper.wanted_storage = storage
   return list(masked.values())
 
 
-def _is_sparsified(layer: tf.keras.layers.Layer) -> bool:
-  """Whether `sparsify` has given a layer its mask before."""
+def sparse_layers(model: tf.keras.layers.Layer) -> list[SparseWrapper]:
+  """Returns the layers of a model that have a mask, first layer first.
+
+  These are what `sparsify` returned, also of a model that was saved and loaded.
+  """
+  return [
+    _as_wrapper(layer)
+    for layer in named_layers(model).values()
+    if _is_sparse(layer)
+  ]
+
+
+def _is_sparse(layer: tf.keras.layers.Layer) -> bool:
+  """Whether `sparsify` has set a layer, or its own arguments have."""
   if isinstance(layer, SparseWrapper):
-    # One that the constructor gave does not count.
-    return layer.algorithm is not None and layer._arguments is None
-  return isinstance(getattr(layer, 'mask', None), tf.Variable)
+    return layer.algorithm is not None
+  mask = layer.kernel_constraint
+  return isinstance(mask, kernel_mask.KernelMask) and mask.algorithm is not None
+
+
+def _has_zeros(layer: tf.keras.layers.Layer) -> bool:
+  """Whether `sparsify` has given a layer zeros before."""
+  # Those by a wrapper's own arguments do not count.
+  return (
+    _is_sparse(layer)
+    and getattr(layer, '_arguments', None) is None
+    and not np.all(_as_wrapper(layer).mask)
+  )
 
 
 def _as_wrapper(layer: tf.keras.layers.Layer) -> SparseWrapper:
-  if isinstance(layer, SparseWrapper):
-    return layer
-  wrapper = SparseWrapper(layer)
-  layer.mask = wrapper.mask  # Tracked: the mask is saved with the model.
-  return wrapper
+  return layer if isinstance(layer, SparseWrapper) else SparseWrapper(layer)
 
 
 def derive_seed(seed: int, name: str) -> int:

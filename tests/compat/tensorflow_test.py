@@ -103,3 +103,17 @@ def test_packer(wrap):
   # Flat outputs are sorted by key.
   pack = compat.packer(wrap(function))
   assert pack([4, 5, 6]) == {'pair': (4, 5), 'sum': 6}
+
+
+def test_set_constraint():
+  """Without it Keras' own optimizers would fill the masks of a built layer."""
+  variable = tf.Variable([1.0, 2.0])
+  compat.set_constraint(variable, lambda value: value * [0.0, 1.0])
+  for optimizer in (
+    tf.keras.optimizers.SGD(1.0),
+    tf.keras.optimizers.legacy.SGD(1.0),
+    tf.compat.v1.train.GradientDescentOptimizer(1.0),
+  ):
+    before = variable.numpy()
+    optimizer.apply_gradients([(tf.constant([1.0, 1.0]), variable)])
+    assert list(variable.numpy()) == [0, before[1] - 1]

@@ -192,13 +192,147 @@ def test_a_checkpoint_holds_masks_slots_and_steps(tmp_path):
     np.testing.assert_allclose(layer.kernel, own.kernel, rtol=1e-5, atol=1e-7)
 
 
-def test_a_whole_model_is_refused_in_one_line(tmp_path, user_error):
+def _zeros(layers):
+  """Returns the masks, after a look that all other weights are zero."""
+  for layer in layers:
+    assert not layer.kernel.numpy()[layer.mask.numpy() == 0].any()
+  return _masks(layers)
+
+
+_PLAIN = [
+  tf.keras.optimizers.Adam,
+  tf.keras.optimizers.legacy.Adam,
+  lambda: tf.keras.optimizers.SGD(0.1, momentum=0.9),
+  tf.compat.v1.train.AdamOptimizer,
+]
+
+
+@pytest.mark.parametrize('make', _PLAIN)
+def test_another_optimizer_keeps_masks_that_do_not_change(make):
   x, y = _data()
-  model, _ = _model()
+  model, layers = _model(algorithms.Static())
+  before = _zeros(layers)
+  kernel = layers[0].kernel.numpy()
+  model.compile(make(), model.loss)
+  model.fit(x, y, _BATCH, 3, verbose=0)
+  for mask, old in zip(_zeros(layers), before):
+    np.testing.assert_array_equal(mask, old)
+    assert 0.1 < mask.mean() < 0.5 or mask.mean() == 1
+  assert (layers[0].kernel.numpy() != kernel).any()
+
+
+@pytest.mark.parametrize('make', _PLAIN)
+@pytest.mark.parametrize('algorithm', [algorithms.RigL(), algorithms.Prune()])
+def test_another_optimizer_is_refused_where_masks_change(
+  make, algorithm, user_error
+):
+  x, y = _data()
+  model, layers = _model(algorithm)
+  model.compile(make(), model.loss, run_eagerly=True)
+  with user_error(type(algorithm).__name__, 'make_sparse_optimizer', 'Static'):
+    model.fit(x, y, _BATCH, 1, verbose=0)
+  model.compile(make(), model.loss)
+  with pytest.raises(Exception, match='make_sparse_optimizer'):
+    model.fit(x, y, _BATCH, 1, verbose=0)
+
+
+def test_a_constraint_of_the_users_own_holds_beside_the_mask():
+  layer = tf.keras.layers.Dense(8, kernel_constraint='non_neg')
+  model = tf.keras.Sequential([tf.keras.Input((8,)), layer])
+  layers = wrappers.sparsify(
+    model, sparsity=0.5, algorithm=algorithms.Static(), seed=1
+  )
+  schedule = schedules.UpdateSchedule(10)
+  x, y = np.eye(8, dtype=np.float32), -np.ones((8, 8), np.float32)
+  sparse = optimizer.make_sparse_optimizer(
+    tf.keras.optimizers.SGD(0.5), layers, schedule=schedule
+  )
+  for each in (tf.keras.optimizers.SGD(0.5), sparse):
+    layer.kernel.assign(layers[0].mask)
+    model.compile(each, 'mse')
+    model.fit(x, y, 8, 1, verbose=0)
+    _zeros(layers)
+    assert (layer.kernel.numpy() >= 0).all()
+    assert layer.kernel.numpy().max() < 1
+
+
+@pytest.mark.filterwarnings('ignore:You are saving your model as an HDF5')
+@pytest.mark.parametrize('form', ['.keras', '.h5', ''])
+@pytest.mark.parametrize(
+  'algorithm', [algorithms.Static(), algorithms.SET(0.5)]
+)
+@pytest.mark.parametrize('legacy', [False, True])
+def test_a_saved_model_keeps_its_masks(form, algorithm, legacy, tmp_path):
+  x, y = _data()
+  inner = tf.keras.optimizers.legacy.Adam(0.01) if legacy else None
+  model, layers = _model(algorithm, inner)
   model.fit(x, y, _BATCH, 1, verbose=0)
-  with user_error('SparseOptimizer', 'save_weights', 'tf.train.Checkpoint'):
-    model.save(str(tmp_path / 'model.keras'))
-  model.save_weights(str(tmp_path / 'model.weights.h5'))
+  path = str(tmp_path / 'model') + form
+  model.save(path)
+  loaded = tf.keras.models.load_model(path)
+  loaded_layers = wrappers.sparse_layers(loaded)
+  for layer, own in zip(layers, loaded_layers, strict=True):
+    np.testing.assert_array_equal(layer.mask, own.mask)
+    np.testing.assert_array_equal(layer.kernel, own.kernel)
+    assert own.sparsity == layer.sparsity > 0
+    assert type(own.algorithm) is type(algorithm)
+    assert vars(own.algorithm) == vars(algorithm)
+  np.testing.assert_array_equal(
+    model.predict(x, verbose=0), loaded.predict(x, verbose=0)
+  )
+  # It trains as it was compiled, if that keeps the masks,
+  before = _zeros(loaded_layers)
+  if algorithm.changes_masks:
+    with pytest.raises(Exception, match='SET .* make_sparse_optimizer'):
+      loaded.fit(x, y, _BATCH, 1, verbose=0)
+  else:
+    loaded.fit(x, y, _BATCH, 1, verbose=0)
+  for mask, old in zip(_zeros(loaded_layers), before):
+    np.testing.assert_array_equal(mask, old)
+  # or goes on as the first one did.
+  sparse = optimizer.make_sparse_optimizer(
+    tf.keras.optimizers.Adam(),
+    loaded_layers,
+    schedule=schedules.UpdateSchedule(30, interval=4),
+  )
+  loaded.compile(sparse, model.loss)
+  watch = _Watch(loaded_layers)
+  loaded.fit(x, y, _BATCH, 3, verbose=0, callbacks=[watch])
+  assert bool(watch.moved()) == algorithm.changes_masks
+
+
+@pytest.mark.parametrize('form', ['.weights.h5', '.h5', ''])
+def test_saved_weights_keep_masks(form, tmp_path):
+  x, y = _data()
+  model, layers = _model()
+  model.fit(x, y, _BATCH, 1, verbose=0)
+  path = str(tmp_path / 'saved') + form
+  model.save_weights(path)
+  other, own_layers = _model(seed=1)
+  other.load_weights(path)
+  for layer, own in zip(layers, own_layers):
+    np.testing.assert_array_equal(layer.mask, own.mask)
+    np.testing.assert_array_equal(layer.kernel, own.kernel)
+
+
+def test_an_algorithm_that_cannot_be_loaded_is_named():
+  model, _ = _model()
+  text = model.to_json().replace('algorithms.set.SET', 'algorithms.gone.Gone')
+  with pytest.raises(TypeError, match='gone.Gone, which cannot be imported'):
+    tf.keras.models.model_from_json(text)
+
+
+def test_a_clone_is_dense_and_may_be_made_sparse():
+  model, layers = _model()
+  clone = tf.keras.models.clone_model(model)
+  assert all(
+    layer.mask.numpy().all() for layer in wrappers.sparse_layers(clone)
+  )
+  for layer, own in zip(layers, wrappers.sparsify(clone, sparsity=0.8)):
+    np.testing.assert_array_equal(layer.mask, own.mask)
+  clone.set_weights(model.get_weights())
+  for layer, own in zip(layers, wrappers.sparse_layers(clone)):
+    np.testing.assert_array_equal(layer.kernel, own.kernel)
 
 
 def test_a_frozen_layer_is_one_line(user_error):

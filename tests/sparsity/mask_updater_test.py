@@ -29,12 +29,13 @@ def _updater(layers, seed=0, **kwargs):
 def _update(updater, step=0, gradient=None, slots=()):
   updater.update(
     tf.constant(step, tf.int64),
-    lambda layer: (
+    [
       tf.zeros(layer.kernel.shape)
       if gradient is None
       else tf.constant(gradient)
-    ),
-    lambda layer: list(slots),
+      for layer in updater.layers
+    ],
+    [slots] * len(updater.layers),
   )
 
 

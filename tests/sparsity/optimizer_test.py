@@ -170,7 +170,8 @@ def test_a_layer_without_gradient(user_error):
   # Static masks need none.
   static = _layer(_WEIGHT, _MASK, algorithms.Static())
   sparse = _optimizer([static])
-  sparse.apply_gradients([(None, static.kernel), pair])
+  other = (tf.ones(8), tf.Variable(tf.ones(8)))
+  sparse.apply_gradients([(None, static.kernel), other])
   np.testing.assert_array_equal(static.kernel, _WEIGHT)
 
 

@@ -387,7 +387,7 @@ def test_sparsify_again_is_refused(user_error):
   for layer in layers:
     assert (layer.mask.numpy() == 0).mean() == 0.5
   assert len(model.non_trainable_weights) == 3
-  assert model.layers[0].mask is layers[0].mask
+  assert model.layers[0].kernel_constraint.mask is layers[0].mask
 
 
 def test_sparsify_an_unbuilt_model(user_error):
