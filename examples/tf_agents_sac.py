@@ -1,4 +1,4 @@
-"""TF-Agents' own SacAgent with sparse networks.
+"""TF-Agents' own SacAgent, made sparse in three lines.
 
 python examples/tf_agents_sac.py
 """
@@ -19,65 +19,37 @@ from rigl_rl.environments import mujoco
 STEPS = 300
 
 
-def sparsify(*networks):
-  """Makes networks 90 % sparse; returns their sparse layers."""
-  layers = []
-  for seed, network in enumerate(networks):
-    network.create_variables()
-    layers += rigl_rl.sparsify(network, sparsity=0.9, seed=seed)
-  return layers
-
-
-def sparse_adam(layers):
-  """Returns Adam for sparse layers, whose masks RigL updates."""
-  return rigl_rl.make_sparse_optimizer(
-    tf.keras.optimizers.legacy.Adam(3e-4),
-    layers,
-    schedule=rigl_rl.UpdateSchedule(STEPS, interval=50),
-  )
-
-
 def main():
   tf.random.set_seed(0)
   environment = tf_py_environment.TFPyEnvironment(
     mujoco.create_mujoco_environment('Hopper-v4', seed=0)
   )
-  time_step_spec = environment.time_step_spec()
   observation_spec = environment.observation_spec()
   action_spec = environment.action_spec()
+  squash = tanh_normal_projection_network.TanhNormalProjectionNetwork
   actor = actor_distribution_network.ActorDistributionNetwork(
     observation_spec,
     action_spec,
     fc_layer_params=(256, 256),
-    continuous_projection_net=(
-      tanh_normal_projection_network.TanhNormalProjectionNetwork
-    ),
+    continuous_projection_net=squash,
   )
-  # Two critics and two targets: copies that SacAgent makes have no masks.
-  critics = [
-    critic_network.CriticNetwork(
-      (observation_spec, action_spec), joint_fc_layer_params=(256, 256)
-    )
-    for _ in range(4)
-  ]
-  actor_layers = sparsify(actor)
-  critic_layers = sparsify(*critics[:2])
-  sparsify(*critics[2:])  # `initialize` copies weights and masks to them.
   agent = sac_agent.SacAgent(
-    time_step_spec,
+    environment.time_step_spec(),
     action_spec,
     actor_network=actor,
-    critic_network=critics[0],
-    critic_network_2=critics[1],
-    target_critic_network=critics[2],
-    target_critic_network_2=critics[3],
-    actor_optimizer=sparse_adam(actor_layers),
-    critic_optimizer=sparse_adam(critic_layers),
+    critic_network=critic_network.CriticNetwork(
+      (observation_spec, action_spec), joint_fc_layer_params=(256, 256)
+    ),
+    actor_optimizer=tf.keras.optimizers.legacy.Adam(3e-4),
+    critic_optimizer=tf.keras.optimizers.legacy.Adam(3e-4),
     alpha_optimizer=tf.keras.optimizers.legacy.Adam(3e-4),
     target_update_tau=0.005,
     gamma=0.99,
   )
   agent.initialize()
+  # From here on 90 % of each network's weights are zero, of targets, too.
+  schedule = rigl_rl.UpdateSchedule(STEPS, interval=50)
+  layers = rigl_rl.sparsify_agent(agent, schedule, sparsity=0.9)
 
   replay = tf_uniform_replay_buffer.TFUniformReplayBuffer(
     agent.collect_data_spec, batch_size=1, max_length=10_000
@@ -88,8 +60,8 @@ def main():
       environment, policy, [replay.add_batch], num_steps=steps
     )
 
-  random_policy = random_tf_policy.RandomTFPolicy(time_step_spec, action_spec)
-  driver(random_policy, 200).run()
+  random = random_tf_policy.RandomTFPolicy(agent.time_step_spec, action_spec)
+  driver(random, 200).run()
   collect = common.function(driver(agent.collect_policy, 1).run)
   train = common.function(agent.train)
   batches = iter(replay.as_dataset(sample_batch_size=256, num_steps=2))
@@ -100,11 +72,9 @@ def main():
     if step % 100 == 0:
       print(f'step {step}: loss {loss:.3f}')
 
-  for name, layers in (('actor', actor_layers), ('critics', critic_layers)):
-    kernels = [layer.kernel.numpy() for layer in layers]
-    zeros = sum((kernel == 0).sum() for kernel in kernels)
-    size = sum(kernel.size for kernel in kernels)
-    print(f'{name}: {zeros / size:.1%} of {size:,} weights are zero')
+  for name, sparse_layers in layers.items():
+    masks = tf.concat([tf.reshape(x.mask, [-1]) for x in sparse_layers], axis=0)
+    print(f'{name}: {1 - tf.reduce_mean(masks):.1%} of {len(masks):,} are zero')
 
 
 if __name__ == '__main__':

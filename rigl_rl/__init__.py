@@ -12,6 +12,13 @@ A Keras model is made sparse, and trained, in a few lines:
   )
   model.compile(optimizer, loss='mse')    # or optimizer.apply_gradients(...)
   model.fit(x, y, epochs=10)
+  model.save('model.keras')               # `sparse_layers` of what is loaded
+
+So is an agent of TF-Agents, after its construction:
+
+  agent = sac_agent.SacAgent(...)
+  schedule = rigl_rl.UpdateSchedule(total_steps, interval=1000)
+  layers = rigl_rl.sparsify_agent(agent, schedule, sparsity=0.9)
 
 A run is trained from gin files, as by `launch.train`, and loaded again:
 
@@ -32,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 from rigl_rl import legacy_keras
 
 if TYPE_CHECKING:
+  from rigl_rl.agents.stock import sparsify_agent as sparsify_agent
   from rigl_rl.errors import UserError as UserError
   from rigl_rl.runs import Run as Run
   from rigl_rl.runs import Runs as Runs
@@ -57,6 +65,7 @@ if TYPE_CHECKING:
   from rigl_rl.sparsity.schedules import UpdateSchedule as UpdateSchedule
   from rigl_rl.sparsity.wrappers import SparseWrapper as SparseWrapper
   from rigl_rl.sparsity.wrappers import named_layers as named_layers
+  from rigl_rl.sparsity.wrappers import sparse_layers as sparse_layers
   from rigl_rl.sparsity.wrappers import sparsify as sparsify
 
 legacy_keras.choose()
@@ -82,7 +91,9 @@ _MODULES = {
   'load_runs': 'runs',
   'make_sparse_optimizer': 'sparsity.optimizer',
   'named_layers': 'sparsity.wrappers',
+  'sparse_layers': 'sparsity.wrappers',
   'sparsify': 'sparsity.wrappers',
+  'sparsify_agent': 'agents.stock',
   'train': 'runs',
   'uniform': 'sparsity.distributions',
 }

@@ -83,3 +83,21 @@ def test_reward_normalizer(normalizes):
     tf.constant([2.0]), center_mean=False, clip_value=10.0
   )
   np.testing.assert_allclose(reward, [1.0], rtol=1e-2)
+
+
+def test_trainings_and_replace_optimizer():
+  """Without them `sparsify_agent` finds nothing to make sparse."""
+  agent = _off_policy(
+    td3_agent.Td3Agent, actor_critic.DeterministicActor, actor_update_period=3
+  )
+  actor, critic = compat.trainings_of(agent)
+  assert (actor.period, critic.period) == (3, 1)
+  assert list(actor.networks) == ['actor']
+  assert list(critic.networks) == ['critic_1', 'critic_2']
+  for network, target in (*actor.networks.values(), *critic.networks.values()):
+    assert network is not target
+    assert len(network.variables) == len(target.variables) > 0
+  other = tf.keras.optimizers.legacy.SGD(2.0)
+  compat.replace_optimizer(agent, critic, other)
+  replaced = compat.trainings_of(agent)
+  assert [each.optimizer is other for each in replaced] == [False, True]
