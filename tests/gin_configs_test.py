@@ -203,7 +203,7 @@ def _check_agent(agent, suite, **changed):
   rate = float(tf.convert_to_tensor(inner.learning_rate))
   assert rate == pytest.approx(suite.learning_rate)
   assert inner.epsilon == suite.adam_epsilon
-  error = agent.learner._loss(tf.constant([3.0]), tf.constant([0.0]))
+  error = agent._loss(tf.constant([3.0]), tf.constant([0.0]))
   assert error.numpy().tolist() == [suite.loss_of_3]
   assert agent._total_gradient_steps == suite.gradient_steps
 

@@ -77,6 +77,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   else is overridden, and native to TensorFlow 2. The parent's constructor is
   not called, as it switches TensorFlow 2 off for the whole process.
 
+  A subclass may override `compute_losses`; `DopamineRunner.agent` names it.
+
   Differs from Dopamine in four points: the target network starts as a copy of
   the online network; a time-limit cut is not stored as a terminal state; only
   the agent steps decide when it trains (see `gradient_steps`); and one seed
@@ -173,13 +175,13 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.gamma = gamma
     self.update_horizon = update_horizon
     self.cumulative_gamma = gamma**update_horizon
+    self._loss = loss
     self.learner = q_learner.QLearner(
       lambda: build_network(num_actions, self.observation_shape, seed),
       optimizer(),
       self._total_gradient_steps,
       seed,
-      loss,
-      self.cumulative_gamma,
+      self.compute_losses,
       batch_size,
       self.observation_dtype,
       overlap_training,
@@ -214,6 +216,37 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self._rng = seeding.generator(seed, 'exploration')
     # Q-values of `state`, where the train step has just computed them.
     self._q_values = None
+
+  def compute_losses(
+    self,
+    online: q_networks.QNetwork,
+    target: q_networks.QNetwork,
+    states: tf.Tensor,
+    actions: tf.Tensor,
+    rewards: tf.Tensor,
+    terminals: tf.Tensor,
+    next_states: tf.Tensor,
+  ) -> tf.Tensor:
+    """Computes the loss of each example, (batch,), from which gradients flow.
+
+    This is DQN's; override it for an agent with another loss.
+
+    Args:
+      online: the network that is trained.
+      target: the target network.
+      states: `(batch, *state)`.
+      actions: int32 (batch,).
+      rewards: float32 (batch,), the discounted sum over `update_horizon` steps.
+      terminals: float32 (batch,), 1 where the next state is terminal.
+      next_states: `(batch, *state)`, after `update_horizon` steps, so that
+        their values count times `cumulative_gamma`.
+    """
+    next_values = tf.reduce_max(target(next_states), axis=1)
+    targets = rewards + self.cumulative_gamma * next_values * (1.0 - terminals)
+    q_values = online(states)
+    chosen = tf.one_hot(actions, q_values.shape[-1])
+    values = tf.reduce_sum(q_values * chosen, axis=1)
+    return self._loss(tf.stop_gradient(targets), values)
 
   def _train_step(self):
     """Trains and synchronizes on Dopamine's schedule; after each new state."""

@@ -61,8 +61,7 @@ class QLearner:
     optimizer: tf.keras.optimizers.legacy.Optimizer,
     total_steps: int,
     seed: int,
-    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-    discount: float,
+    losses: Callable[..., tf.Tensor],
     batch_size: int,
     observation_dtype: tf.DType,
     overlaps: bool,
@@ -74,8 +73,7 @@ class QLearner:
       optimizer: the inner optimizer.
       total_steps: gradient steps of the whole training.
       seed: the run's SEED.
-      loss: maps (targets, predictions) to a loss per example.
-      discount: of the next states' values.
+      losses: `SparseDQNAgent.compute_losses`.
       batch_size: transitions in a minibatch.
       observation_dtype: of states.
       overlaps: whether a thread computes gradients.
@@ -93,8 +91,7 @@ class QLearner:
     )
     self._compressor.compress()
     self.optimizer.create_slots(self.online.trainable_variables)
-    self._loss = loss
-    self._discount = discount
+    self._losses = losses
     self._batch_size = batch_size
     self._observation_dtype = observation_dtype
     self.overlaps = overlaps
@@ -155,20 +152,23 @@ class QLearner:
     )
     return gradients, step
 
-  def _bellman_loss(self, states, scalars, next_states):
+  def _example_losses(self, states, scalars, next_states):
     """Loss per example of a `Batch`, (batch,)."""
     actions, rewards, terminals = tf.unstack(scalars)
-    next_values = tf.reduce_max(self.target(next_states), axis=1)
-    targets = rewards + self._discount * next_values * (1.0 - terminals)
-    q_values = self.online(states)
-    chosen = tf.one_hot(tf.cast(actions, tf.int32), q_values.shape[-1])
-    values = tf.reduce_sum(q_values * chosen, axis=1)
-    return self._loss(tf.stop_gradient(targets), values)
+    return self._losses(
+      self.online,
+      self.target,
+      states,
+      tf.cast(actions, tf.int32),
+      rewards,
+      terminals,
+      next_states,
+    )
 
   def _compute_gradients(self, *batch):
     """The loss on a minibatch, and its gradients."""
     with tf.GradientTape() as tape:
-      loss = tf.reduce_mean(self._bellman_loss(*batch))
+      loss = tf.reduce_mean(self._example_losses(*batch))
       weight_decay = self.online.losses  # Each access computes it.
       if weight_decay:
         loss += tf.add_n(weight_decay)
@@ -251,7 +251,7 @@ class QLearner:
   def gradient_snr(self) -> tf.Tensor:
     """Mean |μ|/σ of the online network's gradients, on the last minibatch."""
     return diagnostics.gradient_snr(
-      lambda: self._bellman_loss(*self.batch),
+      lambda: self._example_losses(*self.batch),
       list(wrappers.named_layers(self.online).values()),
     )
 

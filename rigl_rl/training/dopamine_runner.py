@@ -46,6 +46,7 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
     run_directory: run_directory_lib.RunDirectory,
     seed: int,
     train_steps: int,
+    agent: Callable[..., dqn.SparseDQNAgent] = dqn.SparseDQNAgent,
     create_environment: Callable[
       ..., atari.AtariEnvironment | classic_control.ClassicControlEnvironment
     ] = classic_control.create_classic_control_environment,
@@ -62,6 +63,7 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
     Args:
       run_directory, seed, train_steps: as `TrainingLoop` takes them; a run
         takes exactly `train_steps` agent steps.
+      agent: makes the agent: SparseDQNAgent, or a class that derives from it.
       create_environment: makes an environment of Dopamine's protocol from a
         seed.
       evaluation_period: agent steps of training between evaluations.
@@ -94,7 +96,7 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
     environment = create_environment(
       seed=seeding.stream_seed(seed, 'environment')
     )
-    agent = dqn.SparseDQNAgent(
+    dqn_agent = agent(
       num_actions=environment.action_space.n,
       observation_space=environment.observation_space,
       seed=seed,
@@ -103,7 +105,7 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
     run_experiment.Runner.__init__(
       self,
       run_directory.path(),
-      lambda *_, **__: agent,
+      lambda *_, **__: dqn_agent,
       lambda: environment,
       # The loop's own. Passed on, so that gin supplies no binding of it.
       num_iterations=-(-train_steps // evaluation_period),
@@ -118,11 +120,11 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
       run_directory=run_directory,
       seed=seed,
       train_steps=train_steps,
-      agent=agent,
+      agent=dqn_agent,
       environment=environment,
       evaluation_period=evaluation_period,
       checkpoint_period=checkpoint_period,
-      replay=agent.replay,
+      replay=dqn_agent.replay,
     )
 
   def extend(self, lengths):

@@ -103,10 +103,16 @@ def _packed(batch):
 
 def test_terminal_state_has_no_value():
   agent = small_dqn.make_agent('Dense')
-  agent.learner._loss = lambda targets, values: targets
+  agent._loss = lambda targets, values: targets
   states = tf.ones((2, 3, 1))
-  targets = agent.learner._bellman_loss(
-    states, tf.constant([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]]), states
+  targets = agent.compute_losses(
+    agent.online,
+    agent.target,
+    states,
+    actions=tf.constant([0, 0]),
+    rewards=tf.ones(2),
+    terminals=tf.constant([0.0, 1.0]),
+    next_states=states,
   )
   best = float(tf.reduce_max(agent.target(states)[0]))
   assert float(targets[0]) == pytest.approx(1 + 0.99 * best)

@@ -308,3 +308,49 @@ def test_loss_that_is_not_finite_keeps_what_is_written(tmp_path):
 def test_value_outside_its_range(tmp_path, binding, message):
   with pytest.raises(errors.UserError, match=message):
     _make_runner(tmp_path, binding)
+
+
+_OWN_AGENT = '''
+"""An agent with a loss of its own: (Q - 1)^2, whatever the transition."""
+
+import gin
+import tensorflow as tf
+
+from rigl_rl.agents import dqn
+
+
+@gin.configurable
+class ConstantAgent(dqn.SparseDQNAgent):
+
+  def compute_losses(self, online, target, states, actions, *others):
+    values = tf.gather(online(states), actions, batch_dims=1)
+    return (values - 1.0) ** 2
+'''
+
+
+def test_an_agent_with_a_loss_of_its_own(tmp_path, monkeypatch):
+  (tmp_path / 'constant_agent.py').write_text(_OWN_AGENT)
+  monkeypatch.syspath_prepend(str(tmp_path))
+  gin_file = tmp_path / 'own.gin'
+  gin_file.write_text(
+    f"include '{_RIGL}'\nimport constant_agent\n"
+    'DopamineRunner.agent = @ConstantAgent\n'
+  )
+  parsing.parse([str(gin_file)], _BINDINGS)
+  directory = run_directory.RunDirectory(str(tmp_path / 'run'))
+  runner = dopamine_runner.DopamineRunner(directory, seed=0, train_steps=500)
+  directory.prepare(gin.config_str())
+  first = [layer.mask.numpy() for layer in runner.agent.layers]
+  states = np.float32([[[0.01], [0.02], [0.03], [0.04]]])
+  before = np.abs(runner.agent.online(states) - 1).max()
+  runner.run_experiment()
+  agent = runner.agent
+  assert type(agent).__name__ == 'ConstantAgent'
+  assert np.abs(agent.online(states) - 1).max() < before / 2
+  for layer, mask in zip(agent.layers, first):
+    assert layer.mask.numpy().sum() == mask.sum()
+    assert not layer.kernel.numpy()[layer.mask.numpy() == 0].any()
+  assert any(
+    (layer.mask.numpy() != mask).any()
+    for layer, mask in zip(agent.layers, first)
+  )
