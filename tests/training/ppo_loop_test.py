@@ -30,9 +30,7 @@ _BINDINGS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
+pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 class _Agent:
