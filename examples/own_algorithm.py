@@ -31,7 +31,7 @@ def train(algorithm, directory):
       f'{algorithm}.drop_fraction': 0.3,
       # A miniature: the file trains 100,000 steps, and moves weights less
       'TRAIN_STEPS': 1500,
-      'SparseDQNAgent.min_replay_history': 500,
+      'INITIAL_COLLECT_STEPS': 500,
       'DopamineRunner.evaluation_period': 500,
       'DopamineRunner.evaluation_episodes': 5,
       'UpdateSchedule.interval': 100,

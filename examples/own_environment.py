@@ -48,7 +48,7 @@ def main():
         'SPARSITY': 0.8,
         # A miniature: the file trains 1,000,000 steps of 2×256 units.
         'TRAIN_STEPS': 2000,
-        'ActorCriticLoop.initial_collect_steps': 500,
+        'INITIAL_COLLECT_STEPS': 500,
         'ActorCriticLoop.evaluation_period': 500,
         'ActorCriticLoop.evaluation_episodes': 10,
         'SquashedGaussianActor.hidden_units': (64, 64),

@@ -23,7 +23,7 @@ def train_some(directory):
         {
           'SEED': seed,
           'TRAIN_STEPS': 1000,
-          'SparseDQNAgent.min_replay_history': 200,
+          'INITIAL_COLLECT_STEPS': 200,
           'DopamineRunner.evaluation_period': 250,
           'DopamineRunner.evaluation_episodes': 5,
         },

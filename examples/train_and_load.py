@@ -19,7 +19,7 @@ def main(base_dir):
       'SEED': 3,
       # A miniature: the file trains 100,000 steps.
       'TRAIN_STEPS': 2000,
-      'SparseDQNAgent.min_replay_history': 500,
+      'INITIAL_COLLECT_STEPS': 500,
       'DopamineRunner.evaluation_period': 500,
       'sparsify.distribution': '@uniform',
     },
