@@ -92,8 +92,9 @@ def interquartile_mean(
   rng = seeding.generator(_SEED, 'bootstrap', *stream)
   drawn = rng.integers(counts, size=(resamples, *scores.shape))
   resampled = np.take_along_axis(scores[None], drawn, axis=1)[:, is_run]
-  # aggregate_iqm of each row.
-  low, high = _interval(stats.trim_mean(resampled, 0.25, axis=1))
+  # aggregate_iqm of each row, which it would sum in the same order.
+  rows = np.ascontiguousarray(resampled)
+  low, high = _interval(stats.trim_mean(rows, 0.25, axis=1))
   return Estimate(value, low, high, runs)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rigl_rl import seeding
 from rigl_rl.analysis import statistics
 
 
@@ -66,6 +67,23 @@ def test_iqm_agrees_with_rliable():
   # Their random numbers differ; the interval is 0.8 long.
   found = [estimate.low, estimate.high]
   np.testing.assert_allclose(found, intervals['a'][:, 0], atol=0.06)
+
+
+@pytest.mark.parametrize('shape', [(10, 5), (10, 15), (5, 1)])
+def test_iqm_of_all_resamples_at_once_is_that_of_each(shape):
+  from rliable import metrics
+
+  scores = np.random.default_rng(0).normal(size=shape)
+  estimate = statistics.interquartile_mean(scores, 'a', resamples=200)
+  rng = seeding.generator(0, 'bootstrap', 'a')
+  scores = np.sort(scores, axis=0)
+  means = [
+    metrics.aggregate_iqm(np.take_along_axis(scores, drawn, axis=0))
+    for drawn in (rng.integers(shape[0], size=shape) for _ in range(200))
+  ]
+  tail = (1 - 0.95) / 2
+  expected = np.percentile(means, [100 * tail, 100 * (1 - tail)])
+  assert [estimate.low, estimate.high] == list(expected)  # To the bit.
 
 
 def test_iqm_repeats_whatever_the_global_generator_does():
