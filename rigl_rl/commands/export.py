@@ -107,7 +107,7 @@ def _write_header(policy: Any, out: str, title: str) -> None:
   paths.write(out, header.text.encode('utf-8'))
   print(
     f'{out}: {header.active:,} of {header.all_weights:,} weights, '
-    f'{len(header.text):,} bytes of text'
+    f'{header.size:,} bytes of constants, {len(header.text):,} of text'
   )
   rng = np.random.default_rng(0)
   shape = (_OBSERVATIONS, *policy.observation_shape)

@@ -89,7 +89,7 @@ class Recorder:
     return self
 
   def __getattr__(self, name: str) -> Any:
-    if name.startswith('_'):  # Else copying this object would never end.
+    if name.startswith('_'):  # Otherwise a copy would never end.
       raise AttributeError(name)
     return getattr(self._environment, name)
 

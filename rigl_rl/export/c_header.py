@@ -102,12 +102,14 @@ class Header(NamedTuple):
   Attributes:
     text: the file.
     active, all_weights: numbers of weights, without biases.
+    size: of its constants, in bytes.
     is_discrete: whether its function returns the number of an action.
   """
 
   text: str
   active: int
   all_weights: int
+  size: int
   is_discrete: bool
 
 
@@ -178,7 +180,8 @@ def make(policy: Any, title: str) -> Header:
     activation=_ACTIVATIONS[mlp.activation],
     choice=choice,
   )
-  return Header(text, active, all_weights, is_discrete)
+  size = sum(each.nbytes for each in arrays.values())
+  return Header(text, active, all_weights, size, is_discrete)
 
 
 def _constant(name: str, values: np.ndarray) -> str:

@@ -57,7 +57,7 @@ class SavedPolicy:
     return action
 
   def get_state(self) -> dict[str, Any]:
-    """Returns all that it goes on from, for `saved_policy`."""
+    """Returns what a resumed policy needs; see `saved_policy`."""
     return {
       'weights': self._weights,
       'noise': seeding.generator_state(self._rng),
@@ -75,19 +75,19 @@ def saved_policy(
 ) -> SavedPolicy:
   """Makes a policy from a run's newest checkpoint that is whole.
 
-  The run may have been dense or sparse, whatever the agent here is. Its actor
-  must have the same shapes; what else decides its actions, such as its
-  activation, is taken from the agent here. The run is only read, and may still
-  be training.
+  The run may be dense or sparse, regardless of the agent here. Its actor must
+  have the same shapes; everything else that decides its actions, such as its
+  activation, comes from the agent here. The run is only read, and may still be
+  training.
 
   Deviation: a stochastic policy, SAC's, acts by its mean, plus the noise.
 
   Args:
-    agent: what is to be trained; its `networks['actor']` is copied.
+    agent: the agent to train; its `networks['actor']` is copied.
     environment: what it is trained on.
     seed: the run's SEED.
-    state: what `get_state` of the policy returned, to go on from; `run` is then
-      not read. None to begin.
+    state: what `get_state` of the policy returned, to continue from it; `run`
+      is then not read. None to begin.
     run: directory of a run of the same agent on the same task.
     noise: standard deviation of Gaussian noise on actions, in halves of their
       range, >= 0. Actions are clipped to their range. The paper has none.

@@ -101,7 +101,8 @@ def load(
       training has.
     gin_bindings: single bindings, which win over the run's.
     render: whether the environments give pictures.
-    as_masked: whether all layers are stored masked, whatever the run has.
+    as_masked: whether all layers are stored masked, even if the run stores some
+      sparsely.
 
   Raises:
     UserError: there is no such run or checkpoint, or it does not fit its
@@ -172,7 +173,7 @@ def _load_state(
 
 def _overrides(episodes: int | None, render: bool, as_masked: bool) -> list:
   """Returns bindings of what differs from training."""
-  # What fills the replay buffer at first may lie in a run that is gone.
+  # What fills the replay buffer at first may be in a run that is gone.
   overrides = {'ActorCriticLoop.initial_policy': None}
   if episodes is not None:
     overrides['DopamineRunner.evaluation_steps'] = None
