@@ -38,6 +38,9 @@ _SHORT = {
   'NatureQNetwork': 'CNN',
   'ImpalaQNetwork': 'ResNet',
 }
+# Bindings that earlier versions did not have, left out where they are false: so
+# a run of then and a run of now have the same bindings.
+_ADDED = ('train.smoke', 'train.extended')
 SOKAR = 'sokar22'
 # Its agent is always DQN's.
 DOPAMINE_RUNNER = 'DopamineRunner'
@@ -185,7 +188,11 @@ def describe(config: Config) -> dict[str, Any]:
     'hard_targets': bound.number('target_update_tau') == 1,
     'smoke': True in bound.all('train.smoke'),
     'initial_policy': bound.text('saved_policy.run') if has_policy else '',
-    'bindings': {name: repr(value) for name, value in bound.values.items()},
+    'bindings': {
+      name: repr(value)
+      for name, value in bound.values.items()
+      if value or name not in _ADDED
+    },
   }
 
 

@@ -204,6 +204,14 @@ def test_settings_do_not_tell_seeds_apart():
   }
 
 
+def test_what_no_earlier_run_could_bind_is_left_out_where_it_is_not_used():
+  before = _describe('train.seed = 3')
+  unused = ('train.seed = 3', 'train.smoke = False', 'train.extended = ()')
+  assert _describe(*unused)['bindings'] == before['bindings']
+  used = _describe('train.smoke = True', "train.extended = ((5, 'stay'),)")
+  assert set(used['bindings']) == {'train.smoke', 'train.extended'}
+
+
 def test_networks_that_differ_are_not_told_as_one():
   found = _describe(
     'train.runner = @ActorCriticLoop',
