@@ -67,7 +67,7 @@ def main():
   # The masks are part of the model, also in an '.h5' file or a SavedModel.
   with tempfile.TemporaryDirectory() as directory:
     model.save(f'{directory}/model.keras')
-    loaded = tf.keras.models.load_model(f'{directory}/model.keras')
+    loaded = rigl_rl.load_model(f'{directory}/model.keras')
   same = np.array_equal(model(x), loaded(x))
   print(f'the loaded model predicts the same: {same}')
   compile_sparse(loaded, total_steps)

@@ -12,7 +12,7 @@ A Keras model is made sparse, and trained, in a few lines:
   )
   model.compile(optimizer, loss='mse')    # or optimizer.apply_gradients(...)
   model.fit(x, y, epochs=10)
-  model.save('model.keras')               # `sparse_layers` of what is loaded
+  model.save('model.keras')               # and rigl_rl.load_model
 
 So is an agent of TF-Agents, after its construction:
 
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
   )
   from rigl_rl.sparsity.distributions import uniform as uniform
   from rigl_rl.sparsity.optimizer import SparseOptimizer as SparseOptimizer
+  from rigl_rl.sparsity.optimizer import load_model as load_model
   from rigl_rl.sparsity.optimizer import (
     make_sparse_optimizer as make_sparse_optimizer,
   )
@@ -87,6 +88,7 @@ _MODULES = {
   'UserError': 'errors',
   'erdos_renyi': 'sparsity.distributions',
   'erdos_renyi_kernel': 'sparsity.distributions',
+  'load_model': 'sparsity.optimizer',
   'load_run': 'runs',
   'load_runs': 'runs',
   'make_sparse_optimizer': 'sparsity.optimizer',

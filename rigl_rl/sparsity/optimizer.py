@@ -347,3 +347,14 @@ def make_sparse_optimizer(
   return SparseOptimizer(
     inner, layers, updater, replace_gradient_step, period, dense_slots
   )
+
+
+def load_model(path: str, **options: Any) -> tf.keras.Model:
+  """Loads a sparsified model that was saved, as '.keras', '.h5' or SavedModel.
+
+  This is `tf.keras.models.load_model`, which finds a mask's class only after
+  this module was imported. The model is compiled with the inner optimizer. To
+  go on with its training give its `sparse_layers` to `make_sparse_optimizer`,
+  and compile it with that.
+  """
+  return tf.keras.models.load_model(path, **options)

@@ -61,10 +61,10 @@ class SparseWrapper(tf.keras.layers.Layer):
     seed: int = 0,
     initializer: initializers.WeightInitializer = initializers.layer_default,
   ):
-    """Wraps a Dense, Conv1D or Conv2D layer, built or not.
+    """Wraps a layer, built or not.
 
     Args:
-      layer: the layer.
+      layer: a Dense, Conv1D or Conv2D layer.
       sparsity: target sparsity, in [0, 1). None leaves the layer dense until
         `sparsify` calls `initialize`.
       algorithm: what draws and updates the mask; Static by default.
@@ -296,6 +296,11 @@ def sparsify(
   seed: int = 0,
 ) -> list[SparseWrapper]:
   """Draws masks for a built network, and sets the weights to start from.
+
+  A `SparseOptimizer` keeps and changes the masks, in `model.fit` too. Other
+  optimizers of Keras keep masks that never change, and raise a UserError at
+  their first step if an algorithm changes masks. Masks are saved with the
+  model, in each of Keras' formats, or with its weights; see `load_model`.
 
   Args:
     model: a built Keras model or TF-Agents network. Bare Dense, Conv1D and

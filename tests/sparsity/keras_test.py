@@ -269,7 +269,7 @@ def test_a_saved_model_keeps_its_masks(form, algorithm, legacy, tmp_path):
   model.fit(x, y, _BATCH, 1, verbose=0)
   path = str(tmp_path / 'model') + form
   model.save(path)
-  loaded = tf.keras.models.load_model(path)
+  loaded = optimizer.load_model(path)
   loaded_layers = wrappers.sparse_layers(loaded)
   for layer, own in zip(layers, loaded_layers, strict=True):
     np.testing.assert_array_equal(layer.mask, own.mask)
