@@ -42,6 +42,15 @@ _ORIGIN = '# Modules were imported from the current directory, '
 # Bindings that may differ between runs of one setting. With each seed, another
 # run's policy fills the replay buffer; figures compare how long it was trained.
 _NOT_SETTINGS = ('train.seed', 'train.paper', 'saved_policy.run')
+# Of TF-Agents' agents, as gin recorded them in earlier versions.
+_DEFAULTS_BEFORE = {
+  'PPOClipAgent.reward_norm_clipping': '10.0',
+  'SacAgent.target_critic_network': 'None',
+  'SacAgent.target_critic_network_2': 'None',
+  'Td3Agent.target_actor_network': 'None',
+  'Td3Agent.target_critic_network': 'None',
+  'Td3Agent.target_critic_network_2': 'None',
+}
 # Bindings that an extension changes.
 _LENGTHS = ('train.train_steps', 'train.extended')
 # Parameters of any class that do not change what is learned.
@@ -179,13 +188,15 @@ def _add_sizes_before(record: dict[str, Any], path: str) -> None:
 def _as_recorded_now(bindings: Mapping[str, str]) -> dict[str, str]:
   """Leaves out bindings that gin recorded, but that changed nothing.
 
-  Those of what ReplayBuffer inherited from, and the default of a `by_task` that
-  only a check had read. With them no run of today would equal one of then.
+  Those of what ReplayBuffer inherited from, defaults of TF-Agents' that our
+  agents pass now, and the default of a `by_task` that only a check had read.
+  With them no run of today would equal one of then.
   """
   return {
     name: value
     for name, value in bindings.items()
     if not name.startswith('OutOfGraphReplayBuffer.')
+    and _DEFAULTS_BEFORE.get(name) != value
     and (
       not name.endswith('by_task.otherwise')
       or f'{name.removesuffix("otherwise")}task' in bindings

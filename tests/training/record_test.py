@@ -73,6 +73,10 @@ def test_bindings_that_changed_nothing_are_left_out(tmp_path):
   assert 'ReplayBuffer.max_sample_attempts' in bindings
   assert 'OutOfGraphReplayBuffer.keep_every' not in bindings
   assert 'lambdas/by_task.otherwise' not in bindings
+  bindings = record.read(str(_BEFORE / 'sac_sparse'))['bindings']
+  text = (_BEFORE / 'sac_sparse/operative_config.gin').read_text()
+  assert 'SacAgent.target_critic_network = None' in text
+  assert 'SacAgent.target_critic_network' not in bindings
   # This run did.
   bindings = record.read(str(_BEFORE / 'ds_td3'))['bindings']
   assert bindings['lambdas/by_task.otherwise'] == 'None'
