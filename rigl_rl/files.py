@@ -15,7 +15,7 @@ import shutil
 import types
 from typing import IO, Any, Iterator
 
-# What carries this in its name was never finished.
+# A name with this in it is that of an unfinished file.
 TEMPORARY = '.tmp-'
 
 
@@ -85,10 +85,7 @@ def is_directory(path: str) -> bool:
 
 
 def list_names(directory: str) -> list[str]:
-  """Returns the names of what lies in a directory, sorted.
-
-  None if there is no such directory.
-  """
+  """Returns the sorted names in a directory; [] if there is none."""
   if not is_directory(directory):
     return []
   with _system(directory) as system:
@@ -114,7 +111,7 @@ def make_directory(path: str) -> None:
 def made_for_now(path: str) -> Iterator[None]:
   """Makes a directory, and removes what had to be made and is empty after."""
   missing = []
-  if not is_url(path):  # Elsewhere a directory is no more than a name.
+  if not is_url(path):  # Elsewhere a directory is only a name.
     ancestor = os.path.abspath(path)
     while not os.path.lexists(ancestor):
       missing.append(ancestor)
@@ -123,7 +120,7 @@ def made_for_now(path: str) -> Iterator[None]:
     make_directory(path)
     yield
   finally:
-    with contextlib.suppress(OSError):  # Someone else has use for it.
+    with contextlib.suppress(OSError):  # Another process uses it.
       for directory in missing:
         os.rmdir(directory)
 
@@ -155,7 +152,7 @@ def create(path: str, flush: bool = True) -> Iterator[IO[bytes]]:
     path: the file.
     flush: whether a local file is on the disk at the end.
   """
-  # A local one not by a link that somebody put there.
+  # Locally, a link that somebody put there is not followed.
   mode = 'wb' if is_url(path) else 'xb'
   with _writing(path) as system, system.GFile(path, mode) as file:
     yield file
@@ -178,7 +175,7 @@ def flush_directory(path: str) -> None:
 
 
 def temporary_name(path: str) -> str:
-  """A name beside `path` which nobody reads."""
+  """A name beside `path` that no reader looks for."""
   return f'{path}{TEMPORARY}{os.getpid()}'
 
 

@@ -1,7 +1,7 @@
 """File locks, which end with the process that holds them.
 
 The operating system releases a lock however its process ends: a killed process
-leaves a file without a lock. On a file system without locks, nobody is refused.
+leaves a file without a lock. A file system without locks refuses no process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import socket
 import time
 
-# In a run directory: locked while a process trains there, whatever started it.
+# In a run directory: locked while any process trains there.
 RUN = 'train.lock'
 # Between attempts, in seconds.
 _INTERVAL = 0.1
@@ -23,7 +23,7 @@ class Locked(Exception):
 
 
 def acquire(path: str, patience: float = 0.0) -> int:
-  """Locks a file, which is made if need be.
+  """Locks a file, which is made if needed.
 
   Args:
     path: of the file, which will say who holds the lock.

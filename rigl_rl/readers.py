@@ -2,7 +2,7 @@
 
 Anybody may have altered them, torn them, or put something else in their place.
 Whatever a file holds, reading it ends in its content or in a FileError, whose
-one line names the file. What goes on to interpret the content does so within
+one line names the file. Code that interprets the content does so within
 `contents_of`, so that a missing key ends in the same way.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 from rigl_rl import files
 from rigl_rl.errors import UserError
 
-# A reason is shown up to so many characters.
+# Length of a reason in messages, in characters.
 _MAX_REASON = 200
 # Deflate makes nothing more than this many times smaller.
 _MAX_DEFLATION = 1032
@@ -60,8 +60,8 @@ def contents_of(path: str) -> Iterator[None]:
     path: of the file, or of a directory of several that belong together.
 
   Raises:
-    FileError: in place of whatever is raised within, unless that is one, or a
-      WriteError, of which the content is not to blame.
+    FileError: in place of any other error, except a WriteError, which is no
+      fault of the content.
   """
   try:
     yield

@@ -72,8 +72,8 @@ def _make(
       y = layer(x)
     return [y, *tape.gradient(y, variables, dy)]
 
-  # Loops in a function, so that what is timed is no Python. Each result of a
-  # step is carried to the next, else TensorFlow would leave it out.
+  # The loop is part of the graph, so that no Python is timed. Each step carries
+  # its results to the next; TensorFlow would remove unused ones.
   @tf.function(autograph=False)
   def run(steps):
     return tf.while_loop(

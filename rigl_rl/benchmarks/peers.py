@@ -45,7 +45,7 @@ def _td3_settings(arguments, environment):
   """TD3 of Sokar et al. (2022), without weight decay, after fewer steps."""
   import numpy as np
 
-  # SBX takes its noise from Stable-Baselines3, on which it rests.
+  # SBX builds on Stable-Baselines3, and uses its noise.
   from stable_baselines3.common import noise
 
   size = environment.action_space.shape

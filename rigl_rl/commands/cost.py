@@ -123,7 +123,7 @@ def _print_totals(job) -> None:
   if mismatches:
     rows['mismatch'] = (
       f'{jobs.by_network(mismatches)} of the parameters that these dense '
-      'networks stand for'
+      'networks match'
     )
   dense = job.dense_counts
   if 'actor' in job.counts:

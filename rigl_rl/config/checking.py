@@ -115,7 +115,7 @@ def bound(
     try:
       value = config.resolve(written, source)
     except tasks.NoValueError:
-      continue  # A mistake only where the run asks for it.
+      continue  # Only a mistake if the run needs the value.
     yield source, gin_text.convert(value, library.promise), parameter
 
 

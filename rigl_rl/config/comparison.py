@@ -6,7 +6,7 @@ from typing import Any
 
 from rigl_rl.config.gin_text import Config, same
 
-# In characters; longer values are cut off in messages.
+# In characters; messages cut longer values.
 _MAX_VALUE_LENGTH = 60
 _NOT_SET = object()
 

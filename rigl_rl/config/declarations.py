@@ -24,7 +24,7 @@ from rigl_rl.config import domains, gin_text
 from rigl_rl.errors import UserError
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
-# Other packages of which gin may bind something.
+# Other packages with configurables.
 _OTHERS = ('dopamine', 'gin', 'tf_agents')
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -37,7 +37,7 @@ class Parameter:
   default: str | None
 
   def refusal(self, source: str, value: Any) -> str:
-    """Says that a value lies outside of the domain, and what lies inside.
+    """Says that a value is outside the domain, and what is inside.
 
     Args:
       source: the binding, or the macro that it takes its value from.
@@ -79,7 +79,7 @@ class Configurable:
     parameters: those that can be bound.
     runtime: names of those that only callers may give.
     takes_more: whether it may have parameters that are not known.
-    function: what a reference to it stands for.
+    function: the value of a reference to it.
   """
 
   module: str
@@ -260,7 +260,7 @@ class Library:
       hidden |= parameters.keys() - set(values['allowlist'])
     *modules, name = name.split('.')
     if constructor is not None and constructor.args.vararg is None:
-      # What can be bound need not be given. A user's annotations may be loose.
+      # A call need not give what gin can bind; users' annotations may be loose.
       takes = tuple(
         (
           parameter.domain if module.is_ours else domains.Anything(),
@@ -333,7 +333,7 @@ class Library:
       if found is None:
         if not module.is_ours:
           return None
-        # TensorFlow's, say: none of this package's derives from it unknown.
+        # A class of TensorFlow, say; every class derived from it here is known.
         last = dotted.rpartition('.')[2]
         return domains.Instance(last, frozenset([last]))
       node, home = found
@@ -382,9 +382,8 @@ def check_arguments(
   Args:
     target: a configurable function or class of this package, or a class that
       derives from one.
-    arguments: by name, what it was called with, such as its `locals()`; others
-      are left alone.
-    name: of the target in messages; None for its own.
+    arguments: by name, such as its `locals()`; unknown names are ignored.
+    name: the target's name in messages; None for its own.
   """
   library = of_package()
   bases = inspect.getmro(target) if inspect.isclass(target) else [target]

@@ -17,9 +17,9 @@ import numbers
 import re
 from typing import Annotated, Any, Sequence
 
-# Of TensorFlow's and NumPy's int64.
+# The largest int64.
 _LARGEST_WHOLE = 2**63 - 1
-# Of float32, with which networks compute.
+# The largest float32; networks compute in float32.
 _LARGEST = 3.4028234e38
 
 
@@ -75,16 +75,16 @@ Probability = Annotated[float, Range('[0, 1]')]
 Sparsity = Annotated[float, Range('[0, 1)')]
 Positive = Annotated[float, Range('(0, inf)')]
 NonNegative = Annotated[float, Range('[0, inf)')]
-# Of steps or examples.
+# A number of steps or examples.
 Count = Annotated[int, Range('[1, inf)')]
 CountOrZero = Annotated[int, Range('[0, inf)')]
 BatchSize = Annotated[int, Range('[1, 1000000]')]
-# Of a replay buffer, in transitions.
+# Capacity of a replay buffer, in transitions.
 Capacity = Annotated[int, Range('[1, 1000000000]')]
-# Of an evaluation; each has an environment of its own, side by side.
+# Episodes of an evaluation, each in its own environment at the same time.
 Episodes = Annotated[int, Range('[1, 10000]')]
 Units = Annotated[int, Range('[1, 100000]')]
-# Factor on units.
+# A factor on units.
 Width = Annotated[float, Range('(0, 100]')]
 HiddenUnits = Annotated[Sequence[Units], Length(1)]
 Seed = Annotated[int, Range('[0, inf)')]
@@ -94,7 +94,7 @@ class Domain:
   """The values that a parameter may take; `str` says which they are."""
 
   def holds(self, value: Any) -> bool:
-    """Whether a value lies in the domain."""
+    """Whether a value is in the domain."""
     is_promise = isinstance(value, Promise)
     return value.domain.meets(self) if is_promise else self._holds(value)
 
@@ -102,7 +102,7 @@ class Domain:
     raise NotImplementedError
 
   def meets(self, other: Domain) -> bool:
-    """Whether a value of this domain may lie in the other as well."""
+    """Whether a value of this domain may also be in the other."""
     if isinstance(other, (Anything, Either)):
       return other.meets(self)
     return type(self) is type(other)

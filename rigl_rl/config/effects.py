@@ -71,7 +71,7 @@ class Given:
     given = dict.fromkeys(map(Key.parse, self.gin_bindings))
     for key in () if self.is_saved else self.config.bindings:
       if key not in given:
-        # A file may bind what goes with a reference that another one replaces.
+        # A file may bind parameters of a reference that another file replaces.
         self._check_scope(key, self.config.references(replaced=True))
     for key in given:
       self._check_scope(key, self.config.references())

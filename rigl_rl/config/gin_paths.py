@@ -29,7 +29,7 @@ def add_search_path() -> None:
   """
   # Not gin.add_config_file_search_path: gin tries all its readers on one prefix
   # before the next prefix, and its second reader takes 'gin_configs/agents' for
-  # a Python package, which it logs as an error or stumbles over.
+  # a Python package, and logs or raises an error.
   gin_compat.read_files_first_by(open_file, _resolve)
 
 
@@ -77,7 +77,7 @@ def _near(path: str) -> str:
 def _resolve(path: str) -> str | None:
   """Returns where the file of a name is, or None if there is none."""
   if files.is_url(path):
-    # Raised for a kind that TensorFlow does not know.
+    # Of a kind of URL that TensorFlow does not know.
     with contextlib.suppress(OSError):
       if files.exists(path) and not files.is_directory(path):
         return path
@@ -90,7 +90,7 @@ def _resolve(path: str) -> str | None:
 def open_file(path: str) -> IO[str]:
   path = _resolve(path) or path
   if files.is_url(path):
-    # Imported here, since only a URL is worth the seconds it takes.
+    # Takes seconds, so it is imported only for a URL.
     import tensorflow as tf
 
     return tf.io.gfile.GFile(path)

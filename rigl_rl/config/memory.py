@@ -10,7 +10,7 @@ from rigl_rl.config import checking, domains
 from rigl_rl.config.gin_text import Config
 from rigl_rl.errors import UserError
 
-# Bindings that a message names.
+# How many bindings a message names.
 _MOST_NAMED = 3
 
 
@@ -32,7 +32,7 @@ def blame_sizes(
     if not names & {'MemoryError', 'ResourceExhaustedError'}:
       raise
     sizes = _largest(gin_files, gin_bindings)
-    # TensorFlow says where as well: of which node, on which device.
+    # Without the node and the device that TensorFlow names.
     reason = str(error).splitlines()[0].split('}} ')[-1].split(' on /job:')[0]
     raise UserError(
       f'There is not enough memory: {reason}. The largest sizes bound are '

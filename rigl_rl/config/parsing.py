@@ -14,7 +14,7 @@ from rigl_rl import errors, wording
 from rigl_rl.config import checking, declarations, effects, gin_paths
 from rigl_rl.config.gin_text import Config, Macro, references
 
-# In a checkout, or where a script runs.
+# Modules in the current directory that are not the user's.
 _NOT_A_USERS = ('rigl_rl', 'launch', '__main__', 'conftest')
 
 
@@ -107,7 +107,7 @@ def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> Config:
   config = checking.check([path], gin_bindings, is_saved=True)
   try:
     gin.parse_config_files_and_bindings([path], list(gin_bindings))
-  except Exception as error:  # What the file holds may lead to any.
+  except Exception as error:  # The file may lead to any.
     message = f'{path}: {_one_line(error, config)}'
     if isinstance(error, ModuleNotFoundError):
       message += '; if the module is yours, name its directory in PYTHONPATH.'

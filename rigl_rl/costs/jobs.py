@@ -19,8 +19,8 @@ class NetworkJob:
   Attributes:
     count: its size, at the target sparsity.
     width: factor on the units of its hidden layers.
-    size_mismatch: of a small dense network, from the size it stands for, as a
-      share of that; None of another network.
+    size_mismatch: how far a small dense network is from the size that it
+      matches, as a share of that size; None for another network.
     dense_layers: names of the layers that no distribution applies to.
     scope: gin scope in which the distribution is called; '' for none.
     distribution: the gin config's, as `sparsify` calls it.

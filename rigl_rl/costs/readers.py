@@ -150,7 +150,7 @@ def _read_network(
   )
 
 
-# By the name of the runner's class: not all of them have to be imported.
+# By the name of the runner's class: the others need not be imported.
 _READERS = {
   'DopamineRunner': _read_dopamine,
   'ActorCriticLoop': _read_actor_critic,

@@ -71,7 +71,7 @@ def cache_directory() -> pathlib.Path:
 
 
 def library(broken: pathlib.Path | None = None) -> pathlib.Path:
-  """Returns the path of the compiled kernels; compiles them if need be.
+  """Returns the path of the compiled kernels; compiles them if needed.
 
   Args:
     broken: what this returned before, and cannot be loaded here.
@@ -87,7 +87,7 @@ def library(broken: pathlib.Path | None = None) -> pathlib.Path:
     key = _key(*compiler, _version(compiler))
     directory = _private(cache_directory())
     path = _find(directory, key, broken)
-    # Of a process that was killed, unless it is still at work.
+    # A killed process left these, unless one is still compiling.
     if path is None or any(directory.glob(f'{_BUILD}*')):
       with _lock(directory / 'lock', _PATIENCE if path is None else 0):
         if path is None:
@@ -197,7 +197,7 @@ def _key(*more: str) -> str:
   parts = (
     *more,
     platform.machine(),
-    # Where TensorFlow lies does not matter: the object names no path.
+    # TensorFlow's path does not matter: the object does not contain it.
     *(flag for flag in flags if not flag.startswith(('-I', '-L'))),
     tf.version.VERSION,
     tf.version.GIT_VERSION,
@@ -259,7 +259,7 @@ def _build(
   # In the cache itself: a rename cannot cross file systems.
   with tempfile.TemporaryDirectory(prefix=_BUILD, dir=directory) as temporary:
     made = _compile(compiler, temporary)
-    made.chmod(0o700)  # Whatever the umask lets others do.
+    made.chmod(0o700)  # Regardless of the umask.
     path = directory / f'{key}-{_digest(made.read_bytes())}.so'
     os.replace(made, path)
   for old in directory.glob(f'{key}-*.so'):

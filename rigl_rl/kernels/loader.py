@@ -55,7 +55,7 @@ def _load() -> Any | None:
     try:
       return tf.load_op_library(str(path))
     except tf.errors.OpError:
-      # It was made on a system that is not like this one.
+      # It was compiled on a different system.
       return tf.load_op_library(str(build.library(broken=path)))
   except (build.BuildError, tf.errors.OpError) as error:
     reason = str(error).splitlines()[0]

@@ -18,7 +18,7 @@ def threat(path: pathlib.Path) -> str | None:
 
   Returns:
     None if `path` and all directories above it belong to the user or to root,
-    and nobody else may write to them; else what is wrong with one of them, as
+    and only they may write to them; else what is wrong with one of them, as
     '/a/b belongs to user 1001'. Above `path` a directory that everybody may
     write to is allowed if it is sticky, as /tmp is: others can then neither
     rename nor delete what it holds.

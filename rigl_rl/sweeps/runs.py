@@ -14,7 +14,7 @@ from rigl_rl.errors import UserError
 from rigl_rl.sweeps import settings
 
 SEED = 'SEED'
-# Of a directory's name, in characters; file systems allow 255 bytes.
+# Length of a directory's name, in characters; file systems allow 255 bytes.
 _MAX_NAME = 150
 
 
@@ -25,7 +25,7 @@ class Run:
   Attributes:
     label: the method, as figures name it.
     sweep: the first part of its directory.
-    directory: where it lies in the base directory, with forward slashes. A
+    directory: its path in the base directory, with forward slashes. A
       function of label, what it changes in its gin files, and seed: the same
       run has the same directory in every sweep.
     gin_files: of launch.train.
@@ -72,8 +72,8 @@ class Run:
     """Returns the bindings of launch.train.
 
     Args:
-      base_dir: the base directory, if they are to be used; where a binding
-        names another run's directory, it begins with this.
+      base_dir: the base directory; a binding that names another run's
+        directory begins with it.
     """
     pairs = [*self.changes, (SEED, self.seed)]
     return [*_written(pairs, base_dir), *self.extra]
@@ -96,7 +96,7 @@ class RunDirectory(str):
 
 
 def show(value: Any) -> str:
-  """Writes a value as it is read best: no quotes, no '@'."""
+  """Writes a value for people: no quotes, no '@'."""
   if isinstance(value, str):
     return value.strip('@%').replace('()', '')
   if _is_list(value):
@@ -160,11 +160,11 @@ class Grid:
     gin_files: of launch.train.
     over: values by binding, of which the product is taken. A list or tuple
       holds values; anything else is one value. Text that begins with '@' or '%'
-      is gin's, not a string. A Grid among the values stands for the directories
-      of its runs, which are trained before.
+      is gin's, not a string. A Grid among the values means the directories of
+      its runs, which are trained before.
     bindings: further bindings, of all runs.
-    names: bindings that a name of `over` stands for, where it is to set several
-      at once, or is to be named alike in several grids.
+    names: the bindings that a name of `over` sets, where it sets several at
+      once, or has the same name in several grids.
     exclude: combinations left out: dicts of values, or lists of values, by
       name.
     directory: the first part of the runs' directories, by default the sweep's
@@ -242,7 +242,7 @@ class Grid:
           axes[name] += [RunDirectory(n) for n in names if n not in inner]
         else:
           axes[name].append(value)
-    # All but the seed is worked out once for all seeds.
+    # All seeds share the rest of the work.
     seed_values = axes.pop(SEED, [config.value(SEED, 0)])
     fixed = tuple(
       (name, self.bindings[name])
@@ -298,7 +298,7 @@ class Grid:
     bindings, changes = {}, []
     for name, value in values.items():
       targets = tuple(self.names.get(name, (name,)))
-      # A macro is what runs of a suite differ in: always in the name.
+      # Runs of a suite differ in macros: these are always in the name.
       is_macro = targets == (name,) and '.' not in name
       if is_macro or not all(_is_bound(config, t, value) for t in targets):
         bindings[name] = value

@@ -13,8 +13,8 @@ from rigl_rl.training import attributes
 TRAIN_STEPS = 'TRAIN_STEPS'
 _LENGTH = 'train.train_steps'
 
-# By what tells agents apart: DQN's network, or another agent, as run.json calls
-# them, or a runner.
+# Keys are DQN's networks and the other agents, as run.json calls them; or a
+# runner.
 _FAMILIES = {
   'MLP': 'dqn_classic',
   'CNN': 'dqn_atari_cnn',
@@ -28,7 +28,7 @@ _KINDS = {
   'DopamineRunner': 'build_network.network',
   'ActorCriticLoop': 'ActorCriticLoop.create_agent',
 }
-# Steps that come before any training, by the binding that says how many.
+# The bindings of the number of steps before training.
 _WARM_UPS = {
   'DopamineRunner': 'SparseDQNAgent.min_replay_history',
   'ActorCriticLoop': 'ActorCriticLoop.initial_collect_steps',

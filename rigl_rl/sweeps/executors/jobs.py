@@ -15,10 +15,10 @@ from rigl_rl.sweeps import Run, settings
 from rigl_rl.training import record
 
 _DESCRIPTION = 'sweep.json'
-# A reason is shown up to so many characters.
+# Length of a reason in messages, in characters.
 _MAX_REASON = 300
-# Of a run, by launch.train's flags, and of libraries that bring threads of
-# their own: N workers use N cores, whatever N is, and give the same numbers.
+# Threads of a run, by launch.train's flags, and of libraries with threads of
+# their own: N workers use N cores, and the numbers do not depend on N.
 ONE_THREAD_FLAGS = ('--inter_op_threads=1', '--intra_op_threads=1')
 ENVIRONMENT = {
   'OMP_NUM_THREADS': '1',
@@ -106,7 +106,7 @@ class Job:
     if not os.path.exists(path):
       return
     existing = readers.read_json(path)
-    # As JSON has it, where tuples are lists.
+    # Through JSON, which turns tuples into lists.
     wanted = json.loads(json.dumps(self.run.description()))
     for name, value in wanted.items():
       if existing.get(name) != value:
@@ -151,7 +151,7 @@ class Executor:
   """Starts runs, and tells which of them have ended.
 
   Attributes:
-    running: the runs, by what stands for their processes.
+    running: the runs, by the handles of their processes.
     workers: how many there may be at a time.
   """
 

@@ -97,7 +97,7 @@ class LocalExecutor(jobs.Executor):
         stdout=log,
         stderr=subprocess.STDOUT,
         env=slot.environment,
-        # The terminal's Ctrl-C is for the sweep, which ends its runs.
+        # Ctrl-C in the terminal reaches only the sweep, which ends its runs.
         start_new_session=True,
       )
     self._used[process] = self._free.pop()

@@ -1,4 +1,4 @@
-"""Works through the runs of a sweep, whoever executes them."""
+"""Works through the runs of a sweep, with any executor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rigl_rl.sweeps.executors import jobs
 
 # Between looks at how far the runs are, in seconds.
 _INTERVAL = 1.0
-# Of a run whose speed is not known, to weigh it by: steps per second.
+# Steps per second by which a run of unknown speed is weighted.
 _ANY_SPEED = 200.0
 
 
@@ -66,7 +66,7 @@ class Loop:
     }
     self.outcome = Outcome()
     self._pending: collections.deque[jobs.Job] = collections.deque()
-    # Directories, in the base directory, of what has come to an end.
+    # Directories, in the base directory, of the runs that have ended.
     self._good: set[str] = set()
     self._bad: set[str] = set()
     self._steps: dict[str, int] = {}
@@ -83,7 +83,7 @@ class Loop:
     """Works until nothing is left, or a signal comes."""
     begin = shown = time.monotonic()
     begin_steps, begin_work = sum(self._steps.values()), self._work_done()
-    # No thread beside the one that starts processes.
+    # Only one thread, since processes are started.
     tqdm.tqdm.monitor_interval = 0
     bar = tqdm.tqdm(
       total=max(sum(self._work.values()), 1e-9),
@@ -102,7 +102,7 @@ class Loop:
             self._show(bar, now - begin, begin_steps, begin_work)
             shown = now
       finally:
-        # Whatever happened, nothing trains on unseen.
+        # No run must go on unseen, after any error.
         self.outcome.stopped = self._stop_signal
         for job, code in self._executor.stop():
           self._end(job, code)
@@ -181,7 +181,7 @@ class Loop:
       self._steps[job.directory] = steps
     done = self._work_done()
     work = done - begin_work
-    # Before the first evaluation the estimate has to do.
+    # Before the first evaluation only the estimate is known.
     rate = work / elapsed if work else self._executor.workers
     left = wording.duration((bar.total - done) / rate)
     speed = (sum(self._steps.values()) - begin_steps) / elapsed
