@@ -181,6 +181,9 @@ class RunDirectory:
           is_longer = attributes.is_number(length) and ours[_LENGTH] > length
           if is_longer and same({**ours, _LENGTH: length}, theirs):
             hint = ', or --extend'
+            names = ('TRAIN_STEPS', _LENGTH)
+            found = [text for text in differences if text.split()[0] in names]
+            differences = found or differences
     except readers.FileError as error:
       raise self._error(
         f'whose {record_lib.CONFIG} cannot be read; give another --base_dir'

@@ -128,6 +128,25 @@ def test_a_longer_run_is_refused_with_advice(tmp_path):
     assert str(error.value).endswith(end)
 
 
+def test_the_length_alone_is_named_where_it_alone_differs(tmp_path):
+  run = run_directory.RunDirectory(str(tmp_path))
+  run.prepare('train.train_steps = %TRAIN_STEPS\nTRAIN_STEPS = 5\na.b = 1\n')
+  with pytest.raises(UserError) as error:
+    run.prepare(
+      'train.train_steps = %TRAIN_STEPS\nTRAIN_STEPS = 6\na.b = %B\nB = 1\n'
+    )
+  assert (
+    str(error.value)
+    == conflict(tmp_path, 'TRAIN_STEPS is 6 here, 5 in the existing run')
+    + ', or --extend'
+  )
+  # By a macro of another name.
+  run = run_directory.RunDirectory(str(tmp_path / 'other'))
+  run.prepare('train.train_steps = %N\nN = 5\n')
+  with pytest.raises(UserError, match='N is 6 here, 5 in .* or --extend'):
+    run.prepare('train.train_steps = %N\nN = 6\n')
+
+
 @pytest.mark.parametrize(
   'count, end',
   [
