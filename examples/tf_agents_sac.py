@@ -21,9 +21,8 @@ STEPS = 300
 
 def main():
   tf.random.set_seed(0)
-  environment = tf_py_environment.TFPyEnvironment(
-    mujoco.create_mujoco_environment('Hopper-v4', seed=0)
-  )
+  hopper = mujoco.create_mujoco_environment('Hopper-v4', seed=0)
+  environment = tf_py_environment.TFPyEnvironment(hopper)
   observation_spec = environment.observation_spec()
   action_spec = environment.action_spec()
   squash = tanh_normal_projection_network.TanhNormalProjectionNetwork

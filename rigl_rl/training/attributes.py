@@ -31,6 +31,7 @@ FIELDS = {
 }
 # Short names of classes that gin binds; other classes keep their own.
 _SHORT = {
+  'SparseDQNAgent': 'DQN',
   'SparseSacAgent': 'SAC',
   'SparseTd3Agent': 'TD3',
   'SparsePPOAgent': 'PPO',
@@ -42,7 +43,7 @@ _SHORT = {
 # a run of then and a run of now have the same bindings.
 _ADDED = ('train.smoke', 'train.extended')
 SOKAR = 'sokar22'
-# Its agent is always DQN's.
+# Its agent is DQN, or a class that derives from it.
 DOPAMINE_RUNNER = 'DopamineRunner'
 
 
@@ -94,10 +95,10 @@ class Bindings:
     return [getattr(value, 'name', '') for value in found]
 
   def agent(self) -> str:
-    """Returns the name of the agent's class; 'DQN' for Dopamine's."""
+    """Returns the name of the agent's class."""
     runner = self.text('train.runner')
     if runner == DOPAMINE_RUNNER:
-      return 'DQN'
+      return self.text(f'{runner}.agent') or 'SparseDQNAgent'
     return self.classes(f'{runner}.create_agent')[0]
 
 

@@ -237,6 +237,18 @@ def test_networks_that_differ_are_not_told_as_one():
   assert math.isnan(found['update_interval'])
 
 
+def test_the_agent_of_dopamines_runner():
+  runner = 'train.runner = @DopamineRunner'
+  own = 'DopamineRunner.agent = @'
+  for lines, agent in (
+    ([runner], 'DQN'),
+    ([runner, f'{own}SparseDQNAgent'], 'DQN'),
+    ([runner, f'{own}DoubleDQNAgent'], 'DoubleDQNAgent'),
+  ):
+    found = _describe(*lines, 'build_network.network = @MLPQNetwork')
+    assert found['agent'] == agent
+
+
 def test_a_class_that_is_not_bound_is_the_default():
   found = _describe('train.runner = @ActorCriticLoop', 'Critic.width = 2.0')
   assert found['agent'] == 'SAC'
