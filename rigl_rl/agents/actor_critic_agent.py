@@ -60,7 +60,14 @@ class ActorCriticAgent:
     return self.time_step_spec.observation.dtype
 
   def _last_losses(self) -> Mapping[str, tf.Tensor]:
-    """Returns the losses of the last train step, by name; none before it."""
+    """Returns the losses of the last train step, by name; none before it.
+
+    That is 'total', and its parts by the network (or temperature) they train.
+    """
+    raise NotImplementedError
+
+  def _train_scalars(self) -> Mapping[str, Any]:
+    """Returns what TensorBoard shows as train/NAME, beside the losses."""
     raise NotImplementedError
 
   def _mean_losses(
@@ -102,21 +109,19 @@ class ActorCriticAgent:
     if not losses:
       return
     for name, value in losses.items():
+      tf.summary.scalar(f'train/loss/{name}', value)
+    for name, value in self._train_scalars().items():
       tf.summary.scalar(f'train/{name}', value)
-    self._write_more_summaries()
     self.networks.write_summaries()
     if self._summarize_gradient_snr:
       for name, ratio in self.gradient_snr().items():
         tf.summary.scalar(f'gradients/snr/{name}', ratio)
 
-  def _write_more_summaries(self) -> None:
-    """Writes further summaries to TensorBoard."""
-
   @property
   def last_loss(self) -> float | None:
     """The loss of the last train step: PPO's, or the critics'."""
     losses = self._last_losses()
-    name = 'loss' if 'loss' in losses else 'critic_loss'
+    name = 'critic' if 'critic' in losses else 'total'
     return float(losses[name]) if losses else None
 
   @property

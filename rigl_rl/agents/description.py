@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from rigl_rl import wording
@@ -85,24 +86,31 @@ def _storage_of(layer: tf.keras.layers.Layer) -> str:
   return layer.storage.name if is_wrapped else 'masked'
 
 
-def write_mask_summaries(
-  model: tf.keras.layers.Layer,
-  layers: Sequence[wrappers.SparseWrapper],
-  optimizer: sparse_optimizer.SparseOptimizer,
-  prefix: str = '',
-) -> None:
-  """Writes each layer's sparsity, and the drop fraction, to TensorBoard.
+class MaskSummaries:
+  """Writes masks/NETWORK/… to TensorBoard: what masks are, and how they move.
 
-  Args:
-    model: the network.
-    layers: its sparse layers.
-    optimizer: what trains it.
-    prefix: of the summaries' names, such as 'actor/'.
+  LAYER/sparsity is the share of zeros in a layer's mask. LAYER/moved is the
+  share of its active weights that were inactive at the last summary of this
+  process; the first one has none. drop_fraction is the algorithm's at present.
   """
-  for name, layer in wrappers.named_layers(model).items():
-    if layer in layers:
-      density = tf.reduce_mean(layer.mask)
-      tf.summary.scalar(f'{prefix}sparsity/{name}', 1.0 - density)
-  for algorithm in optimizer.mask_updater.algorithms[:1]:
-    drop_fraction = algorithm.drop_fraction_at(optimizer.step)
-    tf.summary.scalar(f'{prefix}masks/drop_fraction', drop_fraction)
+
+  def __init__(self):
+    self._last = {}
+
+  def write(self, networks: Mapping[str, Parts]) -> None:
+    """Writes the summaries of networks, by name."""
+    for network, (model, layers, optimizer) in networks.items():
+      for path, layer in wrappers.named_layers(model).items():
+        if layer in layers:
+          self._write_layer(f'masks/{network}/{path}', np.array(layer.mask) > 0)
+      for algorithm in optimizer.mask_updater.algorithms[:1]:
+        fraction = algorithm.drop_fraction_at(optimizer.step)
+        tf.summary.scalar(f'masks/{network}/drop_fraction', fraction)
+
+  def _write_layer(self, name: str, mask: np.ndarray) -> None:
+    tf.summary.scalar(f'{name}/sparsity', 1 - mask.mean())
+    last = self._last.get(name)
+    if last is not None:
+      moved = np.count_nonzero(mask & ~last) / max(np.count_nonzero(mask), 1)
+      tf.summary.scalar(f'{name}/moved', moved)
+    self._last[name] = mask

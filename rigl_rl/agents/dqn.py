@@ -213,6 +213,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.summary_writer = summary_writer
     self.summary_writing_frequency = summary_writing_frequency
     self._summarize_gradient_snr = summarize_gradient_snr
+    self._mask_summaries = description.MaskSummaries()
     self._rng = seeding.generator(seed, 'exploration')
     # Q-values of `state`, where the train step has just computed them.
     self._q_values = None
@@ -358,15 +359,20 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     if self.summary_writer is None or self.learner.loss is None:
       return
     with self.summary_writer.as_default(step=self.training_steps):
-      tf.summary.scalar('train/loss', self.learner.loss)
-      description.write_mask_summaries(self.online, self.layers, self.optimizer)
+      tf.summary.scalar('train/loss/total', self.learner.loss)
+      tf.summary.scalar('train/epsilon', self._epsilon())
+      tf.summary.scalar('train/q_mean', self.learner.q_mean())
+      self._mask_summaries.write(self._parts)
       if self._summarize_gradient_snr:
-        tf.summary.scalar('gradients/snr', self.learner.gradient_snr())
+        tf.summary.scalar('gradients/snr/online', self.learner.gradient_snr())
 
   def describe(self) -> dict[str, Any]:
     """Returns the network's size and cost, for run.json and summary.json."""
-    parts = self.online, self.layers, self.optimizer
-    return description.describe({'online': parts}, self._total_gradient_steps)
+    return description.describe(self._parts, self._total_gradient_steps)
+
+  @property
+  def _parts(self) -> dict[str, description.Parts]:
+    return {'online': (self.online, self.layers, self.optimizer)}
 
   @property
   def networks(self) -> dict[str, q_networks.QNetwork]:

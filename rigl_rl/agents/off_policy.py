@@ -301,7 +301,17 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
     return type(self._numpy_actor)(actor)
 
   def _last_losses(self):
-    return self._last.losses
+    losses = {
+      name.removesuffix('_loss'): loss
+      for name, loss in self._last.losses.items()
+    }
+    return {'total': sum(losses.values()), **losses} if losses else {}
+
+  def _train_scalars(self):
+    batch = self._last.batch
+    inputs = (tf.constant(batch.observation), tf.constant(batch.action))
+    values, _ = self.networks['critic_1'](inputs)
+    return {'q_mean': tf.reduce_mean(values)}
 
   def _mean_losses(self):
     batch = [tf.constant(array, tf.float32) for array in self._last.batch]

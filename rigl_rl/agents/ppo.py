@@ -382,11 +382,20 @@ class SparsePPOAgent(
   def _last_losses(self):
     if self._losses is None:
       return {}
-    return {'loss': self._losses.loss, **self._losses.extra._asdict()}
+    parts = self._losses.extra
+    return {
+      'total': self._losses.loss,
+      'actor': parts.policy_gradient_loss,
+      'value': parts.value_estimation_loss,
+      'entropy': parts.entropy_regularization_loss,
+      'weight_decay': parts.l2_regularization_loss,
+    }
 
-  def _write_more_summaries(self):
-    rate = self._sparse_optimizer.inner.learning_rate
-    tf.summary.scalar('train/learning_rate', rate)
+  def _train_scalars(self):
+    return {
+      'clip_fraction': self._losses.extra.clip_fraction,
+      'learning_rate': self._sparse_optimizer.inner.learning_rate,
+    }
 
   def _mean_losses(self):
     steps = self._last_minibatch

@@ -248,6 +248,12 @@ class QLearner:
       return numpy_mlp.NumpyMLP(numpy_mlp.read_weights(self.online))
     return self._batch_q_values
 
+  def q_mean(self) -> float:
+    """Mean Q-value of the actions in the last minibatch."""
+    states, (actions, *_), _ = self.batch
+    values = np.asarray(self._batch_q_values(states))
+    return float(values[np.arange(len(values)), actions.astype(int)].mean())
+
   def gradient_snr(self) -> tf.Tensor:
     """Mean |μ|/σ of the online network's gradients, on the last minibatch."""
     return diagnostics.gradient_snr(

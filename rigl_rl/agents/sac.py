@@ -155,8 +155,8 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     noise = self._rng.standard_normal(mean.shape, np.float32)
     return self._numpy_actor.sample_from(mean, log_std, noise)[0]
 
-  def _write_more_summaries(self):
-    tf.summary.scalar('train/alpha', tf.exp(self.log_alpha))
+  def _train_scalars(self):
+    return {**super()._train_scalars(), 'alpha': tf.exp(self.log_alpha)}
 
   @property
   def _other_variables(self):

@@ -31,6 +31,7 @@ class SparseNetworks(Mapping[str, Network]):
     self.total_steps = total_steps
     self._networks = {}
     self._scopes = {}
+    self._mask_summaries = description.MaskSummaries()
     self.layers = {}
     self.optimizers = {}
 
@@ -130,31 +131,22 @@ class SparseNetworks(Mapping[str, Network]):
 
   def describe(self) -> dict[str, Any]:
     """Returns the networks' current sizes and costs."""
-    parts = {
-      name: (network, self.layers[name], self.optimizer_of(name))
-      for name, network in self.items()
-    }
-    described = description.describe(parts, self.total_steps)
+    described = description.describe(self._parts, self.total_steps)
     actor = described['networks']['actor']['parameters']
     return {**described, 'actor_share': actor / described['parameters']}
 
   def write_summaries(self) -> None:
-    """Writes sparsities, drop fractions and the actor's share of parameters."""
-    parameters = {}
-    for name, network in self.items():
-      layers = self.layers[name]
-      description.write_mask_summaries(
-        network, layers, self.optimizer_of(name), prefix=f'{name}/'
-      )
-      masked = sum(tf.reduce_sum(1.0 - layer.mask) for layer in layers)
-      size = sum(
-        variable.shape.num_elements()
-        for layer in wrappers.named_layers(network).values()
-        for variable in layer.trainable_variables
-      )
-      parameters[name] = size - masked
-    share = parameters['actor'] / sum(parameters.values())
-    tf.summary.scalar('actor/share_of_parameters', share)
+    """Writes masks, and the actor's share of parameters, to TensorBoard."""
+    self._mask_summaries.write(self._parts)
+    share = self.describe()['actor_share']
+    tf.summary.scalar('networks/actor_share', share)
+
+  @property
+  def _parts(self) -> dict[str, description.Parts]:
+    return {
+      name: (network, self.layers[name], self.optimizer_of(name))
+      for name, network in self.items()
+    }
 
   def get_state(self) -> dict[str, Any]:
     """Returns all variables of networks and optimizers, for a checkpoint."""

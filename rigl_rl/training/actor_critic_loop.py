@@ -125,7 +125,7 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
   def train(self, end_step):
     agent, environment, replay = self.agent, self.environment, self._replay
     observation = self._begin()
-    returns = []
+    episodes = []
     while self.steps_done < end_step:
       is_trained = self.steps_done >= self._initial_collect_steps
       if is_trained:
@@ -143,11 +143,11 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
         time_step.observation,
         time_step.step_type == ts.StepType.LAST,
       )
-      observation = self._go_on(time_step, returns)
+      observation = self._go_on(time_step, episodes)
       if is_trained:
         agent.train_step(replay.sample(), observation)
       self._count_step()
-    return returns
+    return episodes
 
   def _get_state(self):
     state = {**super()._get_state(), 'initial_policy': None}

@@ -153,7 +153,8 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
     self.agent.summary_writer = self._writer
     statistics = dopamine.train(self, end_step - self.steps_done)
     self.agent.check_loss()
-    return statistics['train_episode_returns']
+    names = ('train_episode_returns', 'train_episode_lengths')
+    return list(zip(*(statistics[name] for name in names)))
 
   def _write_agent_summaries(self):
     """The agent writes them as it trains, at a period of its own."""

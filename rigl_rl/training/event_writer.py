@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import time
+from typing import Mapping
 
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
@@ -33,3 +36,27 @@ def create(directory: str, steps_done: int) -> tf.summary.SummaryWriter:
   )
   writer.flush()
   return writer
+
+
+def write_settings(directory: str, settings: Mapping[str, str]) -> None:
+  """Writes a run's bindings for TensorBoard's HPARAMS tab, to compare runs by.
+
+  Seeds of one setting form a group there.
+
+  Args:
+    directory: of the event files.
+    settings: what `record.settings` returned.
+  """
+  from tensorboard.plugins.hparams import api
+
+  values = {name: _as_hparam(text) for name, text in settings.items()}
+  with tf.summary.create_file_writer(directory).as_default():
+    api.hparams(values)
+
+
+def _as_hparam(text: str) -> bool | float | str:
+  with contextlib.suppress(ValueError, SyntaxError):
+    value = ast.literal_eval(text)
+    if isinstance(value, (bool, int, float, str)):
+      return value
+  return text

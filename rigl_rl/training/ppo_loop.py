@@ -85,18 +85,18 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
     self.agent.extend(rollouts[-1])
 
   def train(self, end_step):
-    returns = []
+    episodes = []
     while self.steps_done < end_step:
-      returns += self._collect()
+      episodes += self._collect()
       self.agent.train_on(self._rollout)
-    return returns
+    return episodes
 
-  def _collect(self) -> list[float]:
-    """Fills the rollout; returns the returns of the episodes that ended."""
+  def _collect(self) -> list[tuple[float, float]]:
+    """Fills the rollout; returns the episodes that ended, as `train` does."""
     environment, rollout = self.environment, self._rollout
     self.agent.refresh_policy()
     observation = self._begin()
-    returns = []
+    episodes = []
     for i in range(len(rollout.reward)):
       action, mean, std = self.agent.explore(observation)
       time_step = environment.step(action)
@@ -107,9 +107,9 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
       )
       for field, value in zip(rollout, row):
         field[i] = value
-      observation = self._go_on(time_step, returns)
+      observation = self._go_on(time_step, episodes)
       self._count_step()
-    return returns
+    return episodes
 
 
 def _empty_rollout(steps: int, environment) -> ppo.Rollout:

@@ -18,6 +18,7 @@ from rigl_rl.sparsity import user_code
 from rigl_rl.training import (
   attributes,
   curve,
+  event_writer,
   extension,
   quiet,
   record,
@@ -163,6 +164,8 @@ def _write_record(
   }
   described.pop('gradient_steps', None)  # Those taken: a result.
   differences = record.write(directory.path(), described, directory.last_step)
+  if not directory.last_step:
+    event_writer.write_settings(directory.events, record.settings(described))
   if differences:
     print(
       f'note: {differences}: the results may differ from those of a run that '

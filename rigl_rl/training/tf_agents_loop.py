@@ -40,6 +40,7 @@ class TFAgentsLoop(training_loop.TrainingLoop):
     # The current observation; None if the next step begins an episode.
     self._observation = None
     self._episode_return = 0.0
+    self._episode_begin = 0  # In environment steps.
     super().__init__(**arguments)
 
   def _begin(self) -> np.ndarray:
@@ -48,17 +49,20 @@ class TFAgentsLoop(training_loop.TrainingLoop):
       self._observation = self.environment.reset().observation
     return self._observation
 
-  def _go_on(self, time_step: ts.TimeStep, returns: list[float]) -> np.ndarray:
-    """Returns the observation to act on after a step of the environment.
+  def _go_on(
+    self, time_step: ts.TimeStep, episodes: list[tuple[float, float]]
+  ) -> np.ndarray:
+    """Returns the observation to act on after a step, before it is counted.
 
-    If the episode ended, its return is appended to `returns`, and the
-    observation is the first of a new episode.
+    If the episode ended, its return and length are appended to `episodes`, and
+    the observation is the first of a new episode.
     """
     self._episode_return += float(time_step.reward)
     # Not is_last(), which takes longer than everything else here.
     if time_step.step_type == ts.StepType.LAST:
-      returns.append(self._episode_return)
-      self._episode_return = 0.0
+      end = self.steps_done + 1
+      episodes.append((self._episode_return, end - self._episode_begin))
+      self._episode_return, self._episode_begin = 0.0, end
       time_step = self.environment.reset()
     self._observation = time_step.observation
     return self._observation
@@ -75,11 +79,13 @@ class TFAgentsLoop(training_loop.TrainingLoop):
     return {
       'observation': self._observation,
       'episode_return': self._episode_return,
+      'episode_begin': self._episode_begin,
     }
 
   def _set_state(self, state):
     self._observation = state['observation']
     self._episode_return = state['episode_return']
+    self._episode_begin = state.get('episode_begin')
 
   def _resume(self, state):
     super()._resume(state)
@@ -87,4 +93,6 @@ class TFAgentsLoop(training_loop.TrainingLoop):
     # not be restored to the middle of one. gymnasium's own tasks can be.
     if self.environment.current_time_step().step_type == ts.StepType.LAST:
       self._observation = None
-      self._episode_return = 0.0
+      self._episode_return, self._episode_begin = 0.0, self.steps_done
+    if self._episode_begin is None:  # Earlier versions did not save it.
+      self._episode_begin = self.steps_done

@@ -88,13 +88,13 @@ class TrainingLoop:
       self._period_ends += [*range(first, length, period), length]
     del self._period_ends[0]
 
-  def train(self, end_step: int) -> list[float]:
+  def train(self, end_step: int) -> list[tuple[float, float]]:
     """Trains until `end_step` environment steps are done, or somewhat more.
 
     Calls `_count_step` after each.
 
     Returns:
-      The undiscounted returns of the episodes that ended.
+      The undiscounted return, and the length, of each episode that ended.
     """
     raise NotImplementedError
 
@@ -135,7 +135,7 @@ class TrainingLoop:
 
   def _run_period(self, period: int) -> None:
     begin_step, begin_time = self.steps_done, time.monotonic()
-    train_returns = self.train(self._period_ends[period])
+    episodes = self.train(self._period_ends[period])
     train_seconds = time.monotonic() - begin_time
     returns = self._evaluate(period)
     step = self.steps_done
@@ -150,8 +150,10 @@ class TrainingLoop:
     with self._writer.as_default(step=step):
       tf.summary.scalar('evaluation/return', np.mean(returns))
       tf.summary.scalar('train/steps_per_second', rate)
-      if train_returns:
-        tf.summary.scalar('train/return', np.mean(train_returns))
+      if episodes:
+        train_return, length = np.mean(episodes, axis=0)
+        tf.summary.scalar('train/return', train_return)
+        tf.summary.scalar('train/episode_length', length)
       self._write_agent_summaries()
     self._progress.evaluated(step, float(np.mean(returns)))
 

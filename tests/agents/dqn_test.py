@@ -205,18 +205,20 @@ def test_summaries(tmp_path, snr):
   writer.close()
   found = _summaries(tmp_path)
   # At steps 10 to 40.
-  assert len(found['train/loss']) == 4
-  assert np.isfinite(found['train/loss']).all()
+  assert len(found['train/loss/total']) == 4
+  assert np.isfinite(found['train/loss/total']).all()
   for name, layer in zip(('dense1', 'dense2', 'output'), agent.layers):
     np.testing.assert_allclose(
-      found[f'sparsity/{name}'], np.mean(layer.mask.numpy() == 0), atol=1e-6
+      found[f'masks/online/{name}/sparsity'],
+      np.mean(layer.mask.numpy() == 0),
+      atol=1e-6,
     )
-  fractions = found['masks/drop_fraction']
+  fractions = found['masks/online/drop_fraction']
   assert 0.5 > fractions[0] > fractions[-1] > 0
-  assert ('gradients/snr' in found) == snr
+  assert ('gradients/snr/online' in found) == snr
   if snr:
-    assert (np.array(found['gradients/snr']) > 0).all()
-    assert np.isfinite(found['gradients/snr']).all()
+    assert (np.array(found['gradients/snr/online']) > 0).all()
+    assert np.isfinite(found['gradients/snr/online']).all()
 
 
 def test_summaries_change_no_training():

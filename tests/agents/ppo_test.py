@@ -229,19 +229,19 @@ def test_summaries(tmp_path):
     for event in tf.compat.v1.train.summary_iterator(str(events))
     for value in event.summary.value
   }
-  assert scalars['actor/share_of_parameters'] == pytest.approx(
+  assert scalars['networks/actor_share'] == pytest.approx(
     agent.describe()['actor_share']
   )
   assert {
-    'train/loss',
-    'train/policy_gradient_loss',
-    'train/value_estimation_loss',
+    'train/loss/total',
+    'train/loss/actor',
+    'train/loss/value',
     'train/clip_fraction',
     'train/learning_rate',
-    'actor/sparsity/dense1',
-    'value/sparsity/dense2',
-    'actor/masks/drop_fraction',
-    'actor/share_of_parameters',
+    'masks/actor/dense1/sparsity',
+    'masks/value/dense2/sparsity',
+    'masks/actor/drop_fraction',
+    'networks/actor_share',
     'gradients/snr/actor',
     'gradients/snr/value',
   } <= scalars.keys()

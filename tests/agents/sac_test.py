@@ -288,12 +288,12 @@ def test_summaries(tmp_path):
     for value in event.summary.value
   }
   assert {
-    'train/critic_loss',
+    'train/loss/critic',
     'train/alpha',
-    'actor/sparsity/dense1',
-    'critic_2/sparsity/dense2',
-    'actor/masks/drop_fraction',
-    'actor/share_of_parameters',
+    'masks/actor/dense1/sparsity',
+    'masks/critic_2/dense2/sparsity',
+    'masks/actor/drop_fraction',
+    'networks/actor_share',
     'gradients/snr/actor',
     'gradients/snr/critic',
   } <= tags

@@ -239,9 +239,11 @@ def test_summaries(tmp_path):
     for event in tf.compat.v1.train.summary_iterator(str(events))
     for value in event.summary.value
   }
-  assert values['actor/share_of_parameters'] == pytest.approx(
+  assert values['networks/actor_share'] == pytest.approx(
     networks.describe()['actor_share'], rel=1e-5
   )
   mask = networks.layers['critic_2'][1].mask.numpy()
-  assert values['critic_2/sparsity/dense2'] == pytest.approx((mask == 0).mean())
-  assert values['critic_1/masks/drop_fraction'] == 0.5
+  assert values['masks/critic_2/dense2/sparsity'] == pytest.approx(
+    (mask == 0).mean()
+  )
+  assert values['masks/critic_1/drop_fraction'] == 0.5

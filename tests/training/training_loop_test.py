@@ -92,17 +92,17 @@ class _CountingLoop(tf_agents_loop.TFAgentsLoop):
     if end_step == self._fail_in_period:
       raise KeyboardInterrupt
     self._begin()
-    returns = []
+    episodes = []
     while self.steps_done < end_step:
       self.agent.count += 1
       time_step = self.environment.step(np.zeros(1, np.float32))
       ended = []
       self._go_on(time_step, ended)
-      for _ in ended:
+      for _, length in ended:
         self.episodes += 1
-        returns.append(-float(self.episodes))
+        episodes.append((-float(self.episodes), length))
       self._count_step()
-    return returns
+    return episodes
 
   def _get_state(self):
     return {**super()._get_state(), 'episodes': self.episodes}
@@ -168,6 +168,7 @@ def test_evaluations_and_what_is_told_of_them(tmp_path):
   ]
   # Episodes of 4 steps end in the second, third and fourth period.
   assert summaries['train/return'] == [(6, -1), (9, -2), (12, -3)]
+  assert summaries['train/episode_length'] == [(6, 4), (9, 4), (12, 4)]
   assert loop.title == 'Counting' and loop.describe() == {'parameters': 1}
 
 
