@@ -151,8 +151,8 @@ def grid(
 
 def add_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
   """Writes the title, and what a reader has to know; makes room for it."""
-  # About 15 letters to an inch at this size.
-  width = int(15 * figure.get_figwidth())
+  # About 14 letters to an inch at this size.
+  width = int(14 * figure.get_figwidth())
   text = ' '.join(notes).replace(' %', '\N{NO-BREAK SPACE}%')
   lines = textwrap.wrap(title, width) + textwrap.wrap(text, width)
   _make_room(figure, len(lines))
