@@ -133,6 +133,15 @@ def test_no_cluster(fake, user_error):
     ray.RayExecutor(address='nowhere')
 
 
+def test_a_node_that_does_not_start(fake, monkeypatch, user_error):
+  def init(**options):
+    raise Exception('The node timed out\nat all')
+
+  monkeypatch.setattr(fake, 'init', init)
+  with user_error("--executor is 'ray'", 'started or reached: The node timed'):
+    ray.RayExecutor()
+
+
 def test_an_existing_cluster_is_not_configured(fake):
   ray.RayExecutor(workers=3, address='auto')
   assert 'num_cpus' not in fake.options[0]

@@ -56,12 +56,15 @@ class RayExecutor(jobs.Executor):
       ray.init(
         address=address, log_to_driver=False, logging_level='error', **options
       )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-      reason = str(error).splitlines()[0]
-      raise UserError(
-        f'--ray_address is {address!r}, but must be a cluster that can be '
-        f'reached: {reason}'
-      ) from error
+    except Exception as error:  # Where a node is too slow, of no special kind.
+      problem = "--executor is 'ray', but Ray cannot be started or reached"
+      if address is not None:
+        problem = (
+          f'--ray_address is {address!r}, but must be a cluster that can be '
+          'reached'
+        )
+      reason = str(error).partition('\n')[0]
+      raise UserError(f'{problem}: {reason}') from error
     gpus = {} if workers_per_gpu is None else {'num_gpus': 1 / workers_per_gpu}
     task = ray.remote(num_cpus=1, max_retries=0, max_calls=1, **gpus)
     self._task = task(_make_task())
