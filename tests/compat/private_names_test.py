@@ -235,6 +235,7 @@ def _classes() -> set[type]:
   }
 
 
+@pytest.mark.slow
 def test_what_is_overridden_is_listed():
   """Where a library drops one of these, ours is called no more.
 

@@ -85,13 +85,6 @@ def interrupt(loop, period):
   return loop
 
 
-def flip_byte(path):
-  """Spoils the byte in the middle of a file."""
-  contents = bytearray(path.read_bytes())
-  contents[len(contents) // 2] ^= 1
-  path.write_bytes(contents)
-
-
 def masks(agent):
   """The masks of an actor-critic agent's layers."""
   return [

@@ -8,6 +8,7 @@ import gin
 import numpy as np
 import pytest
 
+from helpers import damages
 from rigl_rl import errors
 from rigl_rl.replay import segments, transition_buffer
 
@@ -210,21 +211,7 @@ def test_delete_unused(make, tmp_path):
     make(capacity=6, batch_size=5).load(str(tmp_path), saved[0])
 
 
-def _remove(path):
-  path.unlink()
-
-
-def _truncate(path):
-  path.write_bytes(path.read_bytes()[:-20])
-
-
-def _flip(path):
-  contents = bytearray(path.read_bytes())
-  contents[len(contents) // 2] ^= 1
-  path.write_bytes(contents)
-
-
-@pytest.mark.parametrize('damage', [_remove, _truncate, _flip])
+@pytest.mark.parametrize('damage', damages.EVERY_WAY)
 def test_the_checkpoint_before_a_damaged_one_loads(make, tmp_path, damage):
   buffer = make(capacity=10, batch_size=100)
   for i in range(4):

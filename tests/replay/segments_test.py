@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from helpers import damages
 from rigl_rl.replay import segments
 
 
@@ -169,21 +170,7 @@ def test_equal_rows_make_equal_files(tmp_path):
   assert saved[0] == saved[1]
 
 
-def _remove(path):
-  path.unlink()
-
-
-def _truncate(path):
-  path.write_bytes(path.read_bytes()[:-20])
-
-
-def _flip(path):
-  contents = bytearray(path.read_bytes())
-  contents[len(contents) // 2] ^= 1
-  path.write_bytes(contents)
-
-
-@pytest.mark.parametrize('damage', [_remove, _truncate, _flip])
+@pytest.mark.parametrize('damage', damages.EVERY_WAY)
 def test_damage_is_found(tmp_path, damage):
   ring = _Ring()
   ring.add(1, 2, 3)
@@ -214,7 +201,7 @@ def test_a_save_after_a_failed_load_writes_everything(tmp_path):
   ring = _Ring()
   ring.add(1, 2)
   saved = ring.save(tmp_path)
-  _remove(tmp_path / saved[0]['file'])
+  damages.remove(tmp_path / saved[0]['file'])
   with pytest.raises(ValueError, match='missing'):
     ring.load(tmp_path, saved, 2)
   ring.save(tmp_path)

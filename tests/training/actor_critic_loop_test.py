@@ -12,7 +12,7 @@ import gin
 import numpy as np
 import pytest
 
-from helpers import runs
+from helpers import damages, runs
 from rigl_rl.agents import sac
 from rigl_rl.config import parsing
 from rigl_rl.replay import transition_buffer
@@ -464,7 +464,7 @@ def test_damaged_newest_checkpoint(tmp_path, damaged):
     path = tmp_path / 'torn' / 'replay' / name
   else:
     path = newest / {'state': 'state.json', 'arrays': 'arrays.npz'}[damaged]
-  runs.flip_byte(path)
+  damages.flip_byte(path)
   loop = _make_loop(tmp_path / 'torn', train_steps=44)
   assert loop.steps_done == 40
   loop.run_experiment()

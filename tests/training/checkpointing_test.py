@@ -16,6 +16,7 @@ import time
 import numpy as np
 import pytest
 
+from helpers import damages
 from rigl_rl import files, seeding
 from rigl_rl.errors import UserError
 from rigl_rl.training import checkpointing
@@ -192,22 +193,8 @@ def test_dtypes_that_npy_cannot_hold_are_refused(directory):
     checkpointing.Checkpointer(directory).save(1, {'a': array})
 
 
-def remove(path):
-  path.unlink()
-
-
-def truncate(path):
-  path.write_bytes(path.read_bytes()[:-7])
-
-
 def empty(path):
   path.write_bytes(b'')
-
-
-def flip_byte(path):
-  data = bytearray(path.read_bytes())
-  data[len(data) // 2] ^= 1
-  path.write_bytes(bytes(data))
 
 
 def no_object(path):
@@ -215,9 +202,7 @@ def no_object(path):
 
 
 @pytest.mark.parametrize('name', ['state.json', 'arrays.npz'])
-@pytest.mark.parametrize(
-  'damage', [remove, truncate, empty, flip_byte, no_object]
-)
+@pytest.mark.parametrize('damage', [*damages.EVERY_WAY, empty, no_object])
 def test_damaged_checkpoint_falls_back(directory, caplog, name, damage):
   checkpointer = checkpointing.Checkpointer(directory)
   checkpointer.save(100, make_state(1.0))
@@ -338,8 +323,8 @@ def test_where_none_is_sound_nothing_is_lost(directory, user_error):
   for step in (1, 2):
     checkpointer.save(step, {'a': np.zeros(step)})
   root = pathlib.Path(directory)
-  truncate(root / 'ckpt-1' / 'arrays.npz')
-  remove(root / 'ckpt-2' / 'state.json')
+  damages.truncate(root / 'ckpt-1' / 'arrays.npz')
+  damages.remove(root / 'ckpt-2' / 'state.json')
   before = {path: path.stat().st_mtime_ns for path in root.rglob('*')}
   with user_error(
     f'{directory} holds checkpoints, but none can be used: '
@@ -435,7 +420,7 @@ def test_passed_over_checkpoints_go_with_the_next_save(directory):
   checkpointer = checkpointing.Checkpointer(directory)
   checkpointer.save(100, {'a': 1})
   checkpointer.save(200, {'a': 2})
-  truncate(pathlib.Path(directory) / 'ckpt-200' / 'state.json')
+  damages.truncate(pathlib.Path(directory) / 'ckpt-200' / 'state.json')
   assert checkpointer.load_latest() == (100, {'a': 1})
   # Nothing is deleted by loading.
   assert checkpointer.steps() == [100, 200]
@@ -448,7 +433,7 @@ def test_the_same_step_is_replaced(directory):
   checkpointer = checkpointing.Checkpointer(directory)
   checkpointer.save(100, {'a': 1})
   checkpointer.save(200, {'a': 2})
-  truncate(pathlib.Path(directory) / 'ckpt-200' / 'arrays.npz')
+  damages.truncate(pathlib.Path(directory) / 'ckpt-200' / 'arrays.npz')
   assert checkpointer.load_latest()[0] == 100
   checkpointer.save(200, {'a': 'new'})
   assert checkpointer.steps() == [100, 200]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import runs
+from helpers import damages, runs
 from rigl_rl.agents import ppo
 from rigl_rl.config import parsing
 from rigl_rl.training import ppo_loop, run_directory
@@ -237,7 +237,7 @@ def test_damaged_newest_checkpoint(tmp_path, name):
   _run(tmp_path / 'whole')
   _run(tmp_path / 'torn')
   path = tmp_path / 'torn' / 'checkpoints' / 'ckpt-40' / name
-  runs.flip_byte(path)
+  damages.flip_byte(path)
   loop = _make_loop(tmp_path / 'torn')
   assert loop.steps_done == 32
   loop.run_experiment()
