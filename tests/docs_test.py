@@ -9,6 +9,7 @@ import re
 import shlex
 
 import gin
+import numpy as np
 import pytest
 from markdown.extensions import toc
 
@@ -143,6 +144,16 @@ def test_every_binding_is_listed():
 def test_every_public_name_is_in_the_reference():
   found = re.findall(r'\]\[(rigl_rl\.\S+?)\]', PAGES['docs/api/index.md'])
   assert {name.rpartition('.')[2] for name in found} == set(rigl_rl.__all__)
+
+
+def test_the_readme_trains_a_keras_model():
+  (code,) = re.findall(
+    r'```python\n(import rigl_rl.*?)```', PAGES['README.md'], re.DOTALL
+  )
+  names = {'x': np.ones((64, 64), np.float32), 'y': np.ones((64, 10))}
+  exec(code, names)
+  (first, _) = names['layers']
+  assert (first.kernel.numpy() == 0).mean() > 0.8
 
 
 def test_the_readme_is_short():
