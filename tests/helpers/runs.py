@@ -114,14 +114,16 @@ class RecordedEnvironment:
     self.steps.append((np.array(action), time_step))
     return time_step
 
-  def returns(self):
-    """Of the episodes that ended; and what the last one has so far."""
-    ended, total = [], 0.0
+  def episodes(self):
+    """Returns and lengths of ended episodes; and the return since then."""
+    ended, total, length = [], 0.0, 0
     for action, time_step in self.steps:
-      total += float(time_step.reward) if action is not None else 0.0
+      if action is not None:
+        total += float(time_step.reward)
+        length += 1
       if time_step.is_last():
-        ended.append(total)
-        total = 0.0
+        ended.append((total, length))
+        total, length = 0.0, 0
     return ended, total
 
 

@@ -223,10 +223,10 @@ def test_agent_is_told_what_it_acts_on_next(tmp_path):
 
 def test_episode_returns(tmp_path):
   loop = _make_loop(tmp_path, create_environment=runs.RecordedEnvironment)
-  returns = loop.train(7) + loop.train(30) + loop.train(90)
-  expected, _ = loop.environment.returns()
+  episodes = loop.train(7) + loop.train(30) + loop.train(90)
+  expected, _ = loop.environment.episodes()
   assert len(expected) >= 4
-  assert returns == expected
+  assert episodes == expected
 
 
 # -------------------------------------------------------------- initial policy

@@ -165,10 +165,10 @@ def test_what_is_trained_on(tmp_path):
 
 def test_episode_returns(tmp_path):
   loop = _make_loop(tmp_path, create_environment=runs.RecordedEnvironment)
-  returns = loop.train(8) + loop.train(24) + loop.train(96)
-  expected, total = loop.environment.returns()
+  episodes = loop.train(8) + loop.train(24) + loop.train(96)
+  expected, total = loop.environment.episodes()
   assert len(expected) >= 4
-  assert returns == expected
+  assert episodes == expected
   assert loop._episode_return == total != 0
 
 
