@@ -8,6 +8,7 @@ import pytest
 from dopamine.agents.dqn import dqn_agent
 
 from helpers import small_dqn
+from rigl_rl.networks import q_networks
 
 pytestmark = pytest.mark.usefixtures('no_gin_config')
 
@@ -88,6 +89,21 @@ def test_greedy_policy_is_that_of_the_network():
   policy = agent.greedy_policy()
   np.testing.assert_array_equal(policy(states), expected)
   assert len(set(expected)) > 1
+
+
+class _Negated(q_networks.MLPQNetwork):
+  def call(self, state):
+    return -super().call(state)
+
+
+def test_greedy_policy_of_a_network_of_ones_own():
+  agent = small_dqn.make_agent(num_actions=5)
+  states = np.random.default_rng(2).normal(size=(20, 3, 1)).astype(np.float32)
+  values = agent.online(states).numpy()
+  agent.online.__class__ = _Negated
+  np.testing.assert_array_equal(
+    agent.greedy_policy()(states), values.argmin(axis=1)
+  )
 
 
 def test_evaluation_leaves_training_alone():
