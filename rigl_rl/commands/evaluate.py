@@ -198,9 +198,8 @@ def _outline(directory: str, arguments: argparse.Namespace) -> str:
   """Says what a run is; raises _NoPixelsError if noise is asked in vain."""
   described = record.describe(directory)
   title, task = described['title'], described['task']
-  if arguments.observation_noise is not None and (
-    described['agent'] not in ('DQN', '') or described['network'] == 'MLP'
-  ):
+  is_noisy = arguments.observation_noise is not None
+  if is_noisy and described['network'] == 'MLP':
     raise _NoPixelsError(
       f'--observation_noise is {arguments.observation_noise}, but must be left '
       f'out for {directory!r}, whose task, {task}, shows no pixels.'

@@ -228,7 +228,9 @@ def test_saved_model(name, trained, tmp_path):
 
 @pytest.mark.slow
 def test_no_header_of_convolutions(trained, tmp_path, capsys):
-  assert _export(trained('atari'), tmp_path / 'policy.h') == 2
+  directory = trained('atari')
+  capsys.readouterr()
+  assert _export(directory, tmp_path / 'policy.h') == 2
   (line,) = capsys.readouterr().err.splitlines()
   assert line.startswith('error: --out ends in .h') and '.npz' in line
   assert not os.listdir(tmp_path)
