@@ -241,9 +241,7 @@ class SparsePPOAgent(
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Samples an action, by the weights that `refresh_policy` read.
 
-    Returns:
-      The action for an observation (n,), and the mean and std that it was drawn
-      from, each (m,).
+    For an observation `(n,)`, returns the action, its mean and its std, `(m,)`.
     """
     mean, std = self._numpy_actor.mean_and_std(observation[None])
     noise = self._rng.standard_normal(std.shape, np.float32)
@@ -329,8 +327,7 @@ class SparsePPOAgent(
 
   def _as_steps(self, rollout, values, advantages) -> trajectory.Trajectory:
     """The rollout as the parent's train step takes it, each of length one."""
-    count = len(values)
-    step_type = np.full(count, ts.StepType.MID)
+    step_type = np.full(len(values), ts.StepType.MID)
     steps = trajectory.Trajectory(
       step_type=step_type,
       observation=rollout.observation,
@@ -400,10 +397,8 @@ class SparsePPOAgent(
   def _mean_losses(self):
     steps = self._last_minibatch
     info = steps.policy_info
-    old_distribution = action_distributions.DiagonalNormal(
-      **info['dist_params']
-    )
-    advantage = info['advantage']
+    dist_params, advantage = info['dist_params'], info['advantage']
+    old_distribution = action_distributions.DiagonalNormal(**dist_params)
     mean, variance = tf.nn.moments(advantage, axes=(0, 1), keepdims=True)
     advantage = tf.nn.batch_normalization(
       advantage, mean, variance, None, None, variance_epsilon=1e-8
@@ -420,7 +415,7 @@ class SparsePPOAgent(
         ),
         info['return'],
         advantage,
-        info['dist_params'],
+        dist_params,
         weights=tf.ones_like(steps.reward),
         train_step=self.train_step_counter,
         debug_summaries=False,

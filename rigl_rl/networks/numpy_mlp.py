@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
+from rigl_rl.errors import UserError
 from rigl_rl.sparsity import wrappers
 
 if TYPE_CHECKING:  # TF-Agents takes seconds to import; DQN does not need it.
@@ -127,7 +128,19 @@ class NumpyActor:
       tensor_normalizer.StreamingTensorNormalizer | None
     ) = None,
   ):
-    """Reads a network that is built, and the policy's normalizer if any."""
+    """Reads a network that is built, and the policy's normalizer if any.
+
+    Raises:
+      UserError: the actor is of a user's class with a forward pass of its own.
+    """
+    classes = type(actor).__mro__
+    ours = next(c for c in classes if c.__module__.startswith('rigl_rl.'))
+    for name in ('call', '_map'):
+      if getattr(type(actor), name) is not getattr(ours, name):
+        raise UserError(
+          f'The actor is {type(actor).__name__}, but must have the `{name}` of '
+          f'{ours.__name__}: actors act in NumPy, by their layers alone.'
+        )
     self._actor = actor
     self.mlp = NumpyMLP((), actor.activation)
     self.normalizer = observation_normalizer and NumpyNormalizer(

@@ -49,7 +49,13 @@ def bind(base_dir: str, choice: str | None) -> None:
   extended = existing.value(BINDING, ())
   before = existing.value('train.train_steps')
   now = Config.of_text(gin.config_str())
-  if choice and before < now.value('train.train_steps'):
+  steps_now = now.value('train.train_steps')
+  for value in (before, steps_now) if choice else ():
+    if not isinstance(value, int):
+      raise UserError(
+        f'train.train_steps is {value!r}, but must be a number with --extend.'
+      )
+  if choice and before < steps_now:
     steps = checkpointing.Checkpointer(directory.checkpoints).steps()
     if not steps or steps[-1] < before:
       raise UserError(

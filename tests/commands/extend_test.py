@@ -162,6 +162,11 @@ def test_what_cannot_be_extended(tmp_path, monkeypatch, capsys):
   assert 'must first be finished, with TRAIN_STEPS = 200' in error
   assert error.count('\n') == 1
 
+  gin.constant('own.LENGTH', 300)
+  assert _train(tmp_path / 'cut', _SAC, '%own.LENGTH', '--extend=stay') == 2
+  error = capsys.readouterr().err
+  assert 'must be a number with --extend' in error and error.count('\n') == 1
+
   # A decay that has ended, and weights that are pruned.
   ppo = ('gin_configs/graesser22/ppo_mujoco/prune.gin', *_PPO[1:])
   assert _train(tmp_path / 'ppo', ppo, 100) == 0

@@ -9,6 +9,7 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import tensor_normalizer
 
+from rigl_rl.errors import UserError
 from rigl_rl.networks import actor_critic, numpy_mlp, q_networks
 from rigl_rl.sparsity import wrappers
 
@@ -105,6 +106,17 @@ def _observations(batch, seed=0):
 def _close(actual, expected):
   assert actual.dtype == np.float32
   np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=2e-6)
+
+
+class _OwnForwardPass(actor_critic.DeterministicActor):
+  def _map(self, inputs):
+    return -super()._map(inputs)
+
+
+def test_refuses_a_forward_pass_of_the_users_own():
+  message = r'_OwnForwardPass, but must have the `_map` of DeterministicActor'
+  with pytest.raises(UserError, match=message):
+    numpy_mlp.NumpyActor(_build(_OwnForwardPass))
 
 
 @pytest.mark.parametrize('batch', [1, 20])
