@@ -10,7 +10,7 @@ class UserError(ValueError):
   """A mistake in the user's input.
 
   Its message is one line that names the binding or flag, its value, and what
-  is allowed. Launch scripts print that line alone and exit with code 2.
+  is allowed. Launch scripts print only that line and exit with code 2.
   """
 
 

@@ -78,7 +78,7 @@ class SparsePPOAgent(
 ):
   """PPO (Schulman et al., 2017) whose actor and value network are sparse.
 
-  The train step is TF-Agents' own: sparsity lies in the networks, made from
+  The train step is TF-Agents' own: sparsity is in the networks, made from
   sparse layers, and in the optimizer. This class estimates returns and
   advantages before it, as TF-Agents' learner does for minibatches; but an
   episode that the time limit cut has the value of its last observation ahead,

@@ -29,7 +29,7 @@ _FIRST_SNR_DRAW = 3
 class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
   """SAC (Haarnoja et al., 2018) whose actor and critics are sparse.
 
-  The train step is TF-Agents' own: sparsity lies in the networks, made from
+  The train step is TF-Agents' own: sparsity is in the networks, made from
   sparse layers, and in the optimizers. Three things are added: actions are
   sampled by stateless seeds, so that a restarted run draws the same ones; the
   target critics keep to their online critics' masks; and each critic starts

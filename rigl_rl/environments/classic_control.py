@@ -82,7 +82,7 @@ class ClassicControlEnvironment(gymnasium_tasks.TaskEnvironment):
     """Continues where `get_state` was called, on the same task.
 
     If that was within an episode of a task whose simulator state is unknown,
-    the next call has to be `reset`.
+    the next call must be `reset`.
 
     Raises:
       ValueError: if the state belongs to another task.

@@ -260,7 +260,7 @@ class TaskEnvironment:
     """Puts the task where `_get_task_state` found it.
 
     Returns:
-      Whether there is an episode that can go on.
+      Whether there is an episode that can continue.
 
     Raises:
       ValueError: if the state belongs to another task.
@@ -297,7 +297,7 @@ class TaskEnvironment:
     if not type(task).__module__.startswith(_CLASSIC_CONTROL_MODULE):
       return None
     # MountainCar's state is an array after a reset and a tuple after a step. An
-    # array keeps the dtype: Acrobot starts in float32, goes on in float64.
+    # array keeps the dtype: Acrobot starts in float32 and continues in float64.
     return {
       'state': np.array(task.state),
       'steps_beyond_terminated': getattr(task, 'steps_beyond_terminated', None),

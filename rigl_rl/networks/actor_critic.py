@@ -130,7 +130,7 @@ class GaussianActor(Actor):
   Two hidden layers of 64, tanh. As in the released code: orthogonal
   initialization; the layer of the means starts small, and tanh squashes its
   outputs to the range of actions; the standard deviation is one number per
-  action, softplus of the variable `raw_std`, whatever the observation.
+  action, softplus of the variable `raw_std`, for any observation.
   """
 
   def __init__(

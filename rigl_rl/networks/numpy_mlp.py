@@ -139,7 +139,7 @@ class NumpyActor:
       if getattr(type(actor), name) is not getattr(ours, name):
         raise UserError(
           f'The actor is {type(actor).__name__}, but must have the `{name}` of '
-          f'{ours.__name__}: actors act in NumPy, by their layers alone.'
+          f'{ours.__name__}: actors act in NumPy, by their layers only.'
         )
     self._actor = actor
     self.mlp = NumpyMLP((), actor.activation)

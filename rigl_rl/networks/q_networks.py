@@ -291,7 +291,7 @@ def _image_shape(state_shape: Sequence[int]) -> tuple[int, int, int]:
 
 def _to_images(state: tf.Tensor) -> tf.Tensor:
   """Images of 0…1, from pixels of 0…255: ALE's have a channel and a stack."""
-  # Left as it is, Keras would take a fifth dimension for a second batch.
+  # Otherwise Keras would take a fifth dimension for a second batch.
   images = tf.reshape(state, (-1, *_image_shape(state.shape[1:])))
   return tf.cast(images, tf.float32) / 255.0
 

@@ -48,7 +48,7 @@ class Ring:
       capacity: rows kept.
       batch_size: transitions in a sample.
       columns: arrays by name, each with `capacity` slots or more.
-      signature: what has to be equal for a load to make sense, JSON values.
+      signature: what must be equal in a saved buffer, as JSON values.
       rng: draws the samples.
     """
     self.capacity = capacity
@@ -61,7 +61,7 @@ class Ring:
     self._clear()
 
   def _clear(self) -> None:
-    """Empties the ring, but leaves its generator alone."""
+    """Empties the ring, but does not change its generator."""
     self._count = 0
     self._segments.forget()
 

@@ -34,7 +34,7 @@ def delete_unused(directory: str, is_needed: Callable[[str], bool]) -> None:
   """Removes segments that no checkpoint needs, and what a killed write left.
 
   Args:
-    directory: where `Segments` save; other files in it are left alone.
+    directory: where `Segments` save; other files in it are not touched.
     is_needed: tells from its name whether a segment is needed.
   """
   for name in files.list_names(directory):
@@ -138,7 +138,7 @@ class Segments:
     if start != stop:
       raise ValueError(f'The replay lacks the rows from {start} on.')
     for segment in segments:
-      # From the oldest on: where two lie in one slot, the newer one stays.
+      # From the oldest on: where two share a slot, the newer one stays.
       self._read(directory, segment)
     self._directory = directory
     self._saved = segments

@@ -34,7 +34,7 @@ class Compressor:
   'auto' chooses the dense layers that then take less time, by the measured cost
   of a weight in either storage.
 
-  A layer that is pruned starts dense, and so masked, whatever the storage. It
+  A layer that is pruned starts dense, and so masked, with any storage. It
   becomes sparse as soon as that takes less time, and gives up room whenever
   half of it is empty. All of this follows from the masks, so that a resumed run
   does the same.
@@ -133,7 +133,7 @@ def _choose(groups: Sequence[_Group]) -> list[_Group]:
 
 
 def _gains_alone(group: _Group) -> bool:
-  """Whether to store a layer sparsely, whatever its neighbors do."""
+  """Whether to store a layer sparsely, regardless of its neighbors."""
   layer = group[0]
   if layer.sparsity == 0 or layer.wanted_storage == 'masked':
     return False

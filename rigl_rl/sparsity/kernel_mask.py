@@ -109,7 +109,7 @@ def laid_aside(layers: Iterable[tf.keras.layers.Layer]) -> Iterator[None]:
 def to_json(value: Any) -> Any:
   """Returns an algorithm or function as JSON: where to import it, and settings.
 
-  One that cannot be imported, such as a lambda, is returned as it is: a layer
+  One that cannot be imported, such as a lambda, is returned unchanged: a layer
   can then be copied, but not be saved.
   """
   kind = value if inspect.isfunction(value) else type(value)

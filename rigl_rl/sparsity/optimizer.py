@@ -284,7 +284,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     def update(step, *gradients):
       self.mask_updater.update(step, gradients, slots)
 
-    if not tf.executing_eagerly():  # Else every call would trace it.
+    if not tf.executing_eagerly():  # Otherwise every call would trace it.
       update = tensorflow_compat.not_inlined(update)
     update(
       step,

@@ -1,7 +1,7 @@
 """Sweeps: the runs behind a figure or table, as a gin file lists them.
 
 `load(file)` reads one. Nothing here imports TensorFlow, an agent or training,
-so that listing thousands of runs takes no more than a second.
+so that listing thousands of runs takes at most a second.
 """
 
 from rigl_rl.sweeps.definition import Sweep as Sweep

@@ -25,7 +25,7 @@ def candidates(runs: pd.DataFrame, count: int) -> pd.DataFrame:
     count: policies per line; 0 for all.
 
   Returns:
-    All runs if `count` is 0. Else those whose final score is without noise,
+    All runs if `count` is 0. Otherwise those whose final score has no noise,
     one per line and seed.
   """
   if not count:

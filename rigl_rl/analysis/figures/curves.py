@@ -80,7 +80,7 @@ class Panel:
   """A panel.
 
   Attributes:
-    title: above it; `{task}` stands for its task.
+    title: above it; `{task}` is replaced by its task.
     task: without its version; each version that there are runs of has a panel.
     lines: in the order of the legend.
     varied: what `selection.select` lets runs differ in.

@@ -167,7 +167,7 @@ def tasks_of(runs: pd.DataFrame, families: Sequence[str]) -> tuple[str, ...]:
   Args:
     runs: of the table of runs.
     families: tasks without versions, in order; one that has no run is among
-      the results as it is.
+      the results unchanged.
   """
   found: list[str] = []
   for family in families:

@@ -8,7 +8,7 @@ from rigl_rl.sparsity.algorithms.base import SparseAlgorithm
 
 @gin.configurable
 class Dense(SparseAlgorithm):
-  """Masks nothing, whatever the sparsity that is asked for."""
+  """Masks nothing, at any sparsity."""
 
   starts_dense = True
   changes_masks = False

@@ -43,7 +43,7 @@ class Prune(SparseAlgorithm):
 
   def update(self, weight, mask, grad, step, seed):
     del grad, seed
-    # The weight is zero off the mask, so ties alone could revive a pruned one.
+    # The weight is zero off the mask, so only ties could revive a pruned one.
     score = tf.where(mask > 0, tf.abs(weight), -1.0)
     size = weight.shape.num_elements()
     return masks.top_k_mask(score, self._num_active(size, step))

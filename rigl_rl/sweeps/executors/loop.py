@@ -102,7 +102,7 @@ class Loop:
             self._show(bar, now - begin, begin_steps, begin_work)
             shown = now
       finally:
-        # No run must go on unseen, after any error.
+        # No run may continue unseen, after any error.
         self.outcome.stopped = self._stop_signal
         for job, code in self._executor.stop():
           self._end(job, code)
