@@ -117,10 +117,15 @@ def _write_header(policy: Any, out: str, title: str) -> None:
   except (OSError, subprocess.CalledProcessError) as error:
     print(f'Not compiled, and not compared with the run: {error}')
     return
-  difference = np.abs(actions - policy(observations)).max()
+  expected = policy(observations)
+  if expected.dtype.kind == 'i':
+    agreement = f"{np.sum(actions == expected):,} equal the run's own"
+  else:
+    difference = np.abs(actions - expected).max()
+    agreement = f"at most {difference:.2g} from the run's own"
   print(
-    f'Compiled: {microseconds:.2f} µs per action; over {_OBSERVATIONS:,} '
-    f"observations at most {difference:.2g} from the run's own actions"
+    f'Compiled: {microseconds:.2f} µs per action; {_OBSERVATIONS:,} '
+    f'actions, {agreement}'
   )
 
 
