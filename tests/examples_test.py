@@ -104,6 +104,8 @@ def test_notebook(tmp_path, monkeypatch):
   path = ROOT / 'examples' / 'first_run.ipynb'
   notebook = nbformat.read(path, as_version=4)
   monkeypatch.setenv('PYTHONPATH', str(ROOT))
+  # tests/conftest.py sets it, and a notebook draws by a backend of its own.
+  monkeypatch.delenv('MPLBACKEND', raising=False)
   client = nbclient.NotebookClient(
     notebook, timeout=600, resources={'metadata': {'path': str(tmp_path)}}
   )

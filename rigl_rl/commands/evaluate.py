@@ -214,6 +214,9 @@ def _prepare_pictures(arguments: argparse.Namespace) -> None:
   if not (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
     if sys.platform.startswith('linux'):
       os.environ.setdefault('MUJOCO_GL', 'egl')
+      # Mesa's faster one without a GPU, llvmpipe, has an LLVM of its own, which
+      # crashes beside TensorFlow's.
+      os.environ.setdefault('GALLIUM_DRIVER', 'softpipe')
     os.environ.setdefault('SDL_VIDEODRIVER', 'dummy')
   os.environ.setdefault('SDL_AUDIODRIVER', 'dummy')
 
