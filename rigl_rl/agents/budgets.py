@@ -17,7 +17,7 @@ or the width of a dense agent does, as nearly as whole units allow:
   WIDTH = @budget_width
 
 Parameters are active weights and all biases, as everywhere; the dense agent has
-width 1. All critics, of which SAC has two, share what is not the actor's.
+width 1. The critics, of which SAC has two, share the rest of the budget.
 
 A network cannot have more weights than when it is dense: by sparsity, and at a
 total of 1, there is only one split. A larger ACTOR_WIDTH or CRITIC_WIDTH allows

@@ -340,7 +340,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     return None if self.learner.loss is None else float(self.learner.loss)
 
   def extend(self, train_steps: int) -> None:
-    """Counts costs over a longer training; schedules stay as they are."""
+    """Counts costs over a longer training; schedules stay unchanged."""
     self._total_gradient_steps = self._schedule.count(train_steps)
 
   def check_loss(self) -> None:

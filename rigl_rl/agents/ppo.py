@@ -248,7 +248,7 @@ class SparsePPOAgent(
     return mean[0] + std * noise, mean[0], std
 
   def extend(self, num_rollouts: int) -> None:
-    """Counts costs over more rollouts; schedules stay as they are.
+    """Counts costs over more rollouts; schedules stay unchanged.
 
     Raises:
       UserError: the learning rate has decayed to 0.

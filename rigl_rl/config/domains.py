@@ -276,7 +276,7 @@ class Instance(Domain):
 
   Attributes:
     name: of the class, without modules.
-    ancestors: names of the class and of its bases, as far as they are known.
+    ancestors: names of the class and of those of its bases that are known.
     complete: whether no other base can be one of this package's classes.
   """
 

@@ -20,7 +20,7 @@ _COST_OF_WEIGHT = 2.4
 _COST_IN_WIDE_LAYER = 3.0
 _NOT_WIDE = 512
 # Beside other sparse layers, where nothing need be transposed, if all weights
-# are active or a block of examples of all inputs lies in the first cache.
+# are active or a block of examples of all inputs fits the first cache.
 _COST_BESIDE_OTHERS = 1.2
 _FEW_INPUTS = 64
 # Time of an operation, in weights of a dense product: the least that sparse

@@ -123,8 +123,8 @@ def count_network(
     model: a built Keras model or TF-Agents network.
     layers: what `sparsify` returned; needed only if the model was not built
       from wrapped layers.
-    current: whether to count the masks as they are now, rather than by the
-      target sparsity, floor(sparsity · weights) being zero: with pruning, the
+    current: whether to count the present masks, rather than by the target
+      sparsity, floor(sparsity · weights) being zero: with pruning, the
       end of training; with random counts, their expectation.
 
   Returns:

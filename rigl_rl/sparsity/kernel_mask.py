@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
-import pydoc
+import sys
 from typing import Any, Callable, Iterable, Iterator, Sequence
 
 import tensorflow as tf
@@ -109,12 +110,12 @@ def laid_aside(layers: Iterable[tf.keras.layers.Layer]) -> Iterator[None]:
 def to_json(value: Any) -> Any:
   """Returns an algorithm or function as JSON: where to import it, and settings.
 
-  One that cannot be imported, such as a lambda, is returned unchanged: a layer
-  can then be copied, but not be saved.
+  One that no module holds, such as a lambda, is returned unchanged: a layer can
+  then be copied, but not be saved.
   """
   kind = value if inspect.isfunction(value) else type(value)
   name = user_code.name_of(kind)
-  if value is None or pydoc.locate(name) is not kind:
+  if _find(name) is not kind:
     return value
   return {'name': name, 'settings': {} if kind is value else vars(value)}
 
@@ -123,17 +124,29 @@ def from_json(value: Any) -> Any:
   """Returns what `to_json` was given.
 
   Raises:
-    UserError: it cannot be imported.
+    UserError: no module that was imported holds it.
   """
   if not isinstance(value, dict):
     return value
-  kind: Any = pydoc.locate(value['name'])
+  kind = _find(value['name'])
   if kind is None:
     raise UserError(
-      f'The saved layer needs {value["name"]}, which cannot be imported.'
+      f'The saved layer needs {value["name"]}, which must be imported first.'
     )
   if inspect.isfunction(kind):
     return kind
   made = kind.__new__(kind)
   vars(made).update(value['settings'])
   return made
+
+
+def _find(name: str) -> Any:
+  """Returns a module's class or function, or None.
+
+  A saved model is data: it can name any module, but import only this package's.
+  """
+  module, _, attribute = name.rpartition('.')
+  if module.startswith('rigl_rl.'):
+    with contextlib.suppress(ImportError):
+      importlib.import_module(module)
+  return getattr(sys.modules.get(module), attribute, None)

@@ -354,7 +354,7 @@ def load_model(path: str, **options: Any) -> tf.keras.Model:
 
   This is `tf.keras.models.load_model`, which finds a mask's class only after
   this module was imported. The model is compiled with the inner optimizer. To
-  go on with its training give its `sparse_layers` to `make_sparse_optimizer`,
-  and compile it with that.
+  continue its training, pass its `sparse_layers` to `make_sparse_optimizer`,
+  and compile it with the result.
   """
   return tf.keras.models.load_model(path, **options)

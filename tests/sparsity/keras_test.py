@@ -318,7 +318,7 @@ def test_saved_weights_keep_masks(form, tmp_path):
 def test_an_algorithm_that_cannot_be_loaded_is_named():
   model, _ = _model()
   text = model.to_json().replace('algorithms.set.SET', 'algorithms.gone.Gone')
-  with pytest.raises(TypeError, match='gone.Gone, which cannot be imported'):
+  with pytest.raises(TypeError, match='gone.Gone, which must be imported'):
     tf.keras.models.model_from_json(text)
 
 
