@@ -19,3 +19,9 @@ def through_json():
     return json.loads(json.dumps(state))
 
   return send
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+  """MuJoCo logs its warnings in the current directory."""
+  monkeypatch.chdir(tmp_path)

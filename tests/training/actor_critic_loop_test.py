@@ -5,128 +5,21 @@ random actions end an episode after a dozen steps or more, and a limit of 18
 cuts the others.
 """
 
-import json
 import shutil
 
 import gin
 import numpy as np
 import pytest
 
-from helpers import damages, runs
+from helpers import noted_loop, runs
 from rigl_rl.agents import sac
 from rigl_rl.config import parsing
-from rigl_rl.replay import transition_buffer
-from rigl_rl.training import (
-  actor_critic_loop,
-  record,
-  run_directory,
-)
-
-_RIGL = 'gin_configs/graesser22/sac_mujoco/rigl.gin'
-_BINDINGS = (
-  'ENV_NAME = "Hopper-v4"',
-  'create_mujoco_environment.max_episode_steps = 18',
-  'SquashedGaussianActor.hidden_units = (8, 8)',
-  'Critic.hidden_units = (8, 8)',
-  'SPARSITY = 0.5',
-  'UpdateSchedule.interval = 2',
-  'TransitionBuffer.capacity = 20',
-  'TransitionBuffer.batch_size = 4',
-  'ActorCriticLoop.initial_collect_steps = 10',
-  'ActorCriticLoop.evaluation_period = 8',
-  'ActorCriticLoop.evaluation_episodes = 2',
-)
+from rigl_rl.training import actor_critic_loop, record, run_directory
 
 
 @pytest.fixture(autouse=True)
 def _no_bindings(no_gin_config):
   """None of an earlier test, nor of this one afterwards."""
-
-
-class _Agent:
-  """Acts at random and notes what it is asked."""
-
-  title = 'Notes'
-
-  def __init__(self, time_step_spec, action_spec, seed, gradient_steps):
-    assert time_step_spec.observation.shape == (11,)
-    assert action_spec.shape == (3,)
-    self.seed = seed
-    self.gradient_steps = gradient_steps
-    self.rng = np.random.default_rng(seed)
-    self.calls = []
-    self.batches = []
-    self.observations = []
-
-  def random_action(self):
-    self.calls.append('random')
-    return self.rng.uniform(-1, 1, 3).astype(np.float32)
-
-  def explore(self, observation):
-    self.calls.append('explore')
-    self.observations.append(observation.copy())
-    return self.rng.uniform(-1, 1, 3).astype(np.float32)
-
-  def train_step(self, batch, observation):
-    self.calls.append('train')
-    self.batches.append(batch)
-    self.observations.append(observation.copy())
-
-  def greedy_policy(self):
-    return lambda observations: np.zeros((len(observations), 3), np.float32)
-
-  last_loss = None
-
-  def write_summaries(self):
-    pass
-
-  def describe(self):
-    return {}
-
-  def get_state(self):
-    return {'rng': self.rng.bit_generator.state, 'batches': len(self.batches)}
-
-  def set_state(self, state):
-    self.rng.bit_generator.state = state['rng']
-    self.batches = [None] * state['batches']
-
-
-class _Replay(transition_buffer.TransitionBuffer):
-  """Notes what is added."""
-
-  def __init__(self, *args, **kwargs):
-    super().__init__(*args, **kwargs)
-    self.added = []
-
-  def add(self, *transition):
-    self.added.append(
-      transition_buffer.Transitions(*map(np.array, transition[:5]))
-      + (bool(transition[5]),)
-    )
-    super().add(*transition)
-
-
-def _make_loop(base_dir, *bindings, train_steps=30, seed=0, **arguments):
-  """With the agent that takes notes, unless `create_agent` is another."""
-  gin.clear_config()
-  parsing.parse([_RIGL], [*_BINDINGS, *bindings])
-  defaults = {'create_agent': _Agent, 'create_replay': _Replay}
-  loop = actor_critic_loop.ActorCriticLoop(
-    run_directory.RunDirectory(str(base_dir)),
-    seed=seed,
-    train_steps=train_steps,
-    **{**defaults, **arguments},
-  )
-  return loop
-
-
-def _run(*args, **arguments):
-  loop = _make_loop(*args, **arguments)
-  loop.run_experiment()
-  return loop
-
-
-# -------------------------------------------------------------------- schedule
 
 
 @pytest.mark.parametrize(
@@ -139,7 +32,7 @@ def _run(*args, **arguments):
   ],
 )
 def test_evaluations(tmp_path, train_steps, expected):
-  loop = _run(tmp_path, train_steps=train_steps)
+  loop = noted_loop.run(tmp_path, train_steps=train_steps)
   assert runs.steps(tmp_path) == expected
   assert loop.steps_done == train_steps
   for row in record.read_evaluations(str(tmp_path)):
@@ -147,12 +40,14 @@ def test_evaluations(tmp_path, train_steps, expected):
 
 
 def test_run_shorter_than_the_period(tmp_path):
-  _run(tmp_path, 'ActorCriticLoop.evaluation_period = 1000', train_steps=15)
+  noted_loop.run(
+    tmp_path, 'ActorCriticLoop.evaluation_period = 1000', train_steps=15
+  )
   assert runs.steps(tmp_path) == [15]
 
 
 def test_one_gradient_step_a_step_once_the_random_ones_are_over(tmp_path):
-  loop = _run(tmp_path, train_steps=30)
+  loop = noted_loop.run(tmp_path, train_steps=30)
   assert loop.agent.gradient_steps == 20
   assert loop.agent.calls == ['random'] * 10 + ['explore', 'train'] * 20
   assert len(loop._replay.added) == 30
@@ -163,16 +58,13 @@ def test_one_gradient_step_a_step_once_the_random_ones_are_over(tmp_path):
 def test_initial_steps_by_task(tmp_path):
   for task, initial in (('HalfCheetah-v4', 10000), ('Walker2d-v5', 1000)):
     gin.clear_config()
-    parsing.parse([_RIGL], [f'ENV_NAME = {task!r}'])
+    parsing.parse([noted_loop.RIGL], [f'ENV_NAME = {task!r}'])
     collect = gin.query_parameter('ActorCriticLoop.initial_collect_steps')
     assert collect.scoped_configurable_fn() == initial
 
 
-# ---------------------------------------------------------------------- replay
-
-
 def test_what_is_stored(tmp_path):
-  loop = _run(
+  loop = noted_loop.run(
     tmp_path, train_steps=200, create_environment=runs.RecordedEnvironment
   )
   added = iter(loop._replay.added)
@@ -214,7 +106,7 @@ def test_what_is_stored(tmp_path):
 
 def test_agent_is_told_what_it_acts_on_next(tmp_path):
   """The observation given to a train step; after an episode, a new one."""
-  loop = _run(tmp_path, train_steps=40)
+  loop = noted_loop.run(tmp_path, train_steps=40)
   calls, observations = loop.agent.calls[10:], loop.agent.observations
   assert calls == ['explore', 'train'] * 30
   for told, acted_on in zip(observations[1::2], observations[2::2]):
@@ -222,14 +114,11 @@ def test_agent_is_told_what_it_acts_on_next(tmp_path):
 
 
 def test_episode_returns(tmp_path):
-  loop = _make_loop(tmp_path, create_environment=runs.RecordedEnvironment)
+  loop = noted_loop.make(tmp_path, create_environment=runs.RecordedEnvironment)
   episodes = loop.train(7) + loop.train(30) + loop.train(90)
   expected, _ = loop.environment.episodes()
   assert len(expected) >= 4
   assert episodes == expected
-
-
-# -------------------------------------------------------------- initial policy
 
 
 class _Policy:
@@ -263,7 +152,7 @@ class _Policies:
 
 def test_initial_policy(tmp_path):
   policies = _Policies()
-  loop = _run(tmp_path, train_steps=30, initial_policy=policies)
+  loop = noted_loop.run(tmp_path, train_steps=30, initial_policy=policies)
   (policy,) = policies.made
   # It acts in the steps that would be random, and in these alone.
   assert loop.agent.calls == ['explore', 'train'] * 20
@@ -276,11 +165,11 @@ def test_initial_policy(tmp_path):
 
 
 def test_resumed_within_the_initial_collection(tmp_path):
-  _run(tmp_path / 'whole', initial_policy=_Policy)
+  noted_loop.run(tmp_path / 'whole', initial_policy=_Policy)
   policies = _Policies()
   arguments = {'initial_policy': policies}
-  runs.interrupt(_make_loop(tmp_path / 'cut', **arguments), 1)
-  resumed = _make_loop(tmp_path / 'cut', **arguments)
+  runs.interrupt(noted_loop.make(tmp_path / 'cut', **arguments), 1)
+  resumed = noted_loop.make(tmp_path / 'cut', **arguments)
   assert resumed.steps_done == 8
   assert policies.made[1].count == 8
   resumed.run_experiment()
@@ -292,11 +181,11 @@ def test_resumed_within_the_initial_collection(tmp_path):
 def test_resumed_after_the_initial_collection(tmp_path, initial_steps):
   """Its policy is made no more, even where it ended with the period."""
   binding = f'ActorCriticLoop.initial_collect_steps = {initial_steps}'
-  _run(tmp_path / 'whole', binding, initial_policy=_Policy)
+  noted_loop.run(tmp_path / 'whole', binding, initial_policy=_Policy)
   policies = _Policies()
   arguments = {'initial_policy': policies}
-  runs.interrupt(_make_loop(tmp_path / 'cut', binding, **arguments), 2)
-  resumed = _make_loop(tmp_path / 'cut', binding, **arguments)
+  runs.interrupt(noted_loop.make(tmp_path / 'cut', binding, **arguments), 2)
+  resumed = noted_loop.make(tmp_path / 'cut', binding, **arguments)
   assert resumed.steps_done == 16 and len(policies.made) == 1
   resumed.run_experiment()
   assert len(policies.made) == 1
@@ -305,19 +194,19 @@ def test_resumed_after_the_initial_collection(tmp_path, initial_steps):
 
 def test_older_checkpoint_without_an_initial_policy(tmp_path):
   """Written before there was any."""
-  loop = runs.interrupt(_make_loop(tmp_path), 2)
+  loop = runs.interrupt(noted_loop.make(tmp_path), 2)
   checkpointer = runs.checkpointer(tmp_path)
   step, state = checkpointer.load_latest()
   del state['loop']['initial_policy']
   checkpointer.save(step, state)
-  assert _make_loop(tmp_path).steps_done == loop.steps_done - 8 == 16
+  assert noted_loop.make(tmp_path).steps_done == loop.steps_done - 8 == 16
 
 
 def test_replay_filled_by_an_earlier_run(tmp_path, monkeypatch):
   """By SAC, restarted within the collection, when the earlier run is gone."""
   # Tracing it would take all the time.
   monkeypatch.setattr(sac.SparseSacAgent, 'train_step', lambda *args: None)
-  earlier = _run(
+  earlier = noted_loop.run(
     tmp_path / 'earlier', train_steps=14, seed=1, create_agent=gin.REQUIRED
   )
   expected = earlier.agent.greedy_policy()
@@ -328,7 +217,7 @@ def test_replay_filled_by_an_earlier_run(tmp_path, monkeypatch):
   )
 
   def make(name):
-    return _make_loop(
+    return noted_loop.make(
       tmp_path / name, *bindings, train_steps=14, create_agent=gin.REQUIRED
     )
 
@@ -349,148 +238,6 @@ def test_replay_filled_by_an_earlier_run(tmp_path, monkeypatch):
   runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
 
 
-# --------------------------------------------------------------------- restart
-
-
-@pytest.mark.parametrize('period', [1, 3])
-def test_resumed_run_equals_one_never_stopped(tmp_path, period):
-  # 44 steps overwrite the ring of 20 rows twice.
-  whole = _run(tmp_path / 'whole', train_steps=44)
-  runs.interrupt(_make_loop(tmp_path / 'cut', train_steps=44), period)
-  resumed = _make_loop(tmp_path / 'cut', train_steps=44)
-  assert resumed.steps_done == 8 * period
-  saved = runs.latest(tmp_path / 'cut')[1]['loop']
-  assert resumed._episode_return == saved['episode_return'] != 0
-  assert resumed.environment.current_time_step().is_mid()
-  resumed.run_experiment()
-  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
-  for name in ('_observations', '_actions', '_rewards', '_discounts'):
-    one, other = (getattr(loop._replay, name) for loop in (whole, resumed))
-    kept = np.arange(20)
-    kept = (whole._replay._count - 20 + kept) % len(one)
-    np.testing.assert_array_equal(one[kept], other[kept])
-  assert len(resumed.agent.batches) == len(whole.agent.batches) == 34
-
-
-def test_resumed_sac_equals_one_never_stopped(tmp_path):
-  arguments = {
-    'create_agent': gin.REQUIRED,
-    'create_replay': gin.REQUIRED,
-    'train_steps': 32,
-  }
-
-  def make(name):
-    return _make_loop(tmp_path / name, **arguments)
-
-  whole = make('whole')
-  masks = runs.masks(whole.agent)
-  whole.run_experiment()
-  runs.interrupt(make('cut'), 3)
-  resumed = make('cut')
-  assert resumed.steps_done == 24
-  assert resumed.environment.current_time_step().is_mid()
-  resumed.run_experiment()
-  # Weights, masks, slots, targets, temperature, random streams, simulator.
-  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
-  after = runs.masks(resumed.agent)
-  assert any((a != b).any() for a, b in zip(masks, after))
-  described = json.loads(json.dumps(resumed.describe()))
-  assert described == json.loads(json.dumps(whole.describe()))
-  assert described['gradient_steps'] == 22
-  assert resumed.title == 'RigL at 50 % sparsity'
-
-
-def test_seed_decides_the_run(tmp_path):
-  loops = [
-    _run(tmp_path / name, seed=seed)
-    for name, seed in (('a', 0), ('b', 0), ('c', 1))
-  ]
-  actions = [np.stack([t[1] for t in loop._replay.added]) for loop in loops]
-  rewards = [np.stack([t[0] for t in loop._replay.added]) for loop in loops]
-  for found in (actions, rewards):
-    np.testing.assert_array_equal(found[0], found[1])
-    assert (found[0] != found[2]).any()
-  tables = [
-    (tmp_path / name / 'evaluations.csv').read_bytes() for name in 'abc'
-  ]
-  assert tables[0] == tables[1] != tables[2]
-
-
-def _files(base_dir):
-  return {path.name for path in (base_dir / 'replay').iterdir()}
-
-
-def _needed(checkpointer, *steps):
-  return {
-    segment['file']
-    for step in steps
-    for segment in checkpointer.load(step)['loop']['replay']['segments']
-  }
-
-
-def test_files_of_the_replay_are_those_of_the_checkpoints(tmp_path):
-  _run(tmp_path, train_steps=44)
-  checkpointer = runs.checkpointer(tmp_path)
-  assert checkpointer.steps() == [40, 44]
-  assert _files(tmp_path) == _needed(checkpointer, 40, 44)
-  # Resumed, it keeps the older one's files until the next checkpoint is there.
-  loop = _make_loop(tmp_path, train_steps=44)
-  assert loop.steps_done == 44
-  assert _files(tmp_path) == _needed(checkpointer, 40, 44)
-
-
-def test_files_of_the_replay_after_a_restart(tmp_path):
-  runs.interrupt(_make_loop(tmp_path, train_steps=44), 3)
-  runs.interrupt(_make_loop(tmp_path, train_steps=44), 4)
-  checkpointer = runs.checkpointer(tmp_path)
-  assert checkpointer.steps() == [24, 32]
-  needed = _needed(checkpointer, 24, 32)
-  assert needed > _needed(checkpointer, 32)
-  assert _files(tmp_path) == needed
-
-
-@pytest.mark.parametrize('damaged', ['state', 'arrays', 'replay'])
-def test_damaged_newest_checkpoint(tmp_path, damaged):
-  _run(tmp_path / 'whole', train_steps=44)
-  _run(tmp_path / 'torn', train_steps=44)
-  newest = tmp_path / 'torn' / 'checkpoints' / 'ckpt-44'
-  if damaged == 'replay':
-    checkpointer = runs.checkpointer(tmp_path / 'torn')
-    older, newer = (
-      [s['file'] for s in checkpointer.load(step)['loop']['replay']['segments']]
-      for step in (40, 44)
-    )
-    (name,) = set(newer) - set(older)
-    path = tmp_path / 'torn' / 'replay' / name
-  else:
-    path = newest / {'state': 'state.json', 'arrays': 'arrays.npz'}[damaged]
-  damages.flip_byte(path)
-  loop = _make_loop(tmp_path / 'torn', train_steps=44)
-  assert loop.steps_done == 40
-  loop.run_experiment()
-  runs.assert_same_run(tmp_path / 'whole', tmp_path / 'torn')
-
-
-def test_episode_that_cannot_go_on(tmp_path):
-  """Another one begins, and no transition leads from the one to the other."""
-  arguments = {
-    'create_environment': runs.ForgetfulEnvironment,
-    'train_steps': 44,
-  }
-  runs.interrupt(_make_loop(tmp_path, **arguments), 2)
-  loop = _make_loop(tmp_path, **arguments)
-  loop.run_experiment()
-  (action, first), (next_action, _), *_ = loop.environment.steps
-  assert action is None and next_action is not None
-  observation, *_ = loop._replay.added[0]
-  np.testing.assert_array_equal(observation, first.observation)
-  for *transition, _ in loop._replay.added:
-    assert transition[2] != 0  # The reward, which a reset has not.
-
-
-# ---------------------------------------------------------------------- errors
-
-
 @pytest.mark.parametrize(
   'binding, words',
   [
@@ -505,19 +252,19 @@ def test_episode_that_cannot_go_on(tmp_path):
 )
 def test_value_outside_its_range(tmp_path, binding, words, user_error):
   with user_error(binding.partition(' ')[0], *words):
-    _make_loop(tmp_path, binding)
+    noted_loop.make(tmp_path, binding)
   assert not list(tmp_path.iterdir())
 
 
 def test_a_replay_buffer_below_its_batch(tmp_path, user_error):
   with user_error('.capacity is 3, but must be at least', '.batch_size, 4'):
-    _make_loop(tmp_path, 'TransitionBuffer.capacity = 3')
+    noted_loop.make(tmp_path, 'TransitionBuffer.capacity = 3')
 
 
 @pytest.mark.parametrize('value', ['runs/td3', 3, True])
 def test_no_initial_policy(tmp_path, value, user_error):
   with user_error(f'ActorCriticLoop.initial_policy is {value!r}', 'or None'):
-    _make_loop(tmp_path, f'ActorCriticLoop.initial_policy = {value!r}')
+    noted_loop.make(tmp_path, f'ActorCriticLoop.initial_policy = {value!r}')
   assert not list(tmp_path.iterdir())
 
 
@@ -525,7 +272,7 @@ def test_mistake_of_the_initial_policy(tmp_path, user_error):
   """Told before anything is written."""
   run = str(tmp_path / 'none')
   with user_error(f'saved_policy.run is {run!r}', 'no such directory'):
-    _make_loop(
+    noted_loop.make(
       tmp_path / 'run',
       'ActorCriticLoop.initial_policy = @saved_policy',
       f'saved_policy.run = {run!r}',
@@ -541,13 +288,13 @@ def test_training_that_ends_before_it_begins(tmp_path, train_steps, user_error):
     'must exceed the 10 steps before training',
     'ActorCriticLoop.initial_collect_steps',
   ):
-    _make_loop(tmp_path, train_steps=train_steps)
+    noted_loop.make(tmp_path, train_steps=train_steps)
   assert not list(tmp_path.iterdir())
 
 
 def test_initial_steps_of_another_task(tmp_path, user_error):
   gin.clear_config()
-  parsing.parse([_RIGL], ['ENV_NAME = "Pendulum-v1"'])
+  parsing.parse([noted_loop.RIGL], ['ENV_NAME = "Pendulum-v1"'])
   with user_error('TRAIN_STEPS is 30', 'the 10,000 steps before'):
     actor_critic_loop.ActorCriticLoop(
       run_directory.RunDirectory(str(tmp_path)), seed=0, train_steps=30
