@@ -19,6 +19,7 @@ command continues with what is missing there. With --checkpoint or
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from typing import Any, Sequence
@@ -27,6 +28,7 @@ import numpy as np
 
 from rigl_rl import wording
 from rigl_rl.commands import command_line
+from rigl_rl.compat import linking
 from rigl_rl.environments import recording
 from rigl_rl.errors import UserError
 from rigl_rl.training import quiet, record
@@ -124,7 +126,8 @@ def _evaluate_all(arguments: argparse.Namespace) -> None:
   runs = f'{len(found):,} runs'
   print(_outline(found[0], arguments) if is_one else runs, flush=True)
   _prepare_pictures(arguments)
-  command_line.start_tensorflow(arguments)
+  with linking.own_symbols() if arguments.video else contextlib.nullcontext():
+    command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
     import gin
 
@@ -214,9 +217,6 @@ def _prepare_pictures(arguments: argparse.Namespace) -> None:
   if not (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
     if sys.platform.startswith('linux'):
       os.environ.setdefault('MUJOCO_GL', 'egl')
-      # Mesa's faster one without a GPU, llvmpipe, has an LLVM of its own, which
-      # crashes beside TensorFlow's.
-      os.environ.setdefault('GALLIUM_DRIVER', 'softpipe')
     os.environ.setdefault('SDL_VIDEODRIVER', 'dummy')
   os.environ.setdefault('SDL_AUDIODRIVER', 'dummy')
 

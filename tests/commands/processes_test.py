@@ -8,6 +8,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from ctypes import util
 
 import pytest
 
@@ -126,6 +127,20 @@ def test_a_run_is_trained_and_evaluated(kind, agent, expected, tmp_path):
   assert lines[0].endswith(f': {tmp_path}')
   assert lines[1].startswith('Checkpoint of step ')
   assert imported == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(util.find_library('EGL') is None, reason='There is no EGL.')
+def test_mujoco_is_filmed(tmp_path, monkeypatch):
+  """Also where Mesa draws, whose LLVM must not meet TensorFlow's."""
+  for name in ('DISPLAY', 'WAYLAND_DISPLAY', 'MUJOCO_GL'):
+    monkeypatch.delenv(name, raising=False)
+  _train('sac', tmp_path / 'run')
+  video = tmp_path / 'hopper.mp4'
+  arguments = (f'--run={tmp_path / "run"}', '--episodes=1', f'--video={video}')
+  lines, _ = _run('evaluate', *arguments)
+  assert f'Video: {video} (21 frames)' in lines
+  assert video.stat().st_size > 1000
 
 
 @pytest.mark.slow
