@@ -2,10 +2,11 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl.analysis import events
 
 
-def test_scalars_by_name(synthetic_runs, tmp_path):
+def test_scalars_by_name(tmp_path):
   synthetic_runs.write_events(
     tmp_path, [(10, {'a/x': 1.5, 'b': 2.0}), (5, {'a/x': 0.5, 'a/y': 3.0})]
   )
@@ -17,7 +18,7 @@ def test_scalars_by_name(synthetic_runs, tmp_path):
   }
 
 
-def test_of_a_continued_run_the_later_file_counts(synthetic_runs, tmp_path):
+def test_of_a_continued_run_the_later_file_counts(tmp_path):
   first = [(1, {'a': 1.0}), (2, {'a': 2.0}), (3, {'a': 3.0})]
   synthetic_runs.write_events(tmp_path, first, time=100)
   synthetic_runs.write_events(tmp_path, [(2, {'a': 20.0})], time=200)
@@ -25,7 +26,7 @@ def test_of_a_continued_run_the_later_file_counts(synthetic_runs, tmp_path):
   assert list(events.read_scalars(tmp_path, 'a').value) == [1.0, 20.0]
 
 
-def test_a_torn_end_is_not_read(synthetic_runs, tmp_path):
+def test_a_torn_end_is_not_read(tmp_path):
   path = synthetic_runs.write_events(tmp_path, [(1, {'a': 1.0})])
   whole = path.read_bytes()
   for kept in (len(whole) - 1, len(whole) - 20):
@@ -71,7 +72,7 @@ def test_what_tensorflow_writes(tmp_path):
     ('actor/share_of_parameters', 'networks/actor_share'),
   ],
 )
-def test_names_of_earlier_versions(synthetic_runs, tmp_path, earlier, current):
+def test_names_of_earlier_versions(tmp_path, earlier, current):
   synthetic_runs.write_events(tmp_path, [(1, {earlier: 0.5})])
   table = events.read_scalars(tmp_path, '')
   assert table.values.tolist() == [[current, 1, 0.5]]

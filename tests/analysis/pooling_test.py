@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import pooling
 
@@ -11,7 +12,7 @@ COLUMNS = ['task', 'method']
 
 
 @pytest.fixture
-def differences(synthetic_runs, tmp_path):
+def differences(tmp_path):
   """Writes runs, one per dict of bindings, and compares them."""
 
   def differences(*bindings, ignore=(), methods=('RigL',), **kwargs):
@@ -95,7 +96,7 @@ def test_long_lists_are_cut(differences):
   assert note.count('a.b') == 4 and note.endswith(', 3 more.')
 
 
-def test_versions_that_differ_are_named(synthetic_runs, tmp_path):
+def test_versions_that_differ_are_named(tmp_path):
   for seed, mujoco in enumerate(('3.1', '3.2', None)):
     path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
     if mujoco:
@@ -117,9 +118,7 @@ def _made_with(step=0, **versions):
   }
 
 
-def test_a_run_that_was_continued_with_another_version(
-  synthetic_runs, tmp_path
-):
+def test_a_run_that_was_continued_with_another_version(tmp_path):
   for seed in range(2):
     path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
     made_with = [_made_with(numpy='2.0'), _made_with(50_000, numpy='2.1')]
@@ -131,7 +130,7 @@ def test_a_run_that_was_continued_with_another_version(
   ]
 
 
-def test_sizes_that_differ_are_named(synthetic_runs, tmp_path):
+def test_sizes_that_differ_are_named(tmp_path):
   for seed, outputs in enumerate((2, 3)):
     path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
     summary = json.loads((path / 'summary.json').read_text())

@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import report
 from rigl_rl.analysis.figures import Drawing
@@ -17,7 +18,7 @@ def _make(sections, runs, problems=None):
   return report.make_report(sections, runs, problems, {'command': 'x <y>'})
 
 
-def test_a_page_of_its_own(synthetic_runs, tmp_path):
+def test_a_page_of_its_own(tmp_path):
   synthetic_runs.write_run(tmp_path / 'a')
   synthetic_runs.write_run(tmp_path / 'b', seed=1, finished=False)
   runs = analysis.load(tmp_path).runs
@@ -59,7 +60,7 @@ def test_a_table_is_shown_as_it_is_printed(tmp_path):
   assert page.count('<summary>data') == 1  # What it is made of.
 
 
-def test_versions_of_the_runs(synthetic_runs, tmp_path):
+def test_versions_of_the_runs(tmp_path):
   for seed, version in enumerate(['2.15', '2.15', '2.16', None]):
     path = synthetic_runs.write_run(tmp_path / str(seed), seed=seed)
     if version:
@@ -84,7 +85,7 @@ def _rows(page: str) -> list[list[str]]:
   return [re.findall(r'<t[dh][^>]*>(.*?)</t[dh]>', row) for row in rows]
 
 
-def test_each_run_is_told_by_what_it_is(synthetic_runs, tmp_path):
+def test_each_run_is_told_by_what_it_is(tmp_path):
   write = synthetic_runs.write_run
   for seed in (0, 12345):
     write(tmp_path / str(seed), seed=seed, sparsity=0.95, spread=0.0)
@@ -128,7 +129,7 @@ def test_numbers_are_rounded_for_people(tmp_path):
   assert '<summary>data, 2 rows</summary>' in page
 
 
-def test_one_row_is_one_row(synthetic_runs, tmp_path):
+def test_one_row_is_one_row(tmp_path):
   synthetic_runs.write_run(tmp_path / 'a')
   data = pd.DataFrame({'x': [1]})
   page = _make(
@@ -139,7 +140,7 @@ def test_one_row_is_one_row(synthetic_runs, tmp_path):
   assert '<p>1 run, 1 of them finished;' in page
 
 
-def test_what_cannot_be_read_is_listed(synthetic_runs, tmp_path):
+def test_what_cannot_be_read_is_listed(tmp_path):
   synthetic_runs.write_run(tmp_path / 'a')
   problems = pd.DataFrame({'directory': ['/x'], 'reason': ['torn']})
   page = _make([], analysis.load(tmp_path).runs, problems)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis, sweeps
 from rigl_rl.analysis import search
 
@@ -40,7 +41,7 @@ def sweep(tmp_path):
 
 
 @pytest.fixture
-def write(synthetic_runs, tmp_path):
+def write(tmp_path):
   """Writes the run of a sweep's Run, with a score."""
 
   def write(run, score, **kwargs):
@@ -142,7 +143,7 @@ def test_missing_runs(sweep, write, tmp_path):
   assert not rigl.winner.any() and not rigl.runs.any()
 
 
-def test_several_games_count_the_same(synthetic_runs, tmp_path):
+def test_several_games_count_the_same(tmp_path):
   sweep = sweeps.load('graesser22/search_resnet')
   base = tmp_path / 'runs'
 

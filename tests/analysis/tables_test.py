@@ -9,13 +9,14 @@ import sys
 import pandas as pd
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import tables
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def test_a_run_without_a_sweep(synthetic_runs, tmp_path):
+def test_a_run_without_a_sweep(tmp_path):
   synthetic_runs.write_run(tmp_path / 'a' / 'b', 'RigL', seed=3)
   results = analysis.load(tmp_path)
   (run,) = results.runs.to_dict('records')
@@ -42,7 +43,7 @@ def test_a_run_without_a_sweep(synthetic_runs, tmp_path):
   assert evaluations is results.evaluations and runs is results.runs
 
 
-def test_scores_are_those_of_the_summary(synthetic_runs, tmp_path):
+def test_scores_are_those_of_the_summary(tmp_path):
   path = synthetic_runs.write_run(tmp_path / 'r')
   summary = json.loads((path / 'summary.json').read_text())
   (run,) = analysis.load(tmp_path).runs.to_dict('records')
@@ -61,7 +62,7 @@ def test_scores_are_those_of_the_summary(synthetic_runs, tmp_path):
   )
 
 
-def test_a_sweep_gives_labels_and_columns(synthetic_runs, tmp_path):
+def test_a_sweep_gives_labels_and_columns(tmp_path):
   synthetic_runs.write_run(
     tmp_path / 'fig13' / 'a',
     'SET',
@@ -80,7 +81,7 @@ def test_a_sweep_gives_labels_and_columns(synthetic_runs, tmp_path):
   assert runs.loc['Static', 'scale'] == 1.0
 
 
-def test_swept_values_lose_gins_marks(synthetic_runs, tmp_path):
+def test_swept_values_lose_gins_marks(tmp_path):
   synthetic_runs.write_run(
     tmp_path / 'r',
     sweep='s',
@@ -92,9 +93,7 @@ def test_swept_values_lose_gins_marks(synthetic_runs, tmp_path):
   assert run['X'] == '[1, 2]'
 
 
-def test_an_unfinished_run_has_evaluations_and_no_score(
-  synthetic_runs, tmp_path
-):
+def test_an_unfinished_run_has_evaluations_and_no_score(tmp_path):
   synthetic_runs.write_run(tmp_path / 'r', finished=False)
   results = analysis.load(tmp_path)
   (run,) = results.runs.to_dict('records')
@@ -107,7 +106,7 @@ def test_an_unfinished_run_has_evaluations_and_no_score(
   assert len(results.evaluations) == 5
 
 
-def test_an_actor_critic_run(synthetic_runs, tmp_path):
+def test_an_actor_critic_run(tmp_path):
   synthetic_runs.write_run(
     tmp_path / 'r',
     'DS-TD3',
@@ -143,9 +142,7 @@ def test_an_actor_critic_run(synthetic_runs, tmp_path):
     ('SaliencyRigL', 'DQN', 'uniform', 'SaliencyRigL'),
   ],
 )
-def test_methods(
-  synthetic_runs, tmp_path, method, agent, distribution, expected
-):
+def test_methods(tmp_path, method, agent, distribution, expected):
   synthetic_runs.write_run(
     tmp_path / 'r', method, agent, 'T-v4', distribution=distribution
   )
@@ -155,7 +152,7 @@ def test_methods(
     assert (run['sparsity'], run['size_sparsity']) == (0.0, 0.9)
 
 
-def test_what_cannot_be_read_is_told(synthetic_runs, tmp_path):
+def test_what_cannot_be_read_is_told(tmp_path):
   synthetic_runs.write_run(tmp_path / 'good')
   synthetic_runs.write_run(tmp_path / 'bad').joinpath('run.json').write_text(
     '{"seed": 1}'
@@ -175,7 +172,7 @@ def test_what_cannot_be_read_is_told(synthetic_runs, tmp_path):
   assert all(results.problems.reason)
 
 
-def test_links_are_followed_once(synthetic_runs, tmp_path):
+def test_links_are_followed_once(tmp_path):
   synthetic_runs.write_run(tmp_path / 'elsewhere' / 'r')
   (tmp_path / 'here').mkdir()
   (tmp_path / 'here' / 'link').symlink_to(tmp_path / 'elsewhere')
@@ -194,7 +191,7 @@ def test_no_runs_give_empty_tables(tmp_path):
   assert {*tables.RUN_COLUMNS, *tables.RESULT_COLUMNS} <= set(results.runs)
 
 
-def test_saved_tables_read_back_to_the_bit(synthetic_runs, tmp_path):
+def test_saved_tables_read_back_to_the_bit(tmp_path):
   for seed in range(3):
     synthetic_runs.write_run(tmp_path / 'runs' / str(seed), seed=seed)
   results = analysis.load(tmp_path / 'runs')
@@ -213,16 +210,14 @@ def test_saved_tables_read_back_to_the_bit(synthetic_runs, tmp_path):
       )
 
 
-def test_saving_where_nothing_can_be_written(
-  synthetic_runs, tmp_path, user_error
-):
+def test_saving_where_nothing_can_be_written(tmp_path, user_error):
   synthetic_runs.write_run(tmp_path / 'r')
   (tmp_path / 'file').write_text('')
   with user_error('--out', 'file'):
     analysis.save(analysis.load(tmp_path), tmp_path / 'file')
 
 
-def test_nothing_imports_tensorflow(synthetic_runs, tmp_path):
+def test_nothing_imports_tensorflow(tmp_path):
   synthetic_runs.write_run(tmp_path / 'r')
   code = (
     'import sys\n'

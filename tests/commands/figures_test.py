@@ -1,31 +1,19 @@
 """Tests of the command that draws figures."""
 
 import csv
-import importlib.util
 import io
-import pathlib
 
 import pandas as pd
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl.commands import figures
 
 pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
 
-ROOT = pathlib.Path(__file__).parents[2]
-
 
 @pytest.fixture(scope='module')
-def synthetic_runs():
-  path = ROOT / 'tests' / 'analysis' / 'synthetic_runs.py'
-  spec = importlib.util.spec_from_file_location('synthetic_runs', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
-
-
-@pytest.fixture(scope='module')
-def results(synthetic_runs, tmp_path_factory):
+def results(tmp_path_factory):
   """Two tasks of figure 8, and TD3 on one task."""
   root = tmp_path_factory.mktemp('results')
   for task, score in (('CartPole-v0', 150.0), ('Acrobot-v1', -90.0)):

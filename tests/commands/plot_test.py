@@ -1,28 +1,22 @@
 """Tests of the command that plots any runs."""
 
-import importlib.util
-import pathlib
-
 import pandas as pd
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl.commands import plot
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
   """A sweep of DQN, and a run of SAC beside it."""
-  path = ROOT / 'tests' / 'analysis' / 'synthetic_runs.py'
-  spec = importlib.util.spec_from_file_location('synthetic_runs', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
   root = tmp_path_factory.mktemp('runs')
   for method in ('Dense', 'RigL'):
     for seed in range(2):
-      module.write_run(root / 'dqn' / method / str(seed), method, seed=seed)
-  module.write_run(root / 'sac', 'SET', 'SAC', 'Ant-v4')
+      synthetic_runs.write_run(
+        root / 'dqn' / method / str(seed), method, seed=seed
+      )
+  synthetic_runs.write_run(root / 'sac', 'SET', 'SAC', 'Ant-v4')
   return root
 
 

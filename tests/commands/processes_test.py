@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pathlib
 import re
@@ -11,6 +10,8 @@ import sys
 from ctypes import util
 
 import pytest
+
+from helpers import synthetic_runs
 
 _ROOT = pathlib.Path(__file__).parents[2]
 # Each is imported by somebody, and takes from .3 to 10 seconds. Of three of
@@ -163,10 +164,6 @@ def test_a_sweep(tmp_path):
 
 
 def test_a_figure(tmp_path):
-  path = _ROOT / 'tests' / 'analysis' / 'synthetic_runs.py'
-  spec = importlib.util.spec_from_file_location('synthetic_runs', path)
-  synthetic_runs = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(synthetic_runs)
   synthetic_runs.write_run(
     tmp_path / 'run', 'RigL', 'DQN', 'CartPole-v0', 150.0
   )

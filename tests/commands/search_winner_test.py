@@ -1,30 +1,23 @@
 """Tests of the command that prints the winners of a search."""
 
 import csv
-import importlib.util
-import pathlib
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import sweeps
 from rigl_rl.commands import search_winner
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):
   """Of the search on Acrobot all dense runs of two seeds, and two of RigL."""
-  path = ROOT / 'tests' / 'analysis' / 'synthetic_runs.py'
-  spec = importlib.util.spec_from_file_location('synthetic_runs', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
   root = tmp_path_factory.mktemp('results')
   runs = sweeps.load('graesser22/search_dqn').runs(seeds=[0, 1])
   chosen = [run for run in runs if run.label == 'Dense']
   chosen += [run for run in runs if run.label == 'RigL'][:2]
   for run in chosen:
-    module.write_run(
+    synthetic_runs.write_run(
       root / run.directory,
       run.label,
       'DQN',

@@ -2,11 +2,12 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import figures
 
 
-def test_figure_3(synthetic_runs, tmp_path):
+def test_figure_3(tmp_path):
   def write(name, method, score, sparsity=0.9, **kwargs):
     synthetic_runs.write_run(
       tmp_path / name,

@@ -2,12 +2,13 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis.figures import base, comparison, selection
 
 
 @pytest.fixture
-def write(synthetic_runs, tmp_path):
+def write(tmp_path):
   def write(name, method='RigL', **kwargs):
     return synthetic_runs.write_run(
       tmp_path / name, method, spread=0.0, **kwargs

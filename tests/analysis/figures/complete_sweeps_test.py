@@ -11,6 +11,7 @@ import os
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis, sweeps
 from rigl_rl.analysis import figures, normalization
 from rigl_rl.config import gin_text
@@ -60,7 +61,7 @@ def _sparsity(run: sweeps.Run) -> float:
 
 
 @pytest.fixture(scope='module')
-def results(synthetic_runs, tmp_path_factory):
+def results(tmp_path_factory):
   """All figures' runs in one base directory."""
   base = tmp_path_factory.mktemp('base')
   found = {run.directory: run for name in _FIGURES for run in _runs(name)}

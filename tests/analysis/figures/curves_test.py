@@ -2,13 +2,14 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import figures
 
 LAMBDAS = 'erdos_renyi_lambda'
 
 
-def _write(synthetic_runs, directory, method, seed=0, **kwargs):
+def _write(directory, method, seed=0, **kwargs):
   kwargs = {
     'agent': method.rpartition('-')[2],
     'task': 'HalfCheetah-v4',
@@ -33,12 +34,11 @@ def _write(synthetic_runs, directory, method, seed=0, **kwargs):
   return path
 
 
-def test_figure_1_by_hand(synthetic_runs, tmp_path):
+def test_figure_1_by_hand(tmp_path):
   for seed in (0, 1):
-    _write(synthetic_runs, tmp_path / f'td3{seed}', 'TD3', seed)
-  _write(synthetic_runs, tmp_path / 'ds', 'DS-TD3', task='Ant-v4')
+    _write(tmp_path / f'td3{seed}', 'TD3', seed)
+  _write(tmp_path / 'ds', 'DS-TD3', task='Ant-v4')
   _write(
-    synthetic_runs,
     tmp_path / 'half',
     'DS-TD3',
     1,
@@ -61,10 +61,9 @@ def test_figure_1_by_hand(synthetic_runs, tmp_path):
   assert drawing.notes[0] == '3 runs, 1 begun and not finished.'
 
 
-def test_figure_1_is_of_the_papers_settings(synthetic_runs, tmp_path):
-  _write(synthetic_runs, tmp_path / 'own', 'DS-TD3', 0)
+def test_figure_1_is_of_the_papers_settings(tmp_path):
+  _write(tmp_path / 'own', 'DS-TD3', 0)
   _write(
-    synthetic_runs,
     tmp_path / 'level',
     'DS-TD3',
     1,
@@ -72,7 +71,6 @@ def test_figure_1_is_of_the_papers_settings(synthetic_runs, tmp_path):
     swept={'SPARSITY': 0.25},
   )
   _write(
-    synthetic_runs,
     tmp_path / 'schedule',
     'DS-TD3',
     2,
@@ -83,14 +81,14 @@ def test_figure_1_is_of_the_papers_settings(synthetic_runs, tmp_path):
   assert set(drawing.data.runs) == {1}
 
 
-def test_versions_of_a_task_have_panels_of_their_own(synthetic_runs, tmp_path):
+def test_versions_of_a_task_have_panels_of_their_own(tmp_path):
   for seed, version in enumerate(('v4', 'v5', 'v5')):
     for method in ('TD3', 'DS-TD3'):
       _write(
-        *(synthetic_runs, tmp_path / f'{method}{seed}', method, seed),
+        *(tmp_path / f'{method}{seed}', method, seed),
         task=f'Ant-{version}',
       )
-  _write(synthetic_runs, tmp_path / 'half', 'TD3')
+  _write(tmp_path / 'half', 'TD3')
   drawing = figures.draw('sokar22/fig01', analysis.load(tmp_path))
   runs = drawing.data.groupby(['panel', 'line']).runs.unique().map(list)
   assert runs.to_dict() == {
@@ -107,11 +105,10 @@ def test_versions_of_a_task_have_panels_of_their_own(synthetic_runs, tmp_path):
   assert drawing.notes[2] == 'Not drawn, no run: Walker2d; Hopper; Humanoid.'
 
 
-def test_figure_2(synthetic_runs, tmp_path):
-  _write(synthetic_runs, tmp_path / 'own', 'DS-TD3')
+def test_figure_2(tmp_path):
+  _write(tmp_path / 'own', 'DS-TD3')
   for interval in (200, 2000):
     _write(
-      synthetic_runs,
       tmp_path / str(interval),
       'DS-TD3',
       sweep='s',
@@ -120,7 +117,6 @@ def test_figure_2(synthetic_runs, tmp_path):
     )
   for sparsity in (0.25, 0.8):
     _write(
-      synthetic_runs,
       tmp_path / str(sparsity),
       'DS-TD3',
       sparsity=sparsity,
@@ -143,12 +139,9 @@ def test_figure_2(synthetic_runs, tmp_path):
   }
 
 
-def test_figure_3_goes_by_the_length_of_the_policys_run(
-  synthetic_runs, tmp_path
-):
+def test_figure_3_goes_by_the_length_of_the_policys_run(tmp_path):
   for steps in (500_000, 700_000):
     _write(
-      synthetic_runs,
       tmp_path / f'policy{steps}' / 'seed0',
       'TD3',
       train_steps=steps,
@@ -156,7 +149,6 @@ def test_figure_3_goes_by_the_length_of_the_policys_run(
       swept={'TRAIN_STEPS': steps},
     )
     _write(
-      synthetic_runs,
       tmp_path / f'continued{steps}',
       'TD3',
       sweep='s',
@@ -183,11 +175,10 @@ def test_figure_3_goes_by_the_length_of_the_policys_run(
     )
 
 
-def test_longer_runs_of_other_figures_push_none_out(synthetic_runs, tmp_path):
+def test_longer_runs_of_other_figures_push_none_out(tmp_path):
   for name, steps in (('policy', 500), ('other', 9_000)):
-    _write(synthetic_runs, tmp_path / name / 'seed0', 'TD3', train_steps=steps)
+    _write(tmp_path / name / 'seed0', 'TD3', train_steps=steps)
   _write(
-    synthetic_runs,
     tmp_path / 'continued',
     'TD3',
     train_steps=1000,
@@ -201,11 +192,11 @@ def test_longer_runs_of_other_figures_push_none_out(synthetic_runs, tmp_path):
   assert not any('Left out' in note for note in drawing.notes)
 
 
-def test_figure_4_is_of_hard_targets(synthetic_runs, tmp_path):
+def test_figure_4_is_of_hard_targets(tmp_path):
   hard = {'SparseSacAgent.target_update_tau': 1.0}
-  _write(synthetic_runs, tmp_path / 'soft', 'SAC', 0)
-  _write(synthetic_runs, tmp_path / 'hard', 'SAC', 1, more=hard)
-  _write(synthetic_runs, tmp_path / 'ds', 'DS-SAC', 1, more=hard)
+  _write(tmp_path / 'soft', 'SAC', 0)
+  _write(tmp_path / 'hard', 'SAC', 1, more=hard)
+  _write(tmp_path / 'ds', 'DS-SAC', 1, more=hard)
   results = analysis.load(tmp_path)
   data = figures.draw('sokar22/fig04', results).data
   last = data[data.step == 1_000_000].set_index('line')

@@ -2,26 +2,26 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import figures
 
 OPTIONS = figures.Options(resamples=50)
 
 
-def _write(synthetic_runs, directory, method, agent, task, score, **kwargs):
+def _write(directory, method, agent, task, score, **kwargs):
   kwargs = {'sparsity': 0.9, 'train_steps': 1_000_000, **kwargs}
   synthetic_runs.write_run(
     directory, method, agent, task, score, spread=0.0, **kwargs
   )
 
 
-def test_mujoco_is_normalized_by_dense_sac(synthetic_runs, tmp_path):
+def test_mujoco_is_normalized_by_dense_sac(tmp_path):
   scores = {'Dense': 100.0, 'Small dense': 50.0, 'RigL': 90.0}
   for task, factor in (('Hopper-v4', 1.0), ('Ant-v4', 10.0)):
     for method, score in scores.items():
       for seed in range(4):
         _write(
-          synthetic_runs,
           tmp_path / f'{task}{method}{seed}',
           method,
           'SAC',
@@ -30,7 +30,6 @@ def test_mujoco_is_normalized_by_dense_sac(synthetic_runs, tmp_path):
           seed=seed,
         )
     _write(
-      synthetic_runs,
       tmp_path / f'{task}ppo',
       'RigL',
       'PPO',
@@ -66,11 +65,11 @@ def test_mujoco_is_normalized_by_dense_sac(synthetic_runs, tmp_path):
   assert again.set_index(['panel', 'method']).iqm['SAC', 'Dense'] == 0.5
 
 
-def test_versions_of_a_task_are_not_averaged(synthetic_runs, tmp_path):
+def test_versions_of_a_task_are_not_averaged(tmp_path):
   for task, score in (('Ant-v4', 10.0), ('Ant-v5', 1000.0), ('Hopper-v4', 5.0)):
     for method, share in (('Dense', 1.0), ('RigL', 0.5)):
       _write(
-        *(synthetic_runs, tmp_path / f'{task}{method}', method, 'SAC', task),
+        *(tmp_path / f'{task}{method}', method, 'SAC', task),
         share * score,
       )
   drawing = figures.draw('graesser22/fig01', analysis.load(tmp_path), OPTIONS)
@@ -84,9 +83,8 @@ def test_versions_of_a_task_are_not_averaged(synthetic_runs, tmp_path):
   assert titles == ['SAC, -v4', 'SAC, -v5']
 
 
-def test_atari_is_normalized_by_human_play(synthetic_runs, tmp_path):
+def test_atari_is_normalized_by_human_play(tmp_path):
   _write(
-    synthetic_runs,
     tmp_path / 'r',
     'Static',
     'DQN',
@@ -104,16 +102,16 @@ def test_atari_is_normalized_by_human_play(synthetic_runs, tmp_path):
     figures.draw('graesser22/fig18', analysis.load(tmp_path), OPTIONS)
 
 
-def test_without_references_nothing_is_drawn(synthetic_runs, tmp_path):
-  _write(synthetic_runs, tmp_path / 'r', 'RigL', 'PPO', 'Hopper-v4', 10.0)
+def test_without_references_nothing_is_drawn(tmp_path):
+  _write(tmp_path / 'r', 'RigL', 'PPO', 'Hopper-v4', 10.0)
   with pytest.raises(figures.NothingToDraw, match='Hopper.*dense SAC'):
     figures.draw('graesser22/fig16', analysis.load(tmp_path), OPTIONS)
 
 
-def test_short_references_are_told(synthetic_runs, tmp_path):
-  _write(synthetic_runs, tmp_path / 'p', 'RigL', 'PPO', 'Ant-v4', 10.0)
+def test_short_references_are_told(tmp_path):
+  _write(tmp_path / 'p', 'RigL', 'PPO', 'Ant-v4', 10.0)
   _write(
-    *(synthetic_runs, tmp_path / 'd', 'Dense', 'SAC', 'Ant-v4', 10.0),
+    *(tmp_path / 'd', 'Dense', 'SAC', 'Ant-v4', 10.0),
     train_steps=600,
   )
   drawing = figures.draw('graesser22/fig16', analysis.load(tmp_path), OPTIONS)
@@ -123,12 +121,11 @@ def test_short_references_are_told(synthetic_runs, tmp_path):
   ]
 
 
-def test_tasks_of_figure_15_at_99_percent(synthetic_runs, tmp_path):
+def test_tasks_of_figure_15_at_99_percent(tmp_path):
   for task in ('Hopper-v4', 'Humanoid-v4'):
-    _write(synthetic_runs, tmp_path / f'd{task}', 'Dense', 'SAC', task, 10.0)
+    _write(tmp_path / f'd{task}', 'Dense', 'SAC', task, 10.0)
     for sparsity in (0.95, 0.99):
       _write(
-        synthetic_runs,
         tmp_path / f'{task}{sparsity}',
         'SET',
         'SAC',

@@ -2,6 +2,7 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import figures
 from rigl_rl.analysis.figures import mismatch
@@ -15,7 +16,7 @@ _PPO = {
 
 
 @pytest.fixture
-def write(synthetic_runs, tmp_path):
+def write(tmp_path):
   def write(task, mismatches=None, method='Small dense', agent='PPO', **kwargs):
     synthetic_runs.write_run(
       tmp_path / agent / method / task / str(len(list(tmp_path.rglob('*')))),

@@ -2,13 +2,14 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import figures
 from rigl_rl.analysis.figures import noise
 
 
 @pytest.fixture
-def write(synthetic_runs, tmp_path):
+def write(tmp_path):
   def write(
     name,
     method,

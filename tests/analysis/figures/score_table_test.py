@@ -2,12 +2,13 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import figures
 
 
 @pytest.fixture
-def results(synthetic_runs, tmp_path):
+def results(tmp_path):
   def write(name, method, seed, score, task='HalfCheetah-v4', **more):
     synthetic_runs.write_run(
       tmp_path / name,
@@ -77,7 +78,7 @@ def test_tables_4_and_5_are_of_hard_targets(results, name):
     assert list(data['mean']) == pytest.approx([999.0, 500.0])
 
 
-def test_longer_runs_of_other_tables_push_none_out(synthetic_runs, tmp_path):
+def test_longer_runs_of_other_tables_push_none_out(tmp_path):
   for name, steps, tau in (('soft', 9_000, 0.005), ('hard', 1_000, 1.0)):
     synthetic_runs.write_run(
       tmp_path / name,
@@ -93,7 +94,7 @@ def test_longer_runs_of_other_tables_push_none_out(synthetic_runs, tmp_path):
   assert not any('Left out' in note for note in drawing.notes)
 
 
-def test_versions_of_a_task_are_rows_of_their_own(synthetic_runs, tmp_path):
+def test_versions_of_a_task_are_rows_of_their_own(tmp_path):
   for seed, task in enumerate(('Ant-v4', 'Ant-v5')):
     synthetic_runs.write_run(
       *(tmp_path / task, 'TD3', 'TD3', task, 100.0 * (seed + 1), 0.0, seed),

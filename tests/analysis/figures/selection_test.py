@@ -2,12 +2,13 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis.figures import selection
 
 
 @pytest.fixture
-def load(synthetic_runs, tmp_path):
+def load(tmp_path):
   """Writes runs, each a dict of arguments, and returns their table."""
 
   def load(*runs):

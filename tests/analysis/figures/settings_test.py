@@ -2,6 +2,7 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import figures
 
@@ -9,7 +10,7 @@ OPTIONS = figures.Options(resamples=20)
 
 
 @pytest.fixture
-def write(synthetic_runs, tmp_path):
+def write(tmp_path):
   def write(name, method='RigL', score=100.0, task='Walker2d-v4', **kwargs):
     kwargs = {
       'agent': 'SAC',
@@ -35,7 +36,7 @@ def _values(name, tmp_path, panel):
   }
 
 
-def test_figure_4(write, synthetic_runs, tmp_path):
+def test_figure_4(write, tmp_path):
   write('own', swept={'SPARSITY': 0.8})
   write('uniform', score=80.0, distribution='uniform')
   write('dense', 'Dense', 110.0)

@@ -4,12 +4,13 @@ import math
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import figures
 from rigl_rl.analysis.figures import style
 
 
-def _write(synthetic_runs, root, **kwargs):
+def _write(root, **kwargs):
   """Hopper and Ant under SAC: three seeds, two sparsities, five methods."""
   scores = {'Dense': 100.0, 'Small dense': 40.0, 'RigL': 80.0, 'Pruning': 90.0}
   for task in ('Hopper-v4', 'Ant-v4'):
@@ -33,9 +34,9 @@ def _write(synthetic_runs, root, **kwargs):
 
 
 @pytest.fixture(scope='module')
-def runs(synthetic_runs, tmp_path_factory):
+def runs(tmp_path_factory):
   root = tmp_path_factory.mktemp('runs')
-  _write(synthetic_runs, root)
+  _write(root)
   return root
 
 
@@ -114,7 +115,7 @@ def test_an_unknown_axis(runs, user_error):
     )
 
 
-def test_without_a_sparse_run_80_percent_is_counted(synthetic_runs, tmp_path):
+def test_without_a_sparse_run_80_percent_is_counted(tmp_path):
   synthetic_runs.write_run(
     tmp_path / 'r', 'Dense', task='CartPole-v0', score=100.0
   )
@@ -130,7 +131,7 @@ def test_without_a_sparse_run_80_percent_is_counted(synthetic_runs, tmp_path):
   assert math.isnan(drawing.data.return_low.iloc[0])
 
 
-def test_runs_of_other_figures_are_left_out(synthetic_runs, tmp_path):
+def test_runs_of_other_figures_are_left_out(tmp_path):
   def write(name, **kwargs):
     synthetic_runs.write_run(
       tmp_path / name, 'RigL', train_steps=100_000, **kwargs
@@ -154,7 +155,7 @@ def test_runs_of_other_figures_are_left_out(synthetic_runs, tmp_path):
   )
 
 
-def test_a_seed_counts_once(synthetic_runs, tmp_path):
+def test_a_seed_counts_once(tmp_path):
   for name, decay in (('a', 1e-6), ('b', 1e-4)):
     synthetic_runs.write_run(
       tmp_path / name, 'RigL', more={'MLPQNetwork.weight_decay': decay}
@@ -164,7 +165,7 @@ def test_a_seed_counts_once(synthetic_runs, tmp_path):
   assert any('in another config' in note for note in drawing.notes)
 
 
-def test_versions_of_a_task_have_panels_of_their_own(synthetic_runs, tmp_path):
+def test_versions_of_a_task_have_panels_of_their_own(tmp_path):
   for seed, task in enumerate(
     ['Walker2d-v4', 'Walker2d-v4', 'Walker2d-v5', 'Walker2d-v5']
   ):
@@ -188,7 +189,7 @@ def test_versions_of_a_task_have_panels_of_their_own(synthetic_runs, tmp_path):
   )
 
 
-def test_runs_of_a_point_that_differ_are_told(synthetic_runs, tmp_path):
+def test_runs_of_a_point_that_differ_are_told(tmp_path):
   for seed, decay in enumerate((1e-6, 1e-4)):
     synthetic_runs.write_run(
       *(tmp_path / str(seed), 'RigL'),
@@ -203,7 +204,7 @@ def test_runs_of_a_point_that_differ_are_told(synthetic_runs, tmp_path):
   ) in drawing.notes
 
 
-def test_short_runs_say_so(synthetic_runs, tmp_path):
+def test_short_runs_say_so(tmp_path):
   synthetic_runs.write_run(tmp_path / 'r', 'RigL', train_steps=10_000)
   drawing = figures.draw('graesser22/fig08', analysis.load(tmp_path))
   assert drawing.notes[1] == (
@@ -211,7 +212,7 @@ def test_short_runs_say_so(synthetic_runs, tmp_path):
   )
 
 
-def test_a_users_own_method_is_drawn(synthetic_runs, tmp_path):
+def test_a_users_own_method_is_drawn(tmp_path):
   synthetic_runs.write_run(tmp_path / 'r', 'SaliencyRigL')
   drawing = figures.draw('graesser22/fig08', analysis.load(tmp_path))
   assert list(drawing.data.method) == ['SaliencyRigL']

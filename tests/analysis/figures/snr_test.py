@@ -2,11 +2,12 @@
 
 import pytest
 
+from helpers import synthetic_runs
 from rigl_rl import analysis
 from rigl_rl.analysis import figures
 
 
-def _write(synthetic_runs, directory, method, agent, task, ratios, seed=0):
+def _write(directory, method, agent, task, ratios, seed=0):
   """A run of 100,000 or a million steps, with two ratios."""
   steps = 100_000 if agent == 'DQN' else 1_000_000
   name = 'DQN' if agent == 'DQN' else agent.capitalize()
@@ -29,11 +30,10 @@ def _write(synthetic_runs, directory, method, agent, task, ratios, seed=0):
   )
 
 
-def test_figure_5(synthetic_runs, tmp_path):
+def test_figure_5(tmp_path):
   name = 'gradients/snr'
   for seed, value in enumerate((0.1, 0.3)):
     _write(
-      synthetic_runs,
       tmp_path / f'a{seed}',
       'Dense',
       'DQN',
@@ -42,7 +42,6 @@ def test_figure_5(synthetic_runs, tmp_path):
       seed,
     )
   _write(
-    synthetic_runs,
     tmp_path / 'b',
     'Dense',
     'DQN',
@@ -50,7 +49,6 @@ def test_figure_5(synthetic_runs, tmp_path):
     {name: 0.4, 'train/loss': 7.0},
   )
   _write(
-    synthetic_runs,
     tmp_path / 'c',
     'RigL',
     'SAC',
@@ -72,7 +70,7 @@ def test_figure_5(synthetic_runs, tmp_path):
   assert set(data[data.panel == 'SAC, actor'].sparsity) == {0.9}
 
 
-def test_no_ratios(synthetic_runs, tmp_path):
+def test_no_ratios(tmp_path):
   synthetic_runs.write_run(tmp_path / 'r', 'Dense')
   with pytest.raises(figures.NothingToDraw, match='summarize_gradient_snr'):
     figures.draw('graesser22/fig05', analysis.load(tmp_path))

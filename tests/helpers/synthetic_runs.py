@@ -1,7 +1,4 @@
-"""Run directories as training leaves them, without any training.
-
-Loaded by its path, as `conftest` does: `tests` is no package.
-"""
+"""Run directories as training leaves them, without any training."""
 
 from __future__ import annotations
 
