@@ -2,7 +2,9 @@
 
   python docs/pictures.py
 
-makes docs/images/{time_against_sparsity,classic_control,learning_curves}.png.
+makes time_against_sparsity.png, sac_and_ppo.png and demo.png, which README.md
+shows at half a page's width, classic_control.png and learning_curves.png, in
+docs/images.
 """
 
 from __future__ import annotations
@@ -19,9 +21,15 @@ from rigl_rl.analysis.figures import (
   speed,
   style,
 )
+from rigl_rl.training import curve
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _RESULTS = _ROOT / 'results'
+_RIGL = 'Learning curves of RigL, by sparsity.'
+_ACTOR_CRITICS = {
+  'HalfCheetah-v4': 'SAC, HalfCheetah-v4, 90 %',
+  'Hopper-v4': 'PPO, Hopper-v4, 80 %',
+}
 
 
 class _Sizes(size.ReturnAgainstSize):
@@ -39,9 +47,23 @@ class _Sizes(size.ReturnAgainstSize):
 
 
 class _Curves(comparison.Comparison):
+  """Learning curves; `titles` maps tasks to titles of panels."""
+
+  titles = {'CartPole-v0': 'DQN, CartPole-v0, 90 %', **_ACTOR_CRITICS}
+  seeds = 'Two seeds (CartPole: three).'
+
   def find(self, request):
     data = pd.read_csv(_RESULTS / 'learning_curves.csv')
-    return self.found(data, ['Two or three seeds.'])
+    data = data[data.task.isin(self.titles)]
+    found = self.found(data.replace({'task': self.titles}), [self.seeds])
+    return found._replace(face_notes=())
+
+
+class _SmallCurves(_Curves):
+  titles = _ACTOR_CRITICS
+  seeds = 'Two seeds.'
+  # As large as the picture of time against sparsity beside it.
+  grid = {'panel': (2.3, 2.8)}
 
 
 def draw(directory: pathlib.Path) -> list[pathlib.Path]:
@@ -56,11 +78,8 @@ def draw(directory: pathlib.Path) -> list[pathlib.Path]:
   }
   for name, kind, title in (
     ('classic_control', _Sizes(()), 'DQN, dense and sparse, by size.'),
-    (
-      'learning_curves',
-      _Curves(),
-      'RigL: DQN and SAC at 90 % sparsity, PPO (Hopper) at 80 %.',
-    ),
+    ('sac_and_ppo', _SmallCurves(), _RIGL),
+    ('learning_curves', _Curves(), _RIGL),
   ):
     request = base.Request(
       name, title, None, base.Options(), selection.Progress(None)
@@ -70,6 +89,10 @@ def draw(directory: pathlib.Path) -> list[pathlib.Path]:
   for name, figure in figures.items():
     written.append(directory / f'{name}.png')
     written[-1].write_bytes(style.rendered(figure, 'png'))
+  demo = pd.read_csv(_RESULTS / 'demo.csv').to_dict('records')
+  title = 'RigL at 90 % sparsity (3 of 3 layers stored sparsely) on CartPole-v0'
+  written.append(directory / 'demo.png')
+  written[-1].write_bytes(curve.draw_curve(demo, title, (0, 200)))
   return written
 
 
