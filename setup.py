@@ -33,7 +33,7 @@ class BuildPy(build_py.build_py):
 def compile_kernels(directory):
   """Compiles the kernels, where there are a compiler and TensorFlow.
 
-  pip and uv hide an installed TensorFlow from a build, unless they are told
+  pip and uv hide an installed TensorFlow from a build without
   `--no-build-isolation`. The wheel then has no kernels, and works without.
   """
   shutil.rmtree(directory, ignore_errors=True)

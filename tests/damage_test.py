@@ -1,4 +1,4 @@
-"""Damaged run directories: whatever a file holds, reading it ends in one line.
+"""Damaged run directories: reading any damaged file ends in one line.
 
 One tiny run is trained. Each test damages a file of a copy in some way, mostly
 at random but by a fixed seed, and reads the copy as the commands do.

@@ -282,7 +282,7 @@ def _check_initial_kernels(agent, initializer):
     ):
       mask, kernel = layer.mask.numpy(), layer.kernel.numpy()
       if initializer == 'per_connection_glorot':
-        if (mask == 0).any():  # Drawn anew, not scaled.
+        if (mask == 0).any():  # Redrawn, not scaled.
           active = fresh * mask != 0
           assert np.std(kernel[active] / fresh[active]) > 0.1
         continue
@@ -555,7 +555,7 @@ def test_matched_width(name, tmp_path):
 
 
 def test_macro_that_others_replace(user_error, tmp_path):
-  """It stands in the file, and is no mistake; unless the user bound it."""
+  """The file binds it, which is no mistake, unless the user bound it."""
   rigl = ('graesser22', 'sac_mujoco', 'rigl')
   both = ['ACTOR_WIDTH = 0.5', 'CRITIC_WIDTH = 0.25']
   _parse(rigl, bindings=both)

@@ -353,7 +353,7 @@ def test_as_released_after_a_method(name, method, untraced):
   fresh = _fresh_kernels(agent)[1] * agent.layers[1].mask.numpy()
   ratio = agent.layers[1].kernel.numpy()[fresh != 0] / fresh[fresh != 0]
   if method in ('set', 'rigl') or (classic and method == 'static'):
-    assert np.std(ratio) > 0.1  # Drawn anew, not scaled.
+    assert np.std(ratio) > 0.1  # Redrawn, not scaled.
   else:
     assert (ratio == 1).all()
 

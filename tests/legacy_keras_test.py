@@ -1,4 +1,4 @@
-"""Keras 2 is chosen, whatever is imported first, or one line says why not."""
+"""Keras 2 is chosen in any order of imports, or one line says why not."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def test_an_install_is_made_kept_and_repaired(checkout):
   assert not any('pytest' in call for call in calls)
   _, calls = checkout.run('tests/run.sh')
   assert made_and_installed(calls) == (0, 2)
-  # Killed while it installed: started anew.
+  # Killed during the install: it starts from scratch.
   (venv / '.rigl_rl').write_text('installing\n')
   _, calls = checkout.run('tests/run.sh')
   assert made_and_installed(calls) == (1, 2) and not (venv / 'kept').exists()

@@ -181,8 +181,8 @@ def adam(
   Args:
     learning_rate: step size, > 0.
     epsilon: ε, > 0. Added to the root of the second moment before the
-      correction of its bias, as Keras does. PyTorch adds it afterwards: its ε
-      would have to be ε / √(1 − .999^t) in step t, 32 ε in the first step and
+      correction of its bias, as Keras does. PyTorch adds it afterwards:
+      there it would be ε / √(1 − .999^t) in step t, 32 ε in the first step and
       1.26 ε in step 1,000.
     weight_decay: λ >= 0 of a term λ · w in each gradient, of kernels and
       biases: PyTorch's Adam(weight_decay=λ), as in Sokar et al. (2022). The

@@ -1,7 +1,7 @@
 """A ring of rows, of which a checkpoint writes only those that are new.
 
 A ring is a few arrays with as many rows each. Row number i, counted from the
-first ever written, lies in slot i modulo the number of slots. `Segments` writes
+first ever written, is in slot i modulo the number of slots. `Segments` writes
 ranges of rows into files that are never changed again, each under a name that
 holds a checksum of its contents; a list of such files is a checkpoint.
 """

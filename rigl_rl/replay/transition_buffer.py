@@ -22,7 +22,7 @@ class Transitions(NamedTuple):
     action: of shape (batch_size, *action_shape).
     reward: of shape (batch_size,).
     discount: of shape (batch_size,); 0 where the episode terminated, 1 where it
-      went on or was cut by a time limit.
+      continued or was cut by a time limit.
     next_observation: of shape (batch_size, *observation_shape).
   """
 

@@ -1,4 +1,4 @@
-"""SparseWrapper gives a layer a mask; sparsify gives a network its masks."""
+"""SparseWrapper adds a mask to a layer; sparsify adds them to a network."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from rigl_rl.agents import advantages as advantages_lib
 def _naive_advantages(
   rewards, discounts, values, next_values, is_last, lambda_
 ):
-  """Equation 16 as it is written: a sum of later errors."""
+  """Equation 16 as written: a sum of later errors."""
   steps = len(rewards)
   advantages = np.zeros(steps)
   for t in range(steps):

@@ -46,7 +46,7 @@ def test_masks_and_weights_agree_after_every_sync():
 
   small_dqn.play(agent, 60, after_step=check)
   assert len(synced) == 5
-  # Else nothing was put to the test: RigL moved masks between two syncs.
+  # RigL moved masks between two syncs; otherwise nothing was tested.
   assert any(masks_differed)
 
 

@@ -30,7 +30,7 @@ def test_adam():
   adam = optimizers.adam(0.5, epsilon=1e-3)
   variable = tf.Variable(1.0)
   adam.apply_gradients([(tf.constant(2.0), variable)])
-  # The first step has about the size of the learning rate, whatever the slope.
+  # For any slope, the first step has about the size of the learning rate.
   assert float(variable) == pytest.approx(0.5, abs=1e-2)
   assert adam.epsilon == 1e-3
 
@@ -74,7 +74,7 @@ def test_weight_decay_is_pytorchs(weight_decay, graph):
   for start, found, slopes in zip(starts, variables, gradients):
     expected = _torch_adam(start, slopes, 0.05, weight_decay)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-    # The two decays would be told apart.
+    # The test can distinguish the two decays.
     other = _torch_adam(start, slopes, 0.05, 0.3 - weight_decay)
     assert np.abs(found - other).max() > 1e-2
 

@@ -47,7 +47,7 @@ def test_acts_by_what_the_train_step_returned():
   agent, twin = small_sac.make_agent(), small_sac.make_agent()
   for each in (agent, twin):
     small.train(each, 2)
-  # What the last step was told.
+  # The observation that the last step was given.
   observation = small.make_batch(1).observation[0]
   twin._last.computed = None  # So that it asks the NumPy actor.
   np.testing.assert_allclose(
@@ -123,8 +123,7 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
       np.abs(mean), np.sqrt(variance), out=np.zeros_like(mean), where=mean != 0
     ).mean()
 
-  # The noise is drawn for the minibatch, so that an example's has to be cut
-  # out of it.
+  # The noise is drawn for a whole minibatch; this takes one example's.
   def sampled(observation, draw):
     agent._next_draw = draw
     step_type = tf.fill([small.BATCH], ts.StepType.MID)

@@ -155,7 +155,7 @@ def test_restored_agent_goes_on_bit_for_bit():
   restored_actions, restored_after = go_on(restored)
   np.testing.assert_array_equal(actions, restored_actions)
   tf.nest.map_structure(np.testing.assert_array_equal, after, restored_after)
-  # All of this lies in the state: an agent without it goes another way.
+  # The state holds all of this: an agent without it acts differently.
   other_actions, _ = go_on(small_sac.make_agent('RigL', seed=0))
   assert (other_actions != actions).any()
 

@@ -166,7 +166,7 @@ def test_restored_agent_goes_on_bit_for_bit():
   agent = small_td3.make_agent(target_update_period=3)
   small.train(agent, 3)  # Between two steps of the actor.
   state = agent.get_state()
-  # What the last step was told.
+  # The observation that the last step was given.
   observation = small.make_batch(2).observation[0]
 
   def go_on(agent):
@@ -182,7 +182,7 @@ def test_restored_agent_goes_on_bit_for_bit():
   restored_actions, restored_after = go_on(restored)
   np.testing.assert_array_equal(actions, restored_actions)
   tf.nest.map_structure(np.testing.assert_array_equal, after, restored_after)
-  # All of this lies in the state: an agent without it goes another way.
+  # The state holds all of this: an agent without it acts differently.
   assert (small_td3.make_agent().explore(observation) != actions[0]).any()
 
 

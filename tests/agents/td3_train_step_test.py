@@ -294,7 +294,7 @@ def test_acting():
   agent, twin = small_td3.make_agent('Static'), small_td3.make_agent('Static')
   for each in (agent, twin):
     small.train(each, 2)
-  # What the last step was told.
+  # The observation that the last step was given.
   observation = small.make_batch(1).observation[0]
   assert agent._last.computed is not None
   twin._last.computed = None  # So that it asks the NumPy actor.

@@ -176,7 +176,7 @@ def test_several_games_count_the_same(tmp_path):
   assert best.winner and best.in_paper
   assert (best['weight decay'], best['learning rate']) == (1e-5, 1e-4)
   assert best.planned == 30 and best.runs == 3
-  # A game alone is no score.
+  # One game gives no score.
   (alone,) = table[table.runs == 1].itertuples()
   assert alone.score != alone.score
 

@@ -119,7 +119,7 @@ def test_noise_on_all_runs_below_a_directory(runs, capsys, monkeypatch):
   assert all(row['episodes'] == row['asked_episodes'] == '2' for row in first)
   assert len({row['step'] for row in first}) == 1
 
-  # It goes on: what is there is not played again.
+  # It continues, and does not play again what is there.
   played = []
   play = evaluate._play
 

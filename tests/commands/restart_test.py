@@ -171,7 +171,7 @@ def test_killed_three_times(name, tmp_path):
     return len(record.read_evaluations(str(killed)))
 
   whole = start(tmp_path / 'whole')
-  # Before the first checkpoint, but in training: nothing to go on from.
+  # In training, before the first checkpoint: nothing to continue from.
   _kill_when(start(killed), lambda: (killed / 'config.gin').exists())
   # Just as an evaluation is written: its checkpoint is not there, or half.
   _kill_when(start(killed), lambda: rows() >= 4)

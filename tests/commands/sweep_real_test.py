@@ -113,7 +113,7 @@ def test_a_real_sweep_killed_twice(undisturbed, tmp_path):
   assert process.returncode == 0, out
   assert f'12 runs, {len(before)} of them finished before' in out
   assert project.results() == undisturbed
-  # What was finished is not trained again, and what was cut off went on.
+  # Finished runs are not trained again, and interrupted ones continued.
   after = project.begun()
   assert all(after[name] == begun[name] for name in before)
   assert max(after.values()) > 1

@@ -166,7 +166,7 @@ def test_killed_twice_and_restarted(project):
   process = project.start(*more)
   assert process.wait(120) == 0, process.stdout.read()
   fake_sweeps.check_done_once(project)
-  # Those that were cut off went on.
+  # Interrupted runs continued.
   assert any(len(project.lines(run, 'starts')) > 1 for run in project.runs())
 
 
@@ -187,7 +187,7 @@ def test_stopped_by_a_signal(number, project):
 
 
 def test_one_killed_run(project, capsys):
-  """It counts as failed; the same command goes on with it."""
+  """It counts as failed; the same command continues it."""
   process = project.start('--workers=2', fake_sweeps.seconds(0.1))
   project.wait_for(lambda: len(project.pids()) >= 1)
   os.kill(project.pids()[0], signal.SIGKILL)

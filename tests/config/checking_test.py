@@ -216,7 +216,7 @@ def test_every_parameter_declares_what_it_takes(name):
 
 @pytest.mark.parametrize('name', sorted(PARAMETERS))
 def test_a_parameter_without_a_default_is_required(name):
-  """Else a call without it is a TypeError, where gin would say what to bind."""
+  """A call without it would be a TypeError; gin's error says what to bind."""
   if not name.startswith('ReplayBuffer.'):  # The agent gives both.
     assert PARAMETERS[name].default is not None
 

@@ -1,6 +1,6 @@
 """Tests of finding bindings without effect.
 
-An agent of two networks stands in for a run: `network` is called in the scopes
+An agent of two networks represents a run: `network` is called in the scopes
 `actor` and `critic`, `adam` in `critic`, `loop` in none.
 """
 

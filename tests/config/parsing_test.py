@@ -73,7 +73,7 @@ def test_it_does_where_the_runs_own_command_did(run, monkeypatch, user_error):
     with parsing.search_path(origin):
       parsing.parse_saved(str(run))
     assert _MODULE in sys.modules
-  # A record of another directory is none of this one.
+  # A record of another directory does not count for this one.
   _forget()
   monkeypatch.chdir('../elsewhere')
   with user_error(_MODULE):

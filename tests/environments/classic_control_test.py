@@ -70,7 +70,7 @@ def test_time_limit_is_not_terminal(name, limit):
     'Acrobot-v1': lambda o: 1,  # Lets the arm hang.
   }[name]
   env = create(name, seed=1)
-  for _ in range(2):  # The count starts anew with each episode.
+  for _ in range(2):  # Each episode counts from 0.
     observation = env.reset()
     assert not env.game_over
     for step in range(1, limit + 1):

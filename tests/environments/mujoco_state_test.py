@@ -37,7 +37,7 @@ def test_seed_decides_everything(name):
   assert (
     play(mujoco_tasks.create(name, seed=8, max_episode_steps=50)) != expected
   )
-  assert play(used) != expected  # The stream goes on.
+  assert play(used) != expected  # The stream continues.
 
 
 @pytest.mark.parametrize(

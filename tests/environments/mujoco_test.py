@@ -149,7 +149,7 @@ def test_fall_ends_with_discount_0():
 
 def test_time_limit_ends_with_discount_1():
   env = mujoco_tasks.create('HalfCheetah-v4', seed=0)
-  for _ in range(2):  # The count starts anew with each episode.
+  for _ in range(2):  # Each episode counts from 0.
     env.reset()
     for step in range(1, 1001):
       time_step = env.step(np.zeros(6, np.float32))

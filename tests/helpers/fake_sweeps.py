@@ -14,8 +14,8 @@ from rigl_rl.commands import sweep as command
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-# Instead of launch.train: takes steps, notes each, goes on where it was cut
-# off. SPARSITY=0.7 fails; see `_seconds`.
+# Instead of launch.train: takes steps, notes each, continues where it was
+# stopped. SPARSITY=0.7 fails; see `_seconds`.
 _FAKE = r"""
 import json, os, sys, time
 directory = [a[11:] for a in sys.argv if a.startswith('--base_dir=')][0]

@@ -372,7 +372,7 @@ def test_the_compiler_is_the_one_chosen(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_compiled_by_one_of_two_that_start_together(cache, monkeypatch):
-  """And compiled anew, and loaded, where a torn object lies in the cache."""
+  """A torn object in the cache is compiled again, and loaded."""
   environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
   environment.pop('RIGL_RL_KERNELS', None)
 

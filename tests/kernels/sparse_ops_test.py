@@ -106,9 +106,9 @@ def test_activations_that_differ(operations, biased):
 @pytest.mark.parametrize('last', ['linear', 'relu'])
 @pytest.mark.parametrize('wanted', ['x', 'biases', 'x and biases'])
 def test_in_a_function(operations, batch, last, wanted):
-  """Where gradients that nobody asks for are left out.
+  """Gradients that are not asked for are left out.
 
-  If one operation alone reads what the forward pass has saved, it writes the
+  If only one operation reads what the forward pass has saved, it writes the
   gradients in its place.
   """
   rng = np.random.default_rng(3)

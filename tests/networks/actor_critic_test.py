@@ -263,7 +263,7 @@ def test_sac_is_initialized_as_released(network):
   ],
 )
 def test_td3_is_initialized_as_released(network, kwargs):
-  # Masks leave the range as it is: fan_in counts all incoming connections.
+  # Masks do not change the range: fan_in counts all incoming connections.
   made = actor_critics.build(network, **kwargs)
   dense = actor_critics.biases(made)
   wrappers.sparsify(made, sparsity=0.9, initializer=initializers.layer_default)

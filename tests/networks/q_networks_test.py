@@ -153,7 +153,7 @@ def test_impala_block_is_residual():
   for path, layer in wrappers.named_layers(model).items():
     if 'block' in path:
       layer.kernel.assign(tf.zeros_like(layer.kernel))
-  # With silent blocks, what is left is conv and pool, three times.
+  # With silent blocks, only conv and pool remain, three times.
   layers = wrappers.named_layers(model)
   states = np.random.default_rng(0).integers(0, 256, (2, 20, 21, 4))
   x = states / np.float32(255)
@@ -193,7 +193,7 @@ def test_weight_decay_is_of_kernels_alone(case, factor, decay_output):
   for layer in wrappers.named_layers(model).values():
     layer.bias.assign(tf.ones_like(layer.bias))
   *hidden, output = wrappers.named_layers(model).values()
-  if decay_output is None:  # As released: all kernels on Atari alone.
+  if decay_output is None:  # As released: all kernels, only on Atari.
     decay_output = case[0] is not q_networks.MLPQNetwork
   layers = [*hidden, output] if decay_output else hidden
   squares = sum(float(tf.reduce_sum(layer.kernel**2)) for layer in layers)

@@ -73,7 +73,7 @@ def test_a_save_writes_only_what_is_new(tmp_path):
   assert second['segments'][:1] == first['segments']
   (new,) = second['segments'][1:]
   assert (new['start'], new['stop']) == (30, 35)
-  # A restored buffer goes on in the same way.
+  # A restored buffer continues in the same way.
   restored = transitions.scalars(capacity=100)
   restored.load(str(tmp_path), _json(second))
   transitions.add(restored, *range(5))

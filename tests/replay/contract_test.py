@@ -87,7 +87,7 @@ def test_a_transition_alone_can_be_sampled(make):
 
 def test_transitions_across_ends_and_gaps(make):
   buffer = make(capacity=100, batch_size=800)
-  # Ended at 5, and at 11 the loop goes on elsewhere without a word.
+  # An episode ends at 5; after 11 the loop jumps without an end.
   added = [*range(6), *range(8, 12), *range(20, 30)]
   for i in added:
     buffer.add(*_transition(i, is_last=i == 5))

@@ -175,7 +175,7 @@ def test_replay_buffer(tmp_path, seed):
 
 
 def test_padding_after_a_cut_is_no_transition():
-  # Slots: 0 1 | 0 2 3; Dopamine samples slot 2, a zero that nobody has seen.
+  # Slots: 0 1 | 0 2 3; Dopamine samples slot 2, a zero that never occurred.
   buffer = _replay_buffer(stack_size=2, horizon=1, capacity=10)
   for number, cut in ((1, True), (2, False), (3, False)):
     buffer.add(np.float32([number] * 2), number, 0.0, False, episode_end=cut)

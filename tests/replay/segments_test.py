@@ -11,7 +11,7 @@ from rigl_rl.replay import segments
 
 
 class _Ring:
-  """A ring of two columns; row i holds i, unless told otherwise."""
+  """A ring of two columns; by default, row i holds i."""
 
   def __init__(self, num_slots=10):
     self.number = np.zeros(num_slots, np.int64)
@@ -98,7 +98,7 @@ def test_a_save_writes_only_what_is_new(tmp_path):
   assert new.startswith('replay-000000000030-000000000035-')
   assert [s['file'] for s in second] == [*before, new]
 
-  # A restored ring goes on in the same way.
+  # A restored ring continues in the same way.
   restored = _Ring(100)
   restored.load(tmp_path, second, 35)
   restored.add(*range(5))

@@ -113,7 +113,7 @@ def test_capacity_counts_ends():
 
 
 def test_an_end_shared_by_two_episodes():
-  """An episode that begins where the one before ended; -0.0 is not 0.0."""
+  """An episode that begins where the last one ended; -0.0 is not 0.0."""
   buffer = _make(capacity=10, batch_size=100, shapes=((), ()))
   buffer.add(1, 0, 0, 1, 2, True)
   buffer.add(2, 0, 1, 1, 0.0, False)

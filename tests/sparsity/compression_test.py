@@ -166,7 +166,7 @@ def test_what_cannot_be_compressed_stays_masked():
       tf.keras.layers.Flatten(),
       wrappers.SparseWrapper(tf.keras.layers.Dense(90, 'elu')),
       wrappers.SparseWrapper(tf.keras.layers.Dense(80, 'relu')),
-      tf.keras.layers.Dense(3),  # sparsify wraps it, and calls it as it is.
+      tf.keras.layers.Dense(3),  # sparsify wraps it, and calls it unchanged.
     ]
   )
   x = stored_layers.examples(5, 6, 6, 2)
@@ -333,7 +333,7 @@ def test_an_obstacle():
     _compress(model, obstacle='it is Tuesday')
   assert str(error.value) == "sparsify.storage is 'sparse', but it is Tuesday."
   assert not any(_stored_sparsely(model))
-  # It is told before a layer has been pruned.
+  # The error comes before a layer has been pruned.
   model = _network(storage='sparse', algorithm=algorithms.Prune())
   with pytest.raises(UserError, match='but it is Tuesday'):
     _compress(model, obstacle='it is Tuesday')

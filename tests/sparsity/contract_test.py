@@ -1,4 +1,4 @@
-"""What every sparse training algorithm keeps to, whoever wrote it.
+"""What every sparse training algorithm must keep to.
 
 One suite over all classes that `algorithms.__all__` names. An algorithm that
 the package gains is covered without a change here.
@@ -38,7 +38,7 @@ def _has_drop_fraction(cls):
 _DROP_AND_GROW = [
   cls.__name__ for cls in _ALGORITHMS if _has_drop_fraction(cls)
 ]
-# Their masks follow from the weights alone.
+# Their masks depend only on the weights.
 _NOT_RANDOM = ('Dense', 'Prune')
 
 _OPTIMIZERS = {
@@ -218,7 +218,7 @@ def _allowed(size, sparsity):
 
 
 def _mostly(values, where):
-  """Few units have no active output, hence no gradient."""
+  """Few units have no active output, and so no gradient."""
   return where.any() and values[where].mean() > 0.5
 
 

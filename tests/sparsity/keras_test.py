@@ -95,7 +95,7 @@ def test_fit_keeps_masks_in_every_step(make):
   assert set(watch.moved()) <= {0, 4, 8, 12, 16}
   assert len(watch.moved()) >= 3
   assert int(model.optimizer.step) == 3 * _STEPS_PER_EPOCH
-  # A second call goes on where the first one was.
+  # A second call continues from the first.
   model.fit(x, y, _BATCH, 1, verbose=0, callbacks=[watch])
   assert int(model.optimizer.iterations) == 4 * _STEPS_PER_EPOCH
   assert set(watch.moved()[3:]) <= {12, 16, 20}
@@ -289,7 +289,7 @@ def test_a_saved_model_keeps_its_masks(form, algorithm, legacy, tmp_path):
     loaded.fit(x, y, _BATCH, 1, verbose=0)
   for mask, old in zip(_zeros(loaded_layers), before):
     np.testing.assert_array_equal(mask, old)
-  # or goes on as the first one did.
+  # or continues as the first one did.
   sparse = optimizer.make_sparse_optimizer(
     tf.keras.optimizers.Adam(),
     loaded_layers,

@@ -164,7 +164,7 @@ def test_each_layer_is_bound_to_its_own_sparsity():
     {'begin': 0.1, 'interval': 4},
     {'interval': 5, 'offset': 4},
     {'end': 1.0, 'interval': 6, 'steps_before': 7},
-    {'end': 0.5, 'interval': 50, 'steps_before': 0},  # The window's end alone.
+    {'end': 0.5, 'interval': 50, 'steps_before': 0},  # Only the window's end.
   ],
 )
 @pytest.mark.parametrize(

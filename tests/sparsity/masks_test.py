@@ -88,7 +88,7 @@ def _scores(kind, size, rng):
     values[rng.random(size) < 0.02] = _INF
     values[rng.random(size) < 0.02] = -_INF
     return values.astype(np.float32)
-  if kind == 'neighbors':  # Differ in the last bit alone.
+  if kind == 'neighbors':  # They differ only in the last bits.
     bits = 0x3F800000 + rng.integers(0, 8, size)
     return bits.astype(np.int32).view(np.float32)
   assert kind == 'int32'

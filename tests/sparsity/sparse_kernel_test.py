@@ -182,7 +182,7 @@ def test_read():
 
 @pytest.mark.parametrize('structure_first', [True, False])
 def test_assign(structure_first):
-  """What was read of a masked layer, whatever the order of variables."""
+  """Values read of a masked layer, in any order of variables."""
   storage = _storage()
   slot = _slot(storage, [10, 20, 30, 40])
   bias = tf.Variable([0.0])

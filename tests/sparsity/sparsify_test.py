@@ -187,7 +187,7 @@ def test_masks_follow_the_seed_and_not_the_numbering_of_names():
 
 @pytest.mark.parametrize('name', ['Static', 'SET', 'RigL', 'DS'])
 def test_erdos_renyi_lambda_draws_each_weight_on_its_own(name):
-  """Sokar et al., equation 1: counts are binomial, whatever the algorithm."""
+  """Sokar et al., equation 1: counts are binomial for any algorithm."""
   counts = set()
   for seed in range(6):
     model = tf.keras.Sequential(

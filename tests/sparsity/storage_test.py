@@ -79,8 +79,8 @@ def test_call(activation, use_bias, shape):
     gradients = tape.gradient(loss, [x, *layer.trainable_variables])
     found.append([y, *gradients])
   assert found[0][2].shape == (7, 5)
-  # Examples in a row are computed with the active weights alone; else the
-  # kernel is taken as a whole.
+  # Matrices of examples use only the active weights; other shapes use the
+  # whole kernel.
   if len(shape) == 2:
     assert found[1][2].shape == (14,)
     found[1][2] = sparse.storage.dense(found[1][2])

@@ -251,7 +251,7 @@ def test_launch_train_reads_all_bindings(all_runs, no_gin_config):
   ],
 )
 def test_small_ppo_networks(task, sparsity, units, all_runs, no_gin_config):
-  """As many units in both layers; how far off is told."""
+  """Both layers have equally many units; the size's mismatch is reported."""
   from rigl_rl.training import quiet
 
   with quiet.import_quietly():

@@ -154,7 +154,7 @@ def test_initial_policy(tmp_path):
   policies = _Policies()
   loop = noted_loop.run(tmp_path, train_steps=30, initial_policy=policies)
   (policy,) = policies.made
-  # It acts in the steps that would be random, and in these alone.
+  # It acts only in the steps that would be random.
   assert loop.agent.calls == ['explore', 'train'] * 20
   assert loop.agent.gradient_steps == 20
   assert policy.count == 10 and len(loop._replay.added) == 30

@@ -410,7 +410,7 @@ def test_a_failed_save_leaves_nothing(directory, monkeypatch):
         failures += 1
     if left[0] > 0:
       break
-  # Some network file systems cannot flush a directory: that alone is no error.
+  # Some network file systems cannot flush a directory; that is no error.
   assert failures > 6
   assert checkpointer.load_latest()[1]['a'].tolist() == [1, 1, 1]
   assert os.listdir(directory) == ['ckpt-1']

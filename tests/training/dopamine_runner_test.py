@@ -311,7 +311,7 @@ def test_value_outside_its_range(tmp_path, binding, message):
 
 
 _OWN_AGENT = '''
-"""An agent with a loss of its own: (Q - 1)^2, whatever the transition."""
+"""An agent with a loss of its own: (Q - 1)^2 for any transition."""
 
 import gin
 import tensorflow as tf

@@ -43,7 +43,7 @@ def _tensorboard(directory, tag):
     ((20, [30]), [(10, 1.0), (20, 1.0), (30, 2.0)]),
     # By other steps than before, in what was not reached again.
     ((20, [25]), [(10, 1.0), (20, 1.0), (25, 2.0)]),
-    # All anew, since there was no checkpoint.
+    # All of them again, because there was no checkpoint.
     ((0, [10, 20]), [(10, 2.0), (20, 2.0)]),
   ],
 )

@@ -1,4 +1,4 @@
-"""Versions, processor and git revision, as they stand in a run.json."""
+"""Versions, processor and git revision, as a run.json has them."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Imports print nothing; failures, and whoever asks, see everything."""
+"""Imports print nothing; after a failure or on request, all is shown."""
 
 import os
 import re

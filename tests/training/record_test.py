@@ -1,4 +1,4 @@
-"""Tests of what a run says of itself, and of runs of the version before."""
+"""Tests of what a run says of itself, and of runs of an earlier version."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from rigl_rl.config.gin_text import Config
 from rigl_rl.readers import FileError
 from rigl_rl.training import attributes, record
 
-# Short runs as the version before run.json left them, without checkpoints: of
+# Short runs of the last version without run.json, without checkpoints: of
 # CartPole, and of HalfCheetah by SAC with sparse storage and by DS-TD3.
 _BEFORE = pathlib.Path(__file__).with_name('version_before')
 _ALL = ('dqn_masked', 'sac_sparse', 'ds_td3')

@@ -100,7 +100,7 @@ def test_several_differences_macros_first(run):
 
 
 def test_whose_figures_it_is_among_may_differ(run):
-  """Runs of the version before do not say."""
+  """Runs of an earlier version do not say."""
   again = run_directory.RunDirectory(run.path())
   assert again.prepare(CONFIG + "train.paper = 'sokar22'\n")
   assert pathlib.Path(run.path('config.gin')).read_text() == CONFIG
@@ -358,7 +358,7 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
 
   again = run_directory.RunDirectory(str(tmp_path / 'killed'))
   again.set_state(checkpointer.load_latest()[1])
-  # Loading writes nothing: that could fail for want of room.
+  # Loading writes nothing, because that could fail on a full disk.
   assert len(record.read_evaluations(again.path())) == 3
   assert again.prepare(CONFIG)
   # Cut back at once, not only at the next evaluation.
@@ -495,7 +495,7 @@ def test_a_second_process_is_refused_and_touches_nothing(run, user_error):
     assert before == {
       path: path.stat().st_mtime_ns for path in base_dir.iterdir()
     }
-  # Of a run that goes on some day, the file stays.
+  # The file stays for a run that may continue.
   assert (base_dir / 'train.lock').exists()
   with run.lock():
     pass

@@ -69,7 +69,7 @@ def test_summary_and_files(tmp_path, capsys):
   assert written['seconds'] == 12.5
   assert written['parameters'] == 7
   assert written['got_seed'] == 4 and written['got_train_steps'] == 200
-  # What the run is stands in run.json.
+  # run.json says what the run is.
   assert not {'seed', 'task', 'versions', 'git_revision'} & set(written)
   assert (tmp_path / 'curve.png').read_bytes() == curve.draw_curve(
     record.read_evaluations(str(tmp_path)), f'{_Runner.title} on Nowhere-v0'

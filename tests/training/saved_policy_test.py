@@ -14,7 +14,7 @@ from rigl_rl.training import checkpointing, run_directory
 from rigl_rl.training.saved_policy import saved_policy
 
 _BINDINGS = (
-  # In the actor's scope alone, where a copy of it is not made.
+  # Only in the actor's scope, where no copy of it is made.
   'actor/SquashedGaussianActor.hidden_units = (8, 6)',
   'Critic.hidden_units = (8, 8)',
   'SPARSITY = 0.5',

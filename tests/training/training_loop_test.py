@@ -215,7 +215,7 @@ def test_resumed_run_equals_one_never_stopped(tmp_path, period):
   whole = _run(tmp_path / 'whole', checkpoint_period=period)
   with pytest.raises(KeyboardInterrupt):
     _run(tmp_path / 'cut', fail_in_period=12, checkpoint_period=period)
-  # All that was evaluated is there, though the last row may be trained anew.
+  # All evaluations are there, though the last may be trained again.
   rows = record.read_evaluations(str(tmp_path / 'cut'))
   assert [row['step'] for row in rows] == [3, 6, 9]
 
@@ -357,7 +357,7 @@ class _Replay:
 
 
 def test_a_full_disk_at_any_moment(tmp_path, monkeypatch):
-  """The n-th write fails: nothing of it stays, and the run goes on."""
+  """The n-th write fails: nothing of it stays, and the run continues."""
   _run(tmp_path / 'whole', replay=_Replay())
   create, left = files.create, [0]
 

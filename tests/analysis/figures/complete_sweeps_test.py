@@ -32,7 +32,7 @@ _KINDS = {
   'ppo': ('PPO', 'MLP'),
   'td3': ('TD3', 'MLP'),
 }
-# Two games stand for all fifteen.
+# Two games represent all fifteen.
 _GAMES = ('Pong', 'MsPacman')
 _FEWER_GAMES = 'GAME!=' + '|'.join(
   game for game in normalization.ATARI_GAMES if game not in _GAMES

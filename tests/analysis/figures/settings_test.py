@@ -40,7 +40,7 @@ def test_figure_4(write, tmp_path):
   write('own', swept={'SPARSITY': 0.8})
   write('uniform', score=80.0, distribution='uniform')
   write('dense', 'Dense', 110.0)
-  # A name of the sweep's own, which stands for two bindings.
+  # A name that the sweep gives to two bindings.
   write('wd', score=70.0, seed=1)
   config = (tmp_path / 'wd' / 'config.gin').read_text()
   synthetic_runs.write_config(
