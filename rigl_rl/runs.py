@@ -12,7 +12,7 @@ import numpy as np
 from rigl_rl import errors, files
 from rigl_rl.config import checking, gin_text
 from rigl_rl.errors import UserError
-from rigl_rl.training import quiet, record
+from rigl_rl.training import quiet, record, tracking
 
 if TYPE_CHECKING:
   import pandas as pd
@@ -80,9 +80,10 @@ class Run:
 
     From the newest checkpoint when `policy` or `networks` is first used.
     """
+    agent = self._saved.runner.agent
     from rigl_rl.training import saved_run
 
-    return saved_run.Policy(self._saved.runner.agent)
+    return saved_run.Policy(agent)
 
   @property
   def networks(self) -> Mapping[str, tf.keras.layers.Layer]:
@@ -152,6 +153,7 @@ def train(
   bindings: str | Sequence[str] | Mapping[str, Any] = (),
   base_dir: str | os.PathLike[str] = '',
   extend: str | None = None,
+  track: str | None = None,
 ) -> Run:
   """Trains what gin files describe, as `launch.train` does.
 
@@ -174,6 +176,7 @@ def train(
     extend: 'stay' or 'stretch', to continue a finished run to a higher
       TRAIN_STEPS: windows of mask updates and decays end where they ended, or
       count by the new length from there on.
+    track: 'wandb' to send what TensorBoard shows to Weights & Biases, too.
 
   Returns:
     The finished run.
@@ -186,13 +189,14 @@ def train(
   gin_files = [os.fspath(file) for file in gin_files]
   bindings = _as_text(bindings)
   # Before TensorFlow loads, which takes seconds.
+  tracking.check(track)
   checking.check(gin_files, bindings)
   with _gin_to_itself():
     with quiet.import_quietly():
       _use_default_threads()
       from rigl_rl.training import run
     with errors.of_incomplete_config():
-      run.train_files(gin_files, bindings, os.fspath(base_dir), extend)
+      run.train_files(gin_files, bindings, os.fspath(base_dir), extend, track)
   return load_run(base_dir)
 
 

@@ -25,6 +25,7 @@ from rigl_rl.training import (
   quiet,
   run_directory,
   smoke,
+  tracking,
 )
 
 
@@ -52,6 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     'mask updates and decays end where they ended; stretch: they count by the '
     'new length from there on',
   )
+  parser.add_argument(
+    '--track',
+    choices=tracking.TRACKERS,
+    help='send what TensorBoard shows to this tracker, too',
+  )
   command_line.add_thread_arguments(parser)
   seeds.add_arguments(parser)
   arguments = parser.parse_args(argv)
@@ -66,8 +72,10 @@ def _train_seeds(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
       f'--extend is {arguments.extend!r}, but cannot be given with --seeds: '
       "extend each seed's run by a command of its own."
     )
+  tracking.check(arguments.track)
   _add_smoke_file(arguments)
-  return seeds.train(arguments, argv, _outline)
+  track = [f'--track={arguments.track}'] if arguments.track else []
+  return seeds.train(arguments, argv, _outline, [*sweep.TRAIN, *track])
 
 
 def _add_smoke_file(arguments: argparse.Namespace) -> None:
@@ -78,6 +86,7 @@ def _add_smoke_file(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
   seeds.check(arguments)
+  tracking.check(arguments.track)
   # Before TensorFlow loads, which takes seconds.
   directory = run_directory.RunDirectory(arguments.base_dir)
   if not files.is_url(arguments.base_dir):
@@ -94,6 +103,7 @@ def _train(arguments: argparse.Namespace) -> None:
       arguments.gin_bindings,
       arguments.base_dir,
       arguments.extend,
+      arguments.track,
     )
     evaluate = command_line.invocation('evaluate')
     print(f'Next:    tensorboard --logdir {shlex.quote(directory.events)}')

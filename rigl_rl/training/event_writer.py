@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import time
 from typing import Mapping
 
@@ -11,9 +9,12 @@ import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
 from rigl_rl.compat import tensorflow as compat
+from rigl_rl.training import record
 
 
-def create(directory: str, steps_done: int) -> tf.summary.SummaryWriter:
+def create(
+  directory: str, steps_done: int, settings: Mapping[str, str]
+) -> tf.summary.SummaryWriter:
   """Makes a writer that continues where a checkpoint was.
 
   Its file begins with a record of a start (SessionLog.START), by which
@@ -24,6 +25,9 @@ def create(directory: str, steps_done: int) -> tf.summary.SummaryWriter:
   Args:
     directory: of the event files.
     steps_done: steps of training at the checkpoint; 0 at the beginning.
+    settings: of a new run, as `record.settings` returns them, for the tab
+      HPARAMS, where runs are compared by binding. Seeds of one setting form a
+      group there.
   """
   writer = tf.summary.create_file_writer(directory)
   start = event_pb2.Event(
@@ -34,29 +38,10 @@ def create(directory: str, steps_done: int) -> tf.summary.SummaryWriter:
   tf.raw_ops.ImportEvent(
     writer=compat.writer_resource(writer), event=start.SerializeToString()
   )
+  if settings and not steps_done:
+    from tensorboard.plugins.hparams import api
+
+    with writer.as_default():
+      api.hparams(record.with_numbers(settings))
   writer.flush()
   return writer
-
-
-def write_settings(directory: str, settings: Mapping[str, str]) -> None:
-  """Writes a run's bindings for TensorBoard's HPARAMS tab, to compare runs by.
-
-  Seeds of one setting form a group there.
-
-  Args:
-    directory: of the event files.
-    settings: what `record.settings` returned.
-  """
-  from tensorboard.plugins.hparams import api
-
-  values = {name: _as_hparam(text) for name, text in settings.items()}
-  with tf.summary.create_file_writer(directory).as_default():
-    api.hparams(values)
-
-
-def _as_hparam(text: str) -> bool | float | str:
-  with contextlib.suppress(ValueError, SyntaxError):
-    value = ast.literal_eval(text)
-    if isinstance(value, (bool, int, float, str)):
-      return value
-  return text

@@ -77,6 +77,17 @@ def settings(record: Mapping[str, Any]) -> dict[str, str]:
   return {k: v for k, v in sorted(record['bindings'].items()) if decides(k)}
 
 
+def with_numbers(bindings: Mapping[str, str]) -> dict[str, bool | float | str]:
+  """Returns bindings as trackers take them: with numbers, and other text."""
+  values: dict[str, bool | float | str] = dict(bindings)
+  for name, text in bindings.items():
+    with contextlib.suppress(ValueError, SyntaxError):
+      value = ast.literal_eval(text)
+      if isinstance(value, (bool, int, float, str)):
+        values[name] = value
+  return values
+
+
 def versions(record: Mapping[str, Any]) -> dict[str, str]:
   """Returns the versions that a run was made with, by package.
 

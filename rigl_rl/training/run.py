@@ -18,12 +18,12 @@ from rigl_rl.sparsity import user_code
 from rigl_rl.training import (
   attributes,
   curve,
-  event_writer,
   extension,
   quiet,
   record,
   run_directory,
   scores,
+  tracking,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def train_files(
   gin_bindings: Sequence[str],
   base_dir: str,
   extend: str | None = None,
+  track: str | None = None,
 ) -> dict[str, Any]:
   """Trains what gin files describe; see `train`.
 
@@ -44,15 +45,16 @@ def train_files(
     base_dir: the run directory.
     extend: what schedules do if TRAIN_STEPS is higher than that of the finished
       run in `base_dir`, see `extension`; None to refuse it.
+    track: the tracker that follows the run, see `tracking`; None for none.
   """
   with quiet.import_quietly():  # Of what the files name.
     given = parsing.parse(gin_files, gin_bindings)
   extension.bind(base_dir, extend)
   with memory.blame_sizes(gin_files, gin_bindings):
-    return train(base_dir, given=given)
+    return train(base_dir, given=given, track=track)
 
 
-@gin.configurable(denylist=['base_dir', 'given'])
+@gin.configurable(denylist=['base_dir', 'given', 'track'])
 def train(
   base_dir: str,
   runner: Callable[..., training_loop.TrainingLoop] = gin.REQUIRED,
@@ -63,6 +65,7 @@ def train(
   smoke: bool = False,
   extended: extension.Extended = (),
   given: effects.Given | None = None,
+  track: str | None = None,
 ) -> dict[str, Any]:
   """Trains as the gin config says, or continues a run that was cut off.
 
@@ -80,6 +83,7 @@ def train(
     extended: the lengths that the run had before, see `extension`.
     given: what `parsing.parse` returned, to refuse bindings without effect;
       None for no such check.
+    track: the tracker that follows the run, see `tracking`; None for none.
 
   Returns:
     The content of summary.json: the final score and the learning curve area in
@@ -113,7 +117,7 @@ def train(
     print(built.title)
     if step := directory.last_step:
       print(f'Continues at step {step:,}.')
-    with user_code.errors_in_one_line():
+    with tracking.follow(track, directory), user_code.errors_in_one_line():
       built.run_experiment()
     return _write_results(directory, built, task, scored, smoke)
 
@@ -164,8 +168,6 @@ def _write_record(
   }
   described.pop('gradient_steps', None)  # Those taken: a result.
   differences = record.write(directory.path(), described, directory.last_step)
-  if not directory.last_step:
-    event_writer.write_settings(directory.events, record.settings(described))
   if differences:
     print(
       f'note: {differences}: the results may differ from those of a run that '

@@ -10,6 +10,7 @@
     checkpoints/           see `checkpointing`
     replay/                transitions that checkpoints name
     events/                TensorBoard
+    wandb_id               the run's identity there, see `tracking`
     train.lock             locked while a process trains here
 
 Every file is written whole and renamed. None is a pickle.
@@ -325,6 +326,12 @@ class RunDirectory:
   def elapsed_seconds(self) -> float:
     """Wall-clock seconds at the last row of timing.csv; 0. at the start."""
     return self._timing[-1]['seconds'] if self._timing else 0.0
+
+  def settings(self) -> dict[str, str]:
+    """Returns what decides the results, by run.json; {} if there is none."""
+    if not files.exists(self.path(record_lib.RECORD)):
+      return {}
+    return record_lib.settings(record_lib.describe(self._base_dir))
 
   def get_state(self) -> dict[str, Any]:
     """Returns the evaluations so far, for a checkpoint.

@@ -118,7 +118,9 @@ class TrainingLoop:
     )
     # Not earlier: a refused run leaves no file behind.
     self._writer = event_writer.create(
-      self._run_directory.events, self.steps_done
+      self._run_directory.events,
+      self.steps_done,
+      self._run_directory.settings(),
     )
     try:
       for period in range(self._periods_done, len(self._period_ends)):

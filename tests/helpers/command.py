@@ -41,14 +41,14 @@ SMALL_PPO = (
 )
 
 
-def run(base_dir, *bindings, gin_files=(RIGL,), small=True):
+def run(base_dir, *bindings, gin_files=(RIGL,), small=True, flags=()):
   """As a process of its own would: with no binding of an earlier start."""
   gin.clear_config()
   bindings = (*SMALL, *bindings) if small else bindings
   return train.main(
     [f'--gin_files={name}' for name in gin_files]
     + [f'--gin_bindings={binding}' for binding in bindings]
-    + [f'--base_dir={base_dir}']
+    + [f'--base_dir={base_dir}', *flags]
   )
 
 

@@ -27,7 +27,8 @@ def _train(gin_file, directory, **bindings):
   )
   scalars, hparams = {}, {}
   events = os.path.join(directory, 'events')
-  for name in sorted(os.listdir(events)):
+  assert len(os.listdir(events)) == 1
+  for name in os.listdir(events):
     path = os.path.join(events, name)
     for event in tf.compat.v1.train.summary_iterator(path):
       for value in event.summary.value:

@@ -12,7 +12,7 @@ def _process(directory, steps_done, steps, value):
   """Writes as a process that starts at a checkpoint, and is then killed."""
   path = directory / 'events'
   before = set(path.iterdir()) if path.exists() else set()
-  writer = event_writer.create(str(path), steps_done)
+  writer = event_writer.create(str(path), steps_done, {})
   for step in steps:
     with writer.as_default(step=step):
       tf.summary.scalar('gradients/snr', value)
