@@ -252,7 +252,7 @@ class QLearner:
   def q_mean(self) -> float:
     """Mean Q-value of the actions in the last minibatch."""
     states, (actions, *_), _ = self.batch
-    values = np.asarray(self._batch_q_values(states))
+    values = np.asarray(self.snapshot()(states))
     return float(values[np.arange(len(values)), actions.astype(int)].mean())
 
   def gradient_snr(self) -> tf.Tensor:

@@ -182,7 +182,7 @@ class ReplayBuffer(ring.Ring):
       ValueError: if the observation has another shape, or action or reward is
         no scalar.
     """
-    shapes = np.shape(observation), np.shape(action), np.shape(reward)
+    shapes = np.shape(observation), _shape(action), _shape(reward)
     if shapes != (self._observation_shape, (), ()):
       raise ValueError(
         'Observation, action and reward have shapes '
@@ -345,6 +345,11 @@ class ReplayBuffer(ring.Ring):
       if not terminal:
         self._cut_episode(end)
       self._begin_episode(end)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+  # np.shape takes a microsecond for a number.
+  return () if isinstance(value, (int, float)) else np.shape(value)
 
 
 def _interleave(frames: Sequence[np.ndarray]) -> np.ndarray:

@@ -11,8 +11,10 @@ by its step count.
 
 from __future__ import annotations
 
+import collections
 import contextvars
 import dataclasses
+import functools
 from typing import Any, Callable, Iterable
 
 import tensorflow as tf
@@ -71,10 +73,13 @@ class StepPlanner:
     actor_period: int = 1,
     target_period: int | None = None,
   ):
-    self._update_steps = {
-      optimizer: frozenset(optimizer.update_steps().tolist())
-      for optimizer in optimizers
-    }
+    # By step: those that change masks in it.
+    self._mask_updates = collections.defaultdict(frozenset)
+    for optimizer in optimizers:
+      for step in optimizer.update_steps().tolist():
+        self._mask_updates[step] |= {optimizer}
+    # Few plans are different, and every train step needs one.
+    self._make = functools.lru_cache(maxsize=None)(StepPlan)
     self._actor_period = actor_period
     self._target_period = target_period
 
@@ -82,18 +87,12 @@ class StepPlanner:
     """Returns the plan of a train step, counted from 0."""
     updates_targets = _is_due(step, self._target_period)
     since_last = range(self._target_period or 0) if updates_targets else ()
-    return StepPlan(
-      self._mask_updates(step),
+    updates = self._mask_updates.get
+    return self._make(
+      updates(step, frozenset()),
       _is_due(step, self._actor_period),
       updates_targets,
-      any(self._mask_updates(step - ago) for ago in since_last),
-    )
-
-  def _mask_updates(self, step):
-    return frozenset(
-      optimizer
-      for optimizer, steps in self._update_steps.items()
-      if step in steps
+      any(updates(step - ago) for ago in since_last),
     )
 
   def in_graph(self, step: tf.Tensor) -> StepPlan:
