@@ -16,7 +16,6 @@ import pandas as pd
 from rigl_rl.analysis.figures import (
   base,
   comparison,
-  selection,
   size,
   speed,
   style,
@@ -81,9 +80,7 @@ def draw(directory: pathlib.Path) -> list[pathlib.Path]:
     ('sac_and_ppo', _SmallCurves(), _RIGL),
     ('learning_curves', _Curves(), _RIGL),
   ):
-    request = base.Request(
-      name, title, None, base.Options(), selection.Progress(None)
-    )
+    request = base.Request(name, title)
     figures[name] = kind.draw(request).figure
   written = []
   for name, figure in figures.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
@@ -65,8 +65,9 @@ class Run:
   def _saved(self) -> saved_run.SavedRun:
     """The agent, with the weights of the newest checkpoint at first use."""
     with quiet.import_quietly():
+      from rigl_rl.config import parsing
       from rigl_rl.training import saved_run
-    with _gin_to_itself():
+    with parsing.empty_config():
       return saved_run.load(self.directory)
 
   @property
@@ -191,7 +192,9 @@ def train(
   # Before TensorFlow loads, which takes seconds.
   tracking.check(track)
   checking.check(gin_files, bindings)
-  with _gin_to_itself():
+  from rigl_rl.config import parsing
+
+  with parsing.empty_config():
     with quiet.import_quietly():
       _use_default_threads()
       from rigl_rl.training import run
@@ -219,24 +222,6 @@ def _absolute(directory: str | os.PathLike[str]) -> str:
   """Returns a path that stays valid if the current directory changes."""
   path = os.path.expanduser(os.fspath(directory))
   return path if files.is_url(path) else os.path.realpath(path)
-
-
-@contextlib.contextmanager
-def _gin_to_itself() -> Iterator[None]:
-  """Uses gin's config, which the whole process shares; leaves it empty."""
-  import gin
-
-  bound = [line for line in gin.config_str().splitlines() if ' = ' in line]
-  if bound:
-    raise UserError(
-      f'gin holds bindings already ({bound[0]}), which would get lost: call '
-      'gin.clear_config() first, and hand over what a run needs as `bindings`.'
-    )
-  gin.clear_config()
-  try:
-    yield
-  finally:
-    gin.clear_config()
 
 
 def _use_default_threads() -> None:

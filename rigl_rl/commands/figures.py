@@ -27,7 +27,6 @@ from typing import Any, Sequence
 
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
-from rigl_rl.training import quiet
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     help='figure 6: of each line draw the N policies whose final scores are '
     'nearest to a level that all lines reach (default: 3); 0 for all policies',
   )
-  command_line.add_thread_arguments(parser)
   arguments = parser.parse_args(argv)
   # What was typed, for the report.
   typed = list(sys.argv[1:] if argv is None else argv)
@@ -161,8 +159,6 @@ def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
     references=references,
     resamples=arguments.resamples or statistics.RESAMPLES,
     comparable_policies=arguments.comparable_policies,
-    read_costs=lambda *args: _read_costs(arguments, *args),
-    read_training_cost=lambda *args: _read_training_cost(arguments, *args),
     planned={name: _planned(name) for name in names},
   )
 
@@ -177,56 +173,6 @@ def _planned(name: str) -> int:
     return 0
   needed = {directory for run in runs for directory in run.needs}
   return sum(run.directory not in needed for run in runs)
-
-
-def _read_costs(
-  arguments: argparse.Namespace,
-  gin_files: Sequence[str],
-  gin_bindings: Sequence[str],
-  sparsities: Sequence[float],
-) -> list[dict[str, Any]]:
-  """Counts FLOPs at several sparsities, as `launch.cost` does."""
-  job = _read_job(arguments, gin_files, gin_bindings)
-  from rigl_rl.costs import jobs
-
-  return jobs.sparsity_rows(job, sparsities)
-
-
-def _read_training_cost(
-  arguments: argparse.Namespace,
-  gin_files: Sequence[str],
-  gin_bindings: Sequence[str],
-) -> dict[str, float]:
-  """Counts weights and FLOPs of a training as Sokar et al. do."""
-  job = _read_job(arguments, gin_files, gin_bindings)
-  from rigl_rl.costs import jobs
-
-  found = {}
-  for kind, counts in (('sparse', job.counts), ('dense', job.dense_counts)):
-    found[f'{kind}_weights'] = jobs.total(counts, 'active_weights')
-    found[f'{kind}_flops'] = job.training_flops_by_weights(counts)
-  return found
-
-
-def _read_job(
-  arguments: argparse.Namespace,
-  gin_files: Sequence[str],
-  gin_bindings: Sequence[str],
-) -> Any:
-  """Builds the networks of a config; leaves gin as it was."""
-  command_line.start_tensorflow(arguments)
-  with quiet.import_quietly():
-    import gin
-
-    from rigl_rl.config import parsing
-    from rigl_rl.costs import readers
-
-    gin.clear_config()
-    try:
-      parsing.parse(gin_files, gin_bindings)
-      return readers.read_job(None)
-    finally:
-      gin.clear_config()
 
 
 def _write(name: str, drawing: Any, out: str) -> tuple[str, bytes | None]:

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _plot(arguments: argparse.Namespace) -> None:
   from rigl_rl.analysis import paths, statistics, tables
-  from rigl_rl.analysis.figures import base, comparison, selection, style
+  from rigl_rl.analysis.figures import base, comparison, style
 
   ending = os.path.splitext(arguments.out)[1].lower()
   for flag, value, allowed in (
@@ -72,9 +72,7 @@ def _plot(arguments: argparse.Namespace) -> None:
   results = figures.load(arguments.runs, 'RUN')
   figure = comparison.Comparison(arguments.statistic, arguments.x)
   options = base.Options(resamples=arguments.resamples)
-  request = base.Request(
-    'plot', arguments.title, results, options, selection.Progress(None)
-  )
+  request = base.Request('plot', arguments.title, results, options)
   try:
     drawing = figure.draw(request)
   except base.NothingToDraw as reason:

@@ -47,6 +47,22 @@ def parse(
   return effects.Given(config, gin_bindings)
 
 
+@contextlib.contextmanager
+def empty_config() -> Iterator[None]:
+  """Uses gin's config, which the whole process shares; leaves it empty."""
+  bound = [line for line in gin.config_str().splitlines() if ' = ' in line]
+  if bound:
+    raise errors.UserError(
+      f'gin holds bindings already ({bound[0]}), which would get lost: call '
+      'gin.clear_config() first, and hand over what a run needs as `bindings`.'
+    )
+  gin.clear_config()
+  try:
+    yield
+  finally:
+    gin.clear_config()
+
+
 def origin() -> str:
   """Returns the current directory if a run's own modules lie there, else ''.
 

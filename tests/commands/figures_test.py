@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers import synthetic_runs
+from rigl_rl.analysis.figures import counted
 from rigl_rl.commands import figures
 
 pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
@@ -84,8 +85,8 @@ def test_a_table(results, tmp_path):
 
 
 def test_all_with_a_report(results, tmp_path, capsys, monkeypatch):
-  monkeypatch.setattr(figures, '_read_costs', _no_costs)
-  monkeypatch.setattr(figures, '_read_training_cost', _no_training_cost)
+  monkeypatch.setattr(counted, 'read_costs', _no_costs)
+  monkeypatch.setattr(counted, 'read_training_cost', _no_training_cost)
   out = tmp_path / 'out'
   code = _run(
     '--figure=all', f'--results={results}', f'--out={out}', '--resamples=20'
@@ -117,7 +118,7 @@ def test_all_with_a_report(results, tmp_path, capsys, monkeypatch):
   assert 'graesser22/fig02_sac: missing: no finished' in capsys.readouterr().out
 
 
-def _no_costs(arguments, gin_files, gin_bindings, sparsities):
+def _no_costs(gin_file, gin_binding, sparsities):
   return [
     {
       'distribution': 'uniform',
@@ -129,7 +130,7 @@ def _no_costs(arguments, gin_files, gin_bindings, sparsities):
   ]
 
 
-def _no_training_cost(arguments, gin_files, gin_bindings):
+def _no_training_cost(gin_file, gin_binding):
   return {
     f'{kind}_{what}': 1.0
     for kind in ('dense', 'sparse')

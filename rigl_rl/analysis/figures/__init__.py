@@ -7,7 +7,7 @@ on. A figure is an entry of `registry`: its kind and its runs.
 from __future__ import annotations
 
 from rigl_rl.analysis import tables
-from rigl_rl.analysis.figures import base, registry, selection
+from rigl_rl.analysis.figures import base, registry
 from rigl_rl.analysis.figures.base import Drawing as Drawing
 from rigl_rl.analysis.figures.base import NothingToDraw as NothingToDraw
 from rigl_rl.analysis.figures.base import Options as Options
@@ -67,8 +67,5 @@ def draw(
     NothingToDraw: there is no run for it.
     UserError: an option does not fit.
   """
-  options = options or Options()
-  progress = selection.Progress(options.planned.get(name))
-  return registry.FIGURES[name].kind.draw(
-    base.Request(name, title_of(name), results, options, progress)
-  )
+  request = base.Request(name, title_of(name), results, options or Options())
+  return registry.FIGURES[name].kind.draw(request)

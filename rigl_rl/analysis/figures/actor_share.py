@@ -9,6 +9,11 @@ import pandas as pd
 
 from rigl_rl.analysis.figures import base, mismatch, selection, style
 
+_VARIED = (
+  *('Budget.total', 'Budget.actor_share'),
+  *('ACTOR_SPARSITY', 'CRITIC_SPARSITY'),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class ReturnByActorShare(base.Kind):
@@ -33,18 +38,11 @@ class ReturnByActorShare(base.Kind):
 
   def find(self, request):
     runs = request.select(
-      'SAC',
-      'MLP',
-      self.tasks,
-      varied=(
-        'Budget.total',
-        'Budget.actor_share',
-        'ACTOR_SPARSITY',
-        'CRITIC_SPARSITY',
-      ),
+      *('SAC', 'MLP', self.tasks),
+      varied=_VARIED,
+      distribution=selection.ERK,
+      methods=(*selection.DENSE, 'RigL'),
     )
-    runs = selection.of_distribution(runs)
-    runs = runs[runs.method.isin([*selection.DENSE, 'RigL'])]
     runs = runs.assign(
       curve=runs.method.replace({'Small dense': 'Dense'}),
       # What is not bound follows from how large the networks are.
@@ -52,11 +50,10 @@ class ReturnByActorShare(base.Kind):
       split=runs.actor_share.round(2),
     )
     runs = runs[selection.near(runs.budget, self.budgets)]
-    runs = request.progress.take(runs, ['task', 'curve', 'budget', 'split'])
+    runs = request.take(runs, ['task', 'curve', 'budget', 'split'])
     points = []
-    for keys, group in runs.groupby(['task', 'budget', 'curve', 'split']):
-      task, budget, curve, split = keys
-      stream = (task, f'{budget:g}', curve, f'{split:.2f}')
+    groups = runs.groupby(['task', 'budget', 'curve', 'split'])
+    for (task, budget, curve, split), group in groups:
       points.append(
         {
           'task': task,
@@ -66,7 +63,7 @@ class ReturnByActorShare(base.Kind):
           'standard_split': bool((~group.swept.str.contains('Budget.')).any()),
           'parameters': float(group.parameters.mean()),
           'size_mismatch': mismatch.cell(group),
-          **request.estimate(group, *stream),
+          **request.estimate(group, task, f'{budget:g}', curve, f'{split:.2f}'),
         }
       )
     if not points:

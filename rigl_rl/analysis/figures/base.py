@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import abc
-import contextlib
 import dataclasses
 import itertools
-from typing import (
-  Any,
-  Callable,
-  Iterable,
-  Iterator,
-  Mapping,
-  NamedTuple,
-  Sequence,
-)
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import pandas as pd
 
-from rigl_rl.analysis import statistics, tables
-from rigl_rl.analysis.figures import selection, style
+from rigl_rl import wording
+from rigl_rl.analysis import statistics
+from rigl_rl.analysis.figures import mismatch, selection, style
 from rigl_rl.errors import UserError
 
-# Of figures and tables of what the networks of gin files cost.
-COUNTED = ('Counted, not trained.',)
-NO_COSTS = 'only python -m launch.figures reads costs'
 # What figures of return against size can have on their x axis.
 AXES = {
   'parameters': 'parameters',
@@ -66,11 +55,6 @@ class Options:
     resamples: of each bootstrap.
     comparable_policies: per line of figure 6, >= 0; see `comparable`. 0 for
       all, regardless of their performance.
-    read_costs: maps gin files, bindings and sparsities to what
-      `rigl_rl.costs.jobs.sparsity_rows` returns; None if costs cannot be read.
-    read_training_cost: maps gin files and bindings of an off-policy
-      actor-critic agent to dense_weights, sparse_weights, dense_flops and
-      sparse_flops, as Sokar et al. count them; or None.
     planned: number of runs in a figure's sweep file, by the figure's name.
 
   Raises:
@@ -81,8 +65,6 @@ class Options:
   references: Mapping[str, float] | None = None
   resamples: int = statistics.RESAMPLES
   comparable_policies: int = 3
-  read_costs: Callable[..., list[dict[str, Any]]] | None = None
-  read_training_cost: Callable[..., dict[str, float]] | None = None
   planned: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
@@ -94,21 +76,22 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-  """What a kind of figure draws from.
+  """What a kind of figure draws from; counts the runs that it draws.
 
   Attributes:
     name: of the figure, as `figures.names` returns it.
     title: above it.
-    results: as `tables.load` returns them.
+    results: as `tables.load` returns them; None where none are needed.
     options: what the user chose.
-    progress: counts the runs that are drawn.
   """
 
   name: str
   title: str
-  results: tables.Results
-  options: Options
-  progress: selection.Progress
+  results: Any = None
+  options: Options = Options()
+  _drawn: list[pd.DataFrame] = dataclasses.field(default_factory=list)
+  _unfinished: set[str] = dataclasses.field(default_factory=set)
+  _notes: list[str] = dataclasses.field(default_factory=list)
 
   def select(
     self, *args: Any, among: pd.DataFrame | None = None, **kwargs: Any
@@ -121,9 +104,70 @@ class Request:
       **kwargs: of `selection.select`.
     """
     runs = self.results.runs if among is None else among
-    chosen = selection.select(runs, *args, **kwargs)
-    self.progress.note(chosen.notes)
-    return chosen.runs
+    chosen, notes = selection.select(runs, *args, **kwargs)
+    self._notes.extend(notes)
+    return chosen
+
+  def take(
+    self, runs: pd.DataFrame, columns: Sequence[str], unfinished: bool = False
+  ) -> pd.DataFrame:
+    """Counts the runs of a panel, and returns those that it draws.
+
+    Args:
+      runs: those that fit the panel.
+      columns: what makes a point, see `selection.once_a_seed`.
+      unfinished: whether unfinished runs are drawn, as far as they came.
+    """
+    drawn = runs if unfinished else selection.finished(runs)
+    drawn, notes = selection.once_a_seed(drawn, columns)
+    if unfinished:
+      runs = drawn
+    self.add(drawn[drawn.finished], runs, notes)
+    return drawn
+
+  def add(
+    self, drawn: pd.DataFrame, chosen: pd.DataFrame, notes: Iterable[str] = ()
+  ) -> None:
+    """Counts runs, each once; notes if they are shorter than the paper's.
+
+    Args:
+      drawn: those that are drawn.
+      chosen: those and others of the same agent and network; the ones among
+        them that are not finished are counted as such.
+      notes: further ones for the reader.
+    """
+    self._drawn.append(drawn)
+    self._unfinished.update(chosen.directory[~chosen.finished])
+    self._notes.extend(notes)
+    if not len(chosen):
+      return
+    agent = chosen.agent.iloc[0]
+    steps = selection.paper_steps(agent, chosen.network.iloc[0])
+    lengths = sorted(set(chosen.train_steps[chosen.train_steps < steps]))
+    if lengths:
+      shown = ' or '.join(f'{int(length):,}' for length in lengths)
+      self._notes.append(
+        f"Short runs of {agent}: {shown} of the paper's {steps:,} steps."
+      )
+
+  @property
+  def notes(self) -> list[str]:
+    """How complete the figure is, and what else was noted."""
+    runs = pd.concat(self._drawn).drop_duplicates('directory')
+    drawn, planned = len(runs), self.options.planned.get(self.name)
+    text = wording.count(drawn, 'run')
+    if planned and drawn <= planned:
+      text = f'{drawn:,} of {wording.count(planned, "run")}'
+    elif planned:
+      # Sweeps of other figures have more sparsities, for example.
+      text += f', more than the {planned:,} of its sweep'
+    unfinished = self._unfinished - set(runs.directory)
+    if unfinished:
+      text += f', {len(unfinished):,} begun and not finished'
+    notes = [f'{text}.']
+    if versions := selection.with_versions(runs.task):
+      notes.append(f'Not pooled: {", ".join(versions)}.')
+    return list(dict.fromkeys([*notes, *self._notes, *mismatch.note(runs)]))
 
   def estimate(
     self,
@@ -163,12 +207,31 @@ class Panel:
     agent: 'DQN', 'SAC' or 'PPO'.
     network: 'MLP', 'CNN' or 'ResNet'.
     tasks: without versions, in order.
+    distribution: of sparse networks.
+    sparsity: where it shows one: of sparse networks, and of those that small
+      dense ones are as large as.
+    scalar: the name of what it shows in TensorBoard's events.
   """
 
   title: str
   agent: str
   network: str
   tasks: tuple[str, ...]
+  distribution: str = selection.ERK
+  sparsity: float = 0.0
+  scalar: str = ''
+
+  def select(self, request: Request, **kwargs: Any) -> pd.DataFrame:
+    """Chooses its runs; `kwargs` are of `selection.select`."""
+    runs = self.agent, self.network, self.tasks
+    return request.select(*runs, distribution=self.distribution, **kwargs)
+
+  def by_version(
+    self, runs: pd.DataFrame
+  ) -> Iterator[tuple[Panel, pd.DataFrame]]:
+    """Yields a panel of runs that may be averaged over tasks, per version."""
+    for version, own in selection.by_version(runs):
+      yield dataclasses.replace(self, title=self.title + version), own
 
 
 class Cell(NamedTuple):
@@ -197,7 +260,7 @@ class Found(NamedTuple):
     x_label: in place of the kind's own.
     legend: labels of lines in order; () for the order of methods.
     face_notes: what only the figure's face says beside the notes.
-    notes: in place of those of `Request.progress`.
+    notes: in place of the request's.
   """
 
   data: pd.DataFrame
@@ -208,56 +271,18 @@ class Found(NamedTuple):
   notes: Sequence[str] | None = None
 
 
-@dataclasses.dataclass
-class Canvas:
+class Canvas(NamedTuple):
   """A figure that is being drawn.
 
   Attributes:
-    figure: of matplotlib.
-    axes: an array [rows, columns]; what stays empty is hidden.
     x: name of all x axes; '' if panels name their own.
     lines: what the legend shows first, by label.
     marks: what it shows behind them.
   """
 
-  figure: Any
-  axes: Any
-  x: str = ''
-  lines: dict[str, Any] = dataclasses.field(default_factory=dict)
-  marks: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@contextlib.contextmanager
-def canvas(
-  title: str,
-  notes: Sequence[str],
-  shape: tuple[int, int] = (1, 1),
-  x: str = '',
-  y: str = '',
-  order: Callable[[Iterable[str]], Iterable[str]] = list,
-  **grid: Any,
-) -> Iterator[Canvas]:
-  """Makes a figure; what is around the panels is drawn at the end.
-
-  Args:
-    title: above it.
-    notes: what a reader has to know.
-    shape: rows and columns of panels.
-    x: name of all x axes; '' if panels name their own.
-    y: name of all y axes; '' if panels name their own.
-    order: maps the labels of `lines` to the order of the legend, in which
-      others may stand, too.
-    **grid: of `style.grid`.
-  """
-  with style.settings():
-    drawn = Canvas(*style.grid(*shape, **grid), x)
-    yield drawn
-    style.label_axes(drawn.axes, x, y)
-    style.add_header(drawn.figure, title, notes)
-    lines = drawn.lines
-    legend = {label: lines[label] for label in order(lines) if label in lines}
-    if legend or drawn.marks:
-      style.add_legend(drawn.figure, {**legend, **drawn.marks})
+  x: str
+  lines: dict[str, Any]
+  marks: dict[str, Any]
 
 
 class Kind(abc.ABC):
@@ -281,7 +306,7 @@ class Kind(abc.ABC):
   def draw(self, request: Request) -> Drawing:
     """Draws it; see `figures.draw`."""
     found = self.find(request)
-    notes = list(request.progress.notes if found.notes is None else found.notes)
+    notes = list(request.notes if found.notes is None else found.notes)
     missing = [cell.title for cell in found.cells if not len(cell.points)]
     if missing:
       notes.append(f'Not drawn, {self.empty}: {"; ".join(missing)}.')
@@ -289,20 +314,21 @@ class Kind(abc.ABC):
     if self.intervals:
       face.append(style.intervals(self.intervals, found.data.runs))
     rows = _places(found.cells, self.columns)
-    with canvas(
-      request.title,
-      face,
-      (len(rows), len(rows[0])),
-      self.x_label if found.x_label is None else found.x_label,
-      self.y_label,
-      lambda labels: found.legend or style.ordered(labels),
-      **self.grid,
-    ) as drawn:
-      for axes, cell in zip(drawn.axes.flat, itertools.chain(*rows)):
+    x_label = self.x_label if found.x_label is None else found.x_label
+    canvas = Canvas(x_label, {}, {})
+    with style.settings():
+      figure, grid = style.grid(len(rows), len(rows[0]), **self.grid)
+      for axes, cell in zip(grid.flat, itertools.chain(*rows)):
         if cell is not None:
           axes.set_title(cell.title)
-          self.draw_panel(axes, cell, drawn)
-    return Drawing(found.data, notes, drawn.figure)
+          self.draw_panel(axes, cell, canvas)
+      style.label_axes(grid, canvas.x, self.y_label)
+      style.add_header(figure, request.title, face)
+      order = found.legend or style.ordered(canvas.lines)
+      lines = {k: canvas.lines[k] for k in order if k in canvas.lines}
+      if lines or canvas.marks:
+        style.add_legend(figure, {**lines, **canvas.marks})
+    return Drawing(found.data, notes, figure)
 
   @abc.abstractmethod
   def find(self, request: Request) -> Found:

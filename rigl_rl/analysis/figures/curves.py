@@ -32,11 +32,8 @@ class Line(NamedTuple):
     """Returns the runs that belong to the line."""
     runs = runs[runs.method == self.method]
     for column, value in self.where.items():
-      values = runs[column]
-      if isinstance(value, bool):
-        runs = runs[values.astype(bool) == value]
-      else:
-        runs = runs[(values - value).abs() <= 0.02 * abs(value)]
+      distances = (runs[column].astype(float) - value).abs()
+      runs = runs[distances <= 0.02 * abs(value)]
     return runs
 
 
@@ -51,7 +48,7 @@ def take(
 
   Args:
     lines: all of the panel or table.
-    request: of the figure, whose progress counts them.
+    request: of the figure, which counts them.
     tasks: without versions.
     varied: what `selection.select` lets runs differ in.
     unfinished: whether unfinished runs are drawn, as far as they came.
@@ -71,7 +68,7 @@ def take(
       among=candidates,
     )
     own = line.matching(own)
-    found.append(request.progress.take(own, ['task'], unfinished))
+    found.append(request.take(own, ['task'], unfinished))
   return found
 
 

@@ -19,22 +19,10 @@ METHODS = ('Dense', 'Small dense', 'Static', 'SET', 'RigL', 'Pruning')
 
 
 @dataclasses.dataclass(frozen=True)
-class Panel(base.Panel):
-  """Runs that are averaged over all tasks.
-
-  Attributes:
-    sparsity: of sparse networks, and of those that small dense ones are as
-      large as. The dense networks of full width are the same in all panels.
-  """
-
-  sparsity: float
-
-
-@dataclasses.dataclass(frozen=True)
 class InterquartileMeans(base.Kind):
   """Figures 1 and 15 to 18 of Graesser et al."""
 
-  panels: tuple[Panel, ...]
+  panels: tuple[base.Panel, ...]
 
   columns = 2
   intervals = 'Bars: 95 % confidence intervals.'
@@ -48,7 +36,7 @@ class InterquartileMeans(base.Kind):
       for panel in self.panels:
         # They are behind the figure, too, though PPO's has no bar of them.
         own = dense[dense.task.isin(selection.tasks_of(dense, panel.tasks))]
-        request.progress.add(own, own)
+        request.add(own, own)
     points, reasons, panels = [], [], []
     for panel in self.panels:
       runs = _runs(panel, request)
@@ -64,9 +52,8 @@ class InterquartileMeans(base.Kind):
           'to normalize by.'
         )
       runs = runs[runs.normalized.notna()]
-      request.progress.add(runs, runs, reasons[-1:] if unknown else [])
-      for version, own in selection.by_version(runs):
-        part = dataclasses.replace(panel, title=panel.title + version)
+      request.add(runs, runs, reasons[-1:] if unknown else [])
+      for part, own in panel.by_version(runs):
         panels.append(part)
         points += [
           _point(own[own.method == method], part, method, request)
@@ -125,22 +112,21 @@ class InterquartileMeans(base.Kind):
     axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
 
 
-def _runs(panel: Panel, request: base.Request) -> pd.DataFrame:
+def _runs(panel: base.Panel, request: base.Request) -> pd.DataFrame:
   """The finished runs of a panel; notes how many others there are."""
-  own = request.select(panel.agent, panel.network, panel.tasks, by_task=False)
-  own = selection.of_distribution(own[own.method.isin(METHODS)])
+  own = panel.select(request, by_task=False, methods=METHODS)
   same_size = (own.size_sparsity - panel.sparsity).abs() < 1e-6
   own = own[same_size | (own.method == 'Dense')]
   finished, notes = selection.once_a_seed(
     selection.finished(own), ['task', 'method']
   )
   # Which of them are drawn, only their references tell.
-  request.progress.add(finished[:0], own, notes)
+  request.add(finished[:0], own, notes)
   return finished
 
 
 def _point(
-  runs: pd.DataFrame, panel: Panel, method: str, request: base.Request
+  runs: pd.DataFrame, panel: base.Panel, method: str, request: base.Request
 ) -> dict[str, Any]:
   by_task = {
     task: group.normalized.to_numpy() for task, group in runs.groupby('task')
@@ -170,6 +156,6 @@ def _point(
   }
 
 
-def _axis(panel: Panel) -> str:
+def _axis(panel: base.Panel) -> str:
   reference = 'human' if panel.agent == 'DQN' else 'dense SAC'
   return f'IQM of scores normalized by {reference}'

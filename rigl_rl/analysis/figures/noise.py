@@ -55,15 +55,18 @@ class ReturnByNoise(base.Kind):
   grid = {'panel': (3.1, 2.6)}
 
   def find(self, request):
-    runs = request.select('DQN', 'CNN', self.games, varied=_VARIED)
-    runs = selection.of_distribution(runs)
-    runs = runs[runs.method.isin(self.methods)]
+    runs = request.select(
+      *('DQN', 'CNN', self.games),
+      varied=_VARIED,
+      distribution=selection.ERK,
+      methods=self.methods,
+    )
     runs = runs.assign(
       density=(1 - runs.size_sparsity).round(6),
       curve=runs.method.replace({'Small dense': 'Dense'}),
     )
     runs = runs[selection.near(runs.density, self.densities)]
-    finished = runs[runs.finished.astype(bool)]
+    finished = runs[runs.finished]
     found = {run.directory: _read(run) for run in finished.itertuples()}
     evaluated = finished[[bool(found[d]) for d in finished.directory]]
     if not len(evaluated):
@@ -92,7 +95,7 @@ class ReturnByNoise(base.Kind):
       if missing:
         verb = 'is' if missing == 1 else 'are'
         notes.append(f'{wording.count(missing, "run")} {verb} {what}.')
-    request.progress.add(candidates, runs, notes)
+    request.add(candidates, runs, notes)
     data = _points(policies, found, request)
     methods = style.ordered(data.method)
     return base.Found(

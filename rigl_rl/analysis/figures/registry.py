@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from rigl_rl import tasks
 from rigl_rl.analysis.figures import (
   actor_share,
-  cost_table,
+  base,
+  counted,
   curves,
-  flops,
   iqm,
   noise,
   score_table,
@@ -34,20 +34,20 @@ class Entry(NamedTuple):
   kind: Any
 
 
-def _size(title: str, *rows: size.Row) -> Entry:
+def _size(title: str, *rows: base.Panel) -> Entry:
   return Entry(title, size.ReturnAgainstSize(rows))
 
 
 def _sac(tasks, **kwargs):
-  return size.Row('SAC, ', 'SAC', 'MLP', tasks, **kwargs)
+  return base.Panel('SAC, ', 'SAC', 'MLP', tasks, **kwargs)
 
 
 def _ppo(tasks, **kwargs):
-  return size.Row('PPO, ', 'PPO', 'MLP', tasks, **kwargs)
+  return base.Panel('PPO, ', 'PPO', 'MLP', tasks, **kwargs)
 
 
 def _atari(network, tasks, **kwargs):
-  return size.Row('', 'DQN', network, tasks, **kwargs)
+  return base.Panel('', 'DQN', network, tasks, **kwargs)
 
 
 def _by_agent(number: str, words: str, **kwargs) -> dict[str, Entry]:
@@ -65,18 +65,17 @@ def _by_agent(number: str, words: str, **kwargs) -> dict[str, Entry]:
   }
 
 
-def _iqm(title: str, *panels: iqm.Panel) -> Entry:
+def _iqm(title: str, *panels: base.Panel) -> Entry:
   return Entry(title, iqm.InterquartileMeans(panels))
 
 
 def _iqm_by_sparsity(title, agent, network, *by_sparsity):
   """Panels of 50, 90, 95 and 99 %, each with its tasks."""
-  sparsities = (0.5, 0.9, 0.95, 0.99)
   return _iqm(
     title,
     *(
-      iqm.Panel(f'{100 * sparsity:g} %', agent, network, tasks, sparsity)
-      for sparsity, tasks in zip(sparsities, by_sparsity)
+      base.Panel(f'{100 * x:g} %', agent, network, tasks, sparsity=x)
+      for x, tasks in zip((0.5, 0.9, 0.95, 0.99), by_sparsity)
     ),
   )
 
@@ -117,7 +116,8 @@ def _within(
 
 
 def _snr(title: str, agent: str, tasks: tuple[str, ...], network: str):
-  return snr.Panel(title, agent, 'MLP', tasks, f'gradients/snr/{network}')
+  scalar = f'gradients/snr/{network}'
+  return base.Panel(title, agent, 'MLP', tasks, scalar=scalar)
 
 
 # Systems of Sokar et al., in figures and tables.
@@ -170,10 +170,10 @@ def _areas(title: str, columns: tuple[curves.Line, ...]) -> Entry:
 FIGURES = {
   'graesser22/fig01': _iqm(
     'Figure 1: IQM at 90 % sparsity',
-    iqm.Panel('SAC', 'SAC', 'MLP', _ALL_MUJOCO, 0.9),
-    iqm.Panel('PPO', 'PPO', 'MLP', _ALL_MUJOCO, 0.9),
-    iqm.Panel('DQN (CNN)', 'DQN', 'CNN', _GAMES, 0.9),
-    iqm.Panel('DQN (ResNet)', 'DQN', 'ResNet', _GAMES, 0.9),
+    base.Panel('SAC', 'SAC', 'MLP', _ALL_MUJOCO, sparsity=0.9),
+    base.Panel('PPO', 'PPO', 'MLP', _ALL_MUJOCO, sparsity=0.9),
+    base.Panel('DQN (CNN)', 'DQN', 'CNN', _GAMES, sparsity=0.9),
+    base.Panel('DQN (ResNet)', 'DQN', 'ResNet', _GAMES, sparsity=0.9),
   ),
   **_by_agent('02', ''),
   'graesser22/fig03': Entry(
@@ -218,19 +218,19 @@ FIGURES = {
   ),
   'graesser22/fig07': Entry(
     'Figure 7: FLOPs by sparsity, MsPacman',
-    flops.FlopsAgainstSparsity(
+    counted.FlopsAgainstSparsity(
       {
         'Nature CNN': 'gin_configs/graesser22/dqn_atari_cnn/static.gin',
         'IMPALA ResNet': 'gin_configs/graesser22/dqn_atari_resnet/static.gin',
       },
-      ('GAME="MsPacman"',),
+      'GAME="MsPacman"',
       (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99),
     ),
   ),
   'graesser22/fig08': _size(
     'Figure 8: DQN on classic control, ERK and uniform sparsity',
-    size.Row('ERK, ', 'DQN', 'MLP', _CLASSIC),
-    size.Row('Uniform, ', 'DQN', 'MLP', _CLASSIC, 'uniform'),
+    base.Panel('ERK, ', 'DQN', 'MLP', _CLASSIC),
+    base.Panel('Uniform, ', 'DQN', 'MLP', _CLASSIC, 'uniform'),
   ),
   'graesser22/fig09': _size(
     'Figure 9: SAC and PPO on Hopper and Ant',
@@ -344,7 +344,7 @@ FIGURES = {
   ),
   'sokar22/costs': Entry(
     'Section 4.6: weights and training FLOPs, with the sparsities of table 3',
-    cost_table.CostTable(
+    counted.CostTable(
       {
         'TD3': 'gin_configs/sokar22/td3/ds_td3.gin',
         'SAC': 'gin_configs/sokar22/sac/ds_sac.gin',

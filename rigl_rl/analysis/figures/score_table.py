@@ -58,7 +58,7 @@ class ScoreTable:
     for task in selection.tasks_of(pd.concat(by_column), self.tasks):
       of_task = data[data.task == task].set_index('method')
       rows.append([task, *self._cells(of_task, labels, most)])
-    notes = request.progress.notes
+    notes = request.notes
     text = base.markdown(request.title, notes, ['task', *labels], rows)
     if most > 1:
       text += f'\nCells that do not say otherwise are of {most} runs.\n'

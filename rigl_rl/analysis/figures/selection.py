@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, Iterable, NamedTuple, Sequence
+from typing import Collection, Iterable, Sequence
 
 import pandas as pd
 
 from rigl_rl import wording
 from rigl_rl.analysis import normalization, pooling
-from rigl_rl.analysis.figures import mismatch
 
 # What the papers' main comparisons vary. A run whose sweep varied more belongs
 # to another figure.
@@ -33,13 +32,7 @@ _STANDARD = {
   'initial_policy': '',
 }
 DENSE = ('Dense', 'Small dense')
-
-
-class Selection(NamedTuple):
-  """Runs of a figure or panel, each config once, and what was left out."""
-
-  runs: pd.DataFrame
-  notes: list[str]
+ERK = 'erdos_renyi_kernel'
 
 
 def select(
@@ -50,7 +43,9 @@ def select(
   paper: str = 'graesser22',
   varied: Collection[str] = (),
   by_task: bool = True,
-) -> Selection:
+  distribution: str | None = None,
+  methods: Collection[str] | None = None,
+) -> tuple[pd.DataFrame, list[str]]:
   """Chooses runs.
 
   Args:
@@ -63,9 +58,12 @@ def select(
       bindings or of columns. Runs that differ in anything else are left out.
     by_task: whether the runs of each task must have one length, or, where they
       are averaged over tasks, the runs of all tasks.
+    distribution: of sparse networks; None for all.
+    methods: None for all.
 
   Returns:
-    Those that are as long as the longest of them, each config once.
+    Those that are as long as the longest of them, each config once; and notes
+    of what was left out.
   """
   allowed = _MAIN_BINDINGS[paper] | set(varied)
   wanted = (runs.agent == agent) & (runs.paper == paper)
@@ -82,7 +80,7 @@ def select(
     wanted &= runs.budget.isna()
   if paper == 'sokar22' and 'SPARSITY' not in allowed:
     # Dense runs are bound to 0.
-    wanted &= ~runs.sparsity_bound.astype(bool) | (runs.sparsity == 0)
+    wanted &= ~runs.sparsity_bound | (runs.sparsity == 0)
   chosen = runs[wanted]
 
   # A config that was run twice is one run, and gives one score.
@@ -100,7 +98,13 @@ def select(
       f'of {", ".join(sorted(set(chosen.task[is_shorter])))}.'
     )
   order = ['task', 'method', 'sparsity', 'seed', 'directory']
-  return Selection(chosen[~is_shorter].sort_values(order), notes)
+  chosen = chosen[~is_shorter].sort_values(order)
+  if distribution is not None:
+    is_dense = chosen.method.isin(DENSE)
+    chosen = chosen[is_dense | (chosen.distribution == distribution)]
+  if methods is not None:
+    chosen = chosen[chosen.method.isin(methods)]
+  return chosen, notes
 
 
 def dense_sac(runs: pd.DataFrame) -> pd.DataFrame:
@@ -113,21 +117,13 @@ def dense_sac(runs: pd.DataFrame) -> pd.DataFrame:
     The finished ones of the dense SAC of Graesser et al. at full width and in
     its own configuration, one per seed and task.
   """
-  chosen = finished(select(runs, 'SAC', 'MLP').runs)
-  return once_a_seed(chosen[chosen.method == 'Dense'], ['task'])[0]
+  chosen, _ = select(runs, 'SAC', 'MLP', methods=['Dense'])
+  return once_a_seed(finished(chosen), ['task'])[0]
 
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
   """Returns the runs that have a final score."""
-  return runs[runs.finished.astype(bool) & runs.final_score.notna()]
-
-
-def of_distribution(
-  runs: pd.DataFrame, distribution: str = 'erdos_renyi_kernel'
-) -> pd.DataFrame:
-  """Returns the runs of a distribution; dense ones, regardless of theirs."""
-  is_dense = runs.method.isin(DENSE)
-  return runs[is_dense | (runs.distribution == distribution)]
+  return runs[runs.finished & runs.final_score.notna()]
 
 
 def near(numbers: pd.Series, values: Sequence[float]) -> pd.Series:
@@ -186,104 +182,21 @@ def by_version(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     What to add to a title, and the runs: ('', all of them), or a part for each
     version, such as (', -v4', those of tasks with this version).
   """
-  if not _have_versions(runs.task):
+  if not with_versions(runs.task):
     return [('', runs)]
   versions = runs.task.map(lambda t: t[len(normalization.family(t)) :])
   return [(f', {version}', own) for version, own in runs.groupby(versions)]
 
 
-def _have_versions(tasks: Iterable[str]) -> list[str]:
+def with_versions(tasks: Iterable[str]) -> list[str]:
   """Returns the tasks that are there in several versions, in order."""
   tasks = sorted(set(tasks))
-  families = [normalization.family(task) for task in tasks]
-  return [
-    task for task, family in zip(tasks, families) if families.count(family) > 1
-  ]
+  families = list(map(normalization.family, tasks))
+  return [t for t, f in zip(tasks, families) if families.count(f) > 1]
 
 
-def _paper_steps(run: Any) -> int:
+def paper_steps(agent: str, network: str) -> int:
   """Length of the paper's runs: environment steps, on Atari agent steps."""
-  if run.agent != 'DQN':
+  if agent != 'DQN':
     return 1_000_000
-  return 100_000 if run.network == 'MLP' else 10_000_000
-
-
-class Progress:
-  """Counts the runs behind a figure, and collects its notes."""
-
-  def __init__(self, planned: int | None):
-    """Begins with none.
-
-    Args:
-      planned: how many runs the sweep has; None if that is not known.
-    """
-    self._planned = planned
-    self._drawn: list[pd.DataFrame] = []
-    self._unfinished: set[str] = set()
-    self._notes: list[str] = []
-
-  def take(
-    self, runs: pd.DataFrame, columns: Sequence[str], unfinished: bool = False
-  ) -> pd.DataFrame:
-    """Counts the runs of a panel, and returns those that it draws.
-
-    Args:
-      runs: those that fit the panel.
-      columns: what makes a point, see `once_a_seed`.
-      unfinished: whether unfinished runs are drawn, as far as they came.
-    """
-    drawn = runs if unfinished else finished(runs)
-    drawn, notes = once_a_seed(drawn, columns)
-    if unfinished:
-      runs = drawn
-    self.add(drawn[drawn.finished.astype(bool)], runs, notes)
-    return drawn
-
-  def add(
-    self, drawn: pd.DataFrame, chosen: pd.DataFrame, notes: Iterable[str] = ()
-  ) -> None:
-    """Counts runs, each once; notes if they are shorter than the paper's.
-
-    Args:
-      drawn: those that are drawn.
-      chosen: those and others of the same agent and network; the ones among
-        them that are not finished are counted as such.
-      notes: further ones for the reader.
-    """
-    self._drawn.append(drawn)
-    self._unfinished |= set(chosen.directory[~chosen.finished.astype(bool)])
-    self.note(notes)
-    if not len(chosen):
-      return
-    first = chosen.iloc[0]
-    steps = _paper_steps(first)
-    lengths = sorted(set(chosen.train_steps[chosen.train_steps < steps]))
-    if lengths:
-      shown = ' or '.join(f'{int(length):,}' for length in lengths)
-      self._notes.append(
-        f"Short runs of {first.agent}: {shown} of the paper's {steps:,} steps."
-      )
-
-  def note(self, notes: Iterable[str]) -> None:
-    """Adds to what a reader has to know."""
-    self._notes += notes
-
-  @property
-  def notes(self) -> list[str]:
-    """How complete the figure is, and what else was noted."""
-    runs = pd.concat(self._drawn).drop_duplicates('directory')
-    drawn = len(runs)
-    text = wording.count(drawn, 'run')
-    if self._planned and drawn <= self._planned:
-      text = f'{drawn:,} of {wording.count(self._planned, "run")}'
-    elif self._planned:
-      # Sweeps of other figures have more sparsities, for example.
-      text += f', more than the {self._planned:,} of its sweep'
-    unfinished = self._unfinished - set(runs.directory)
-    if unfinished:
-      text += f', {len(unfinished):,} begun and not finished'
-    notes = [f'{text}.']
-    versions = _have_versions(runs.task)
-    if versions:
-      notes.append(f'Not pooled: {", ".join(versions)}.')
-    return list(dict.fromkeys([*notes, *self._notes, *mismatch.note(runs)]))
+  return 100_000 if network == 'MLP' else 10_000_000

@@ -86,7 +86,7 @@ class ReturnBySetting(base.Kind):
           f'{panel.title}: {task}; not drawn: '
           f'{", ".join(sorted(others - {task}))}.'
         )
-      request.progress.add(drawn, own, notes)
+      request.add(drawn, own, notes)
       found = _points(drawn, panel, request)
       title = panel.title
       if found and not panel.task:

@@ -17,25 +17,14 @@ _ANNOTATED = ('Pruning', 'RigL', 'SET', 'Static')
 
 
 @dataclasses.dataclass(frozen=True)
-class Row(base.Panel):
-  """A row of panels, one per version of a task.
-
-  Attributes:
-    distribution: of sparse networks.
-  """
-
-  distribution: str = 'erdos_renyi_kernel'
-
-
-@dataclasses.dataclass(frozen=True)
 class ReturnAgainstSize(base.Kind):
   """Figures 2 and 8 to 12 of Graesser et al.
 
   Attributes:
-    rows: of panels.
+    rows: of panels, one per version of a task.
   """
 
-  rows: tuple[Row, ...]
+  rows: tuple[base.Panel, ...]
 
   y_label = 'final return'
 
@@ -43,13 +32,11 @@ class ReturnAgainstSize(base.Kind):
     x = request.options.x
     points, cells = [], []
     for row in self.rows:
-      runs = request.select(row.agent, row.network, row.tasks)
-      runs = request.progress.take(
-        selection.of_distribution(runs, row.distribution),
-        ['task', 'method', 'size_sparsity', 'width'],
+      runs = request.take(
+        row.select(request), ['task', 'method', 'size_sparsity', 'width']
       )
       for task in selection.tasks_of(runs, row.tasks):
-        own = _points(runs[runs.task == task], row, task, request)
+        own = _points(runs[runs.task == task], row, request)
         points += own
         title = row.title + task
         cells.append(base.Cell(title, pd.DataFrame(own), x, row.title))
@@ -68,7 +55,7 @@ class ReturnAgainstSize(base.Kind):
       canvas.marks['dense at full width'] = base.level(
         axes, dense.return_mean.iloc[0], zorder=1
       )
-    marked = _marked_position(points, x)
+    marked = _marked_position(points, dense, x)
     if marked is not None:
       canvas.marks[f'{100 * _MARKED:g} % sparse'] = base.mark(
         axes, marked, zorder=1
@@ -91,9 +78,9 @@ class ReturnAgainstSize(base.Kind):
 
 
 def _points(
-  runs: pd.DataFrame, row: Row, task: str, request: base.Request
+  runs: pd.DataFrame, row: base.Panel, request: base.Request
 ) -> list[dict[str, Any]]:
-  """A row of data for each method and size, in order."""
+  """A task's row of data for each method and size, in order."""
   points = []
   for method in style.ordered(runs.method):
     of_method = runs[runs.method == method]
@@ -101,10 +88,9 @@ def _points(
     keys = of_method.size_sparsity.round(6).astype(str)
     keys = keys.where(of_method.size_sparsity.notna(), of_method.width)
     sizes = [group for _, group in of_method.groupby(keys)]
-    sizes.sort(key=lambda group: group.parameters.mean())
-    for group in sizes:
+    for group in sorted(sizes, key=lambda group: group.parameters.mean()):
+      task, width = group.task.iloc[0], group.width.iloc[0]
       sparsity = round(float(group.size_sparsity.mean()), 6)
-      stream = (row.title, task, method, f'{sparsity:.6f}', group.width.iloc[0])
       is_dense = method in selection.DENSE
       points.append(
         {
@@ -115,16 +101,20 @@ def _points(
           'method': method,
           'sparsity': sparsity,
           'distribution': '' if is_dense else row.distribution,
-          **{axis: float(group[axis].mean()) for axis in base.AXES},
+          **group[list(base.AXES)].mean(),
           'biases': float((group.parameters - group.active_weights).mean()),
           'size_mismatch': mismatch.cell(group),
-          **request.estimate(group, *stream),
+          **request.estimate(
+            group, row.title, task, method, f'{sparsity:.6f}', width
+          ),
         }
       )
   return points
 
 
-def _marked_position(points: pd.DataFrame, x: str) -> float | None:
+def _marked_position(
+  points: pd.DataFrame, dense: pd.DataFrame, x: str
+) -> float | None:
   """Where networks of 80 % sparsity are; None if that is not known."""
   near = points[(points.sparsity - _MARKED).abs() < 0.01]
   # A pruned network's training begins dense.
@@ -135,7 +125,6 @@ def _marked_position(points: pd.DataFrame, x: str) -> float | None:
   ):
     if len(found):
       return float(found[x].mean())
-  dense = points[points.method == 'Dense']
   if x == 'parameters' and len(dense):
     biases = dense.biases.iloc[0]
     return (1 - _MARKED) * (dense.parameters.iloc[0] - biases) + biases
@@ -145,10 +134,10 @@ def _marked_position(points: pd.DataFrame, x: str) -> float | None:
 def _annotate(axes: Any, points: pd.DataFrame, x: str) -> None:
   """Writes sparsities along the pruning curve, or another if it is missing."""
   present = [method for method in _ANNOTATED if method in set(points.method)]
-  for _, point in points[points.method.isin(present[:1])].iterrows():
+  for point in points[points.method.isin(present[:1])].to_dict('records'):
     axes.annotate(
-      f'{100 * point.sparsity:.3g} %',
-      (point[x], point.return_mean),
+      f'{100 * point["sparsity"]:.3g} %',
+      (point[x], point['return_mean']),
       xytext=(0, 6),
       textcoords='offset points',
       horizontalalignment='center',

@@ -9,20 +9,9 @@ import pandas as pd
 
 from rigl_rl import wording
 from rigl_rl.analysis import events
-from rigl_rl.analysis.figures import base, selection, style
+from rigl_rl.analysis.figures import base, style
 
 _PREFIX = 'gradients/snr'
-
-
-@dataclasses.dataclass(frozen=True)
-class Panel(base.Panel):
-  """Runs that are averaged over all tasks.
-
-  Attributes:
-    name: of the scalar in TensorBoard's events.
-  """
-
-  name: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +26,7 @@ class SnrOverTraining(base.Kind):
     bins: points of a line; ratios between two of them are averaged.
   """
 
-  panels: tuple[Panel, ...]
+  panels: tuple[base.Panel, ...]
   methods: tuple[str, ...] = ('Dense', 'RigL')
   bins: int = 40
 
@@ -51,20 +40,18 @@ class SnrOverTraining(base.Kind):
     points, panels = [], []
     scalars: dict[str, pd.DataFrame] = {}
     for panel in self.panels:
-      own = request.select(
-        panel.agent, panel.network, panel.tasks, by_task=False
-      )
-      own = selection.of_distribution(own)
-      own = own[own.gradient_snr.astype(bool) & own.method.isin(self.methods)]
-      runs = request.progress.take(
-        own, ['task', 'method', 'size_sparsity'], unfinished=True
+      own = panel.select(request, by_task=False, methods=self.methods)
+      runs = request.take(
+        own[own.gradient_snr],
+        ['task', 'method', 'size_sparsity'],
+        unfinished=True,
       )
       for directory in runs.directory:
         if directory not in scalars:
           scalars[directory] = events.read_scalars(directory, _PREFIX)
-      for version, own in selection.by_version(runs):
-        panels.append(dataclasses.replace(panel, title=panel.title + version))
-        points += self._points(panels[-1], own, scalars)
+      for part, own in panel.by_version(runs):
+        panels.append(part)
+        points += self._points(part, own, scalars)
     if not points:
       agents = dict.fromkeys(panel.agent for panel in self.panels)
       raise base.NothingToDraw(
@@ -95,7 +82,7 @@ class SnrOverTraining(base.Kind):
 
   def _points(
     self,
-    panel: Panel,
+    panel: base.Panel,
     runs: pd.DataFrame,
     scalars: dict[str, pd.DataFrame],
   ) -> list[dict[str, Any]]:
@@ -103,7 +90,7 @@ class SnrOverTraining(base.Kind):
     parts = []
     for run in runs.itertuples():
       own = scalars[run.directory]
-      own = own[own.name == panel.name]
+      own = own[own.name == panel.scalar]
       parts.append(
         own.assign(
           bin=own.step * self.bins // (run.train_steps + 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Mapping, Sequence
 
 import numpy as np
@@ -50,23 +51,35 @@ def relative_times(rates: Mapping[str, Sequence[float]]) -> pd.DataFrame:
   return pd.DataFrame(rows)
 
 
-def time_against_sparsity(
-  times: pd.DataFrame, title: str, notes: Sequence[str] = ()
-) -> Any:
-  """Draws relative times beside the ideal, the share of active weights.
+@dataclasses.dataclass(frozen=True)
+class TimeAgainstSparsity(base.Kind):
+  """Relative times beside the ideal, the share of active weights.
 
-  Args:
+  Attributes:
     times: of `relative_times`, not empty.
-    title: above it.
     notes: what a reader has to know.
   """
-  with base.canvas(title, notes, panel=(4.6, 2.8)) as canvas:
-    cell = canvas.axes[0, 0]
+
+  times: pd.DataFrame
+  notes: Sequence[str] = ()
+
+  x_label = 'sparsity in %'
+  y_label = 'time, dense = 1'
+  intervals = ''
+  grid = {'panel': (4.6, 2.8)}
+
+  def find(self, request):
+    cell = base.Cell('', self.times)
+    legend = list(_NAMES.values())
+    return base.Found(self.times, [cell], legend=legend, notes=self.notes)
+
+  def draw_panel(self, axes, cell, canvas):
+    times = cell.points
     shown = [name for name in _NAMES if name in set(times.storage)]
     for index, storage in enumerate(shown, start=1):
       own = times[times.storage == storage].sort_values('sparsity')
       look = style.of_setting(index)
-      canvas.lines[_NAMES[storage]] = cell.errorbar(
+      canvas.lines[_NAMES[storage]] = axes.errorbar(
         (100 * own.sparsity).to_numpy(),
         own.time.to_numpy(),
         yerr=[
@@ -78,12 +91,17 @@ def time_against_sparsity(
         marker=look.marker,
         capsize=2,
       )
-    canvas.marks[_REFERENCE] = base.level(cell, 1)
-    (canvas.marks['ideal: active weights'],) = cell.plot(
+    canvas.marks[_REFERENCE] = base.level(axes, 1)
+    (canvas.marks['ideal: active weights'],) = axes.plot(
       [0, 100], [1, 0], color=style.GRAY, linewidth=1.1, linestyle=':'
     )
-    cell.set_xlim(min(100 * times.sparsity.min() - 5, 45), 100)
-    cell.set_ylim(0, 1.08 * max(1, times.high.max()))
-    cell.set_xlabel('sparsity in %')
-    cell.set_ylabel('time, dense = 1')
-  return canvas.figure
+    axes.set_xlim(min(100 * times.sparsity.min() - 5, 45), 100)
+    axes.set_ylim(0, 1.08 * max(1, times.high.max()))
+
+
+def time_against_sparsity(
+  times: pd.DataFrame, title: str, notes: Sequence[str] = ()
+) -> Any:
+  """Draws relative times; returns matplotlib's figure."""
+  request = base.Request('speed', title)
+  return TimeAgainstSparsity(times, notes).draw(request).figure

@@ -4,7 +4,7 @@ import pytest
 
 from helpers import synthetic_runs
 from rigl_rl import analysis
-from rigl_rl.analysis.figures import base, comparison, selection
+from rigl_rl.analysis.figures import base, comparison
 
 
 @pytest.fixture
@@ -30,7 +30,6 @@ def _draw(directory, **kwargs):
     'Title',
     analysis.load(directory),
     base.Options(resamples=20),
-    selection.Progress(None),
   )
   return comparison.Comparison(**kwargs).draw(request)
 

@@ -4,7 +4,7 @@ import pytest
 
 from helpers import synthetic_runs
 from rigl_rl import analysis
-from rigl_rl.analysis.figures import selection
+from rigl_rl.analysis.figures import base, selection
 
 
 @pytest.fixture
@@ -19,6 +19,11 @@ def load(tmp_path):
   return load
 
 
+def _request(planned=None):
+  options = base.Options(planned={'name': planned} if planned else {})
+  return base.Request('name', 'Title', None, options)
+
+
 def test_agents_networks_and_papers(load):
   runs = load(
     {'method': 'RigL'},
@@ -26,11 +31,11 @@ def test_agents_networks_and_papers(load):
     {'method': 'SAC', 'agent': 'SAC', 'distribution': 'erdos_renyi_lambda'},
     {'method': 'Dense', 'agent': 'SAC'},
   )
-  chosen = selection.select(runs, 'DQN', 'CNN').runs
+  chosen, _ = selection.select(runs, 'DQN', 'CNN')
   assert list(chosen.task) == ['Pong']
   assert selection.tasks_of(chosen, ['Pong', 'Qbert']) == ('Pong', 'Qbert')
-  assert list(selection.select(runs, 'SAC').runs.method) == ['Dense']
-  sokar = selection.select(runs, 'SAC', paper='sokar22').runs
+  assert list(selection.select(runs, 'SAC')[0].method) == ['Dense']
+  sokar, _ = selection.select(runs, 'SAC', paper='sokar22')
   assert list(sokar.method) == ['SAC']
 
 
@@ -43,7 +48,7 @@ def test_what_varies_has_to_be_asked_for(load):
   )
 
   def seeds(*varied):
-    return list(selection.select(runs, 'DQN', varied=varied).runs.seed)
+    return list(selection.select(runs, 'DQN', varied=varied)[0].seed)
 
   assert seeds() == [0]
   assert seeds('RigL.drop_fraction') == [0, 1]
@@ -53,9 +58,9 @@ def test_what_varies_has_to_be_asked_for(load):
 
 def test_a_finished_run_goes_before_the_same_unfinished(load):
   runs = load({'finished': False}, {'finished': True})
-  chosen = selection.select(runs, 'DQN')
-  assert list(chosen.runs.finished) == [True]
-  assert len(selection.finished(chosen.runs)) == 1
+  chosen, _ = selection.select(runs, 'DQN')
+  assert list(chosen.finished) == [True]
+  assert len(selection.finished(chosen)) == 1
 
 
 def test_all_are_as_long_as_the_longest(load):
@@ -64,40 +69,40 @@ def test_all_are_as_long_as_the_longest(load):
     {'train_steps': 100, 'seed': 1},
     {'train_steps': 50, 'seed': 2, 'task': 'Acrobot-v1'},
   )
-  chosen = selection.select(runs, 'DQN')
-  assert list(chosen.runs.seed) == [2, 1]
-  assert chosen.notes == ['Left out: 1 run shorter than others of CartPole-v0.']
-  chosen = selection.select(runs, 'DQN', by_task=False)
-  assert list(chosen.runs.seed) == [1]
-  assert chosen.notes == [
+  chosen, notes = selection.select(runs, 'DQN')
+  assert list(chosen.seed) == [2, 1]
+  assert notes == ['Left out: 1 run shorter than others of CartPole-v0.']
+  chosen, notes = selection.select(runs, 'DQN', by_task=False)
+  assert list(chosen.seed) == [1]
+  assert notes == [
     'Left out: 2 runs shorter than others of Acrobot-v1, CartPole-v0.'
   ]
-  progress = selection.Progress(None)
-  progress.add(runs, runs)
-  assert progress.notes[1] == (
+  request = _request()
+  request.add(runs, runs)
+  assert request.notes[1] == (
     "Short runs of DQN: 10 or 50 or 100 of the paper's 100,000 steps."
   )
 
 
 def test_no_runs(load):
-  chosen = selection.select(load(), 'DQN')
-  assert not len(chosen.runs) and not chosen.notes
+  chosen, notes = selection.select(load(), 'DQN')
+  assert not len(chosen) and not notes
 
 
 def test_progress(load):
   runs = load({'seed': 0}, {'seed': 1}, {'seed': 2, 'finished': False})
-  progress = selection.Progress(10)
+  request = _request(10)
   finished = runs[runs.finished]
-  progress.add(finished, runs, ['a note'])
-  progress.add(finished[:1], runs, ['a note'])
-  assert progress.notes == ['2 of 10 runs, 1 begun and not finished.', 'a note']
+  request.add(finished, runs, ['a note'])
+  request.add(finished[:1], runs, ['a note'])
+  assert request.notes == ['2 of 10 runs, 1 begun and not finished.', 'a note']
   # Which of them were planned is not known: it does not say that all are here.
-  progress = selection.Progress(1)
-  progress.add(finished, runs)
-  assert progress.notes[0].startswith('2 runs, more than the 1 of its sweep')
-  progress = selection.Progress(None)
-  progress.add(runs[:0], runs[:0])
-  assert progress.notes == ['0 runs.']
+  request = _request(1)
+  request.add(finished, runs)
+  assert request.notes[0].startswith('2 runs, more than the 1 of its sweep')
+  request = _request()
+  request.add(runs[:0], runs[:0])
+  assert request.notes == ['0 runs.']
 
 
 def test_dense_sac_is_the_standard_one(load):

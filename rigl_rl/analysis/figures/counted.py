@@ -1,0 +1,149 @@
+"""What networks cost, counted from gin files: nothing is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Mapping, Sequence
+
+import pandas as pd
+
+from rigl_rl.analysis.figures import base, style
+from rigl_rl.training import quiet
+
+_NOTES = ('Counted, not trained.',)
+_NAMES = {'erdos_renyi_kernel': 'ERK', 'uniform': 'Uniform'}
+
+
+@dataclasses.dataclass(frozen=True)
+class FlopsAgainstSparsity(base.Kind):
+  """Figure 7 of Graesser et al.: of one example's forward pass.
+
+  Attributes:
+    gin_files: of a sparse network, by the title of its panel.
+    gin_binding: over them.
+    sparsities: at which FLOPs are counted.
+  """
+
+  gin_files: Mapping[str, str]
+  gin_binding: str
+  sparsities: tuple[float, ...]
+
+  x_label = 'sparsity in %'
+  y_label = 'forward FLOPs per example'
+  intervals = ''
+  grid = {'panel': (3.6, 2.6)}
+
+  def find(self, request):
+    data = pd.DataFrame(
+      {'panel': title, **row, 'runs': 0}
+      for title, file in self.gin_files.items()
+      for row in read_costs(file, self.gin_binding, self.sparsities)
+    )
+    cells = [base.Cell(*panel) for panel in data.groupby('panel', sort=False)]
+    return base.Found(data, cells, notes=_NOTES)
+
+  def draw_panel(self, axes, cell, canvas):
+    points = cell.points
+    dense = points.forward_flops.iloc[0] / points.forward_share.iloc[0]
+    distributions = points.groupby('distribution', sort=False)
+    for index, (distribution, own) in enumerate(distributions, 1):
+      x, look = 100 * own.sparsity, style.of_setting(index)
+      handle = base.line(axes, x, own.forward_flops, look, markersize=4)
+      canvas.lines[_NAMES.get(distribution, distribution)] = handle
+    canvas.marks['dense'] = base.level(axes, dense)
+    canvas.marks['80 % sparse'] = base.mark(axes, 80)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(style.short_number)
+    share = axes.secondary_yaxis(
+      'right', functions=(lambda y: y / dense, lambda s: s * dense)
+    )
+    share.set_ylabel('share of dense')
+
+
+@dataclasses.dataclass(frozen=True)
+class CostTable:
+  """Section 4.6 of Sokar et al. (2022), "Memory and computation costs".
+
+  Weights without biases, those expected of a random graph; FLOPs as the paper
+  counts them, see `counting.actor_critic_training_flops`. What table 3 has as λ
+  is here as the sparsity that it gives.
+
+  Attributes:
+    gin_files: of sparse agents, by the name of the dense agent; the name of the
+      sparse one has 'DS-' before it.
+    tasks: with versions, in order.
+  """
+
+  gin_files: Mapping[str, str]
+  tasks: tuple[str, ...]
+
+  def draw(self, request: base.Request) -> base.Drawing:
+    """Makes it; see `figures.draw`. Results play no part."""
+    rows = []
+    for agent, file in self.gin_files.items():
+      for task in self.tasks:
+        cost = read_training_cost(file, f'ENV_NAME={task!r}')
+        for method, kind in ((agent, 'dense'), (f'DS-{agent}', 'sparse')):
+          weights, flops = cost[f'{kind}_weights'], cost[f'{kind}_flops']
+          rows.append(
+            {
+              'task': task,
+              'method': method,
+              'sparsity': 1 - weights / cost['dense_weights'],
+              'weights': weights,
+              'training_flops': flops,
+              'share': flops / cost['dense_flops'],
+              'runs': 0,
+            }
+          )
+    data = pd.DataFrame(rows).drop_duplicates(['task', 'method'])
+    markdown = base.markdown(
+      request.title,
+      _NOTES,
+      ('task', 'system', 'sparsity', 'weights', 'training FLOPs', 'of dense'),
+      [
+        (
+          *(row.task, row.method, f'{row.sparsity:.3f}', f'{row.weights:,}'),
+          *(f'{row.training_flops:.5g}', f'{row.share:.3f}'),
+        )
+        for row in data.itertuples()
+      ],
+    )
+    return base.Drawing(data, _NOTES, markdown=markdown)
+
+
+def read_costs(
+  gin_file: str, gin_binding: str, sparsities: Sequence[float]
+) -> list[dict[str, Any]]:
+  """Counts FLOPs at several sparsities, as `launch.cost` does."""
+  job = _read_job(gin_file, gin_binding)
+  from rigl_rl.costs import jobs
+
+  return jobs.sparsity_rows(job, sparsities)
+
+
+def read_training_cost(gin_file: str, gin_binding: str) -> dict[str, float]:
+  """Counts weights and FLOPs of a training as Sokar et al. do.
+
+  Returns:
+    dense_weights, sparse_weights, dense_flops and sparse_flops.
+  """
+  job = _read_job(gin_file, gin_binding)
+  from rigl_rl.costs import jobs
+
+  found: dict[str, float] = {}
+  for kind, counts in (('sparse', job.counts), ('dense', job.dense_counts)):
+    found[f'{kind}_weights'] = jobs.total(counts, 'active_weights')
+    found[f'{kind}_flops'] = job.training_flops_by_weights(counts)
+  return found
+
+
+def _read_job(gin_file: str, gin_binding: str) -> Any:
+  """Builds the networks of a config; imports TensorFlow only here."""
+  with quiet.import_quietly():
+    from rigl_rl.config import parsing
+    from rigl_rl.costs import readers
+
+    with parsing.empty_config():
+      parsing.parse([gin_file], [gin_binding])
+      return readers.read_job(None)
