@@ -105,7 +105,10 @@ __all__ = list(_MODULES)
 def __getattr__(name: str) -> Any:
   if name not in _MODULES:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-  value = getattr(importlib.import_module(f'rigl_rl.{_MODULES[name]}'), name)
+  from rigl_rl.training import quiet
+
+  with quiet.start_tensorflow_quietly():
+    value = getattr(importlib.import_module(f'rigl_rl.{_MODULES[name]}'), name)
   globals()[name] = value
   return value
 

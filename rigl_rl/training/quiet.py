@@ -110,6 +110,32 @@ def import_quietly() -> Iterator[None]:
   if is_verbose():
     yield
     return
+  with _output_caught():
+    try:
+      yield
+    finally:
+      silence()
+
+
+@contextlib.contextmanager
+def start_tensorflow_quietly() -> Iterator[None]:
+  """Hides what TensorFlow's C++ side prints as it is imported and starts.
+
+  For imports in a user's own process: warnings and log levels of Python stay as
+  they are. Nothing is hidden where TensorFlow is imported already, or the user
+  has set TF_CPP_MIN_LOG_LEVEL.
+  """
+  name = 'TF_CPP_MIN_LOG_LEVEL'
+  if is_verbose() or name in os.environ or 'tensorflow' in sys.modules:
+    yield
+    return
+  os.environ[name] = _ENVIRONMENT[name]
+  with _output_caught():
+    yield
+
+
+@contextlib.contextmanager
+def _output_caught() -> Iterator[None]:
   saved = {}
   failed = False
   with tempfile.TemporaryFile() as caught:
@@ -132,7 +158,6 @@ def import_quietly() -> Iterator[None]:
         caught.seek(0)
         while block := caught.read(1 << 16):
           os.write(2, block)
-      silence()
 
 
 def _flush() -> None:

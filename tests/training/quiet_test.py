@@ -71,6 +71,38 @@ def test_import_quietly_and_what_follows():
   )
 
 
+def test_a_name_of_the_package_starts_tensorflow_quietly():
+  assert_silent(
+    run_python(
+      'import logging, rigl_rl\n'
+      'before = logging.getLogger("absl").level\n'
+      'rigl_rl.sparsify\n'
+      'import tensorflow as tf\n'
+      'tf.function(lambda x: x + 1)(tf.constant(1.))\n'
+      'assert logging.getLogger("absl").level == before\n'
+    )
+  )
+
+
+@pytest.mark.parametrize(
+  'set_by_user, loaded', [('0', False), (None, True), (None, False)]
+)
+def test_tensorflow_of_the_user_stays_as_it_is(
+  monkeypatch, capfd, set_by_user, loaded
+):
+  name = 'TF_CPP_MIN_LOG_LEVEL'
+  environment = {} if set_by_user is None else {name: set_by_user}
+  monkeypatch.setattr(os, 'environ', environment)
+  monkeypatch.setattr(sys, 'modules', {**sys.modules, 'tensorflow': None})
+  if not loaded:
+    del sys.modules['tensorflow']
+  with quiet.start_tensorflow_quietly():
+    os.write(2, b'of C++')
+  is_hidden = set_by_user is None and not loaded
+  assert capfd.readouterr().err == ('' if is_hidden else 'of C++')
+  assert environment.get(name) == ('3' if is_hidden else set_by_user)
+
+
 def test_without_silence_there_is_something_to_hide():
   result = run_python('import gym')  # As tf_agents does.
   assert result.returncode == 0 and 'Gym has been' in result.stderr
