@@ -49,7 +49,7 @@ class Run:
 
   @property
   def info(self) -> pd.Series:
-    """Its row in the table of runs: task, method, sparsity, final_score, ..."""
+    """Its row in the table of runs: task, method, smoke, final_score, ..."""
     return self._table.runs.iloc[0]
 
   @property

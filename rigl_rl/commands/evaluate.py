@@ -200,14 +200,13 @@ def _find_runs(directories: Sequence[str]) -> list[str]:
 def _outline(directory: str, arguments: argparse.Namespace) -> str:
   """Says what a run is; raises _NoPixelsError if noise is asked in vain."""
   described = record.describe(directory)
-  title, task = described['title'], described['task']
   is_noisy = arguments.observation_noise is not None
   if is_noisy and described['network'] == 'MLP':
     raise _NoPixelsError(
       f'--observation_noise is {arguments.observation_noise}, but must be left '
-      f'out for {directory!r}, whose task, {task}, shows no pixels.'
+      f'out for {directory!r}: its task, {described["task"]}, shows no pixels.'
     )
-  return f'{title} on {task}: {directory}'
+  return f'{record.heading(described)}: {directory}'
 
 
 def _prepare_pictures(arguments: argparse.Namespace) -> None:

@@ -64,8 +64,7 @@ def _export(arguments: argparse.Namespace) -> None:
     paths.check_writable(out)
   elif os.path.lexists(out) and (not os.path.isdir(out) or os.listdir(out)):
     raise UserError(f'--out is {out!r}, but must be a new or empty directory.')
-  described = record.describe(arguments.run)
-  title = f'{described["title"]} on {described["task"]}'
+  title = record.heading(record.describe(arguments.run))
   print(f'{title}: {arguments.run}', flush=True)
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():

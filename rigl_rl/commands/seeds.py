@@ -98,7 +98,9 @@ def _print_scores(all_jobs: Sequence[jobs.Job]) -> None:
   }
   if not scores:
     return
-  rows = [['seed', 'final score', '']]
+  is_smoke = any(summary and summary.get('smoke') for summary in found.values())
+  meaning = 'of smoke runs: it means nothing' if is_smoke else ''
+  rows = [['seed', 'final score', meaning]]
   rows += [[str(seed), _number(score), ''] for seed, score in scores.items()]
   values = [[score] for score in scores.values()]
   for name, estimate in (

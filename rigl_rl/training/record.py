@@ -77,6 +77,12 @@ def settings(record: Mapping[str, Any]) -> dict[str, str]:
   return {k: v for k, v in sorted(record['bindings'].items()) if decides(k)}
 
 
+def heading(record: Mapping[str, Any]) -> str:
+  """Says what a run is: 'RigL at 90 % sparsity on Hopper-v4'."""
+  mark = 'Smoke run: ' if record['smoke'] else ''
+  return f'{mark}{record["title"]} on {record["task"] or "its task"}'
+
+
 def with_numbers(bindings: Mapping[str, str]) -> dict[str, bool | float | str]:
   """Returns bindings as trackers take them: with numbers, and other text."""
   values: dict[str, bool | float | str] = dict(bindings)

@@ -146,7 +146,10 @@ def _report_finished(directory: run_directory.RunDirectory) -> dict[str, Any]:
   # It is null where it was not finite.
   score = summary.get('final_score')
   shown = f'{score:.1f}' if isinstance(score, (int, float)) else 'unknown'
-  print(f'{directory.path()} is finished: final score {shown}. Nothing to do.')
+  what = 'smoke run is' if summary.get('smoke') else 'is'
+  print(
+    f'{directory.path()} {what} finished: final score {shown}. Nothing to do.'
+  )
   return summary
 
 

@@ -67,7 +67,7 @@ def follow(
   path = directory.path(_ID)
   if not files.exists(path):
     files.write(path, uuid.uuid4().hex[:12])
-  name = f'{described["title"]} on {described["task"]}'
+  name = record.heading(described)
   digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
   environ = os.environ.get
   try:

@@ -8,7 +8,7 @@ import gin
 import pytest
 
 from rigl_rl import analysis
-from rigl_rl.commands import command_line, train
+from rigl_rl.commands import command_line, evaluate, export, train
 from rigl_rl.config import checking
 from rigl_rl.config.gin_text import Config
 from rigl_rl.training import curve, progress, record, smoke
@@ -111,6 +111,17 @@ def test_a_smoke_run_says_so_in_each_result(
   assert not len(results.runs) and not len(results.evaluations)
   assert list(results.problems.reason) == ['a smoke run']
   assert len(analysis.load(tmp_path, smoke=True).runs) == 1
+
+  # What is made of it later says so, too.
+  gin.clear_config()
+  assert train.main([*arguments, '--smoke']) == 0
+  assert f'{run} smoke run is finished' in capsys.readouterr().out
+  header = tmp_path / 'policy.h'
+  assert evaluate.main([f'--run={run}', '--episodes=1']) == 0
+  assert export.main([f'--run={run}', f'--out={header}']) == 0
+  out = capsys.readouterr().out
+  assert len(re.findall(r'^Smoke run: .* on ', out, re.MULTILINE)) == 2
+  assert 'Smoke run: ' in header.read_text()
 
   # A real run is another one.
   gin.clear_config()
