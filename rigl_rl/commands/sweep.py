@@ -336,25 +336,25 @@ def train_jobs(
       job.check()
     executor = _make_executor(arguments)
     work = loop.Loop(all_jobs, executor, speeds)
-    before = len(work.outcome.before)
+    before = len(work.before)
     count = wording.count(len(all_jobs), 'run')
     print(
       f'{count}, {before:,} of them finished before; {executor.workers} at a '
       'time.',
       flush=True,
     )
-    outcome = work.run()
+    work.run()
   print(
-    f'{count}: {before + len(outcome.finished):,} finished, '
-    f'{len(outcome.failed):,} failed.'
+    f'{count}: {before + len(work.finished):,} finished, '
+    f'{len(work.failed):,} failed.'
   )
-  for job, reason in outcome.failed:
+  for job, reason in work.failed:
     print(f'failed: {job.run.name}: {reason}\n  log: {job.log}')
-  if outcome.stopped is not None:
-    name = signal.Signals(outcome.stopped).name
+  if work.stopped is not None:
+    name = signal.Signals(work.stopped).name
     print(
       f'Stopped by {name}. The same command continues: {typed}',
       file=sys.stderr,
     )
-    return 128 + outcome.stopped
-  return 1 if outcome.failed else 0
+    return 128 + work.stopped
+  return 1 if work.failed else 0

@@ -24,19 +24,12 @@ STEPS_PER_SECOND = {
 
 
 class Cost(NamedTuple):
-  """What some runs cost.
-
-  Attributes:
-    runs: how many they are.
-    steps: environment steps of training (agent steps on Atari).
-    core_hours: of one core; of the runs whose speed is known.
-    unknown: how many runs' speed is not known.
-  """
+  """What some runs cost."""
 
   runs: int
-  steps: int
-  core_hours: float
-  unknown: int
+  steps: int  # Environment steps of training (agent steps on Atari).
+  core_hours: float  # Of the runs whose speed is known.
+  unknown: int  # How many runs' speed is not.
 
 
 def core_seconds(
@@ -59,13 +52,10 @@ def estimate(
 
 
 def parse_speeds(texts: Sequence[str]) -> dict[str, float]:
-  """Returns the table of speeds with those replaced that texts name.
+  """Returns the table of speeds, some of them replaced.
 
   Args:
     texts: such as 'sac=250', or several of them with commas in between.
-
-  Raises:
-    UserError: one of them is not a family with a number above 0.
   """
   speeds = dict(STEPS_PER_SECOND)
   for text in (part for whole in texts for part in whole.split(',')):

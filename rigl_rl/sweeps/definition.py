@@ -80,7 +80,7 @@ class Sweep:
     for directory in wanted:
       _add_needs(found, directory, first)
     asked = [found[directory] for directory in wanted if directory not in first]
-    order = list(dict.fromkeys(found[directory].seed for directory in wanted))
+    order = [found[directory].seed for directory in wanted]
     asked.sort(key=lambda run: order.index(run.seed))
     runs = [*(found[directory] for directory in first), *asked]
     for run in runs:
@@ -96,16 +96,8 @@ def _add_needs(found, directory, first) -> None:
     first[needed] = None
 
 
-def find(name: str) -> str:
-  """Returns the path of a sweep file.
-
-  Args:
-    name: a path as `gin_paths.config_path` takes it, or short, as
-      'graesser22/fig02_sac'.
-
-  Raises:
-    UserError: there is no such file.
-  """
+def _find(name: str) -> str:
+  """Returns the path of a sweep file, also of a short name."""
   for candidate in (name, f'{_SWEEPS}{name}', f'{_SWEEPS}{name}.gin'):
     try:
       return gin_paths.config_path(candidate)
@@ -125,13 +117,6 @@ def shipped() -> list[str]:
   return sorted(f.relative_to(root).with_suffix('').as_posix() for f in files)
 
 
-def _sweep_name(path: str) -> str:
-  """Returns 'graesser22/fig02_sac', or the file's name if it is elsewhere."""
-  stem = pathlib.Path(path).with_suffix('')
-  _, found, name = stem.as_posix().rpartition(_SWEEPS)
-  return name if found else stem.name
-
-
 def load(name: str) -> Sweep:
   """Reads a sweep file.
 
@@ -139,12 +124,13 @@ def load(name: str) -> Sweep:
   and in each scope the parameters of `Grid`. Macros may be used everywhere.
 
   Args:
-    name: as `find` takes it.
+    name: a path as `gin_paths.config_path` takes it, or short, as
+      'graesser22/fig02_sac'.
 
   Raises:
     UserError: the file is missing, cannot be read, or is no sweep.
   """
-  path = find(name)
+  path = _find(name)
   config = gin_text.Config([path])
   known = [
     f'{kind.__name__}.{field.name}'
@@ -156,7 +142,10 @@ def load(name: str) -> Sweep:
       raise UserError(
         f'{name!r} binds {key}, but a sweep file may bind {", ".join(known)}.'
       )
-  sweep_name = config.value('Sweep.name', _sweep_name(path))
+  stem = pathlib.Path(path).with_suffix('')
+  # Such as 'graesser22/fig02_sac'; the file's name if it is elsewhere.
+  _, found, shipped_name = stem.as_posix().rpartition(_SWEEPS)
+  sweep_name = config.value('Sweep.name', shipped_name if found else stem.name)
   if not isinstance(sweep_name, str) or not sweep_name:
     raise UserError(f'Sweep.name is {sweep_name!r}, but must be a text.')
   grids = _grids(config, config.value('Sweep.grids'))

@@ -69,12 +69,7 @@ class Run:
     return ', '.join([self.label, *values, f'seed {self.seed}'])
 
   def gin_bindings(self, base_dir: str = '') -> list[str]:
-    """Returns the bindings of launch.train.
-
-    Args:
-      base_dir: the base directory; a binding that names another run's
-        directory begins with it.
-    """
+    """Returns the bindings of launch.train, for runs in a base directory."""
     pairs = [*self.changes, (SEED, self.seed)]
     return [*_written(pairs, base_dir), *self.extra]
 
@@ -125,21 +120,17 @@ def _written(pairs: Sequence[tuple[str, Any]], base_dir: str = '') -> list[str]:
   return [f'{name}={_literal(value, base_dir)}' for name, value in pairs]
 
 
-def slug(text: str) -> str:
+def _slug(text: str) -> str:
   """Returns a text as part of a path: 'Small dense' as 'small_dense'."""
   return re.sub(r'[^a-z0-9.+-]+', '_', text.lower()).strip('_')
 
 
-def _slug_value(value: Any) -> str:
-  return re.sub(r'[^A-Za-z0-9._+=-]+', '_', show(value))
-
-
-def _path(names_and_values: Sequence[tuple[str, Any]]) -> str:
-  """Names a directory by bindings; macros, as ENV_NAME, first."""
-  parts = [
-    f'{name.replace("/", ".")}={_slug_value(value)}'
-    for name, value in names_and_values
-  ]
+def _path(bindings: Mapping[str, Any]) -> str:
+  """Names a directory by bindings."""
+  parts = []
+  for name, value in bindings.items():
+    shown = re.sub(r'[^A-Za-z0-9._+=-]+', '_', show(value))
+    parts.append(f'{name.replace("/", ".")}={shown}')
   text = ','.join(parts) or 'default'
   if len(text) > _MAX_NAME:
     digest = hashlib.sha256(text.encode('utf-8')).hexdigest()[:12]
@@ -147,8 +138,9 @@ def _path(names_and_values: Sequence[tuple[str, Any]]) -> str:
   return text
 
 
-def _order(name: str) -> tuple[bool, str]:
-  return '.' in name, name
+def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:
+  """Orders values by name; macros, as ENV_NAME, first."""
+  return {n: values[n] for n in sorted(values, key=lambda n: ('.' in n, n))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +183,7 @@ class Grid:
     ):
       value = getattr(self, field)
       if not isinstance(value, kind) or (
-        (field == 'label' and not slug(value))
+        (field == 'label' and not _slug(value))
         or (field == 'names' and not all(map(_is_list, value.values())))
       ):
         raise UserError(f'Grid.{field} is {value!r}, but must be {noun}.')
@@ -216,12 +208,8 @@ class Grid:
 
     Args:
       sweep: name of the sweep, for the runs' directories.
-      seeds: SEEDs instead of the grid's own. Runs that others need keep theirs.
-      gin_bindings: bindings for all runs, which win.
-      scale: by which training is shortened, in (0, 1].
-
-    Raises:
-      UserError: on a gin file that cannot be read, or a run that cannot be.
+      seeds, gin_bindings, scale: see `Sweep.runs`. Runs that others need keep
+        their SEEDs.
     """
     config = gin_text.Config(self.gin_files)
     home = self.directory or sweep
@@ -230,40 +218,35 @@ class Grid:
     if seeds is not None:
       over[SEED] = tuple(seeds)
     needed: list[Run] = []
-    axes: dict[str, list[Any]] = {}
+    axes: dict[str, list[Any]] = {name: [] for name in over}
     for name, values in over.items():
-      axes[name] = []
       for value in _listed(values):
-        if isinstance(value, Grid):
-          before = value.runs(home, None, gin_bindings, scale)
-          needed += before
-          names = dict.fromkeys(run.directory for run in before)
-          inner = {directory for run in before for directory in run.needs}
-          axes[name] += [RunDirectory(n) for n in names if n not in inner]
-        else:
+        if not isinstance(value, Grid):
           axes[name].append(value)
+          continue
+        before = value.runs(home, None, gin_bindings, scale)
+        needed += before
+        names = dict.fromkeys(run.directory for run in before)
+        inner = {directory for run in before for directory in run.needs}
+        axes[name] += [RunDirectory(n) for n in names if n not in inner]
     # All seeds share the rest of the work.
     seed_values = axes.pop(SEED, [config.value(SEED, 0)])
-    fixed = tuple(
-      (name, self.bindings[name])
-      for name in sorted(self.bindings, key=_order)
-      if not _is_bound(config, name, self.bindings[name])
-    )
+    fixed = [
+      (name, value)
+      for name, value in _sorted(self.bindings).items()
+      if not _is_bound(config, name, value)
+    ]
     config = config.plus(_written(fixed))
     runs = []
     for values in itertools.product(*axes.values()):
-      combination = dict(zip(axes, values))
+      one = dict(zip(axes, values))
       wanted = [
         seed
         for seed in seed_values
-        if not any(
-          _is_among({**combination, SEED: seed}, given)
-          for given in self.exclude
-        )
+        if not any(_is_among({**one, SEED: seed}, g) for g in self.exclude)
       ]
       if wanted:
-        run = self._run(home, config, combination, gin_bindings, scale)
-        run = dataclasses.replace(run, changes=(*fixed, *run.changes))
+        run = self._run(home, config, fixed, one, gin_bindings, scale)
         runs += [_with_seed(run, seed) for seed in wanted]
     return [*needed, *runs]
 
@@ -289,12 +272,13 @@ class Grid:
     self,
     home: str,
     config: gin_text.Config,
+    fixed: Sequence[tuple[str, Any]],
     combination: Mapping[str, Any],
     extra: Sequence[str],
     scale: float,
   ) -> Run:
     """Returns the run of a combination, except for its seed."""
-    values = {k: combination[k] for k in sorted(combination, key=_order)}
+    values = _sorted(combination)
     bindings, changes = {}, []
     for name, value in values.items():
       targets = tuple(self.names.get(name, (name,)))
@@ -310,12 +294,12 @@ class Grid:
     return Run(
       label=self.label,
       sweep=home,
-      directory=f'{home}/{slug(self.label)}/{_path(list(bindings.items()))}',
+      directory=f'{home}/{_slug(self.label)}/{_path(bindings)}',
       gin_files=tuple(self.gin_files),
       values=values,
       bindings=bindings,
       seed=-1,
-      changes=tuple(changes),
+      changes=(*fixed, *changes),
       extra=tuple(extra),
       scale=scale,
       train_steps=train_steps,

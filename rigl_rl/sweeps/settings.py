@@ -49,20 +49,13 @@ def family(config: gin_text.Config) -> str | None:
 
 
 def recorded_family(record: Mapping[str, Any]) -> str | None:
-  """Returns the family of a run's agent; None if unknown.
-
-  Args:
-    record: the run's run.json.
-  """
+  """Returns the family of the agent that a run.json tells; None if unknown."""
   agent = record['agent']
   return _FAMILIES.get(record['network'] if agent == 'DQN' else agent)
 
 
 def least_train_steps(config: gin_text.Config) -> tuple[int, str]:
-  """Returns the fewest steps in which a run trains at all, and why in words.
-
-  They are (1, '') if nothing is known.
-  """
+  """Returns the fewest steps in which a run trains, 1 if unknown, and why."""
   runner = _name(config, 'train.runner')
   if runner == 'PPOLoop':
     steps = config.value(_ROLLOUT)
@@ -89,10 +82,6 @@ def _is_whole(value: Any, least: int = 1) -> bool:
 
 def train_steps(config: gin_text.Config, scale: float) -> tuple[int, str]:
   """Returns the scaled environment steps of a run, and what is wrong with them.
-
-  Args:
-    config: the run's, unscaled.
-    scale: in (0, 1].
 
   Raises:
     UserError: the run has no TRAIN_STEPS.

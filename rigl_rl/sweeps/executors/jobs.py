@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import signal
+import sys
 from typing import Any, Sequence
 
 from rigl_rl import files, locks, readers
@@ -30,16 +31,10 @@ ENVIRONMENT = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """A run, and the process that trains it.
-
-  Attributes:
-    run: of the sweep.
-    directory: the run directory, absolute.
-    command: trains it, or continues.
-  """
+  """A run, and the process that trains it."""
 
   run: Run
-  directory: str
+  directory: str  # Of the run, absolute.
   command: tuple[str, ...]
 
   def path(self, name: str) -> str:
@@ -50,18 +45,13 @@ class Job:
     """The file that receives all that the process prints."""
     return self.path('train.log')
 
-  def child(
-    self, python: str, parent: int, cpus: Sequence[int] = ()
-  ) -> list[str]:
-    """Returns the command with what ties it to its parent.
+  def child(self, parent: int, cpus: Sequence[int] = ()) -> list[str]:
+    """Returns the command with what ties it to its parent, and to some cores.
 
-    Args:
-      python: interpreter to start it by.
-      parent: process whose end is this one's.
-      cpus: cores to keep to; none for all.
+    It ends with the process `parent`. Without `cpus` it runs on any core.
     """
     return [
-      *(python, '-m', 'rigl_rl.sweeps.executors.child'),
+      *(sys.executable, '-m', 'rigl_rl.sweeps.executors.child'),
       f'--parent={parent}',
       f'--lock={self.path(locks.RUN)}',
       f'--cpus={",".join(map(str, cpus))}',
@@ -117,11 +107,7 @@ class Job:
         )
 
   def failure(self, code: int) -> str | None:
-    """Says why the process failed; None if it did not.
-
-    Args:
-      code: as subprocess returns it.
-    """
+    """Says why the process failed, by subprocess' code; None if it did not."""
     if self.summary() is not None:
       return None
     if code < 0:

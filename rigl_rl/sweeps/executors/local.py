@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
-from typing import Mapping, NamedTuple
+from typing import Any
 
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps.executors import jobs
@@ -16,13 +16,6 @@ from rigl_rl.sweeps.executors import jobs
 _INTERVAL = 0.1
 # For a process to end by itself after a SIGTERM, in seconds.
 _PATIENCE = 10.0
-
-
-class _Slot(NamedTuple):
-  """What a worker has of the machine."""
-
-  cpus: tuple[int, ...]
-  environment: Mapping[str, str]
 
 
 def cores() -> list[int]:
@@ -78,25 +71,26 @@ class LocalExecutor(jobs.Executor):
       workers = most if workers is None else min(workers, most)
     self.workers = workers or len(available)
     is_pinned = affinity and self.workers == len(available)
+    # What each idle worker has of the machine: cores and environment.
     self._free = []
     for index in reversed(range(self.workers)):
       environment = {**os.environ, **jobs.ENVIRONMENT}
       if devices:
         environment['CUDA_VISIBLE_DEVICES'] = devices[index % len(devices)]
       cpus = (available[index],) if is_pinned else ()
-      self._free.append(_Slot(cpus, environment))
-    self._used: dict[subprocess.Popen, _Slot] = {}
+      self._free.append((cpus, environment))
+    self._used: dict[subprocess.Popen, Any] = {}
 
   def start(self, job: jobs.Job) -> None:
     job.prepare()
-    slot = self._free[-1]
+    cpus, environment = self._free[-1]
     with open(job.log, 'ab') as log:
       process = subprocess.Popen(
-        job.child(sys.executable, os.getpid(), slot.cpus),
+        job.child(os.getpid(), cpus),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=slot.environment,
+        env=environment,
         # Ctrl-C in the terminal reaches only the sweep, which ends its runs.
         start_new_session=True,
       )
@@ -116,10 +110,8 @@ class LocalExecutor(jobs.Executor):
     results = self._collect()
     for number in (signal.SIGTERM, signal.SIGKILL):
       for process in self.running:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
           os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-          pass
       deadline = time.monotonic() + _PATIENCE
       while self.running and time.monotonic() < deadline:
         results += self._collect()

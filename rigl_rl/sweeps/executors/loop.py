@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
 import signal
 import sys
 import threading
@@ -23,25 +22,15 @@ _INTERVAL = 1.0
 _ANY_SPEED = 200.0
 
 
-@dataclasses.dataclass
-class Outcome:
-  """What became of the runs.
+class Loop:
+  """One pass over the runs: each is started at most once.
 
   Attributes:
-    before: finished before.
-    finished: finished now.
-    failed: with the reason.
+    before: the runs that were finished before.
+    finished: those that have finished since.
+    failed: those that have failed, with the reason.
     stopped: number of the signal that ended it all, or None.
   """
-
-  before: list[jobs.Job] = dataclasses.field(default_factory=list)
-  finished: list[jobs.Job] = dataclasses.field(default_factory=list)
-  failed: list[tuple[jobs.Job, str]] = dataclasses.field(default_factory=list)
-  stopped: int | None = None
-
-
-class Loop:
-  """One pass over the runs: each is started at most once."""
 
   def __init__(
     self,
@@ -64,7 +53,10 @@ class Loop:
       or job.run.train_steps / _ANY_SPEED
       for job in all_jobs
     }
-    self.outcome = Outcome()
+    self.before: list[jobs.Job] = []
+    self.finished: list[jobs.Job] = []
+    self.failed: list[tuple[jobs.Job, str]] = []
+    self.stopped: int | None = None
     self._pending: collections.deque[jobs.Job] = collections.deque()
     # Directories, in the base directory, of the runs that have ended.
     self._good: set[str] = set()
@@ -75,11 +67,10 @@ class Loop:
         self._pending.append(job)
         self._steps[job.directory] = job.steps_done()
       else:
-        self.outcome.before.append(job)
+        self.before.append(job)
         self._count_as_done(job)
-    self._stop_signal: int | None = None
 
-  def run(self) -> Outcome:
+  def run(self) -> None:
     """Works until nothing is left, or a signal comes."""
     begin = shown = time.monotonic()
     begin_steps, begin_work = sum(self._steps.values()), self._work_done()
@@ -94,7 +85,7 @@ class Loop:
     )
     with _signals(self._on_signal):
       try:
-        while self._stop_signal is None and self._start():
+        while self.stopped is None and self._start():
           for job, code in self._executor.wait():
             self._end(job, code)
           now = time.monotonic()
@@ -103,15 +94,13 @@ class Loop:
             shown = now
       finally:
         # No run may continue unseen, after any error.
-        self.outcome.stopped = self._stop_signal
         for job, code in self._executor.stop():
           self._end(job, code)
         bar.close()
-    return self.outcome
 
   def _on_signal(self, number: int, frame: Any) -> None:
     del frame
-    self._stop_signal = number
+    self.stopped = number
 
   def _start(self) -> bool:
     """Starts what can be; returns whether anything is left.
@@ -120,9 +109,7 @@ class Loop:
     """
     waiting = []
     while (
-      self._pending
-      and self._executor.capacity > 0
-      and self._stop_signal is None
+      self._pending and self._executor.capacity > 0 and self.stopped is None
     ):
       job = self._pending.popleft()
       lost = [need for need in job.run.needs if need in self._bad]
@@ -141,10 +128,10 @@ class Loop:
   def _end(self, job: jobs.Job, code: int) -> None:
     reason = job.failure(code)
     if reason is None:
-      self.outcome.finished.append(job)
+      self.finished.append(job)
       self._count_as_done(job)
       self._say(job, _result(job))
-    elif self._stop_signal is None:
+    elif self.stopped is None:
       self._fail(job, reason)
 
   def _count_as_done(self, job: jobs.Job) -> None:
@@ -152,7 +139,7 @@ class Loop:
     self._steps[job.directory] = job.run.train_steps
 
   def _fail(self, job: jobs.Job, reason: str) -> None:
-    self.outcome.failed.append((job, reason))
+    self.failed.append((job, reason))
     self._bad.add(job.run.directory)
     self._say(job, f'failed: {reason}')
 

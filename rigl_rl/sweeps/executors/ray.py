@@ -84,7 +84,7 @@ class RayExecutor(jobs.Executor):
 
   def start(self, job: jobs.Job) -> None:
     job.prepare()
-    command = job.child(sys.executable, 0)
+    command = job.child(0)
     reference = self._task.remote(
       command, sys.executable, job.log, os.getcwd(), jobs.ENVIRONMENT
     )
