@@ -18,9 +18,7 @@ class NetworkJob:
 
   Attributes:
     count: its size, at the target sparsity.
-    width: factor on the units of its hidden layers.
-    size_mismatch: how far a small dense network is from the size that it
-      matches, as a share of that size; None for another network.
+    width, size_mismatch: see `networks.sparse_layers.SparseLayers`.
     dense_layers: names of the layers that no distribution applies to.
     scope: gin scope in which the distribution is called; '' for none.
     distribution: the gin config's, as `sparsify` calls it.
@@ -62,13 +60,10 @@ class NetworkJob:
     with gin.config_scope(self.scope):
       return dense.with_sparsities(distribution(shapes, sparsity))
 
-  def training_flops(self, *layers: counting.LayerCount) -> float:
-    """FLOPs per example of one gradient step of this network's layers."""
-    return sum(
-      counting.layer_training_flops(
-        layer, self.algorithm, self.schedule, self.train_steps, self.period
-      )
-      for layer in layers
+  def training_flops(self, size: Any) -> float:
+    """FLOPs per example of one gradient step of a layer or of the network."""
+    return counting.training_flops(
+      size, self.algorithm, self.schedule, self.train_steps, self.period
     )
 
 
@@ -96,7 +91,7 @@ class Job:
 
   @property
   def dense_counts(self) -> Counts:
-    """Sizes without a mask."""
+    """Sizes without masks."""
     return {name: network.dense() for name, network in self.networks.items()}
 
   @property
@@ -136,8 +131,10 @@ class Job:
     each = self.networks.items()
     width = by_network({n: f'{x.width:g}' for n, x in each})
     method = by_network({n: type(x.algorithm).__name__ for n, x in each})
-    sparsity = sparsity_of(self.counts)
-    return f'{self.subject}, width {width}: {method}, sparsity {sparsity:.4g}'
+    active, of = (total(self.counts, n) for n in ('active_weights', 'weights'))
+    return (
+      f'{self.subject}, width {width}: {method}, sparsity {1 - active / of:.4g}'
+    )
 
 
 def by_network(values: Mapping[str, str]) -> str:
@@ -155,23 +152,18 @@ def total(counts: Counts, name: str) -> int:
   return sum(getattr(count, name) for count in counts.values())
 
 
-def sparsity_of(counts: Counts) -> float:
-  """Share of zeros among the weights of all networks."""
-  return 1 - total(counts, 'active_weights') / total(counts, 'weights')
-
-
 def layer_rows(job: Job) -> list[dict[str, Any]]:
   """Returns the table by layer: each network, and all together last."""
   rows = []
   for name, network in job.networks.items():
-    layers = network.count.layers
-    for layer in layers:
+    for layer in network.count.layers:
       kernel = '×'.join(map(str, layer.kernel_shape))
       row = {'network': name, 'layer': layer.name, 'kernel': kernel}
       row |= _sizes([layer], network.training_flops(layer))
       rows.append(row | {'sparsity': layer.sparsity})
     row = {'network': name, 'layer': 'total', 'kernel': ''}
-    rows.append(row | _sizes([network.count], network.training_flops(*layers)))
+    training_flops = network.training_flops(network.count)
+    rows.append(row | _sizes([network.count], training_flops))
   if len(job.networks) == 1:
     return [{k: v for k, v in row.items() if k != 'network'} for row in rows]
   flops = job.training_flops(job.counts)
@@ -179,7 +171,7 @@ def layer_rows(job: Job) -> list[dict[str, Any]]:
 
 
 def _sizes(counted: Collection[Any], training_flops: float) -> dict[str, Any]:
-  """Returns the sums over layers or networks, as columns of a table."""
+  """Returns the sums over layers or networks, by column of a table."""
   names = 'active_weights', 'weights', 'biases', 'forward_flops'
   sums = [sum(getattr(each, name) for each in counted) for name in names]
   columns = dict(zip(('active', 'of', 'biases', 'forward_flops'), sums))
@@ -208,10 +200,8 @@ def sparsity_rows(
         name: network.with_sparsity(sparsity, choice[name])
         for name, network in job.networks.items()
       }
-      forward, training = (
-        total(counts, 'forward_flops'),
-        job.training_flops(counts),
-      )
+      forward = total(counts, 'forward_flops')
+      training = job.training_flops(counts)
       rows.append(
         {
           'distribution': label,

@@ -21,9 +21,6 @@ def read_job(num_actions: int | None) -> jobs.Job:
   Args:
     num_actions: number of actions, or of their dimensions; None for the task's
       own.
-
-  Raises:
-    UserError: on a mistake in the config, or a runner that has no reader.
   """
   bound = bindings.read(run.train)
   for base in getattr(bound['runner'], '__mro__', ()):
@@ -51,23 +48,16 @@ def _read_dopamine(bound: Mapping[str, Any], num_actions: int | None):
   steps = gradient_steps.GradientSteps(
     agent['min_replay_history'], agent['update_period'], agent['update_horizon']
   ).count(bound['train_steps'])
-  return jobs.Job(
-    subject=(
-      f'{type(model).__name__} on {bound["task"] or "an unnamed task"}, '
-      f'{num_actions} actions'
-    ),
-    networks={
-      'online': _read_network(
-        model,
-        layers,
-        scope='',
-        schedule=schedules.UpdateSchedule(steps),
-        train_steps=steps,
-        gradient_steps=steps,
-      )
-    },
-    batch_size=agent['batch_size'],
+  online = _read_network(
+    model,
+    layers,
+    scope='',
+    schedule=schedules.UpdateSchedule(steps),
+    train_steps=steps,
+    gradient_steps=steps,
   )
+  subject = _subject(model, bound, num_actions)
+  return jobs.Job(subject, {'online': online}, agent['batch_size'])
 
 
 def _read_actor_critic(bound: Mapping[str, Any], num_actions: int | None):
@@ -100,10 +90,7 @@ def _read_actor_critic(bound: Mapping[str, Any], num_actions: int | None):
   )
   networks = agent.networks
   return jobs.Job(
-    subject=(
-      f'{type(agent).__name__} on {bound["task"] or "an unnamed task"}, '
-      f'{action_spec.shape[0]} actions'
-    ),
+    _subject(agent, bound, action_spec.shape[0]),
     networks={
       name: _read_network(
         network,
@@ -120,6 +107,11 @@ def _read_actor_critic(bound: Mapping[str, Any], num_actions: int | None):
     batch_size=batch_size,
     environment_steps=steps if rollout_steps is None else None,
   )
+
+
+def _subject(trained: Any, bound: Mapping[str, Any], num_actions: int) -> str:
+  task = bound['task'] or 'an unnamed task'
+  return f'{type(trained).__name__} on {task}, {num_actions} actions'
 
 
 def _read_network(

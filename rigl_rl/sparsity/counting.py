@@ -138,8 +138,8 @@ def count_network(
   for name, layer in wrappers.named_layers(model).items():
     wrapper = wrapper_of.get(id(layer), layer)
     count = LayerCount(
-      name=name,
-      kernel_shape=tuple(wrapper.kernel.shape),
+      name,
+      tuple(wrapper.kernel.shape),
       biases=0 if wrapper.bias is None else int(wrapper.bias.shape[0]),
       positions=_positions(name, layer),
       sparsity=0.0,
@@ -168,14 +168,17 @@ def _positions(name: str, layer: tf.keras.layers.Layer) -> int:
   return math.prod(output_shape[1:-1])
 
 
-def layer_training_flops(
-  layer: LayerCount,
+def training_flops(
+  size: LayerCount | NetworkCount,
   algorithm: algorithms.SparseAlgorithm,
   schedule: schedules.UpdateSchedule,
   total_steps: int,
   period: int = 1,
 ) -> float:
   """FLOPs per example of one gradient step, a mean over training.
+
+  The whole training costs this times the batch size and the gradient steps,
+  `total_steps / period`.
 
   A backward pass costs twice a forward pass, f_S sparse or f_D dense (Evci et
   al., 2020, appendix H), so that the mean is
@@ -188,18 +191,23 @@ def layer_training_flops(
     steps of the density in force.
 
   Args:
-    layer: the layer at its target sparsity.
+    size: a layer or network at its target sparsity.
     algorithm: what trains it.
     schedule: when masks change, in train steps of the agent.
     total_steps: train steps of the whole training.
-    period: train steps per gradient step of this layer, >= 1; more than 1 in
-      TD3's actor. ΔT, in gradient steps, is shorter by as much.
+    period: train steps per gradient step, >= 1; more than 1 in TD3's actor. ΔT,
+      in gradient steps, is shorter by as much.
   """
-  sparse, dense = layer.forward_flops, layer.dense_forward_flops
-  if layer.sparsity == 0 or isinstance(algorithm, algorithms.Dense):
+  if isinstance(size, NetworkCount):
+    return sum(
+      training_flops(layer, algorithm, schedule, total_steps, period)
+      for layer in size.layers
+    )
+  sparse, dense = size.forward_flops, size.dense_forward_flops
+  if size.sparsity == 0 or isinstance(algorithm, algorithms.Dense):
     return 3.0 * dense
   if hasattr(algorithm, 'sparsity_at'):
-    bound = algorithm.bind(layer.sparsity, schedule)
+    bound = algorithm.bind(size.sparsity, schedule)
     return 3.0 * dense * mean_density(bound, schedule, total_steps)
   if algorithm.needs_dense_gradient:
     interval = max(schedule.interval / period, 1)
@@ -207,28 +215,8 @@ def layer_training_flops(
   return 3.0 * sparse
 
 
-def training_flops(
-  network: NetworkCount,
-  algorithm: algorithms.SparseAlgorithm,
-  schedule: schedules.UpdateSchedule,
-  total_steps: int,
-  period: int = 1,
-) -> float:
-  """FLOPs per example of one gradient step; see `layer_training_flops`.
-
-  The whole training costs this times the batch size and the gradient steps,
-  `total_steps / period`.
-  """
-  return sum(
-    layer_training_flops(layer, algorithm, schedule, total_steps, period)
-    for layer in network.layers
-  )
-
-
 def mean_density(
-  algorithm: Any,
-  schedule: schedules.UpdateSchedule,
-  total_steps: int,
+  algorithm: Any, schedule: schedules.UpdateSchedule, total_steps: int
 ) -> float:
   """Mean density, in (0, 1], of a pruned layer over all gradient steps.
 

@@ -143,7 +143,7 @@ def test_training_flops_by_method():
   schedule = schedules.UpdateSchedule(1000, interval=9)
 
   def flops(algorithm):
-    return counting.layer_training_flops(layer, algorithm, schedule, 1000)
+    return counting.training_flops(layer, algorithm, schedule, 1000)
 
   assert flops(algorithms.Dense()) == 600
   assert flops(algorithms.Static()) == 60
@@ -152,15 +152,14 @@ def test_training_flops_by_method():
   # (3 · 20 · 9 + 2 · 20 + 200) / 10
   assert flops(algorithms.RigL()) == pytest.approx(78)
   # Trained every third step, in which ΔT is 3: (3 · 20 · 3 + 2 · 20 + 200) / 4
-  delayed = counting.layer_training_flops(
+  delayed = counting.training_flops(
     layer, algorithms.RigL(), schedule, 1000, period=3
   )
   assert delayed == pytest.approx(105)
   dense_layer = _layer(sparsity=0.0)
   for algorithm in (algorithms.RigL(), algorithms.Static()):
     assert (
-      counting.layer_training_flops(dense_layer, algorithm, schedule, 1000)
-      == 600
+      counting.training_flops(dense_layer, algorithm, schedule, 1000) == 600
     )
 
 
@@ -171,7 +170,7 @@ def test_training_flops_add_up_over_layers():
     counting.NetworkCount(layers), algorithms.RigL(), schedule, 1000
   )
   assert total == sum(
-    counting.layer_training_flops(layer, algorithms.RigL(), schedule, 1000)
+    counting.training_flops(layer, algorithms.RigL(), schedule, 1000)
     for layer in layers
   )
 
