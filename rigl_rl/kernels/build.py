@@ -64,12 +64,6 @@ class BuildError(Exception):
   """The kernels cannot be compiled; the message is one line that says why."""
 
 
-def cache_directory() -> pathlib.Path:
-  """Returns where compiled kernels are kept."""
-  cache = os.environ.get('XDG_CACHE_HOME') or os.path.join('~', '.cache')
-  return pathlib.Path(cache).expanduser() / 'rigl_rl' / 'kernels'
-
-
 def library(broken: pathlib.Path | None = None) -> pathlib.Path:
   """Returns the path of the compiled kernels; compiles them if needed.
 
@@ -85,7 +79,8 @@ def library(broken: pathlib.Path | None = None) -> pathlib.Path:
   try:
     compiler = _compiler()
     key = _key(*compiler, _version(compiler))
-    directory = _private(cache_directory())
+    cache = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache')
+    directory = _private(cache.expanduser() / 'rigl_rl' / 'kernels')
     path = _find(directory, key, broken)
     # A killed process left these, unless one is still compiling.
     if path is None or any(directory.glob(f'{_BUILD}*')):
@@ -101,24 +96,17 @@ def library(broken: pathlib.Path | None = None) -> pathlib.Path:
 
 
 def _private(directory: pathlib.Path) -> pathlib.Path:
-  """Makes a directory; returns it, or a temporary one if others can change it.
-
-  Raises:
-    BuildError: others can change the temporary directory as well.
-  """
+  """Makes a directory, or a temporary one if others can change that."""
   ownership.make_directory(directory)
-  directory = directory.resolve()
-  threat = ownership.threat(directory)
-  if threat is None:
-    return directory
-  _say(f'The kernels are compiled for this process only: {threat}.')
-  directory = pathlib.Path(tempfile.mkdtemp(prefix='rigl_rl-kernels-'))
-  atexit.register(shutil.rmtree, directory, ignore_errors=True)
-  directory = directory.resolve()
-  threat = ownership.threat(directory)
+  threat = ownership.threat(directory.resolve())
+  if threat is not None:
+    _say(f'The kernels are compiled for this process only: {threat}.')
+    directory = pathlib.Path(tempfile.mkdtemp(prefix='rigl_rl-kernels-'))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    threat = ownership.threat(directory.resolve())
   if threat is not None:
     raise BuildError(threat)
-  return directory
+  return directory.resolve()
 
 
 def _say(line: str) -> None:
@@ -214,30 +202,22 @@ def _digest(content: bytes) -> str:
 def _find(
   directory: pathlib.Path, key: str, broken: pathlib.Path | None
 ) -> pathlib.Path | None:
-  """Returns the object in the cache, if it is whole and the user's own.
-
-  Its name ends in a digest of its contents: loading a torn object may end the
-  process.
-  """
-  for path in sorted(directory.glob(f'{key}-*.so')):
+  """Returns the object in the cache, if it is whole and the user's own."""
+  # Its name has its digest: to load a torn object may end the process.
+  for path in {*directory.glob(f'{key}-*.so')} - {broken}:
     with contextlib.suppress(OSError):
       threat = ownership.threat(path)
       if threat is not None:
         _say(f'The kernels are compiled again: {threat}.')
         path.unlink()
-      elif (
-        path != broken and path.stem == f'{key}-{_digest(path.read_bytes())}'
-      ):
+      elif path.stem == f'{key}-{_digest(path.read_bytes())}':
         return path
   return None
 
 
 @contextlib.contextmanager
 def _lock(path: pathlib.Path, patience: float) -> Iterator[None]:
-  """Lets one process at a time compile, where the system has locks.
-
-  That only spares work. The holder removes what killed processes have left.
-  """
+  """Lets one process at a time compile, and remove what killed ones left."""
   try:
     descriptor = locks.acquire(str(path), patience)
   except locks.Locked:
@@ -262,10 +242,9 @@ def _build(
     made.chmod(0o700)  # Regardless of the umask.
     path = directory / f'{key}-{_digest(made.read_bytes())}.so'
     os.replace(made, path)
-  for old in directory.glob(f'{key}-*.so'):
-    if old != path:  # Torn, or it could not be loaded.
-      with contextlib.suppress(OSError):
-        old.unlink()
+  for old in {*directory.glob(f'{key}-*.so')} - {path}:
+    with contextlib.suppress(OSError):  # It is torn, or could not be loaded.
+      old.unlink()
   return path
 
 
@@ -305,11 +284,7 @@ def _run(command: Sequence[str], temporary: str) -> None:
 
 
 def compile_for_wheel(directory: pathlib.Path) -> None:
-  """Compiles the kernels into a directory that a wheel will have them in.
-
-  Raises:
-    BuildError: there is no compiler, or it fails.
-  """
+  """Compiles the kernels into a directory that a wheel will have them in."""
   directory.mkdir(parents=True)
   with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
     made = _compile(_compiler(), temporary)
