@@ -11,80 +11,42 @@ from typing import Any, Sequence
 import tensorflow as tf
 from tf_agents.networks import network
 
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.networks import sparse_layers
-from rigl_rl.networks.sparse_layers import (
-  BiasInitializer,
-  KernelInitializer,
-  WidthOrRule,
-)
 from rigl_rl.sparsity import wrappers
+
+# The numbers that each is called with.
+_INITIALIZERS = {
+  'kernel_initializer': ('seed',),
+  'output_initializer': ('seed',),
+  'bias_initializer': ('seed', 'fan_in'),
+}
 
 
 class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
-  """A TF-Agents network that is a multi-layer perceptron."""
+  """A TF-Agents network that is a multi-layer perceptron.
 
-  def __init__(
-    self,
-    input_tensor_spec,
-    num_outputs: int,
-    seed: int,
-    width: WidthOrRule,
-    weight_decay: float,
-    weight_decay_factor: float,
-    hidden_units: Sequence[int],
-    activation: str,
-    kernel_initializer: KernelInitializer,
-    output_initializer: KernelInitializer,
-    bias_initializer: BiasInitializer,
-    name: str,
-  ):
-    """Initializes the network.
+  Subclasses have a constructor each, since gin checks bindings by it, and the
+  defaults are the network's own. These arguments are common:
 
-    Args:
-      input_tensor_spec: of the input, an observation and, for a critic, an
-        action: all vectors.
-      num_outputs: units of the last layer.
-      seed: int32 seed of all initial weights.
-      width: n hidden units become int(max(1, n · width)); > 0. Or a function
-        that chooses it, see `sparse_layers`.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
-        biases), which the network's `losses` hold. TF-Agents' PPO agents do not
-        read them: give those `l2_coefficient`, λ · factor, as `policy_l2_reg`
-        and `value_function_l2_reg`.
-      weight_decay_factor: factor of that term; 1.0 in TF-Agents.
-      hidden_units: units of each hidden layer at width 1.
-      activation: of the hidden layers, 'relu' or 'tanh'.
-      kernel_initializer: makes the initializer of a hidden kernel from a seed.
-      output_initializer: makes that of the last layer's kernel.
-      bias_initializer: makes that of every bias, from a seed and the layer's
-        fan-in.
-      name: name of the network.
-
-    Raises:
-      UserError: if an initializer takes other arguments.
-    """
-    super().__init__(input_tensor_spec=input_tensor_spec, name=name)
-    self._set_up_layers(width, weight_decay, weight_decay_factor, seed)
-    self._hidden_units = tuple(hidden_units)
-    for binding, initializer, arguments in (
-      ('kernel_initializer', kernel_initializer, ('seed',)),
-      ('output_initializer', output_initializer, ('seed',)),
-      ('bias_initializer', bias_initializer, ('seed', 'fan_in')),
-    ):
-      sparse_layers.check_initializer(
-        f'{self.gin_name()}.{binding}', initializer, *arguments
-      )
-    self.activation = activation
-    self._num_outputs = num_outputs
-    self._choose_width(self.layer_shapes)
-    self._make_perceptron(
-      self.layer_shapes(),
-      activation,
-      kernel_initializer,
-      output_initializer,
-      bias_initializer,
-      output_bias_initializer=bias_initializer,
-    )
+    input_tensor_spec: of the input, an observation and, for a critic, an
+      action: all vectors.
+    seed: int32 seed of all initial weights.
+    width: n hidden units become int(max(1, n · width)); > 0. Or a function that
+      chooses it, see `sparse_layers`.
+    weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
+      biases), which the network's `losses` hold. TF-Agents' PPO agents do not
+      read them: give those `l2_coefficient`, λ · factor, as `policy_l2_reg` and
+      `value_function_l2_reg`.
+    weight_decay_factor: factor of that term; 1.0 in TF-Agents.
+    hidden_units: units of each hidden layer at width 1.
+    activation: of the hidden layers, 'relu' or 'tanh'.
+    kernel_initializer: makes the initializer of a hidden kernel from a seed.
+    output_initializer: makes that of the last layer's kernel.
+    bias_initializer: makes that of every bias, from a seed and the layer's
+      fan-in.
+    name: name of the network.
+  """
 
   def _initialize(
     self,
@@ -92,20 +54,42 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
     vectors: Sequence[Any],
     outputs_per_action: int = 0,
   ) -> None:
-    """Calls the constructor with the locals of a subclass' own.
+    """Initializes the network.
 
     Args:
-      arguments: the locals.
+      arguments: the `locals()` of a subclass' constructor.
       vectors: specs that must be vectors; an actor's end with the action's.
       outputs_per_action: 0 of a network that has one output.
+
+    Raises:
+      UserError: an argument is outside its range, or an initializer takes other
+        arguments.
     """
     for spec in vectors:
       if tf.nest.is_nested(spec) or len(spec.shape) != 1:
         raise ValueError(f'The networks take and give vectors, but got {spec}.')
-    PerceptronNetwork.__init__(
-      self,
-      num_outputs=outputs_per_action * vectors[-1].shape[0] or 1,
-      **sparse_layers.arguments_for(PerceptronNetwork, arguments),
+    check_arguments(type(self), arguments, self.gin_name())
+    super().__init__(arguments['input_tensor_spec'], name=arguments['name'])
+    self._set_up_layers(
+      arguments['width'],
+      arguments['weight_decay'],
+      arguments['weight_decay_factor'],
+      arguments['seed'],
+    )
+    self._hidden_units = tuple(arguments['hidden_units'])
+    self.activation = arguments['activation']
+    self._num_outputs = outputs_per_action * vectors[-1].shape[0] or 1
+    initializers = {name: arguments[name] for name in _INITIALIZERS}
+    for name, numbers in _INITIALIZERS.items():
+      sparse_layers.check_initializer(
+        f'{self.gin_name()}.{name}', initializers[name], *numbers
+      )
+    self._choose_width(self.layer_shapes)
+    self._make_perceptron(
+      self.layer_shapes(),
+      self.activation,
+      output_bias_initializer=initializers['bias_initializer'],
+      **initializers,
     )
 
   def layer_shapes(

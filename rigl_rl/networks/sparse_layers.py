@@ -104,23 +104,16 @@ class SparseLayers:
     **options: Any,
   ) -> wrappers.SparseWrapper:
     """Makes a sparse layer of a Keras class, named by its path."""
-    layer = kind(
-      *shape,
-      kernel_initializer=kernel_initializer(seed=self._seed_of(path, 'kernel')),
-      kernel_regularizer=self._regularizer(path),
-      name=path,
-      **options,
+    # A term of weight 0 would still cost its arithmetic.
+    if self.l2_coefficient and (path != 'output' or self._decay_output):
+      options['kernel_regularizer'] = SumOfSquares(self.l2_coefficient)
+    initializer = kernel_initializer(seed=self._seed_of(path, 'kernel'))
+    return wrappers.SparseWrapper(
+      kind(*shape, kernel_initializer=initializer, name=path, **options)
     )
-    return wrappers.SparseWrapper(layer)
 
   def _seed_of(self, path: str, weights: str) -> int:
     return wrappers.derive_seed(self.seed, f'{path}/{weights}')
-
-  def _regularizer(self, path: str) -> tf.keras.regularizers.Regularizer | None:
-    # None at 0: an L2 term of weight 0 would still cost its arithmetic.
-    if not self.l2_coefficient or (path == 'output' and not self._decay_output):
-      return None
-    return SumOfSquares(self.l2_coefficient)
 
 
 class PerceptronLayers(SparseLayers):
