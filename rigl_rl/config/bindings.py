@@ -9,7 +9,6 @@ from typing import Any, Callable, Collection
 import gin
 
 from rigl_rl.compat import gin as gin_compat
-from rigl_rl.config.gin_text import Selector
 from rigl_rl.errors import UserError
 
 
@@ -22,7 +21,7 @@ def read(
   What is read is part of gin's operative config, as if it had been called.
 
   Args:
-    configurable: a function or class that gin knows.
+    configurable: what gin knows.
     names: the arguments wanted, since reading a value may compute it; None for
       all that are bound or have a default.
 
@@ -47,11 +46,3 @@ def read(
   gin_compat.note_as_used(configurable, values)
   # A copy is how gin resolves references.
   return copy.deepcopy(values)
-
-
-def used() -> dict[str, dict[str, set[str]]]:
-  """Returns what gin has supplied so far: parameters by selector and scope."""
-  found: dict[str, dict[str, set[str]]] = {}
-  for (scope, selector), parameters in gin_compat.used().items():
-    found.setdefault(Selector(selector), {})[scope] = parameters
-  return found

@@ -37,12 +37,7 @@ class Parameter:
   default: str | None
 
   def refusal(self, source: str, value: Any) -> str:
-    """Says that a value is outside the domain, and what is inside.
-
-    Args:
-      source: the binding, or the macro that it takes its value from.
-      value: what is bound.
-    """
+    """Says that the value of a binding or macro is outside the domain."""
     text, hint = f'{source} is {value!r}', ''
     is_number = isinstance(value, (int, float))
     if is_number and abs(value) > domains.largest(value):
@@ -90,11 +85,7 @@ class Configurable:
   function: domains.Function
 
   def parameter(self, name: str, source: str) -> Parameter | None:
-    """Returns a parameter; None where it may exist, but is not declared.
-
-    Args:
-      name: of the parameter.
-      source: what binds it, for messages.
+    """Returns what `source` binds; None where it may exist, but is undeclared.
 
     Raises:
       UserError: it cannot be bound, or does not exist.
@@ -115,10 +106,8 @@ class Configurable:
 
 @dataclasses.dataclass(eq=False)
 class _Module:
-  """The source of a module."""
-
   name: str
-  text: str
+  text: str  # Its source.
 
   @property
   def is_ours(self) -> bool:
@@ -166,11 +155,7 @@ class Library:
         self._declare(self._read(name, pathlib.Path(path)))
 
   def find(self, selector: str) -> list[Configurable]:
-    """Returns the configurables of a name; several if gin would ask for more.
-
-    Args:
-      selector: name with as many of the modules as tell it from others.
-    """
+    """Returns the configurables of a name, with or without their modules."""
     return [
       found
       for found in self._configurables.get(selector.rpartition('.')[2], ())
@@ -182,11 +167,7 @@ class Library:
     return itertools.chain.from_iterable(self._configurables.values())
 
   def may_exist(self, name: str) -> bool:
-    """Whether a name is known, or some source that uses gin mentions it.
-
-    Args:
-      name: of a configurable, without modules.
-    """
+    """Whether some source that uses gin mentions a name without modules."""
     if name in self._configurables:
       return True
     mention = re.compile(rf'\b{name}\b')
@@ -243,13 +224,12 @@ class Library:
       values = {name: ast.literal_eval(v) for name, v in options.items()}
     except ValueError:  # Computed.
       return None
-    name = values.get('name_or_fn') or node.name
     is_class = isinstance(node, ast.ClassDef)
-    made: domains.Domain
-    if is_class:
-      made = self._instance(node, module)
-    else:
-      made = self.read(node.returns, module)
+    made: domains.Domain = (
+      self._instance(node, module)
+      if is_class
+      else self.read(node.returns, module)
+    )
     constructor, home = self._constructor(node, module)
     parameters, takes, takes_more = {}, None, home is None
     if constructor is not None:
@@ -258,7 +238,7 @@ class Library:
     hidden = set(values.get('denylist') or ())
     if values.get('allowlist'):
       hidden |= parameters.keys() - set(values['allowlist'])
-    *modules, name = name.split('.')
+    *modules, name = (values.get('name_or_fn') or node.name).split('.')
     if constructor is not None and constructor.args.vararg is None:
       # A call need not give what gin can bind; users' annotations may be loose.
       takes = tuple(
@@ -311,10 +291,8 @@ class Library:
       yield argument.arg, Parameter(domain, source)
 
   def _definition(self, dotted: str, module: _Module):
-    """Returns the class or alias of a name as a module sees it, and its home.
-
-    Names are compared without modules; a module's own comes first.
-    """
+    """Returns the class or alias that a module means, and its home, or None."""
+    # Names are compared without modules; a module's own comes first.
     last = dotted.rpartition('.')[2]
     homes = self._homes.get(last, [])
     for home in [module] if module in homes else homes:
@@ -330,16 +308,16 @@ class Library:
 
     def look_up(dotted: str) -> domains.Domain | None:
       found = self._definition(dotted, module)
-      if found is None:
-        if not module.is_ours:
-          return None
-        # A class of TensorFlow, say; every class derived from it here is known.
-        last = dotted.rpartition('.')[2]
-        return domains.Instance(last, frozenset([last]))
-      node, home = found
-      if isinstance(node, ast.ClassDef):
-        return self._instance(node, home)
-      return self.read(node.value, home)
+      if found is not None:
+        node, home = found
+        is_class = isinstance(node, ast.ClassDef)
+        read = self._instance if is_class else self.read
+        return read(node if is_class else node.value, home)
+      # A class of TensorFlow, say; every class derived from it here is known.
+      last = dotted.rpartition('.')[2]
+      return (
+        domains.Instance(last, frozenset([last])) if module.is_ours else None
+      )
 
     return annotations_lib.read(annotation, look_up)
 

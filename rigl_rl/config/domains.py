@@ -14,8 +14,9 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import numbers
-import re
 from typing import Annotated, Any, Sequence
+
+from rigl_rl.errors import UserError
 
 # The largest int64.
 _LARGEST_WHOLE = 2**63 - 1
@@ -29,37 +30,27 @@ class Range:
 
   text: str
 
-  def __post_init__(self):
-    if not re.fullmatch(r'[\[(][^,]+, [^,]+[\])]', self.text):
-      raise ValueError(f'{self.text!r} is no range such as "[0, 1)"')
-
   @property
   def low(self) -> float:
-    return float(self.text[1:].partition(', ')[0])
+    return float(self.text[1:-1].split(', ')[0])
 
   @property
   def high(self) -> float:
-    return float(self.text[:-1].partition(', ')[2])
-
-  @property
-  def excludes_low(self) -> bool:
-    return self.text[0] == '('
-
-  @property
-  def excludes_high(self) -> bool:
-    return self.text[-1] == ')'
+    return float(self.text[1:-1].split(', ')[1])
 
   def __contains__(self, value: float) -> bool:
-    above = self.low < value if self.excludes_low else self.low <= value
-    below = value < self.high if self.excludes_high else value <= self.high
-    return above and below
+    excluded = {'(': self.low, ')': self.high}
+    is_end = any(
+      value == end for mark, end in excluded.items() if mark in self.text
+    )
+    return self.low <= value <= self.high and not is_end
 
   def __str__(self) -> str:
-    low, _, high = self.text[1:-1].partition(', ')
+    low, high = self.text[1:-1].split(', ')
     if low == '-inf':
-      word = 'below' if self.excludes_high else 'of at most'
+      word = 'below' if ')' in self.text else 'of at most'
       return '' if high == 'inf' else f' {word} {high}'
-    word = 'above' if self.excludes_low else 'of at least'
+    word = 'above' if '(' in self.text else 'of at least'
     return f' {word} {low}' if high == 'inf' else f' in {self.text}'
 
 
@@ -121,11 +112,7 @@ class Promise:
 
 @dataclasses.dataclass(frozen=True)
 class Anything(Domain):
-  """All values.
-
-  Attributes:
-    unread: an annotation that names something unknown, or None.
-  """
+  """All values; `unread` is an annotation that names something unknown."""
 
   unread: str | None = None
 
@@ -159,6 +146,16 @@ class Number(Domain):
 def largest(value: numbers.Real) -> float:
   """Returns the magnitude up to which numbers of a type are accepted."""
   return _LARGEST_WHOLE if isinstance(value, numbers.Integral) else _LARGEST
+
+
+COUNT = Number(whole=True, range=Range('[1, inf)'))
+SPARSITY = Number(whole=False, range=Range('[0, 1)'))
+
+
+def check(binding: str, value: Any, domain: Domain) -> None:
+  """Raises UserError unless what a user bound is in a domain."""
+  if not domain.holds(value):
+    raise UserError(f'{binding} is {value!r}, but must be {domain}.')
 
 
 @dataclasses.dataclass(frozen=True)

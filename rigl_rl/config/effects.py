@@ -15,12 +15,13 @@ from typing import Any, Collection, Iterable, Sequence
 
 import gin
 
-from rigl_rl.config import bindings
+from rigl_rl.compat import gin as gin_compat
 from rigl_rl.config.gin_text import (
   Config,
   Key,
   Macro,
   Reference,
+  Selector,
   enclosing,
   references,
 )
@@ -44,7 +45,10 @@ class Given:
   @functools.cached_property
   def _used(self) -> dict[str, dict[str, set[str]]]:
     """By configurable and scope, the parameters that gin has supplied."""
-    return bindings.used()
+    found: dict[str, dict[str, set[str]]] = {}
+    for (scope, selector), parameters in gin_compat.used().items():
+      found.setdefault(Selector(selector), {})[scope] = parameters
+    return found
 
   @functools.cached_property
   def _entered(self) -> set[str]:
@@ -60,8 +64,8 @@ class Given:
     """Checks the bindings of a run that has just been built.
 
     Returns:
-      Notes, of one line each, on bindings of the command line without effect on
-      this run that may have one on other runs of a sweep.
+      One note per binding of the command line that has no effect on this run,
+      but may have one on other runs of a sweep.
 
     Raises:
       UserError: on a binding that cannot have an effect: in a scope that
@@ -72,9 +76,9 @@ class Given:
     for key in () if self.is_saved else self.config.bindings:
       if key not in given:
         # A file may bind parameters of a reference that another file replaces.
-        self._check_scope(key, self.config.references(replaced=True))
+        self._check_scope(key, replaced=True)
     for key in given:
-      self._check_scope(key, self.config.references())
+      self._check_scope(key, replaced=False)
       self._check_wins(key, given)
     reasons = {key: self._why_idle(key) for key in given}
     return [
@@ -87,19 +91,18 @@ class Given:
     """Writes a binding as it can be given to --gin_bindings."""
     return f'{key} = {self.config.bindings[key]!r}'
 
-  def _check_scope(
-    self, key: Key, entering: Iterable[Reference | Macro]
-  ) -> None:
-    """Refuses a scope that is not entered, or not for this configurable.
+  def _check_scope(self, key: Key, replaced: bool) -> None:
+    """Refuses a scope that is not entered, or not for its configurable.
 
-    Args:
-      key: of a binding.
-      entering: references, the scopes of which may be entered later.
+    A reference may enter its scope later; `replaced` is whether one that
+    another binding replaces counts.
     """
     used = self._used.get(key.selector, {})
     if not key.scope or _any_within(used, key.scope):
       return
-    later = {item.scope for item in entering if isinstance(item, Reference)}
+    later = {
+      getattr(item, 'scope', '') for item in self.config.references(replaced)
+    }
     if used and _any_within(self._entered, key.scope):
       problem = f'it is not used in the scope {key.scope!r}'
     elif not _any_within(self._entered | later, key.scope):
@@ -108,10 +111,9 @@ class Given:
       return
     scopes = sorted(used or self._entered - {''})
     names = _join(map(repr, scopes))
-    if scopes == ['']:
-      where = f'{key.selector} is used outside of scopes'
-    elif used:
-      where = f'{key.selector} is used in {names}'
+    if used:
+      place = f'in {names}' if scopes != [''] else 'outside of scopes'
+      where = f'{key.selector} is used {place}'
     else:
       where = f'scopes in use are {names}' if scopes else 'no scope is in use'
     close = difflib.get_close_matches(key.scope, scopes, 1) or scopes
@@ -132,11 +134,7 @@ class Given:
       )
 
   def _winners(self, key: Key) -> dict[Key, list[str]]:
-    """Returns what decides a parameter, and the scopes in which it does.
-
-    Only scopes count in which a binding may apply, and gin has supplied the
-    parameter.
-    """
+    """Returns what decides a parameter, and where, of the scopes within its."""
     found: dict[Key, list[str]] = {}
     for scope, parameters in self._used.get(key.selector, {}).items():
       if key.parameter in parameters and _is_within(scope, key.scope):
@@ -163,10 +161,7 @@ class Given:
     return f'{ignoring[0]} ignores {key}' if all(ignoring) else ''
 
   def _ignoring(self, key: Key, scope: str) -> Any:
-    """Returns the argument beside it that ignores a parameter, if one does.
-
-    A class says so by an attribute `ignores`, as `SparseAlgorithm` does.
-    """
+    """Returns the argument beside it whose `ignores` names it, if one does."""
     arguments = self.config.arguments(key.selector, scope)
     for name in self._used[key.selector][scope] & arguments.keys():
       value = arguments[name]

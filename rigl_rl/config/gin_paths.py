@@ -34,16 +34,10 @@ def add_search_path() -> None:
 
 
 def config_path(relative: str) -> str:
-  """Resolves the name of a gin file.
+  """Returns the path or URL of a gin file that a user names.
 
-  Args:
-    relative: a path as a user gives it to `--gin_files`, such as
-      'gin_configs/graesser22/dqn_classic/rigl.gin'; relative, absolute, or a
-      URL that `tf.io.gfile` knows.
-
-  Returns:
-    `relative` itself if there is such a file; else the path of the file of
-    that name in the installed package.
+  That is `relative` itself if there is such a file; else the file of that name
+  in the installed package.
 
   Raises:
     UserError: there is neither.
@@ -60,12 +54,8 @@ def config_path(relative: str) -> str:
 
 def _near(path: str) -> str:
   """Suggests shipped files, and files beside it, of a name like a path's."""
-  known = [
-    os.path.relpath(name, ROOT)
-    for name in glob.iglob(
-      os.path.join(glob.escape(ROOT), 'gin_configs/**/*.gin'), recursive=True
-    )
-  ]
+  pattern = 'gin_configs/**/*.gin'
+  known = glob.glob(pattern, root_dir=ROOT, recursive=True)
   if not files.is_url(path):
     beside = os.path.join(glob.escape(os.path.dirname(path)), '*.gin')
     known += glob.iglob(beside)

@@ -19,6 +19,9 @@ from rigl_rl.config import gin_paths
 from rigl_rl.errors import UserError
 
 _MACRO = ('macro', 'gin.macro')
+# In characters; messages cut longer values.
+_MAX_VALUE_LENGTH = 60
+_NOT_SET = object()
 
 
 class Selector(str):
@@ -224,7 +227,8 @@ def _meant(binding: str) -> str:
 class Config:
   """The bindings of some gin files; later ones win.
 
-  It follows no imports, so names need not exist.
+  It follows no imports, so names need not exist. What cannot be read is a
+  UserError.
 
   Attributes:
     bindings: values as written, in order.
@@ -234,11 +238,7 @@ class Config:
   def __init__(
     self, gin_files: Sequence[str] = (), gin_bindings: Sequence[str] = ()
   ):
-    """Reads files, as `gin_paths.config_path` takes them, and bindings.
-
-    Raises:
-      UserError: a file is missing, or a text is not valid gin.
-    """
+    """Reads files, as `gin_paths.config_path` takes them, and bindings."""
     self.bindings: dict[Key, Any] = {}
     self.imports: list[str] = []
     # All values, including those that a later binding replaces.
@@ -249,11 +249,7 @@ class Config:
 
   @classmethod
   def of_text(cls, text: str) -> Config:
-    """Reads a complete config, such as `gin.config_str()` returns.
-
-    Raises:
-      UserError: it is not a gin config, or includes files.
-    """
+    """Reads a config that includes no files, such as of `gin.config_str()`."""
     config = cls()
     statements = _parse(text, 'config')
     for statement in statements:
@@ -302,11 +298,7 @@ class Config:
     return [key.selector for key in self.bindings if not key.parameter]
 
   def references(self, replaced: bool = False) -> list[Reference | Macro]:
-    """Returns the references and macros in all values.
-
-    Args:
-      replaced: whether to include values that a later binding replaces.
-    """
+    """Returns those in all values, or in those replaced later as well."""
     return references(self._written if replaced else [*self.bindings.values()])
 
   def source(self, key: Key) -> str:
@@ -348,6 +340,34 @@ class Config:
       if key.parameter and (key.scope, key.selector) == (outer, selector)
     }
 
+  def differences(self, existing: Config) -> list[str]:
+    """Compares this config with that of a run that exists.
+
+    Comments, order, formatting and imports play no part: a module that changes
+    what a run does is seen in the bindings that name it.
+
+    Returns:
+      One text per differing binding, such as 'RigL.drop_fraction is 0.3 here,
+      0.5 in the existing run'; macros, which sweeps vary, first, then by name.
+    """
+
+    def shown(config: Config, key: Key) -> str:
+      value = config.bindings.get(key, _NOT_SET)
+      text = 'not set' if value is _NOT_SET else repr(value)
+      is_long = len(text) > _MAX_VALUE_LENGTH
+      return f'{text[: _MAX_VALUE_LENGTH - 1]}…' if is_long else text
+
+    keys = sorted(
+      {**self.bindings, **existing.bindings},
+      key=lambda key: (bool(key.parameter), key.scope, str(key)),
+    )
+    return [
+      f'{key} is {shown(self, key)} here, {shown(existing, key)} in the '
+      'existing run'
+      for key in keys
+      if not same(*(c.bindings.get(key, _NOT_SET) for c in (self, existing)))
+    ]
+
   @property
   def imports_others(self) -> bool:
     """Whether modules that are not of this package may define names."""
@@ -359,8 +379,8 @@ class Config:
     """Returns a value with its macros resolved, and `by_task` called.
 
     Args:
-      value: of a binding.
-      source: what it is bound to, for messages.
+      value: of the binding `source`.
+      source: for messages.
       within: the macros that are being resolved.
 
     Raises:

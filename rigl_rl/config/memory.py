@@ -18,12 +18,7 @@ _MOST_NAMED = 3
 def blame_sizes(
   gin_files: Sequence[str], gin_bindings: Sequence[str]
 ) -> Iterator[None]:
-  """Turns a lack of memory into a UserError that names the largest sizes.
-
-  Args:
-    gin_files: of the run.
-    gin_bindings: of the run.
-  """
+  """Turns a run's lack of memory into a UserError on its largest sizes."""
   try:
     yield
   except Exception as error:
@@ -47,15 +42,12 @@ def _largest(
   found = []
   config = Config(gin_files, gin_bindings)
   for source, value, parameter in checking.bound(config):
-    domain = parameter.domain
-    items = value if isinstance(value, (list, tuple)) else [value]
-    if isinstance(domain, domains.Items):
-      domain = domain.item
-    members = getattr(domain, 'members', (domain,))
+    domain = getattr(parameter.domain, 'item', parameter.domain)
     is_size = any(
       isinstance(member, domains.Number) and 1 < member.range.high < math.inf
-      for member in members
+      for member in getattr(domain, 'members', (domain,))
     )
+    items = value if isinstance(value, (list, tuple)) else [value]
     numbers = [item for item in items if type(item) in (int, float)]
     if is_size and numbers:
       found.append((max(numbers), f'{source} = {value!r}'))

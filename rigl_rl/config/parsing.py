@@ -14,18 +14,24 @@ from rigl_rl import errors, wording
 from rigl_rl.config import checking, declarations, effects, gin_paths
 from rigl_rl.config.gin_text import Config, Macro, references
 
+# How gin refuses a config.
+_MISTAKES = (ImportError, KeyError, OSError, SyntaxError, ValueError)
 # Modules in the current directory that are not the user's.
 _NOT_A_USERS = ('rigl_rl', 'launch', '__main__', 'conftest')
 
 
 def parse(
-  gin_files: Sequence[str], gin_bindings: Sequence[str]
+  gin_files: Sequence[str],
+  gin_bindings: Sequence[str] = (),
+  is_saved: bool = False,
 ) -> effects.Given:
   """Parses a run's gin config, and refuses what would have no effect.
 
   Args:
     gin_files: as `gin_paths.config_path` takes them; later ones win.
     gin_bindings: single bindings, which win over the files.
+    is_saved: whether the only file is a run's config.gin, all of which was
+      checked when the run began.
 
   Returns:
     What tells, once the run is built, which of them have no effect.
@@ -36,15 +42,22 @@ def parse(
   """
   gin_paths.add_search_path()
   # A user's own algorithm is usually in the current directory.
-  if '' not in sys.path and os.getcwd() not in sys.path:
+  if not is_saved and '' not in sys.path and os.getcwd() not in sys.path:
     sys.path.insert(0, os.getcwd())
   files = [gin_paths.config_path(name) for name in gin_files]
-  config = checking.check(files, gin_bindings)
+  config = checking.check(files, gin_bindings, is_saved)
   try:
     gin.parse_config_files_and_bindings(files, list(gin_bindings))
-  except (ImportError, KeyError, OSError, SyntaxError, ValueError) as error:
-    raise errors.UserError(_one_line(error, config)) from error
-  return effects.Given(config, gin_bindings)
+  except Exception as error:  # A saved file may lead to any.
+    if not is_saved and not isinstance(error, _MISTAKES):
+      raise
+    message = _one_line(error, config)
+    if is_saved:
+      message = f'{files[0]}: {message}'
+      if isinstance(error, ModuleNotFoundError):
+        message += '; if the module is yours, name its directory in PYTHONPATH.'
+    raise errors.UserError(message) from error
+  return effects.Given(config, gin_bindings, is_saved)
 
 
 @contextlib.contextmanager
@@ -103,32 +116,6 @@ def search_path(modules_from: str) -> Iterator[None]:
     yield
   finally:
     sys.path[:] = before
-
-
-def parse_saved(path: str, gin_bindings: Sequence[str] = ()) -> Config:
-  """Parses a run's config.gin, all of which was checked when the run began.
-
-  Args:
-    path: of the file.
-    gin_bindings: single bindings, which win over the file.
-
-  Returns:
-    The config, as it was read.
-
-  Raises:
-    UserError: it cannot be read, or binds what no longer exists; or a single
-      binding is of a macro that nothing uses.
-  """
-  gin_paths.add_search_path()
-  config = checking.check([path], gin_bindings, is_saved=True)
-  try:
-    gin.parse_config_files_and_bindings([path], list(gin_bindings))
-  except Exception as error:  # The file may lead to any.
-    message = f'{path}: {_one_line(error, config)}'
-    if isinstance(error, ModuleNotFoundError):
-      message += '; if the module is yours, name its directory in PYTHONPATH.'
-    raise errors.UserError(message) from error
-  return config
 
 
 def _one_line(error: Exception, config: Config) -> str:

@@ -22,7 +22,7 @@ import cv2
 import gin
 import numpy as np
 
-from rigl_rl.checks import check_count
+from rigl_rl.config import domains
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import BatchSize, Capacity, Count
 from rigl_rl.errors import UserError
@@ -96,8 +96,8 @@ class ReplayBuffer(ring.Ring):
       UserError: if a size is no positive integer, or the capacity too small.
     """
     check_arguments(type(self), locals())
-    check_count('ReplayBuffer.stack_size', stack_size)
-    check_count('ReplayBuffer.update_horizon', update_horizon)
+    domains.check('ReplayBuffer.stack_size', stack_size, domains.COUNT)
+    domains.check('ReplayBuffer.update_horizon', update_horizon, domains.COUNT)
     if replay_capacity <= stack_size + update_horizon:
       raise UserError(
         f'ReplayBuffer.replay_capacity is {replay_capacity}, but must be above '

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Callable, Mapping, Sequence
 
 import gin
 
+from rigl_rl.config import domains
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Length, NonNegative, Range, Sparsity
 from rigl_rl.errors import UserError
@@ -41,23 +42,14 @@ def num_zeros(size: int, sparsity: float) -> int:
   return math.floor(sparsity * size * (1 + 1e-12))
 
 
-def check_sparsity(binding: str, sparsity: float) -> None:
-  """Raises UserError unless `sparsity` is a number in [0, 1)."""
-  is_number = isinstance(sparsity, (int, float)) and not isinstance(
-    sparsity, bool
-  )
-  if not is_number or not 0 <= sparsity < 1:
-    raise UserError(
-      f'{binding} is {sparsity!r}, but must be a number in [0, 1).'
-    )
-
-
 def _check(
   distribution: Callable, arguments: Mapping[str, Any]
 ) -> dict[str, float]:
   """Returns `custom` as a dict; raises UserError, by the bindings' names."""
   check_arguments(distribution, arguments)
-  check_sparsity(f'{distribution.__name__}.sparsity', arguments['sparsity'])
+  domains.check(
+    f'{distribution.__name__}.sparsity', arguments['sparsity'], domains.SPARSITY
+  )
   custom = dict(arguments['custom'] or {})
   for layer in custom:
     if layer not in arguments['shapes']:
@@ -210,7 +202,7 @@ def _scale_densities(
   densities: Mapping[str, float], sizes: Mapping[str, int], sparsity: float
 ) -> dict[str, float]:
   """Multiplies densities, cut off at 1, by one factor to reach a sparsity."""
-  check_sparsity('erdos_renyi_lambda.sparsity', sparsity)
+  domains.check('erdos_renyi_lambda.sparsity', sparsity, domains.SPARSITY)
   wanted = (1 - sparsity) * sum(sizes.values())
   always = sum(size for name, size in sizes.items() if name not in densities)
   if wanted <= always:

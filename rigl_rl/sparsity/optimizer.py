@@ -161,11 +161,12 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     self, trained: tf.Variable, kernel: sparse_kernel.SparseKernel
   ) -> None:
     """Moves the slots, if any, of a trained variable to a kernel's weights."""
-
-    def active(slot):
-      return kernel.active(tf.constant(sparse_kernel.read(slot)))
-
-    for slot in keras.move_slots(self.inner, trained, kernel.trained, active):
+    for slot in keras.move_slots(
+      self.inner,
+      trained,
+      kernel.trained,
+      lambda slot: kernel.active(tf.constant(sparse_kernel.read(slot))),
+    ):
       sparse_kernel.adopt(slot, kernel.trained)
 
   @tf.autograph.experimental.do_not_convert
@@ -207,13 +208,17 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     return self.step.assign_add(self.period)
 
   def _step_and_update(self, grads_and_vars, gradients, masks, kwargs) -> None:
-    inner_masks = (
-      not kwargs
-      and hasattr(self.inner, 'takes_masks')
-      and self.inner.takes_masks(gradients, masks)
-    )
+    takes_masks = getattr(self.inner, 'takes_masks', lambda *_: False)
+    inner_masks = not kwargs and takes_masks(gradients, masks)
     if not inner_masks and not self._dense_slots:
-      gradients = _mask_gradients(gradients, masks)
+      # Inactive weights and their slots are zero, and so remain zero. Masking
+      # the kernel after the step would have to wait for the step.
+      gradients = [
+        (gradient * masks[variable.ref()], variable)
+        if gradient is not None and variable.ref() in masks
+        else (gradient, variable)
+        for gradient, variable in gradients
+      ]
 
     def gradient_step():
       if inner_masks:
@@ -259,11 +264,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     return self.step - tf.range(self.period, dtype=tf.int64)
 
   def _update_masks(self, grads_and_vars) -> None:
-    """Lets the callback change the masks.
-
-    As a function that is not inlined: otherwise each step without a change
-    would walk through all its operations.
-    """
+    """Lets the callback change the masks."""
     steps = self._latest_steps()
     step = steps[tf.argmax(self.mask_updater.is_update_step(steps))]
     of_variable = {v.ref(): gradient for gradient, v in grads_and_vars}
@@ -284,6 +285,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     def update(step, *gradients):
       self.mask_updater.update(step, gradients, slots)
 
+    # If inlined, each step without a change would walk through all operations.
     if not tf.executing_eagerly():  # Otherwise every call would trace it.
       update = tensorflow_compat.not_inlined(update)
     update(
@@ -293,20 +295,6 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
         for layer, gradient in zip(layers, gradients)
       ),
     )
-
-
-def _mask_gradients(grads_and_vars, masks):
-  """Zeroes the gradients of inactive weights.
-
-  These weights and their slots are zero, and so remain zero. Masking the kernel
-  after the step would have to wait for the step.
-  """
-  return [
-    (gradient * masks[variable.ref()], variable)
-    if gradient is not None and variable.ref() in masks
-    else (gradient, variable)
-    for gradient, variable in grads_and_vars
-  ]
 
 
 @gin.configurable(allowlist=['replace_gradient_step', 'dense_slots'])

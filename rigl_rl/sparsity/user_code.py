@@ -8,13 +8,13 @@ masks. In a traced function TensorFlow raises an error of its own, which
 from __future__ import annotations
 
 import contextlib
-import numbers
 import re
 from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from rigl_rl.config import domains
 from rigl_rl.errors import UserError
 
 # They mark a message within TensorFlow's.
@@ -46,11 +46,10 @@ def check_sparsities(
         f'each of {", ".join(layers)}, and no other.'
       )
   for layer, value in sparsities.items():
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < 1:
+    if not domains.SPARSITY.holds(value):
       raise UserError(
-        f'{name} returned {value!r} for layer {layer!r}, but must return a '
-        'number in [0, 1).'
+        f'{name} returned {value!r} for layer {layer!r}, but must return '
+        f'{domains.SPARSITY}.'
       )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import itertools
 import zlib
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl.compat import keras
+from rigl_rl.config import domains
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Sparsity
 from rigl_rl.errors import UserError
@@ -70,7 +72,7 @@ class SparseWrapper(tf.keras.layers.Layer):
       algorithm: what draws and updates the mask; Static by default.
       name: name of the wrapper; by default the layer's own.
       seed: int32 seed of the first mask.
-      initializer: see `initialize`.
+      initializer: see `rigl_rl.sparsity.initializers`.
 
     Raises:
       UserError: if the layer cannot be masked, or sparsity is out of range.
@@ -89,7 +91,7 @@ class SparseWrapper(tf.keras.layers.Layer):
     self.needs_dense_gradient = False
     self._arguments = None
     if sparsity is not None:
-      distributions.check_sparsity('SparseWrapper.sparsity', sparsity)
+      domains.check('SparseWrapper.sparsity', sparsity, domains.SPARSITY)
       algorithm = algorithm or algorithms.Static()
       self._arguments = (sparsity, algorithm, seed, initializer)
     if layer.built:
@@ -118,11 +120,7 @@ class SparseWrapper(tf.keras.layers.Layer):
     seed: int,
     initializer: initializers.WeightInitializer = initializers.layer_default,
   ) -> None:
-    """Draws the first mask, and sets the kernel to start from.
-
-    For the arguments, see the constructor; the initializer is one of
-    `rigl_rl.sparsity.initializers`.
-    """
+    """Draws the first mask, and sets the kernel to start from."""
     saved = kernel_mask.mask_of(self.layer)
     self.sparsity = saved.sparsity = float(sparsity)
     self.algorithm = saved.algorithm = algorithm
@@ -189,9 +187,8 @@ class SparseWrapper(tf.keras.layers.Layer):
   @property
   def computes_sparsely(self) -> bool:
     """Whether the current trace computes only with active weights."""
-    return self.storage.name == 'sparse' and not step_plan.computes_densely(
-      self
-    )
+    is_sparse = self.storage.name == 'sparse'
+    return is_sparse and not step_plan.computes_densely(self)
 
   def call(self, inputs):
     return self.storage.call(inputs, step_plan.computes_densely(self))
@@ -362,7 +359,8 @@ def sparsify(
     sparsities = distribution(shapes, sparsity)
     user_code.check_sparsities(distribution, sparsities, list(shapes))
   if isinstance(sparsities, distributions.Probabilities):
-    algorithm = algorithm.with_random_count()
+    algorithm = copy.copy(algorithm)
+    algorithm.random_count = True
   if algorithm.starts_dense or not any(sparsities.values()):
     initializer = initializers.layer_default
   # By position, not by path: Keras numbers the names that it makes up through
@@ -397,8 +395,7 @@ def _is_sparse(layer: tf.keras.layers.Layer) -> bool:
 
 
 def _has_zeros(layer: tf.keras.layers.Layer) -> bool:
-  """Whether `sparsify` has given a layer zeros before."""
-  # Those by a wrapper's own arguments do not count.
+  """Whether `sparsify`, not a wrapper's own arguments, gave a layer zeros."""
   return (
     _is_sparse(layer)
     and getattr(layer, '_arguments', None) is None

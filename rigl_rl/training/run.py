@@ -10,8 +10,7 @@ import gin
 import tensorflow as tf
 
 from rigl_rl import files, seeding, tasks
-from rigl_rl.checks import check_count
-from rigl_rl.config import effects, gin_text, memory, parsing
+from rigl_rl.config import domains, effects, gin_text, memory, parsing
 from rigl_rl.config.domains import Count, Seed
 from rigl_rl.errors import UserError
 from rigl_rl.sparsity import user_code
@@ -95,7 +94,7 @@ def train(
     UserError: on a mistake in the config, or a base_dir that does not fit it.
   """
   seeding.check_seed(seed)
-  check_count('TRAIN_STEPS', train_steps)
+  domains.check('TRAIN_STEPS', train_steps, domains.COUNT)
   scored = scores.describe_final_score()
   directory = run_directory.RunDirectory(base_dir)
   with directory.lock(), _write_errors(base_dir, directory.events):

@@ -31,7 +31,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rigl_rl import files, locks, readers
-from rigl_rl.config import comparison
 from rigl_rl.config.gin_text import Config, Key, same
 from rigl_rl.errors import UserError
 from rigl_rl.replay import segments
@@ -177,7 +176,7 @@ class RunDirectory:
         # Runs of earlier versions may have other macros for the same values.
         ours, theirs = (attributes.Bindings(each).values for each in configs)
         if not same(ours, theirs):
-          differences = comparison.differing_bindings(*configs)
+          differences = configs[0].differences(configs[1])
           length = theirs.get(_LENGTH)
           is_longer = attributes.is_number(length) and ours[_LENGTH] > length
           if is_longer and same({**ours, _LENGTH: length}, theirs):

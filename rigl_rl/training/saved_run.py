@@ -10,7 +10,7 @@ import gin
 import numpy as np
 
 from rigl_rl import files, readers
-from rigl_rl.config import bindings, effects, parsing
+from rigl_rl.config import bindings, parsing
 from rigl_rl.errors import UserError
 from rigl_rl.training import checkpointing, quiet, record, run
 from rigl_rl.training import run_directory as run_directory_lib
@@ -125,7 +125,7 @@ def load(
     parsing.search_path(modules_from),
   ):
     with quiet.import_quietly():
-      config = parsing.parse_saved(path, gin_bindings)
+      given = parsing.parse([path], gin_bindings, is_saved=True)
       with gin.unlock_config():
         # Only what the run imports is known.
         gin.parse_config([*overrides, *gin_bindings], skip_unknown=True)
@@ -133,7 +133,7 @@ def load(
     # What it writes, if only events, must not reach the run.
     elsewhere = run_directory_lib.RunDirectory(os.path.join(scratch, 'run'))
     runner = bound.pop('runner')(elsewhere, **bound)
-  effects.Given(config, gin_bindings, is_saved=True).check()
+  given.check()
   if not hasattr(runner, 'evaluate'):
     raise UserError(
       f'--run is {directory!r}, whose train.runner, {type(runner).__name__}, '

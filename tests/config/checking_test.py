@@ -252,11 +252,11 @@ def _ends(domain):
     low, high = domain.range.low, domain.range.high
     number = int if domain.whole else float
     if low > float('-inf'):
-      yield number(low), not domain.range.excludes_low
+      yield number(low), '[' in domain.range.text
       yield number(low) - one, False
       yield number(low) + one, True
     if high < float('inf'):
-      yield number(high), not domain.range.excludes_high
+      yield number(high), ']' in domain.range.text
       yield number(high) + one, False
     yield True, False
   elif isinstance(domain, domains.Options):

@@ -3,14 +3,11 @@
 import gin
 import pytest
 
-from rigl_rl.config import comparison
 from rigl_rl.config.gin_text import Config
 
 
 def differing_bindings(here, existing):
-  return comparison.differing_bindings(
-    Config.of_text(here), Config.of_text(existing)
-  )
+  return Config.of_text(here).differences(Config.of_text(existing))
 
 
 @pytest.mark.parametrize(

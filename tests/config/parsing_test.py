@@ -49,7 +49,7 @@ def test_a_runs_config_imports_nothing_from_the_current_directory(
   before = list(sys.path)
   with user_error('config.gin', _MODULE, 'PYTHONPATH'):
     with parsing.search_path('/elsewhere'):
-      parsing.parse_saved(str(run))
+      parsing.parse([str(run)], is_saved=True)
   assert _MODULE not in sys.modules
   assert sys.path == before
 
@@ -71,21 +71,21 @@ def test_it_does_where_the_runs_own_command_did(run, monkeypatch, user_error):
     patch.setattr(gin.config, '_REGISTRY', gin.config._REGISTRY.copy())
     gin.config._REGISTRY._selector_map.pop(f'{_MODULE}.of_here', None)
     with parsing.search_path(origin):
-      parsing.parse_saved(str(run))
+      parsing.parse([str(run)], is_saved=True)
     assert _MODULE in sys.modules
   # A record of another directory does not count for this one.
   _forget()
   monkeypatch.chdir('../elsewhere')
   with user_error(_MODULE):
     with parsing.search_path(origin):
-      parsing.parse_saved(str(run))
+      parsing.parse([str(run)], is_saved=True)
 
 
 def test_it_does_from_what_pythonpath_names(run, monkeypatch):
   monkeypatch.setenv('PYTHONPATH', os.getcwd())
   sys.path.insert(0, os.getcwd())
   with parsing.search_path(''):
-    parsing.parse_saved(str(run))
+    parsing.parse([str(run)], is_saved=True)
   assert _MODULE in sys.modules
 
 

@@ -53,15 +53,8 @@ class SparseAlgorithm:
     self, sparsity: float, schedule: schedules.UpdateSchedule, layer: str = ''
   ) -> SparseAlgorithm:
     """Returns a copy that knows its layer's target and the run's schedule."""
-    return self._copy(sparsity=sparsity, schedule=schedule, layer=layer)
-
-  def with_random_count(self) -> SparseAlgorithm:
-    """Returns a copy whose first masks have a random number of zeros."""
-    return self._copy(random_count=True)
-
-  def _copy(self, **attributes):
     twin = copy.copy(self)
-    vars(twin).update(attributes)
+    vars(twin).update(sparsity=sparsity, schedule=schedule, layer=layer)
     return twin
 
   def initial_mask(
