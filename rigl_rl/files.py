@@ -68,9 +68,8 @@ def _writing(path: str) -> Iterator[Any]:
   except WriteError:
     raise
   except OSError as error:
-    raise WriteError(
-      error.errno or errno.EIO, error.strerror or str(error), path
-    ) from error
+    number, reason = error.errno or errno.EIO, error.strerror or str(error)
+    raise WriteError(number, reason, path) from error
 
 
 def exists(path: str) -> bool:
@@ -146,12 +145,7 @@ def rename(source: str, target: str) -> None:
 
 @contextlib.contextmanager
 def create(path: str, flush: bool = True) -> Iterator[IO[bytes]]:
-  """Opens a new file to write to; it must not be there yet.
-
-  Args:
-    path: the file.
-    flush: whether a local file is on the disk at the end.
-  """
+  """Opens a new file, which may be flushed to the disk at the end."""
   # Locally, a link that somebody put there is not followed.
   mode = 'wb' if is_url(path) else 'xb'
   with _writing(path) as system, system.GFile(path, mode) as file:
@@ -166,12 +160,9 @@ def flush_directory(path: str) -> None:
   if is_url(path):
     return
   descriptor = os.open(path or '.', os.O_RDONLY)
-  try:
+  with contextlib.suppress(OSError):  # Some network file systems refuse it.
     os.fsync(descriptor)
-  except OSError:
-    pass  # Some network file systems refuse it.
-  finally:
-    os.close(descriptor)
+  os.close(descriptor)
 
 
 def temporary_name(path: str) -> str:
@@ -180,17 +171,15 @@ def temporary_name(path: str) -> str:
 
 
 def write(path: str, content: str | bytes, flush: bool = True) -> None:
-  """Writes `path` whole: to a temporary name first, then renamed.
-
-  If that fails, nothing is left but what was there before.
+  """Writes text (as UTF-8) or bytes to a temporary name, which is renamed.
 
   Args:
     path: the file; an existing one is replaced.
-    content: text (written as UTF-8) or bytes.
+    content: of the file.
     flush: whether a local file is on the disk before it gets its name.
 
   Raises:
-    WriteError: it cannot be written.
+    WriteError: it cannot be written; what was there before is left.
   """
   data = content.encode('utf-8') if isinstance(content, str) else content
   temporary = temporary_name(path)

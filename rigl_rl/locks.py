@@ -23,10 +23,10 @@ class Locked(Exception):
 
 
 def acquire(path: str, patience: float = 0.0) -> int:
-  """Locks a file, which is made if needed.
+  """Locks a file, which is made if needed, and says who holds the lock.
 
   Args:
-    path: of the file, which will say who holds the lock.
+    path: of the file.
     patience: how long to wait for another process, in seconds.
 
   Returns:

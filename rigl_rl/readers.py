@@ -54,10 +54,7 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def contents_of(path: str) -> Iterator[None]:
-  """Surrounds what depends on a file's content.
-
-  Args:
-    path: of the file, or of a directory of several that belong together.
+  """Surrounds what depends on the content of a file, or of a directory's.
 
   Raises:
     FileError: in place of any other error, except a WriteError, which is no
@@ -128,34 +125,23 @@ def read_table(
 
 
 def _parse_cell(text: str | None, kind: type, where: str) -> Any:
-  try:
-    if text is None:
-      raise ValueError
-    value = kind(text)
-    if kind is int and value not in _INT64:
-      raise ValueError
-    return value
-  except ValueError:
-    shown = 'missing' if text is None else repr(text[:20])
-    raise ValueError(f'{where} is {shown}, not a {kind.__name__}') from None
+  with contextlib.suppress(ValueError):
+    value = None if text is None else kind(text)
+    if value is not None and (kind is not int or value in _INT64):
+      return value
+  shown = 'missing' if text is None else repr(text[:20])
+  raise ValueError(f'{where} is {shown}, not a {kind.__name__}')
 
 
 def read_arrays(file: IO[bytes], path: str) -> dict[str, np.ndarray]:
-  """Returns the arrays of an npz file by name; none of them is a pickle.
-
-  Args:
-    file: the open file, which can be searched.
-    path: of the file, for messages.
-  """
+  """Returns the arrays of an open npz file by name; none may be a pickle."""
   with contents_of(path), zipfile.ZipFile(file) as archive:
     arrays = {}
     for member in archive.infolist():
       _check_array(archive, member)
       with archive.open(member) as opened:
-        name = member.filename
-        arrays[name[:-4] if name.endswith('.npy') else name] = (
-          np.lib.format.read_array(opened, allow_pickle=False)
-        )
+        array = np.lib.format.read_array(opened, allow_pickle=False)
+        arrays[member.filename.removesuffix('.npy')] = array
     return arrays
 
 

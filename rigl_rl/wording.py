@@ -7,22 +7,14 @@ from typing import Collection, Iterable, Sequence
 
 
 def count(number: int, noun: str) -> str:
-  """Writes a number of things: '1 run', '1,200 runs'.
-
-  Args:
-    number: how many.
-    noun: of one of them; its plural ends in an s.
-  """
+  """Writes a number of things, whose plural ends in an s: '1,200 runs'."""
   return f'{number:,} {noun}{"" if number == 1 else "s"}'
 
 
 def did_you_mean(name: str, known: Iterable[str], form: str = '{}') -> str:
   """Returns ' Did you mean …?' by the known names that look like one, or ''.
 
-  Args:
-    name: in any case.
-    known: names.
-    form: how a known name is written.
+  The name may be in any case; `form` is how a known one is written.
   """
   by_lower = {each.lower(): each for each in known}
   matches = difflib.get_close_matches(name.lower(), by_lower, 3, 0.7)
@@ -36,9 +28,6 @@ def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
   Args:
     rows: of as many cells each; at least one row.
     right: numbers of the columns that are aligned to the right, from 0.
-
-  Returns:
-    The lines, without an end of line behind the last one.
   """
   widths = [max(map(len, column)) for column in zip(*rows)]
   lines = (

@@ -25,16 +25,13 @@ def check(
   """Checks each binding against what its parameter declares.
 
   Configurables of other packages, and of a user's modules that hide what they
-  declare, are left to gin, which knows all once they are imported.
+  declare, are left to gin, which knows all once they are imported. Returns the
+  config, as it was read.
 
   Args:
-    gin_files: as `gin_paths.config_path` takes them; later ones win.
-    gin_bindings: single bindings, which win over the files.
+    gin_files, gin_bindings: see `parsing.parse`.
     is_saved: whether the files were checked before, as a run's config.gin was;
       it may hold macros that a binding left unused.
-
-  Returns:
-    The config, as it was read.
 
   Raises:
     UserError: on a missing file, a syntax error, an unknown name, a value
@@ -129,12 +126,7 @@ def _library(config: Config) -> declarations.Library:
 def effective(config: Config, name: str) -> Any:
   """Returns a parameter's value: what is bound, else its default, else None.
 
-  Args:
-    config: of a run.
-    name: as `Config.value` takes it.
-
-  Raises:
-    UserError: a macro is not bound, or `by_task` has no value for the task.
+  For `name` and errors, see `Config.value`.
   """
   key, missing = Key.parse(name), object()
   value = config.value(name, missing)

@@ -358,8 +358,7 @@ def check_arguments(
   """Raises UserError on an argument that its annotation rules out.
 
   Args:
-    target: a configurable function or class of this package, or a class that
-      derives from one.
+    target: a configurable of this package, or a class that derives from one.
     arguments: by name, such as its `locals()`; unknown names are ignored.
     name: the target's name in messages; None for its own.
   """

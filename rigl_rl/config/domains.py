@@ -149,6 +149,7 @@ def largest(value: numbers.Real) -> float:
 
 
 COUNT = Number(whole=True, range=Range('[1, inf)'))
+COUNT_OR_ZERO = Number(whole=True, range=Range('[0, inf)'))
 SPARSITY = Number(whole=False, range=Range('[0, 1)'))
 
 
@@ -247,11 +248,11 @@ class Function(Domain):
     return callable(value)
 
   def meets(self, other):
-    if isinstance(other, Function):
-      return self.makes.meets(other.makes) and self._can_take(other.given)
-    return super().meets(other)
-
-  def _can_take(self, given: tuple[Domain, ...] | None) -> bool:
+    if not isinstance(other, Function):
+      return super().meets(other)
+    if not self.makes.meets(other.makes):
+      return False
+    given = other.given
     if self.takes is None or given is None:
       return True
     rest = self.takes[len(given) :]

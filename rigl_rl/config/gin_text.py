@@ -121,11 +121,7 @@ class _Delegate(config_parser.ParserDelegate):
 
 
 def parse_value(text: str) -> Any:
-  """Returns a gin value: a literal, a Reference or a Macro.
-
-  Raises:
-    ValueError: `text` is not a gin value.
-  """
+  """Returns a gin value: a literal, a Reference or a Macro; or ValueError."""
   try:
     return config_parser.ConfigParser(text, _Delegate()).parse_value()
   except (SyntaxError, tokenize.TokenError) as error:

@@ -11,20 +11,12 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def threat(path: pathlib.Path) -> str | None:
-  """Says how somebody else could replace a file or directory, if they can.
+  """Says how somebody else could replace what a path names, if they can.
 
-  Args:
-    path: an existing file or directory, without symbolic links.
-
-  Returns:
-    None if `path` and all directories above it belong to the user or to root,
-    and only they may write to them; else what is wrong with one of them, as
-    '/a/b belongs to user 1001'. Above `path` a directory that everybody may
-    write to is allowed if it is sticky, as /tmp is: others can then neither
-    rename nor delete what it holds.
-
-  Raises:
-    OSError: `path` cannot be looked at.
+  They can unless it and all directories above it belong to the user or to root,
+  and only they may write to them. Above `path`, which has no symbolic links, a
+  directory for everybody is allowed if it is sticky, as /tmp is: others can
+  then neither rename nor delete what it holds.
   """
   for place in (path, *path.parents):
     status = place.lstat()

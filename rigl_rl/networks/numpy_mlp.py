@@ -6,7 +6,7 @@ network on one state, so acting in NumPy is several times as fast.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
@@ -121,13 +121,7 @@ class NumpyActor:
     center, magnitude: float32 `(n,)`, its middle and half of its width.
   """
 
-  def __init__(
-    self,
-    actor: actor_critic.Actor,
-    observation_normalizer: (
-      tensor_normalizer.StreamingTensorNormalizer | None
-    ) = None,
-  ):
+  def __init__(self, actor: actor_critic.Actor, normalizer: Any = None):
     """Reads a network that is built, and the policy's normalizer if any.
 
     Raises:
@@ -143,9 +137,7 @@ class NumpyActor:
         )
     self._actor = actor
     self.mlp = NumpyMLP((), actor.activation)
-    self.normalizer = observation_normalizer and NumpyNormalizer(
-      observation_normalizer
-    )
+    self.normalizer = normalizer and NumpyNormalizer(normalizer)
     self.is_squashed = actor.squash_mean
     spec = actor.action_spec
     self.low, self.high = (
@@ -224,7 +216,6 @@ class NumpyGaussianActor(NumpyActor):
   """A GaussianActor in NumPy, which can also explore."""
 
   def refresh(self) -> None:
-    """Reads weights and normalizer, which training has changed."""
     super().refresh()
     # Softplus.
     self._std = np.logaddexp(np.float32(0), self._actor.raw_std.numpy())
@@ -237,14 +228,6 @@ class NumpyGaussianActor(NumpyActor):
 
 
 def read_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
-  """Reads a built network's weights, for `NumpyMLP`.
-
-  Args:
-    model: a network whose dense layers, all with biases, follow one another,
-      with one activation between them, such as an MLPQNetwork.
-
-  Returns:
-    (kernel, bias) of each layer, first layer first.
-  """
+  """Reads (kernel, bias) of each layer of a built perceptron, in order."""
   layers = wrappers.named_layers(model).values()
   return [(layer.kernel.numpy(), layer.bias.numpy()) for layer in layers]

@@ -77,9 +77,7 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
   ) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each kernel by its path, without making any layer.
 
-    Args:
-      state_shape: `(*observation, stack)`, without the batch.
-      width: by default the network's own.
+    The width is by default the network's own.
     """
     raise NotImplementedError
 
@@ -104,11 +102,7 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
     hidden_units: HiddenUnits = (512, 512),
     name: str | None = None,
   ):
-    """Initializes the network.
-
-    Args:
-      hidden_units: units of each hidden layer at width 1.
-    """
+    """Initializes the network; `hidden_units` are those at width 1."""
     super().__init__(**sparse_layers.arguments_for(QNetwork, locals()))
     self._hidden_units = tuple(hidden_units)
 
@@ -202,8 +196,11 @@ class _ConvolutionalQNetwork(QNetwork):
 
   def call(self, state):
     """Maps images `(batch, height, width, ..., stack)` to Q-values."""
-    features = _flatten(self._features(_to_images(state)))
-    return self._output_layer(self._dense_layer(features))
+    # ALE's have a channel and a stack, of which Keras would take the fifth
+    # dimension for a second batch.
+    images = tf.reshape(state, (-1, *_image_shape(state.shape[1:])))
+    features = self._features(tf.cast(images, tf.float32) / 255.0)
+    return self._output_layer(self._dense_layer(_flatten(features)))
 
   def _features(self, images: tf.Tensor) -> tf.Tensor:
     raise NotImplementedError
@@ -268,15 +265,13 @@ def build_q_network(
   seed: int,
   name: str | None = None,
 ) -> QNetwork:
-  """Makes a Q-network, and builds it by a call on zeros.
+  """Makes a Q-network, and builds it for states `(*observation, stack)`.
 
   Args:
     network: a class of this module, or any callable of the same arguments.
-    num_actions: number of outputs.
+    num_actions, seed, name: its arguments.
     observation_shape: of one observation, without the stack.
-    stack_size: observations in a state, `(*observation_shape, stack_size)`.
-    seed: int32 seed of all initial weights.
-    name: name of the model.
+    stack_size: observations in a state.
   """
   model = network(num_actions=num_actions, seed=seed, name=name)
   model(tf.zeros((1, *observation_shape, stack_size)))
@@ -287,13 +282,6 @@ def _image_shape(state_shape: Sequence[int]) -> tuple[int, int, int]:
   """Height, width and channels; what follows the width are all channels."""
   height, width, *channels = state_shape
   return height, width, math.prod(channels)
-
-
-def _to_images(state: tf.Tensor) -> tf.Tensor:
-  """Images of 0…1, from pixels of 0…255: ALE's have a channel and a stack."""
-  # Otherwise Keras would take a fifth dimension for a second batch.
-  images = tf.reshape(state, (-1, *_image_shape(state.shape[1:])))
-  return tf.cast(images, tf.float32) / 255.0
 
 
 def _flatten(x: tf.Tensor) -> tf.Tensor:

@@ -25,15 +25,10 @@ _LARGEST_MISMATCH = 0.5
 
 
 class Match(NamedTuple):
-  """The width at which a network's size is nearest to a target.
+  """The width at which a network's size is nearest to a target."""
 
-  Attributes:
-    width: one factor on the units of all hidden layers, > 0.
-    mismatch: the network's size over the target, less 1.
-  """
-
-  width: float
-  mismatch: float
+  width: float  # One factor on the units of all hidden layers, > 0.
+  mismatch: float  # The network's size over the target, less 1.
 
 
 def num_parameters(shapes: Shapes) -> int:
@@ -81,7 +76,7 @@ def nearest_width(
   layer would come nearer, but a narrow layer handicaps the baseline.
 
   Args:
-    shapes_at: maps a width to `{path: kernel shape}`; every layer has a bias.
+    shapes_at: as `matched_width` takes it.
     target: the weights and biases wanted, > 0.
     cause: the binding that asks for them, to begin an error with.
 
@@ -118,8 +113,8 @@ def solve_width(parameters_at: Callable[[float], int], target: float) -> Match:
   while parameters_at(low) >= target and low > 1e-6:
     low /= 2
   edge = _first_width(lambda width: parameters_at(width) >= target, low, high)
-  below, above = edge * (1 - 1e-9), edge * (1 + 1e-9)
-  width = min(below, above, key=lambda w: abs(parameters_at(w) - target))
+  sides = edge * (1 - 1e-9), edge * (1 + 1e-9)
+  width = min(sides, key=lambda w: abs(parameters_at(w) - target))
 
   count = parameters_at(width)
   begin = _first_width(lambda w: parameters_at(w) >= count, width / 2, width)

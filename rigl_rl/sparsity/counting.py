@@ -266,10 +266,10 @@ def memory_bytes(
   """Bytes of parameters and optimizer slots, as float32.
 
   Args:
-    network: the network's size.
-    slots: slots of the optimizer per parameter; 2 in Adam.
-    simulated: whether every weight is stored, and a mask. By default only
-      active weights are stored; their indices are not counted.
+    network: its size.
+    slots: of the optimizer per parameter; 2 in Adam.
+    simulated: whether every weight is stored, and a mask; by default only
+      active weights are, and their indices are not counted.
   """
   stored = network.parameters * (1 + slots)
   if simulated:

@@ -28,8 +28,7 @@ Lambdas = Annotated[Sequence[Annotated[float, Range('[1e-6, inf)')]], Length(1)]
 class Probabilities(dict):
   """Layer sparsities that are the probability of each weight to be zero.
 
-  A distribution that returns this mapping makes the number of zeros of a first
-  mask random, with the sparsities as expectation.
+  The number of zeros of a first mask is then random.
   """
 
 

@@ -58,8 +58,7 @@ class MaskUpdater(tf.Module):
   def is_update_step(self, step) -> tf.Tensor:
     """Whether any mask changes at gradient step `step`, counted from 0.
 
-    Masks change at the schedule's steps, and at the window's last one if an
-    algorithm has `updates_at_window_end`.
+    Some may only change at the window's end, see `updates_at_window_end`.
     """
     is_update = self.schedule.is_update_step(step)
     if self._at_window_end:
@@ -76,12 +75,8 @@ class MaskUpdater(tf.Module):
     """Changes the masks that are due at `step`, an update step.
 
     Weights that leave or enter the mask become zero, and so do their optimizer
-    slots, as in the released code.
-
-    Args:
-      step: int64 scalar, an update step.
-      gradients: the gradient of each layer's kernel in this step.
-      slots: the optimizer slots of each layer's kernel.
+    slots, as in the released code. Gradients and slots are those of each
+    layer's kernel.
     """
     on_interval = self.schedule.is_update_step(step)
     for layer, algorithm, seed, gradient, layer_slots, copies in zip(

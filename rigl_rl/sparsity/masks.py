@@ -21,11 +21,7 @@ def random_scores(shape: Sequence[int] | tf.Tensor, seed) -> tf.Tensor:
   """Draws an int32 score for each weight, uniform over all values.
 
   Float32 draws have only 23 random bits: in a large layer many would be equal,
-  and the tie rule would favor low indices.
-
-  Args:
-    shape: shape of the kernel.
-    seed: pair of int32.
+  and the tie rule would favor low indices. `seed` is a pair of int32.
   """
   return tf.random.stateless_uniform(
     shape, seed=seed, minval=None, maxval=None, dtype=tf.int32

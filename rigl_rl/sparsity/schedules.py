@@ -23,8 +23,8 @@ def cosine_drop_fraction(step, initial, end_step, begin_step=0) -> tf.Tensor:
     f(t) = initial / 2 · (1 + cos(π (t − begin) / (end − begin)))
 
   Args:
-    step: the current step.
-    initial: drop fraction at `begin_step`, in [0, 1].
+    step: t.
+    initial: drop fraction up to `begin_step`, in [0, 1].
     end_step: step from which the fraction is 0.
     begin_step: step at which the decay begins.
 

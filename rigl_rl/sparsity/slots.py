@@ -63,11 +63,9 @@ def slots_of(optimizer: Any) -> LegacySlots | KerasSlots:
   """Returns the slots of an optimizer; UserError if they cannot be found."""
   if hasattr(optimizer, 'get_slot_names'):
     return LegacySlots(optimizer)
-  kind = type(optimizer).__name__
-  wanted = None
-  if not isinstance(optimizer, tf.keras.optimizers.Optimizer) or hasattr(
-    optimizer, 'inner_optimizer'
-  ):
+  kind, wanted = type(optimizer).__name__, None
+  is_keras = isinstance(optimizer, tf.keras.optimizers.Optimizer)
+  if not is_keras or hasattr(optimizer, 'inner_optimizer'):
     wanted = (
       'be an optimizer of tf.keras.optimizers, tf.keras.optimizers.legacy or '
       'tf.compat.v1.train'

@@ -122,40 +122,30 @@ def can_store(
 ) -> bool:
   """Whether a SparseKernel can store a layer's kernel.
 
-  The layer must be dense, float32, on a CPU, linear or with ReLU or tanh.
+  The layer must be dense, float32, on a CPU, linear or with ReLU or tanh, and
+  have no constraint but its mask.
   """
+  if not isinstance(layer, tf.keras.layers.Dense):
+    return False
+  constraint = layer.kernel_constraint
+  if isinstance(constraint, kernel_mask.KernelMask):
+    constraint = constraint.constraint
   return (
-    isinstance(layer, tf.keras.layers.Dense)
-    and loader.suits(kernel.trained)
+    loader.suits(kernel.trained)
     and layer.activity_regularizer is None
-    and not _is_constrained(layer)
+    and constraint is None
     and _activation_name(layer) is not None
   )
 
 
-def _is_constrained(layer: tf.keras.layers.Layer) -> bool:
-  """Whether a layer's kernel has another constraint than a mask."""
-  constraint = layer.kernel_constraint
-  if isinstance(constraint, kernel_mask.KernelMask):
-    constraint = constraint.constraint
-  return constraint is not None
-
-
 def _activation_name(layer: tf.keras.layers.Layer) -> str | None:
   """Returns 'linear', 'relu' or 'tanh'; None for another activation."""
-  if layer.activation is None:
-    return 'linear'
   names = {getattr(tf.keras.activations, n): n for n in _ACTIVATIONS}
-  return names.get(layer.activation)
+  return {None: 'linear', **names}.get(layer.activation)
 
 
 def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
-  """Passes examples through dense layers, using only the active weights.
-
-  Args:
-    kernels: of the layers, first layer first.
-    x: `(batch, inputs)`.
-  """
+  """Passes `(batch, inputs)` through the active weights of dense layers."""
   layers = [kernel._layer for kernel in kernels]
   empty = tf.zeros((0,))
   operations: Any = loader.load()

@@ -121,10 +121,7 @@ def current() -> StepPlan | None:
 
 
 def computes_densely(layer: Any) -> bool:
-  """Whether a SparseWrapper computes with its whole kernel now.
-
-  The gradient is then that of all weights.
-  """
+  """Whether a SparseWrapper now computes, and has gradients, of all weights."""
   plan = current()
   if plan is not None and (plan.computes_densely or not plan.mask_updates):
     return plan.computes_densely

@@ -74,14 +74,7 @@ def check_initial_mask(algorithm: Any, mask: Any, layer: Any) -> None:
 def check_mask(
   algorithm: Any, mask: Any, layer: Any, least: Any, most: Any
 ) -> tf.Tensor:
-  """Returns what `update` returned, after a check that it is a layer's mask.
-
-  Args:
-    algorithm: the SparseAlgorithm.
-    mask: what it returned.
-    layer: the SparseWrapper.
-    least, most: integer scalars, the ones that the mask may have.
-  """
+  """Returns what `update` returned, checked to have `least` to `most` ones."""
   name = f'{name_of(type(algorithm))}.update'
   _check_tensor(name, mask, layer)
   ones = tf.equal(mask, 1)
@@ -145,10 +138,9 @@ def check_scores(
 
 
 def _described(value: Any) -> str:
-  shape = getattr(value, 'shape', None)
-  if shape is None:
+  if not hasattr(value, 'shape'):
     return repr(value)
-  return f'a tensor of shape {tuple(shape)} and type {value.dtype.name}'
+  return f'a tensor of shape {tuple(value.shape)} and type {value.dtype.name}'
 
 
 def _check_tensor(name: str, mask: Any, layer: Any) -> None:

@@ -151,15 +151,15 @@ class SparseWrapper(tf.keras.layers.Layer):
     self._trained, self._mask = self.storage.trained, self.storage.structure
     keras.clear_callable_losses(layer)
     for regularizer, read in (
-      (layer.kernel_regularizer, self._decayed_weights),
+      # In the shape that the loss trains.
+      (
+        layer.kernel_regularizer,
+        lambda: self.trained_kernel if self.computes_sparsely else self.kernel,
+      ),
       (layer.bias_regularizer, lambda: layer.bias),
     ):
       if regularizer is not None:
         layer.add_loss(lambda r=regularizer, read=read: r(read()))
-
-  def _decayed_weights(self):
-    """The weights for weight decay, in the shape that the loss trains."""
-    return self.trained_kernel if self.computes_sparsely else self.kernel
 
   @property
   def kernel(self) -> tf.Variable | tf.Tensor:

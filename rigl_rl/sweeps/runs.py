@@ -9,7 +9,7 @@ import itertools
 import re
 from typing import Any, Mapping, Sequence
 
-from rigl_rl.config import gin_text
+from rigl_rl.config import domains, gin_text
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import settings
 
@@ -67,6 +67,12 @@ class Run:
     """In words: 'RigL, ENV_NAME=Acrobot-v1, SPARSITY=0.9, seed 0'."""
     values = [f'{name}={show(v)}' for name, v in self.bindings.items()]
     return ', '.join([self.label, *values, f'seed {self.seed}'])
+
+  def with_seed(self, seed: Any) -> Run:
+    """Returns this run with its seed, which its directory names."""
+    domains.check(SEED, seed, domains.COUNT_OR_ZERO)
+    directory = f'{self.directory}/seed{seed}'
+    return dataclasses.replace(self, seed=seed, directory=directory)
 
   def gin_bindings(self, base_dir: str = '') -> list[str]:
     """Returns the bindings of launch.train, for runs in a base directory."""
@@ -247,7 +253,7 @@ class Grid:
       ]
       if wanted:
         run = self._run(home, config, fixed, one, gin_bindings, scale)
-        runs += [_with_seed(run, seed) for seed in wanted]
+        runs += [run.with_seed(seed) for seed in wanted]
     return [*needed, *runs]
 
   def _check_extra(self, gin_bindings: Sequence[str]) -> None:
@@ -306,16 +312,6 @@ class Grid:
       too_short=too_short,
       family=settings.family(own),
     )
-
-
-def _with_seed(run: Run, seed: Any) -> Run:
-  if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-    raise UserError(
-      f'{SEED} is {seed!r}, but must be a whole number of at least 0.'
-    )
-  return dataclasses.replace(
-    run, seed=seed, directory=f'{run.directory}/seed{seed}'
-  )
 
 
 def _is_bound(config: gin_text.Config, name: str, value: Any) -> bool:

@@ -6,7 +6,7 @@ import math
 from typing import Any, Mapping
 
 from rigl_rl.agents import gradient_steps
-from rigl_rl.config import gin_text
+from rigl_rl.config import domains, gin_text
 from rigl_rl.errors import UserError
 from rigl_rl.training import attributes
 
@@ -59,25 +59,20 @@ def least_train_steps(config: gin_text.Config) -> tuple[int, str]:
   runner = _name(config, 'train.runner')
   if runner == 'PPOLoop':
     steps = config.value(_ROLLOUT)
-    if _is_whole(steps):
+    if domains.COUNT.holds(steps):
       return steps, f'a rollout ({_ROLLOUT}) takes {steps:,}'
   warm_up = _WARM_UPS.get(runner)
   steps = config.value(warm_up) if warm_up else None
-  if not _is_whole(steps, least=0):
+  if not domains.COUNT_OR_ZERO.holds(steps):
     return 1, ''
   least = steps + 1
   if runner == 'DopamineRunner':
     others = ('SparseDQNAgent.update_period', 'SparseDQNAgent.update_horizon')
     values = [config.value(name, 1) for name in others]
     least = gradient_steps.GradientSteps(
-      steps, *(value if _is_whole(value) else 1 for value in values)
+      steps, *(value if domains.COUNT.holds(value) else 1 for value in values)
     ).least_train_steps
   return least, f'{steps:,} come before training ({warm_up})'
-
-
-def _is_whole(value: Any, least: int = 1) -> bool:
-  is_int = isinstance(value, int) and not isinstance(value, bool)
-  return is_int and value >= least
 
 
 def train_steps(config: gin_text.Config, scale: float) -> tuple[int, str]:
@@ -88,7 +83,7 @@ def train_steps(config: gin_text.Config, scale: float) -> tuple[int, str]:
   """
   full = config.value(TRAIN_STEPS)
   length = config.value(_LENGTH)
-  if not _is_whole(full) or not gin_text.same(full, length):
+  if not domains.COUNT.holds(full) or not gin_text.same(full, length):
     raise UserError(
       f'{TRAIN_STEPS} is {full!r}, but must be a whole number of at least 1, '
       f'and what {_LENGTH} is bound to: a sweep shortens runs by it.'

@@ -89,11 +89,11 @@ def test_workers_by_gpu(workers, per_gpu, expected, monkeypatch):
   executor = local.LocalExecutor(workers, per_gpu)
   assert executor.workers == executor.capacity == expected
   used = collections.Counter(
-    slot.environment['CUDA_VISIBLE_DEVICES'] for slot in executor._free
+    environment['CUDA_VISIBLE_DEVICES'] for _, environment in executor._free
   )
   assert max(used.values()) <= per_gpu and set(used) == {'0', '1'}
-  for slot in executor._free:
-    assert slot.environment['TF_FORCE_GPU_ALLOW_GROWTH'] == 'true'
+  for _, environment in executor._free:
+    assert environment['TF_FORCE_GPU_ALLOW_GROWTH'] == 'true'
 
 
 def test_gpus(monkeypatch):

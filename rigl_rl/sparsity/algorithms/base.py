@@ -60,7 +60,9 @@ class SparseAlgorithm:
   def initial_mask(
     self, shape: Sequence[int], sparsity: float, seed: int
   ) -> tf.Tensor:
-    """Returns the mask of the first step; by default random."""
+    """Returns the mask of the first step; random unless it starts dense."""
+    if self.starts_dense:
+      return tf.ones(shape)
     draw = masks.bernoulli_mask if self.random_count else masks.random_mask
     return draw(shape, sparsity, seed)
 
@@ -81,8 +83,8 @@ class SparseAlgorithm:
     """Returns the least and the most active weights that `update` may leave.
 
     By default their number is kept. An algorithm whose `update` changes it says
-    so here; a mask with another number ends the run. The arguments are those of
-    `update`, the results integer scalars.
+    so here; a mask with another number ends the run. For the arguments, see
+    `update`.
     """
     del step
     num_active = tf.math.count_nonzero(mask, dtype=tf.int32)

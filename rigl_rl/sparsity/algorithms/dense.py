@@ -1,7 +1,6 @@
 """Dense training: the baseline of every figure."""
 
 import gin
-import tensorflow as tf
 
 from rigl_rl.sparsity.algorithms.base import SparseAlgorithm
 
@@ -13,7 +12,3 @@ class Dense(SparseAlgorithm):
   starts_dense = True
   changes_masks = False
   ignores = ('sparsity', 'distribution', 'initializer')
-
-  def initial_mask(self, shape, sparsity, seed):
-    del sparsity, seed
-    return tf.ones(shape)

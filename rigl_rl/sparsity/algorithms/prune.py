@@ -21,10 +21,6 @@ class Prune(SparseAlgorithm):
   updates_at_window_end = True
   ignores = ('initializer',)
 
-  def initial_mask(self, shape, sparsity, seed):
-    del sparsity, seed
-    return tf.ones(shape)
-
   def sparsity_at(self, step: tf.Tensor) -> tf.Tensor:
     """Returns the layer's sparsity at gradient step `step`, as float64."""
     schedule = self.schedule
