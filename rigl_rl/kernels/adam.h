@@ -8,7 +8,7 @@
 
 namespace rigl_rl {
 
-// What is the same for all values of a step.
+// What all values of a step share.
 struct AdamStep {
   float alpha;  // The learning rate, corrected for the bias of the moments.
   float beta1;
@@ -17,7 +17,7 @@ struct AdamStep {
   float weight_decay;  // 0 leaves that term out.
 };
 
-// Of the step that comes after `iterations` others.
+// Returns the step after `iterations` others.
 inline AdamStep MakeAdamStep(float learning_rate, float beta1, float beta2,
                              float epsilon, float weight_decay,
                              int64_t iterations) {
@@ -28,7 +28,7 @@ inline AdamStep MakeAdamStep(float learning_rate, float beta1, float beta2,
           weight_decay};
 }
 
-// What a mask is multiplied with.
+// What a mask multiplies.
 enum class Masked { kNothing, kGradient, kVariable };
 
 // Takes the step in one pass, in place, rounded after each operation:
@@ -39,7 +39,7 @@ enum class Masked { kNothing, kGradient, kVariable };
 //   variable -= m * alpha / (sqrt(v) + epsilon)
 //   (variable *= mask)
 //
-//   gradient, mask, variable, m, v: `size` values each, no two of one memory;
+//   gradient, mask, variable, m, v: `size` values each, which do not overlap;
 //     `mask` is not read if nothing is masked.
 using AdamFunction = void(const AdamStep& step, Masked masked,
                           const float* gradient, const float* mask,

@@ -6,7 +6,7 @@ namespace rigl_rl {
 namespace RIGL_RL_ISA {
 namespace {
 
-// One loop for each case, so that none has a branch in it.
+// One loop per case, so that no loop branches.
 template <bool decays, Masked masked>
 void TakeStep(const AdamStep& step, const float* __restrict__ gradient,
               const float* __restrict__ mask, float* __restrict__ variable,

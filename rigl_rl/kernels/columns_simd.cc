@@ -1,4 +1,4 @@
-// Transposes examples to columns, as sparse layers take them, and back.
+// Transposes examples to the columns that sparse layers read, and back.
 
 #include <algorithm>
 #include <cstdint>
@@ -13,8 +13,8 @@ TransposeFunction ToColumns;
 TransposeFunction FromColumns;
 
 #if defined(__AVX512F__)
-// Transposes as many vectors as each has lanes: exchanges halves, then quarters,
-// and so on.
+// Transposes a square: as many vectors as each has lanes. Exchanges halves,
+// then quarters, and so on.
 static inline void Transpose(Vector* v) {
 #define RIGL_RL_LIST(...) __VA_ARGS__
 #define RIGL_RL_EXCHANGE(n, low, high)                   \
@@ -41,8 +41,8 @@ static inline void Transpose(Vector* v) {
 #undef RIGL_RL_LIST
 }
 
-// Transposes squares of so many lanes, of `rows` rows of x and `columns`
-// columns; returns up to which column. What is not part of one is left.
+// Transposes the squares of lanes in `rows` rows and `columns` columns of x;
+// returns the first column that is in no square. The rest is left.
 static int64_t TransposeSquares(const float* x, int64_t x_stride, int64_t rows,
                                 int64_t columns, float* y, int64_t y_stride) {
   if (rows < kLanes) return 0;
@@ -56,7 +56,7 @@ static int64_t TransposeSquares(const float* x, int64_t x_stride, int64_t rows,
   return j;
 }
 #else
-// What has fewer lanes takes longer to shuffle them than to move each.
+// With fewer lanes, shuffling takes longer than moving each value.
 static int64_t TransposeSquares(const float*, int64_t, int64_t, int64_t, float*,
                                 int64_t) {
   return 0;

@@ -13,11 +13,11 @@ namespace rigl_rl {
 namespace RIGL_RL_ISA {
 namespace {
 
-// Weights that are looked at to find out roughly how large the k-th is.
+// Sampled weights, to estimate how large the k-th is.
 constexpr int64_t kSampleSize = 2048;
 // Values that are counted in 32 bits, which vectorizes better than 64.
 constexpr int64_t kBlock = int64_t{1} << 24;
-// Keys that are computed at once, before those in a range are gathered.
+// Keys computed at a time, before those in a range are gathered.
 constexpr int64_t kGatherBlock = 256;
 constexpr int32_t kHighest = std::numeric_limits<int32_t>::max();
 
@@ -46,13 +46,13 @@ int64_t CountNonzero(const float* values, int64_t size) {
   return CountIf(values, size, [](float value) { return value != 0.0f; });
 }
 
-// The rank-th highest of keys that lie in [low, high], 1 <= rank <= size. By
-// bisection: counting is vectorized, and 31 times over a few thousand keys
-// takes less than to partition them once.
+// The rank-th highest of keys in [low, high], 1 <= rank <= size, by bisection:
+// counting is vectorized, and 31 counts of a few thousand keys take less time
+// than one partition.
 int32_t Select(const int32_t* keys, int64_t size, int64_t rank, int32_t low,
                int32_t high) {
   while (low < high) {
-    // Rounded up, so that `low = middle` goes on.
+    // Rounded up, so that `low = middle` makes progress.
     const int32_t middle = high - (high - low) / 2;
     const int64_t at_least =
         CountIf(keys, size, [middle](int32_t key) { return key >= middle; });
@@ -65,8 +65,8 @@ int32_t Select(const int32_t* keys, int64_t size, int64_t rank, int32_t low,
   return low;
 }
 
-// Gathers the keys in [low, high], of which there are `*gathered`. Returns how
-// many keys are higher.
+// Gathers the keys in [low, high] and sets `*gathered` to their number. Returns
+// how many keys are higher.
 int64_t Gather(const float* weights, int64_t size, int32_t low, int32_t high,
                int32_t* keys, int64_t* gathered) {
   int64_t higher = 0;
@@ -85,7 +85,7 @@ int64_t Gather(const float* weights, int64_t size, int32_t low, int32_t high,
     const __mmask16 is_higher = _mm512_cmpgt_epi32_mask(key, highs);
     const __mmask16 in_range = static_cast<__mmask16>(
         _mm512_cmpge_epi32_mask(key, lows) & ~is_higher);
-    // Writes 16 keys, of which later ones overwrite those that are too many.
+    // Writes 16 keys; later writes overwrite the surplus.
     _mm512_storeu_si512(keys + count,
                         _mm512_maskz_compress_epi32(in_range, key));
     count += __builtin_popcount(in_range);
@@ -97,7 +97,7 @@ int64_t Gather(const float* weights, int64_t size, int32_t low, int32_t high,
     const int64_t length = std::min(kGatherBlock, size - i);
     for (int64_t j = 0; j < length; ++j) block[j] = Key(weights[i + j]);
     for (int64_t j = 0; j < length; ++j) {
-      // Without a branch, which would be mispredicted every so often.
+      // Without a branch, which would often be mispredicted.
       const int32_t key = block[j];
       keys[count] = key;
       count += (key >= low) & (key <= high);
@@ -108,8 +108,8 @@ int64_t Gather(const float* weights, int64_t size, int32_t low, int32_t high,
   return higher;
 }
 
-// Finds a range that most likely holds the key of the k-th highest among the
-// `nonzero` that are not zero.
+// Finds a range that most likely holds the k-th highest of the `nonzero` keys
+// that are not zero.
 void Bracket(const float* weights, int64_t size, int64_t k, int64_t nonzero,
              int32_t* scratch, int32_t* low, int32_t* high) {
   *low = 1;
@@ -123,8 +123,8 @@ void Bracket(const float* weights, int64_t size, int64_t k, int64_t nonzero,
     scratch[sampled] = key;
     sampled += key != 0;
   }
-  // Of the sample, a binomial number is above the k-th: its mean, and four of
-  // its standard deviations to either side.
+  // The number of samples above the k-th is binomial: its mean, and four
+  // standard deviations to either side.
   const double share = static_cast<double>(k) / nonzero;
   const double mean = share * sampled;
   const double margin = 4 * std::sqrt(mean * (1 - share)) + 2;
@@ -134,8 +134,7 @@ void Bracket(const float* weights, int64_t size, int64_t k, int64_t nonzero,
   if (last <= sampled) *low = Select(scratch, sampled, last, 1, *high);
 }
 
-// What is kept: all keys above `key`, and the first `ties` of those that are
-// equal to it.
+// Keeps all keys above `key`, and the first `ties` keys that equal it.
 struct Threshold {
   int32_t key;
   int64_t ties;
@@ -143,7 +142,7 @@ struct Threshold {
 
 // The threshold that keeps `ties` of the `equal` keys that equal `key`.
 Threshold Keep(int32_t key, int64_t ties, int64_t equal) {
-  // All of them, as nearly always: so none has to be searched for.
+  // Nearly always all of them are kept; then no tie must be searched for.
   if (ties == equal) return {key - 1, 0};
   return {key, ties};
 }
@@ -158,7 +157,7 @@ Threshold FindThreshold(const float* weights, int64_t size, int64_t k,
   int64_t gathered;
   int64_t higher = Gather(weights, size, low, high, scratch, &gathered);
   if (higher >= k || higher + gathered < k) {
-    // The sample was not like the rest.
+    // The sample did not represent the rest.
     low = 1;
     high = kHighest;
     higher = Gather(weights, size, low, high, scratch, &gathered);
@@ -177,7 +176,7 @@ void KeepAbove(int32_t key, int64_t begin, int64_t end,
   for (int64_t i = begin; i < end; ++i) {
     const float kept = Key(weights[i]) > key ? 1.0f : 0.0f;
     mask[i] = kept;
-    // Multiplied as TensorFlow would do it, with its negative zeros.
+    // Multiplied, for the same negative zeros as TensorFlow's.
     weights[i] *= kept;
   }
 }
@@ -188,7 +187,7 @@ void MaintainSparsity(const float* online, float* target, float* mask,
                       int64_t size, int32_t* scratch) {
   const int64_t k = CountNonzero(online, size);
   const Threshold threshold = FindThreshold(target, size, k, scratch);
-  // Up to here keys that equal the threshold's are kept, too.
+  // Before this index, keys that equal the threshold's are kept, too.
   int64_t end_of_ties = 0;
   for (int64_t ties = threshold.ties; ties > 0; ++end_of_ties) {
     ties -= Key(target[end_of_ties]) == threshold.key;

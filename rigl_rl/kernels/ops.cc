@@ -156,7 +156,7 @@ class AdamOp : public tf::OpKernel {
   }
 
  private:
-  // One variable of those that lie, as it were, one after the other.
+  // One variable of those that are treated as one after the other.
   struct Part {
     const float* gradient;
     const float* mask;  // Or null.
@@ -169,7 +169,7 @@ class AdamOp : public tf::OpKernel {
   static constexpr int64_t kBlock = 1024;
   static constexpr int64_t kCyclesPerValue = 3;
 
-  // Takes the step on values [begin, end) of all.
+  // Takes the step on values [begin, end) of all variables.
   void Take(const AdamStep& step, const std::vector<Part>& parts,
             int64_t begin, int64_t end) const {
     auto part = std::upper_bound(

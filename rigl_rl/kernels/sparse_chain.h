@@ -29,8 +29,8 @@ using tf::TensorShape;
 constexpr int64_t kBlock = 128;
 constexpr int64_t kUndivided = 32;
 
-// How activations lie: in blocks of examples, one after the other, each of all
-// rows, and rows side by side. So a thread's lie together.
+// The layout of activations: blocks of examples follow each other, each with
+// all rows side by side. So a thread's activations are contiguous.
 struct Layout {
   explicit Layout(int64_t examples)
       : examples(examples),
@@ -42,7 +42,7 @@ struct Layout {
   int64_t ExamplesOf(int64_t block) const {
     return std::min(stride, examples - block * stride);
   }
-  // All of a block's, on some rows.
+  // All examples of a block, on some rows.
   Range RangeOf(int64_t block, int64_t first, int64_t last) const {
     return {0, RoundUp(ExamplesOf(block)), first, last};
   }
@@ -122,12 +122,12 @@ class ChainOp : public tf::OpKernel {
   };
   using WorkOnBlock = std::function<void(int64_t block)>;
 
-  // Does for each block what `enter` does, then the steps, then `leave`.
+  // Calls `enter`, the steps and `leave` for each block.
   static void Walk(OpKernelContext* context, const Layout& layout,
                    const WorkOnBlock& enter, const std::vector<Step>& steps,
                    const WorkOnBlock& leave) {
     if (layout.blocks == 0) return;
-    // A weight takes some two cycles for as many examples as a vector has lanes.
+    // A weight takes about two cycles per vector of examples.
     const int64_t vectors = layout.stride / kLanes;
     if (layout.blocks == 1) {
       enter(0);
@@ -160,8 +160,8 @@ class ChainOp : public tf::OpKernel {
     return activations + (block * rows_ + row) * layout.stride;
   }
 
-  // What gradients are computed by. `deltas` are the gradients of what `saved`
-  // holds, laid out alike.
+  // What gradients are computed from. `deltas` are the gradients of what
+  // `saved` holds, in the same layout.
   struct Backward {
     std::vector<SparseLayer> layers;
     const float* dy;
@@ -171,7 +171,7 @@ class ChainOp : public tf::OpKernel {
     float* deltas;
   };
 
-  // Reads what both gradients are computed by.
+  // Reads what both gradients are computed from.
   tf::Status Begin(OpKernelContext* context, Backward* pass) const {
     TF_RETURN_IF_ERROR(GetLayers(context, &pass->layers));
     const Tensor *dy, *saved;
@@ -187,9 +187,10 @@ class ChainOp : public tf::OpKernel {
     const int64_t size = SizeOf(pass->layout);
     TF_RETURN_IF_ERROR(CheckSize("saved", *saved, size));
     pass->saved = saved->flat<float>().data();
-    // In their place, if nothing else needs those: the less memory is touched,
-    // the more of what comes next is in a cache. A layer's activations have been
-    // read when their gradients are written, but for the slopes of the last.
+    // In place, if nothing else needs the activations: the less memory is
+    // touched, the more of the next operation's data stays in a cache. A
+    // layer's activations have been read when their gradients are written, but
+    // for the slopes of the last.
     std::vector<int> place;
     if (activations_.back() == Activation::kLinear) place.push_back(kSaved);
     TF_RETURN_IF_ERROR(context->forward_input_or_allocate_temp(
@@ -211,7 +212,7 @@ class ChainOp : public tf::OpKernel {
         layout.stride, layout.RangeOf(block, 0, units_.back()));
   }
 
-  // Takes the gradients of layer i's outputs to its inputs.
+  // Propagates the gradients of layer i's outputs to its inputs.
   Step Carry(const Backward& pass, int i) const {
     const SparseLayer& layer = pass.layers[i];
     const auto work = [this, &pass, &layer, i](int64_t block, int64_t first,

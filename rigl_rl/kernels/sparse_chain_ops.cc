@@ -1,5 +1,5 @@
 // The operations of sparse layers as TensorFlow sees them. A chain of layers is
-// one operation: so examples go through all of them in one thread, and their
+// one operation, so examples pass through all layers in one thread, and their
 // activations stay features x examples in between.
 
 #include <algorithm>
@@ -83,7 +83,7 @@ class SparseChainWeightGradientOp : public ChainOp {
     const std::vector<SparseLayer>& layers = pass.layers;
     const Layout& layout = pass.layout;
 
-    // The gradients, and where each lies in a block's sums.
+    // The gradients, and where each is in a block's sums.
     std::vector<float*> gradients;
     std::vector<int64_t> sizes;
     tf::OpOutputList dvalues, dbiases;
@@ -150,7 +150,7 @@ class SparseChainWeightGradientOp : public ChainOp {
     for (int64_t block = 1; block < layout.blocks; ++block) {
       const float* next = sums + (block - 1) * size;
       for (size_t i = 0; i < gradients.size(); ++i) {
-        // Of values, those in use.
+        // Only the values in use.
         const int64_t used =
             i % 2 == 0 ? layers[i / 2].structure.count() : sizes[i];
         float* gradient = gradients[i];

@@ -22,7 +22,7 @@ SparseStructure SparseStructure::At(const int32_t* data, int64_t inputs,
 bool SparseStructure::IsSound() const {
   const auto is_sound = [this](const int32_t* begins, int64_t size) {
     int32_t is_wrong = begins[0] != 0 || begins[size] > capacity;
-    // Without an end in between it is done in vectors: it is in every operation.
+    // Without an early exit the loop is vectorized; every operation runs it.
     for (int64_t i = 0; i < size; ++i) is_wrong |= begins[i] > begins[i + 1];
     return is_wrong == 0;
   };

@@ -7,11 +7,11 @@ namespace rigl_rl {
 
 enum class Activation { kLinear = 0, kRelu = 1, kTanh = 2 };
 
-// Floats of a vector, and the least number of examples that are worked on.
+// Floats per vector; also the smallest number of examples that is computed.
 constexpr int64_t kLanes = 16;
 
-// Where the active weights of a layer lie. A weight is known by its position
-// among the values, which are sorted by output, then by input.
+// Where the active weights of a layer are. A weight is identified by its
+// position among the values, which are sorted by output, then by input.
 struct SparseStructure {
   int64_t inputs;
   int64_t outputs;
@@ -20,8 +20,8 @@ struct SparseStructure {
   // output_begins[j + 1] - 1, and come from `sources`.
   const int32_t* output_begins;
   const int32_t* sources;
-  // Those of input i are entries input_begins[i], ... of `targets`, the outputs
-  // that they lead to, and of `positions`.
+  // Those of input i are entries input_begins[i], ... of `targets`, their
+  // outputs, and of `positions`.
   const int32_t* input_begins;
   const int32_t* targets;
   const int32_t* positions;
@@ -30,11 +30,11 @@ struct SparseStructure {
   static int64_t Size(int64_t inputs, int64_t outputs, int64_t capacity) {
     return (outputs + 1) + (inputs + 1) + 3 * capacity;
   }
-  // How they lie in `data`, one after the other.
+  // Their order in `data`.
   static SparseStructure At(const int32_t* data, int64_t inputs,
                             int64_t outputs, int64_t capacity);
   int64_t count() const { return output_begins[outputs]; }
-  // Whether all weights are active: then they lie as in a (outputs, inputs) array.
+  // Whether all weights are active; then they form an (outputs, inputs) array.
   bool is_full() const { return count() == inputs * outputs; }
   // Whether the begins are in order, and within the capacity.
   bool IsSound() const;

@@ -1,7 +1,7 @@
 // The arithmetic of sparse layers, and the table of all kernels.
 //
-// A weight is multiplied with a whole row of examples at a time, so that what
-// is read in any order are rows, and never single numbers.
+// A weight is multiplied with a whole row of examples at a time, so scattered
+// reads are of rows, never of single numbers.
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +14,7 @@
 namespace rigl_rl {
 namespace RIGL_RL_ISA {
 
-// v * activation'(y), by the activation y itself.
+// v * activation'(...), computed from the activation y.
 static inline Vector TimesSlope(Activation activation, Vector v, Vector y) {
   if (activation == Activation::kRelu) return WhereAbove0(y, v);
   if (activation == Activation::kTanh) return v * (1.0f - y * y);
@@ -39,8 +39,8 @@ static inline void WeightedSum(const int32_t* rows, const int32_t* positions,
                                const float* values, int64_t begin, int64_t end,
                                const float* x, int64_t stride, Vector* sums) {
   int64_t k = begin;
-  // Where they are few, twice as many sums: an addition must not wait for the
-  // one before. Eight are enough, and sixteen leave no register for weights.
+  // Few vectors get twice as many sums, so that no addition waits for the
+  // previous one. Eight are enough, and sixteen leave no register for weights.
   constexpr bool twice = n < 8;
   Vector more[n];
   if (twice) {
@@ -81,7 +81,7 @@ static inline void StoreActivated(Activation activation, const Vector* sums,
   }
 }
 
-// Takes sums through the slope of the activation that gave x, if that is given.
+// Multiplies sums by the slope of the activation that gave x, if it is given.
 template <int n>
 static inline void StoreSloped(Activation activation, const Vector* sums,
                                const float* x, float* dx) {
@@ -122,18 +122,18 @@ static void InputTile(const SparseStructure& s, const float* values,
   }
 }
 
-// The same where a layer has all its weights: for several rows at once, so that
-// a vector that has been read is used for each of them.
+// The same for layers whose weights are all active: for several rows at once,
+// so that each vector is read once for all of them.
 
-// Vectors of sums that the registers have room for.
+// Vectors of sums that fit into the registers.
 #if defined(__AVX512F__)
 constexpr int kSums = 16;
 #else
 constexpr int kSums = 4;
 #endif
 
-// Calls `sum(i, rows)` for i of the range and as many rows from there on as have
-// room, of n vectors each; at the end for one at a time.
+// Calls `sum(i, rows)` for i of the range and as many rows from i on as fit, of
+// n vectors each; at the end for one row at a time.
 template <int n, typename Sum>
 static RIGL_RL_INLINED void ByRows(const Range& range, const Sum& sum) {
   constexpr int kRows = n < kSums ? kSums / n : 1;
@@ -218,7 +218,7 @@ static void BiasTile(const float* dy, float* dbias, int64_t stride,
     const int64_t count = std::min(kLanes, range.last - j);
     Vector sums[kLanes];
     for (int64_t u = 0; u < kLanes; ++u) {
-      // The last row again, where there are fewer.
+      // Repeats the last row where there are fewer.
       const float* row =
           dy + (j + std::min(u, count - 1)) * stride + range.begin;
       sums[u] = Load(row);
@@ -241,7 +241,7 @@ static inline Vector Product(const Vector* delta, const float* x) {
   return sum;
 }
 
-// Adds to the gradients, or begins them.
+// Adds to the gradients, or writes the first part.
 template <int n>
 static void WeightTile(const SparseStructure& s, const float* x,
                        const float* dy, float* dvalues, float* dbias,
@@ -288,9 +288,9 @@ static void WeightTile(const SparseStructure& s, const float* x,
   if (count > 0) add_waiting();
 }
 
-// Calls `work(tile, n)` for parts of the range of `n` vectors, the widest first:
-// a few sizes, each a loop that the compiler unrolls. A tile of all rows of a
-// layer fits into the second-level cache.
+// Calls `work(tile, n)` for parts of the range of `n` vectors, the widest
+// first. There are a few sizes, each a loop that the compiler unrolls. A tile
+// of all rows of a layer fits into the second-level cache.
 template <int widest, typename Work>
 static RIGL_RL_INLINED void ByTiles(const Range& range, const Work& work) {
   for (Range tile = range; tile.begin < range.end;) {
@@ -311,7 +311,7 @@ static RIGL_RL_INLINED void ByTiles(const Range& range, const Work& work) {
   }
 }
 
-// By the functions for layers that have all their weights, or for others.
+// Uses the functions for layers whose weights are all active, or the others.
 template <typename Dense, typename Sparse>
 static RIGL_RL_INLINED void ByTiles(const SparseStructure& structure,
                                     const Range& range, const Dense& dense,

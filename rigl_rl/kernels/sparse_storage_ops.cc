@@ -1,5 +1,5 @@
-// What lies between a layer's active weights and its kernel, (inputs, outputs),
-// as TensorFlow sees it.
+// Operations that convert between a layer's active weights and its kernel,
+// (inputs, outputs), as TensorFlow sees them.
 
 #include "sparse_layers.h"
 #include "tensorflow/core/framework/op.h"

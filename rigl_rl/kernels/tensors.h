@@ -10,7 +10,7 @@
 
 namespace rigl_rl {
 
-// Checks that a tensor has as many elements.
+// Checks the number of elements of a tensor.
 inline tensorflow::Status CheckSize(const char* name,
                                     const tensorflow::Tensor& tensor,
                                     int64_t size) {

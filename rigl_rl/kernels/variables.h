@@ -17,7 +17,7 @@
 
 namespace rigl_rl {
 
-// As Python calls it.
+// Returns the name that a type has in Python.
 inline std::string TypeName(tensorflow::DataType dtype) {
   if (dtype == tensorflow::DT_FLOAT) return "float32";
   return tensorflow::DataTypeString(dtype);
@@ -58,7 +58,7 @@ inline tensorflow::Status CheckHandles(
 // Variables that are locked while this object lives.
 class LockedVariables {
  public:
-  // `read` and `written` are the indices of their handles. Those that are
+  // `read` and `written` are the indices of their handles. Variables that are
   // written get buffers that nothing else holds.
   tensorflow::Status Lock(tensorflow::OpKernelContext* context,
                           const std::vector<int>& read,
@@ -67,7 +67,7 @@ class LockedVariables {
     variables_.reserve(read.size() + written.size());
     TF_RETURN_IF_ERROR(Find(context, read, &readers));
     TF_RETURN_IF_ERROR(Find(context, written, &writers));
-    // In one order, so that no two operations wait for one another.
+    // Always in one order, so that no two operations wait for each other.
     std::sort(writers.begin(), writers.end());
     bool differ =
         std::adjacent_find(writers.begin(), writers.end()) == writers.end();
@@ -147,8 +147,8 @@ class LockedVariables {
     return tensorflow::OkStatus();
   }
 
-  // Gives the variable a buffer of its own, if what has read it still holds
-  // its buffer: what was read must not change.
+  // Gives the variable a buffer of its own if a reader still holds its buffer:
+  // values that were read must not change.
   static tensorflow::Status MakeWritable(tensorflow::OpKernelContext* context,
                                          tensorflow::Var* variable) {
     tensorflow::Tensor* tensor = variable->tensor();

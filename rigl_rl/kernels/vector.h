@@ -1,7 +1,7 @@
 // Sixteen floats, in as many registers as the processor needs for them.
 //
-// Compilers do take vectors that are wider than a register, but go through
-// memory then, number by number.
+// Compilers accept vectors that are wider than a register, but then go through
+// memory, number by number.
 
 #include <cstdint>
 
@@ -30,7 +30,7 @@ typedef float Register
     __attribute__((vector_size(kRegisterSize), aligned(4), may_alias));
 typedef int32_t Places __attribute__((vector_size(kRegisterSize)));
 
-// Two registers, or two pairs of them, that are worked on alike.
+// Two registers, or two pairs of them, with the same operations.
 template <typename Half>
 struct Pair {
   Half low;
@@ -106,11 +106,11 @@ static RIGL_RL_INLINED Pair<Half> WhereAbove0(Pair<Half> condition,
           WhereAbove0(condition.high, v.high)};
 }
 
-// Lane i becomes the sum of v[i]'s lanes. In one order, whatever is summed.
+// Lane i becomes the sum of v[i]'s lanes, always in the same order.
 #if defined(__AVX512F__)
-// Halves the number of vectors, v[i] and v[i + n] into one, of which those lanes
-// that have the bit n are sums of lanes of the second. By one exchange of lanes
-// alone: there is but one port for those.
+// Halves the number of vectors: v[i] and v[i + n] become one, whose lanes with
+// the bit n are sums of lanes of the second. It exchanges lanes only once,
+// because the processor has one port for that.
 #define RIGL_RL_ADD(n, stay, move)                    \
   for (int i = 0; i < n; ++i) {                       \
     const Vector a = v[i];                            \

@@ -1,7 +1,7 @@
-// A function that the thread which calls it takes part in.
+// A function that runs in the thread that calls it.
 //
-// TensorFlow hands every function to threads of its pool, and waits for them. To
-// wake one takes as long as a small network's layers.
+// TensorFlow hands every function to threads of its pool, and waits for them.
+// Waking one takes as long as a small network's layers.
 
 #include <atomic>
 #include <functional>
@@ -24,8 +24,8 @@ using tf::OpKernelConstruction;
 using tf::OpKernelContext;
 using tf::Tensor;
 
-// What a function has captured: variables' handles. Kept, since to pass them at
-// every call takes as long as the call.
+// What a function has captured: handles of variables. They are kept, because
+// passing them in every call takes as long as the call.
 class Captures : public tf::ResourceBase {
  public:
   explicit Captures(std::vector<Tensor> tensors)

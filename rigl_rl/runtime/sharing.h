@@ -14,20 +14,20 @@ namespace rigl_rl {
 
 // Work, in cycles, that a team shares: its threads are awake.
 constexpr int64_t kSharedWorkOfTeam = 1 << 14;
-// Work that is shared among threads of TensorFlow's: less takes about as long
-// as it takes to wake one.
+// Work, in cycles, that TensorFlow's threads share: less takes about as long as
+// waking one.
 constexpr int64_t kSharedWork = 1 << 20;
-// Parts for each thread: one may be busy, or late.
+// Parts per thread: a thread may be busy, or late.
 constexpr int64_t kPartsOfThread = 2;
 
 // Calls `work(begin, end)` for all of [0, total), in threads if that pays.
-// `cost` is a guess of the cycles of one.
+// `cost` estimates the cycles of one.
 inline void Share(tensorflow::OpKernelContext* context, int64_t total,
                   int64_t cost, const Team::Work& work) {
   Team* const team = Team::OfThisThread();
   const int64_t worth = team == nullptr ? kSharedWork : kSharedWorkOfTeam;
   if (total * cost < worth) return work(0, total);
-  // All threads take denormals for what this one takes them for.
+  // All threads treat denormals as this one does.
   const auto denormals = tsl::port::GetDenormalState();
   const auto work_alike = [&](int64_t begin, int64_t end) {
     const tsl::port::ScopedRestoreFlushDenormalState restore;

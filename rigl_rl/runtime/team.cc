@@ -10,14 +10,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How long a helper stays awake after a step: longer than it takes until the
-// next, of environments that are fast.
+// How long a helper stays awake after a step: longer than fast environments
+// take until the next one.
 constexpr auto kPatience = std::chrono::milliseconds(2);
-// Looks for work, after which a thread lets others have its processor: there may
-// be more threads than processors.
+// After so many looks for work, a thread yields its processor: there may be
+// more threads than processors.
 constexpr int kLooks = 64;
-// If another had it for that long, a helper does not come back for a while: to
-// wait for nothing, it takes the time of one that works.
+// If another thread then had it for this long, a helper stays away for a while:
+// its waiting would take time from a thread that works.
 constexpr auto kOthersTurn = std::chrono::microseconds(500);
 constexpr auto kRest = std::chrono::milliseconds(20);
 
@@ -47,7 +47,7 @@ Team& TheTeam() {
   return *team;
 }
 
-// Held for less time than it would take to sleep.
+// Held for less time than falling asleep takes.
 class SpinLock {
  public:
   explicit SpinLock(std::atomic_flag* flag) : flag_(flag) {
@@ -88,12 +88,12 @@ Team::Lead::~Lead() {
 void Team::Share(int64_t total, int64_t parts, const Work& work) {
   Shares shares{total, std::min(total, parts), work, {0}};
   Shares* none = nullptr;
-  // Else others are busy with what another thread shares.
+  // Otherwise the others are busy with the work of another thread.
   const bool has_place = shares_.compare_exchange_strong(none, &shares);
   shares.Take();
   if (!has_place) return;
   shares_.store(nullptr);
-  // One that has not seen them yet, will not.
+  // A helper that has not seen them yet never will.
   Wait wait;
   while (sharing_.load() > 0) wait.ForALittle();
 }

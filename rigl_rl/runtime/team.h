@@ -1,7 +1,7 @@
-// Threads that help the one which calls a train step.
+// Threads that help the one that calls a train step.
 //
-// To wake a thread takes longer than most of what it could do. So those of a
-// team stay awake while a step is under way, and for a moment after it.
+// Waking a thread takes longer than most of the work it could do. So a team's
+// threads stay awake during a step, and for a moment after it.
 
 #ifndef RIGL_RL_RUNTIME_TEAM_H_
 #define RIGL_RL_RUNTIME_TEAM_H_
@@ -21,7 +21,8 @@ class Team {
   using Work = std::function<void(int64_t begin, int64_t end)>;
   using Task = std::function<void()>;
 
-  // While it lives, the thread that made it leads the team, if none does yet.
+  // While it lives, the thread that made it leads the team, unless another
+  // does.
   class Lead {
    public:
     // `threads` counts this one.
@@ -37,24 +38,24 @@ class Team {
     Team* team_ = nullptr;
   };
 
-  // That of this thread, which leads it or helps; or null.
+  // The team that this thread leads or helps; or null.
   static Team* OfThisThread();
 
   // The leader, and the helpers that it wants.
   int threads() const { return threads_.load(); }
 
-  // Does all of [0, total), in at most so many parts. The thread that calls it
-  // does what no other has begun, and waits for none that sleeps.
+  // Does all of [0, total), in at most `parts` parts. The calling thread does
+  // what no other has begun, and waits for no sleeping thread.
   void Share(int64_t total, int64_t parts, const Work& work);
 
-  // Has a task done by any thread of the team.
+  // Hands a task to any thread of the team.
   void Schedule(Task task);
-  // Does what there is to do until `done`.
+  // Does available work until `done`.
   void WorkUntil(const std::atomic<bool>& done);
 
  private:
   struct Shares {
-    // Does some until all have been begun.
+    // Does parts until all have been begun.
     void Take();
 
     int64_t total;

@@ -1,6 +1,6 @@
 // Calls every function of kernels.h, for every kind of processor that this one
-// can stand for, with buffers that are exactly as large as they must be, and
-// compares what comes out with plain loops, or bit for bit with the portable
+// can emulate, with buffers that are exactly as large as they must be, and
+// compares the results with plain loops, or bit for bit with the portable
 // kind. To be compiled with the sanitizers: arithmetic_test.py does that.
 //
 // Prints the names of the kinds that were tested, the best last; at the first
@@ -24,7 +24,7 @@ namespace {
 
 std::mt19937 generator(0);
 
-// What nobody has written: of no use in any sum.
+// Never written: it makes any sum NaN.
 constexpr float kUnwritten = NAN;
 
 // On the heap, and not an element longer than asked for.
