@@ -15,7 +15,7 @@ import shutil
 import types
 from typing import IO, Any, Iterator
 
-# A name with this in it is that of an unfinished file.
+# A name that contains this is an unfinished file's.
 TEMPORARY = '.tmp-'
 
 

@@ -146,7 +146,7 @@ def read_arrays(file: IO[bytes], path: str) -> dict[str, np.ndarray]:
 
 
 def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-  """Compares what an array asks for with what there is of it, in bytes."""
+  """Compares the bytes that an array claims with those that exist."""
   with archive.open(member) as opened:
     version = np.lib.format.read_magic(opened)
     read_header = {

@@ -121,6 +121,6 @@ def by_algorithm(
     otherwise: for all other algorithms.
   """
   bound = gin.get_bindings('sparsify', resolve_references=False)
-  # A copy is how gin resolves a reference.
+  # gin resolves references when it copies a value.
   algorithm = copy.deepcopy(bound.get('algorithm'))
   return values.get(type(algorithm).__name__, otherwise)

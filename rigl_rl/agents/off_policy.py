@@ -229,7 +229,7 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
     """One gradient step; then the actor, for the next action."""
     *batch, observation = batch_and_observation
     losses = self._train(self._transition(*batch), weights=None).extra
-    # Acting in the same call spares a second one, or reading all weights.
+    # Acting in the same call avoids a second one, and reading all weights.
     return losses._asdict(), self._act(observation)
 
   def train_step(

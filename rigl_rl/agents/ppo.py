@@ -35,7 +35,7 @@ from rigl_rl.errors import UserError
 from rigl_rl.networks import action_distributions, actor_critic, numpy_mlp
 from rigl_rl.sparsity import compression, step_plan
 
-# Normalized rewards are clipped to ± as much.
+# Normalized rewards are clipped to ± this value.
 _REWARD_CLIPPING = 10.0
 
 

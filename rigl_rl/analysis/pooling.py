@@ -8,7 +8,7 @@ import pandas as pd
 
 from rigl_rl.training import record
 
-# A note names at most so many settings, and so many values of each.
+# A note names at most this many settings, and this many values of each.
 _MAX_NAMES = 5
 _MAX_VALUES = 4
 _UNBOUND = 'unbound'

@@ -29,7 +29,7 @@ th:first-child, td:first-child, .about td { text-align: left; }
 .missing { color: #8a3b12; }
 summary { cursor: pointer; color: #2a5d9c; }
 """
-# Behind a figure at most so many rows of its data are shown; its CSV has all.
+# Below a figure at most this many rows of its data are shown; its CSV has all.
 _MAX_ROWS = 400
 # What tells the runs of the overview apart, and each run from the others.
 _WHAT = (

@@ -153,7 +153,7 @@ def notes(
 
 
 def _parameters(runs: Sequence[sweeps.Run]) -> list[str]:
-  """Names of what differs from run to run of a method, but for tasks."""
+  """Names what differs between runs of a method, except tasks."""
   seen: dict[tuple[str, str], dict[str, None]] = {}
   for run in runs:
     for name, value in run.values.items():

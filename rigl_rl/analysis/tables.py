@@ -25,7 +25,7 @@ RUN_COLUMNS = (
   *('sparsity', 'size_sparsity', 'distribution', 'width', 'seed', 'scale'),
   'directory',
 )
-# What else figures choose runs by; in the table of runs.
+# Further columns of the table of runs, by which figures choose runs.
 _MORE_COLUMNS = (
   *(name for name in attributes.FIELDS if name not in RUN_COLUMNS),
   *('initial_policy_share', 'swept', 'fingerprint', 'setting'),

@@ -164,7 +164,7 @@ def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
 
 
 def _planned(name: str) -> int:
-  """Runs in a figure's sweep file, but for those that others begin from."""
+  """Counts the runs of a figure's sweep, except those others start from."""
   from rigl_rl import sweeps
 
   try:

@@ -1,4 +1,4 @@
-"""Finds gin files: in the current directory, else in the installed package."""
+"""Finds gin files in the current directory, then in the installed package."""
 
 from __future__ import annotations
 

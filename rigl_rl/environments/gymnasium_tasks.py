@@ -66,7 +66,7 @@ class TaskKind:
       raise self.error(env_name, reason) from e
     try:
       with warnings.catch_warnings():
-        # The papers' tasks are what is wanted: no advice to use newer ones.
+        # The papers' tasks are wanted: no advice to use newer ones.
         warnings.simplefilter('ignore')
         env = gymnasium.make(task, disable_env_checker=True, **kwargs)
     except (gymnasium.error.Error, ImportError) as e:

@@ -30,13 +30,13 @@ _CONTROL_FLOW = {
   'StatelessWhile',
   'While',
 }
-# Products of weights and examples up to which a train step takes less time if
-# nothing keeps track of which operations could run at a time.
+# A train step with at most this many products of weights and examples is faster
+# if no scheduler tracks which operations could run at the same time.
 _SMALL_STEP = 12e6
-# Threads that take part, however many there are: there is work for twin
-# critics, with a minibatch of two blocks each. More would wait, awake.
+# The most threads of a team: twin critics, with a minibatch of two blocks each,
+# keep four busy. More would wait, awake.
 _MOST_THREADS = 4
-# Where TensorFlow wants arrays to begin: at multiples of as many float32.
+# TensorFlow wants arrays to begin at multiples of this many float32.
 _ALIGNMENT = 16
 
 ArrayOrTensor = Union[np.ndarray, tf.Tensor]
@@ -73,14 +73,14 @@ class Traced:
       function: takes only tensors; returns tensors, nested at will.
       *specs: of each argument.
       packed: whether the arguments, arrays of numbers that TensorFlow takes as
-        float32, are passed as one tensor: sooner than each by itself.
-      in_turn: whether operations run one after the other, all in the thread
-        that calls: small ones then take less time. Others help within the
-        larger of this package's own. TensorFlow does not optimize such a graph:
-        what has to give the same bits must run in turn as well. Not where there
-        is control flow.
-      takes_part: whether the thread that calls takes part. Not if another
-        thread works meanwhile: then enough threads are awake.
+        float32, are passed as one tensor, which is faster.
+      in_turn: whether operations run one after the other, all in the calling
+        thread, which is faster for small ones; helpers share the larger ones of
+        this package. TensorFlow does not optimize such a graph, so functions
+        that must give the same bits must all run in turn. Not for functions
+        with control flow.
+      takes_part: whether the calling thread takes part; False if another thread
+        works meanwhile, because then enough threads are awake.
 
     Raises:
       UserError: if RIGL_RL_RUNTIME names no part of the runtime.
@@ -150,10 +150,7 @@ def _parts_in_use() -> tuple[str, ...]:
 
 
 def _threads():
-  """Returns how many threads take part.
-
-  As many as TensorFlow was given, within or for operations.
-  """
+  """Returns how many threads take part: TensorFlow's, intra-op or inter-op."""
   threading = tf.config.threading
   numbers = (
     threading.get_intra_op_parallelism_threads(),
@@ -190,7 +187,7 @@ def _as_one_tensor(arrays, size):
 def is_small_step(
   networks: Iterable[tf.keras.layers.Layer], batch_size: int
 ) -> bool:
-  """Whether a train step of some networks had better run in turn.
+  """Whether a train step of some networks should run in turn.
 
   Args:
     networks: those that are trained, built.

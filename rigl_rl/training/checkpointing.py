@@ -25,7 +25,7 @@ import numpy as np
 from rigl_rl import files, npz, readers
 from rigl_rl.errors import UserError
 
-# Checkpoints that a directory keeps: the older one if the newest is torn.
+# Checkpoints that a directory keeps: an older one in case the newest is torn.
 KEPT = 2
 
 _LOGGER = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ def draw_curve(
   Returns:
     A PNG of 1050 × 600 pixels.
   """
-  # Here, since a run that draws nothing should not wait for matplotlib. The
+  # Imported here: a run that draws nothing should not wait for matplotlib. The
   # figure is built without pyplot, which is global state and looks for a
   # screen.
   from matplotlib import ticker

@@ -94,7 +94,7 @@ def evaluate_policy(
       step_type, reward, _, observation = step(actions[row])
       returns[index] += float(reward)
       observations[row] = observation
-      # Not is_last(), which takes longer than all else here but the step.
+      # Not is_last(), which takes longer than everything here except the step.
       if step_type == last:
         ended.append(row)
     if ended:

@@ -64,7 +64,7 @@ def git_revision() -> str | None:
     ).stdout.strip()
 
   try:
-    # A package installed in somebody's repository is not tracked by it.
+    # A package installed inside another repository is not tracked by it.
     git('ls-files', '--error-unmatch', '__init__.py')
     whole_hash = ('--always', '--abbrev=40', '--exclude=*')
     return git('describe', *whole_hash, '--dirty=+dirty')

@@ -51,7 +51,7 @@ _FILES = (
 
 _LENGTH = 'train.train_steps'
 _EXTENDED = 'train.extended'
-# A conflict names at most so many bindings.
+# A message about a conflict names at most this many bindings.
 _MAX_DIFFERENCES = 5
 
 

@@ -120,7 +120,7 @@ def _runs(panel: base.Panel, request: base.Request) -> pd.DataFrame:
   finished, notes = selection.once_a_seed(
     selection.finished(own), ['task', 'method']
   )
-  # Which of them are drawn, only their references tell.
+  # Only their references tell which of them are drawn.
   request.add(finished[:0], own, notes)
   return finished
 

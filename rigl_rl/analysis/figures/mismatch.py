@@ -12,7 +12,7 @@ import pandas as pd
 
 from rigl_rl.analysis.figures import style
 
-# What is above this stands on a figure's face; its CSV has everything.
+# A figure's face names larger mismatches; its CSV has all of them.
 _NOTED = 0.01
 
 

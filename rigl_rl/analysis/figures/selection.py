@@ -127,7 +127,7 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def near(numbers: pd.Series, values: Sequence[float]) -> pd.Series:
-  """Tells which numbers are one of some values, but for rounding."""
+  """Returns which numbers equal one of some values, up to rounding."""
   distances = [(numbers - value).abs() < 1e-6 for value in values]
   return pd.concat(distances, axis=1).any(axis=1)
 

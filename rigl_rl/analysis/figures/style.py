@@ -28,8 +28,8 @@ _DASHED = (0, (5, 2))
 _DOTTED = (0, (1.2, 1.5))
 _DASH_DOT = (0, (5, 1.5, 1.2, 1.5))
 
-# In the order of legends; a system of Sokar et al. looks as what it is most
-# like.
+# In the order of legends; a system of Sokar et al. looks like the most similar
+# method.
 _STYLES = {
   'Dense': Style('#1a1a1a', 's', '-', ''),
   'Small dense': Style('#808080', 'X', _DASHED, '....'),
