@@ -25,6 +25,8 @@ _REPLACED_WRAPPERS = (
 # Tasks whose whole simulator state is known to be `state` (and, for CartPole,
 # `steps_beyond_terminated`).
 _CLASSIC_CONTROL_MODULE = 'gymnasium.envs.classic_control.'
+# These keep nothing outside MuJoCo within an episode.
+MUJOCO_MODULE = 'gymnasium.envs.mujoco.'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +184,12 @@ class TaskEnvironment:
     self._started = False  # Whether the task has a generator.
     self._in_episode = False
     self._elapsed_steps = 0
+
+  @property
+  def is_of_gymnasium(self) -> bool:
+    """Whether this is a task of gymnasium's own, without any wrapper."""
+    module = type(self._env).__module__
+    return module.startswith((_CLASSIC_CONTROL_MODULE, MUJOCO_MODULE))
 
   def _reset_task(self) -> np.ndarray:
     """Starts an episode; returns the task's observation."""

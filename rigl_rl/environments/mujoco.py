@@ -53,9 +53,6 @@ _CONTACT_FORCES = 84
 # How many values these tasks observe before them.
 _BEFORE_CONTACT_FORCES = {_ANT: 27, 'Humanoid-v4': 292}
 
-# gymnasium's own MuJoCo tasks keep nothing outside MuJoCo within an episode.
-_OWN_MODULE = 'gymnasium.envs.mujoco.'
-
 # All that the next mj_step reads, and the warm start of its solver.
 _INTEGRATION_STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 # What rewards and observations read beside it. mj_step leaves these as they
@@ -199,7 +196,8 @@ class MujocoEnvironment(
     self._current_time_step = time_step
 
   def _is_mujoco(self) -> bool:
-    return type(self._env.unwrapped).__module__.startswith(_OWN_MODULE)
+    module = type(self._env.unwrapped).__module__
+    return module.startswith(gymnasium_tasks.MUJOCO_MODULE)
 
   def _get_simulator_state(self) -> dict[str, Any] | None:
     if not self._is_mujoco():

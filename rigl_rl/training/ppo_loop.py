@@ -12,10 +12,10 @@ from tf_agents.trajectories import time_step as ts
 from rigl_rl import seeding
 from rigl_rl.agents import ppo
 from rigl_rl.config.declarations import check_arguments
-from rigl_rl.config.domains import Count, Episodes, Range
+from rigl_rl.config.domains import Count, CountOrZero, Episodes, Range
 from rigl_rl.environments import mujoco
+from rigl_rl.training import background, tf_agents_loop
 from rigl_rl.training import run_directory as run_directory_lib
-from rigl_rl.training import tf_agents_loop
 
 
 @gin.configurable(denylist=['run_directory', 'seed', 'train_steps'])
@@ -38,6 +38,7 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
     evaluation_period: Count = 1,
     evaluation_episodes: Episodes = 20,
     checkpoint_period: Count = 1,
+    evaluation_processes: CountOrZero | None = None,
   ):
     """Builds everything, and resumes from a checkpoint if there is one.
 
@@ -50,6 +51,11 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
       evaluation_period: rollouts between evaluations.
       evaluation_episodes: episodes of an evaluation, played side by side.
       checkpoint_period: evaluations between checkpoints.
+      evaluation_processes: evaluations that may be played at a time, each in a
+        process of its own, while training goes on; results do not depend on it.
+        0: training waits for each. None: one per core that TensorFlow may use;
+        0 if there is only one, or the task is not of gymnasium's own, since a
+        fork may break others.
 
     Raises:
       UserError: on a value outside its range.
@@ -66,6 +72,11 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
       num_rollouts=num_rollouts,
     )
     self._rollout = _empty_rollout(rollout_steps, environment)
+    if evaluation_processes is None:
+      is_known = isinstance(environment, mujoco.MujocoEnvironment)
+      can_fork = is_known and environment.is_of_gymnasium
+      cores = background.cores() if can_fork else 1
+      evaluation_processes = cores if cores > 1 else 0
     super().__init__(
       create_environment,
       evaluation_episodes,
@@ -76,6 +87,7 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
       environment=environment,
       evaluation_period=evaluation_period * rollout_steps,
       checkpoint_period=checkpoint_period,
+      evaluation_processes=evaluation_processes,
     )
 
   def extend(self, lengths):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable
 
 import numpy as np
@@ -67,13 +68,15 @@ class TFAgentsLoop(training_loop.TrainingLoop):
     self._observation = time_step.observation
     return self._observation
 
-  def _play(self, watch, seed, *names):
+  def _prepare_evaluation(self, watch, seed, *names):
     environments = list(self._evaluation_environments)
     if watch is not None:
       environments[0] = watch(environments[0])
     for episode, environment in enumerate(environments):
       environment.seed(seeding.stream_seed(seed, 'evaluation', *names, episode))
-    return evaluation.evaluate_policy(self.agent.greedy_policy(), environments)
+    return functools.partial(
+      evaluation.evaluate_policy, self.agent.greedy_policy(), environments
+    )
 
   def _get_state(self):
     return {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import copy
+import dataclasses
 import operator
 import time
 from typing import Any, Callable, Sequence
@@ -10,17 +13,40 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl import files
-from rigl_rl.training import checkpointing, event_writer, progress
+from rigl_rl.training import (
+  background,
+  checkpointing,
+  event_writer,
+  progress,
+)
 from rigl_rl.training import run_directory as run_directory_lib
+
+
+@dataclasses.dataclass
+class _Evaluation:
+  """An evaluation that may still run.
+
+  Attributes:
+    step: environment steps of training before it.
+    rate: environment steps per second of the period that it ends.
+    returns: gives the return of each episode.
+    checkpoint: the state to save after it; None for none.
+  """
+
+  step: int
+  rate: float
+  returns: background.Call
+  checkpoint: dict[str, Any] | None = None
 
 
 class TrainingLoop:
   """What the loops of all agents share: all but how they train and evaluate.
 
   A subclass builds its agent before it calls this constructor, and defines how
-  to train for a period (`train`), how to evaluate (`_play`) and what its state
-  is (`_get_state`, `_set_state`). An agent has `title`, `describe()`,
-  `last_loss`, `write_summaries()`, `get_state()` and `set_state()`.
+  to train for a period (`train`), how to evaluate (`_prepare_evaluation`) and
+  what its state is (`_get_state`, `_set_state`). An agent has `title`,
+  `describe()`, `last_loss`, `write_summaries()`, `get_state()` and
+  `set_state()`.
 
   Attributes:
     agent: what is trained.
@@ -38,6 +64,7 @@ class TrainingLoop:
     evaluation_period: int,
     checkpoint_period: int,
     replay: Any = None,
+    evaluation_processes: int = 0,
   ):
     """Resumes from a checkpoint if there is one.
 
@@ -52,6 +79,9 @@ class TrainingLoop:
       checkpoint_period: evaluations between checkpoints.
       replay: buffer whose transitions are in files beside the checkpoints; None
         if there is none.
+      evaluation_processes: how many evaluations may run at a time in processes
+        of their own, while training goes on; with 0, training waits. A replay
+        needs 0.
 
     Raises:
       UserError: none of the checkpoints can be used.
@@ -64,6 +94,8 @@ class TrainingLoop:
     self._set_lengths([train_steps])
     self._checkpoint_period = checkpoint_period
     self._replay = replay
+    self._evaluation_processes = evaluation_processes
+    self._running: collections.deque[_Evaluation] = collections.deque()
     self._writer = None
     self.steps_done = 0
     self._periods_done = 0
@@ -98,10 +130,14 @@ class TrainingLoop:
     """
     raise NotImplementedError
 
-  def _play(
+  def _prepare_evaluation(
     self, watch: Callable[[Any], Any] | None, seed: int, *names: int
-  ) -> np.ndarray:
-    """Evaluates, as `evaluate` does; `names` name evaluations with one seed."""
+  ) -> Callable[[], np.ndarray]:
+    """Returns what evaluates the weights of this moment, as `evaluate` does.
+
+    `names` name evaluations with one seed. With `evaluation_processes`, what is
+    returned must not use TensorFlow.
+    """
     raise NotImplementedError
 
   def _get_state(self) -> dict[str, Any]:
@@ -122,6 +158,7 @@ class TrainingLoop:
       self.steps_done,
       self._run_directory.settings(),
     )
+    self._clock = time.monotonic() - self._run_directory.elapsed_seconds
     try:
       for period in range(self._periods_done, len(self._period_ends)):
         # The last episode of the previous period may have used up this one.
@@ -131,33 +168,48 @@ class TrainingLoop:
         is_last = self._periods_done == len(self._period_ends)
         if is_last or self._periods_done % self._checkpoint_period == 0:
           self._save_checkpoint()
+      self._finish_evaluations()
+    except Exception:
+      self._finish_evaluations()
+      raise
     finally:
+      for evaluation in self._running:
+        evaluation.returns.cancel()
       self._progress.close()
       self._writer.flush()
 
   def _run_period(self, period: int) -> None:
     begin_step, begin_time = self.steps_done, time.monotonic()
     episodes = self.train(self._period_ends[period])
-    train_seconds = time.monotonic() - begin_time
-    returns = self._evaluate(period)
     step = self.steps_done
-    rate = (step - begin_step) / train_seconds
-    self._run_directory.append_evaluation(
-      step, np.mean(returns), np.std(returns), len(returns)
-    )
-    seconds = (
-      self._run_directory.elapsed_seconds + time.monotonic() - begin_time
-    )
-    self._run_directory.append_timing(step, seconds, rate)
+    rate = (step - begin_step) / (time.monotonic() - begin_time)
     with self._writer.as_default(step=step):
-      tf.summary.scalar('evaluation/return', np.mean(returns))
       tf.summary.scalar('train/steps_per_second', rate)
       if episodes:
         train_return, length = np.mean(episodes, axis=0)
         tf.summary.scalar('train/return', train_return)
         tf.summary.scalar('train/episode_length', length)
       self._write_agent_summaries()
-    self._progress.evaluated(step, float(np.mean(returns)))
+    self._running.append(_Evaluation(step, rate, self._evaluate(period)))
+    self._finish_evaluations(self._evaluation_processes)
+
+  def _finish_evaluations(self, left: int = 0) -> None:
+    """Waits for the oldest evaluations until only `left` of them run."""
+    while len(self._running) > left:
+      evaluation = self._running.popleft()
+      returns = evaluation.returns.result()
+      step, mean = evaluation.step, float(np.mean(returns))
+      self._run_directory.append_evaluation(
+        step, mean, np.std(returns), len(returns)
+      )
+      self._run_directory.append_timing(
+        step, time.monotonic() - self._clock, evaluation.rate
+      )
+      with self._writer.as_default(step=step):
+        tf.summary.scalar('evaluation/return', mean)
+      self._progress.evaluated(step, mean)
+      if evaluation.checkpoint is not None:
+        self._write_checkpoint(evaluation.checkpoint)
 
   def _count_step(self) -> None:
     self.steps_done += 1
@@ -167,9 +219,12 @@ class TrainingLoop:
   def _write_agent_summaries(self) -> None:
     self.agent.write_summaries()
 
-  def _evaluate(self, period: int) -> np.ndarray:
-    """Returns the undiscounted return of each episode of an evaluation."""
-    return self._play(None, self._seed, period)
+  def _evaluate(self, period: int) -> background.Call:
+    """Begins an evaluation, of undiscounted returns of episodes."""
+    return background.Call(
+      self._prepare_evaluation(None, self._seed, period),
+      is_beside=self._evaluation_processes > 0,
+    )
 
   def evaluate(
     self,
@@ -188,7 +243,7 @@ class TrainingLoop:
     Returns:
       float64 array of shape (episodes,): undiscounted returns.
     """
-    return self._play(watch, seed, **options)
+    return self._prepare_evaluation(watch, seed, **options)()
 
   def _get_whole_state(self) -> dict[str, Any]:
     """Returns all that a resumed run needs, except the replay buffer."""
@@ -210,16 +265,26 @@ class TrainingLoop:
     self._periods_done = operator.index(state['periods_done'])
 
   def _save_checkpoint(self) -> None:
-    self._writer.flush()  # A resumed run writes later events only.
+    """Saves the state of this moment, once all evaluations before it are in."""
     state = self._get_whole_state()
+    if self._running:
+      # Arrays may be the memory of variables, which training changes.
+      self._running[-1].checkpoint = copy.deepcopy(state)
+    else:
+      self._write_checkpoint(state)
+
+  def _write_checkpoint(self, state: dict[str, Any]) -> None:
+    self._writer.flush()  # A resumed run writes later events only.
+    state['run_directory'] = self._run_directory.get_state()
+    step = state['steps_done']
     if self._replay is None:
-      self._checkpointer.save(self.steps_done, state)
+      self._checkpointer.save(step, state)
       return
     directory = self._run_directory.replay
     files.make_directory(directory)
     try:
       state['loop']['replay'] = self._replay.save(directory)
-      self._checkpointer.save(self.steps_done, state)
+      self._checkpointer.save(step, state)
     finally:
       self._run_directory.clean_replay()
 

@@ -5,6 +5,9 @@ random actions end an episode after a dozen steps or more, and a limit of 18
 cuts the others.
 """
 
+import functools
+import multiprocessing
+
 import gin
 import numpy as np
 import pytest
@@ -13,7 +16,8 @@ import tensorflow as tf
 from helpers import damages, runs
 from rigl_rl.agents import ppo
 from rigl_rl.config import parsing
-from rigl_rl.training import ppo_loop, run_directory
+from rigl_rl.errors import UserError
+from rigl_rl.training import background, ppo_loop, record, run_directory
 
 _RIGL = 'gin_configs/graesser22/ppo_mujoco/rigl.gin'
 _BINDINGS = (
@@ -27,6 +31,7 @@ _BINDINGS = (
   'SparsePPOAgent.num_epochs = 1',
   'PPOLoop.rollout_steps = 8',
   'PPOLoop.evaluation_episodes = 2',
+  'PPOLoop.evaluation_processes = 0',
 )
 
 
@@ -123,6 +128,79 @@ def test_evaluations(tmp_path, train_steps, period, expected):
   assert loop.agent.calls == calls * rollouts
 
 
+class _Counter(background.Call):
+  """Counts the calls whose result nobody has asked for yet."""
+
+  running, most = 0, 0
+
+  def __init__(self, function, is_beside):
+    super().__init__(function, is_beside)
+    _Counter.running += is_beside
+    _Counter.most = max(_Counter.most, _Counter.running)
+
+  def result(self):
+    _Counter.running -= self._process is not None
+    return super().result()
+
+
+@pytest.mark.parametrize(
+  'cores, bindings, create, expected',
+  [
+    (1, (), None, 0),
+    (2, (), None, 2),
+    (4, ('PPOLoop.evaluation_processes = 0',), None, 0),
+    (1, ('PPOLoop.evaluation_processes = 1',), None, 1),
+    # Not known to be gymnasium's own.
+    (2, (), runs.ForgetfulEnvironment, 0),
+  ],
+)
+def test_evaluations_beside_training(
+  tmp_path, monkeypatch, cores, bindings, create, expected
+):
+  create = {} if create is None else {'create_environment': create}
+  _run(tmp_path / 'waits', **create)
+  monkeypatch.setattr(background, 'cores', lambda: cores)
+  monkeypatch.setattr(background, 'Call', _Counter)
+  monkeypatch.setattr(_Counter, 'most', 0)
+  _run(
+    tmp_path / 'beside',
+    'PPOLoop.evaluation_processes = None',
+    *bindings,
+    **create,
+  )
+  # One more begins before the oldest is waited for.
+  assert (_Counter.running, _Counter.most) == (0, expected + (expected > 0))
+  runs.assert_same_run(tmp_path / 'waits', tmp_path / 'beside')
+
+
+def test_error_in_training_keeps_evaluations_beside_it(tmp_path, user_error):
+  loop = _make_loop(tmp_path, 'PPOLoop.evaluation_processes = 3')
+  train = loop.train
+
+  def fail(end_step):
+    if end_step == 32:
+      raise UserError('The loss is nan.')
+    return train(end_step)
+
+  loop.train = fail
+  with user_error('The loss is nan.'):
+    loop.run_experiment()
+  assert runs.steps(tmp_path) == [8, 16, 24]
+  assert runs.checkpointer(tmp_path).steps() == [16, 24]
+
+
+def test_error_in_an_evaluation(tmp_path, user_error):
+  loop = _make_loop(tmp_path, 'PPOLoop.evaluation_processes = 2')
+  loop.agent.greedy_policy = lambda: _raise_user_error
+  with user_error('No action.'):
+    loop.run_experiment()
+  assert not multiprocessing.active_children()
+
+
+def _raise_user_error(observations):
+  raise UserError('No action.')
+
+
 # -------------------------------------------------------------------- rollouts
 
 
@@ -175,11 +253,20 @@ def test_episode_returns(tmp_path):
 # --------------------------------------------------------------------- restart
 
 
-@pytest.mark.parametrize('period', [1, 3])
-def test_resumed_run_equals_one_never_stopped(tmp_path, period):
+@pytest.mark.parametrize(
+  'processes, interrupted, period',
+  # Evaluations that run beside training are lost, with their checkpoints.
+  [(0, 1, 1), (0, 3, 3), (1, 4, 3), (2, 3, 1)],
+)
+def test_resumed_run_equals_one_never_stopped(
+  tmp_path, processes, interrupted, period
+):
   whole = _run(tmp_path / 'whole', train_steps=48)
-  runs.interrupt(_make_loop(tmp_path / 'cut', train_steps=48), period)
-  resumed = _make_loop(tmp_path / 'cut', train_steps=48)
+  beside = f'PPOLoop.evaluation_processes = {processes}'
+  make = functools.partial(_make_loop, tmp_path / 'cut', beside, train_steps=48)
+  runs.interrupt(make(), interrupted)
+  assert len(record.read_evaluations(str(tmp_path / 'cut'))) == period
+  resumed = make()
   assert resumed.steps_done == 8 * period
   saved = runs.latest(tmp_path / 'cut')[1]['loop']
   assert resumed._episode_return == saved['episode_return'] != 0
