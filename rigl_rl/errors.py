@@ -32,7 +32,7 @@ class UserCodeError(UserError):
 
 @contextlib.contextmanager
 def of_incomplete_config() -> Iterator[None]:
-  """Turns gin's error about a config that is not all of a run into UserError.
+  """Turns gin's error about an incomplete config into a UserError.
 
   Raises:
     UserError: a binding is missing that has no default.

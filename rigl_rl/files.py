@@ -24,7 +24,7 @@ class WriteError(OSError):
 
 
 def is_url(path: str) -> bool:
-  """Whether `path` is one that TensorFlow has to open."""
+  """Whether only TensorFlow can open `path`."""
   return '://' in path
 
 
@@ -108,7 +108,7 @@ def make_directory(path: str) -> None:
 
 @contextlib.contextmanager
 def made_for_now(path: str) -> Iterator[None]:
-  """Makes a directory, and removes what had to be made and is empty after."""
+  """Makes a directory; removes new directories that are empty afterwards."""
   missing = []
   if not is_url(path):  # Elsewhere a directory is only a name.
     ancestor = os.path.abspath(path)
@@ -156,7 +156,7 @@ def create(path: str, flush: bool = True) -> Iterator[IO[bytes]]:
 
 
 def flush_directory(path: str) -> None:
-  """Brings the names in a local directory to the disk."""
+  """Flushes the names in a local directory to the disk."""
   if is_url(path):
     return
   descriptor = os.open(path or '.', os.O_RDONLY)

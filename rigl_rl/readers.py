@@ -54,7 +54,7 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def contents_of(path: str) -> Iterator[None]:
-  """Surrounds what depends on the content of a file, or of a directory's.
+  """Turns errors due to the content of a file or directory into FileErrors.
 
   Raises:
     FileError: in place of any other error, except a WriteError, which is no

@@ -52,7 +52,7 @@ class ActorCriticAgent:
 
   @property
   def state_shape(self) -> tuple[int, ...]:
-    """Of what `greedy_policy` maps to an action: `(n,)`."""
+    """The shape of an observation that `greedy_policy` takes: `(n,)`."""
     return tuple(self.time_step_spec.observation.shape)
 
   @property

@@ -1,4 +1,4 @@
-"""Budgets: what actor and critics may have between them (figure 3).
+"""Budgets: the parameters that actor and critics share (figure 3).
 
 Graesser et al. (2022, section 5) give a whole agent a budget, a share of the
 dense agent's parameters, and vary how much of it is the actor's:
@@ -128,7 +128,7 @@ class Budget:
     return network.layer_shapes()
 
   def parameters(self, name: str) -> float:
-    """Returns what a network may have.
+    """Returns how many parameters a network may have.
 
     Args:
       name: the network's gin scope: 'actor', 'critic' (each of them) or
@@ -146,7 +146,7 @@ class Budget:
     return self._dense_total * self._total * share
 
   def sparsity(self, name: str) -> float:
-    """Chooses the sparsity at which a network has what it may have.
+    """Chooses the sparsity at which a network meets its budget.
 
     Width and distribution are those that gin binds in the network's scope.
 

@@ -308,7 +308,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   @property
   def state_shape(self) -> tuple[int, ...]:
-    """Of what `greedy_policy` maps to an action: `(*observation, stack)`."""
+    """The shape of a state for `greedy_policy`: `(*observation, stack)`."""
     return self.online.state_shape
 
   def end_episode(self, reward: float, terminal: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""What runs that are pooled in one number have in common, and what not."""
+"""How runs that are pooled in one number differ."""
 
 from __future__ import annotations
 

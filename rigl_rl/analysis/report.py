@@ -153,7 +153,7 @@ def _printed(markdown: str) -> str:
 
 
 def _runs(runs: pd.DataFrame) -> str:
-  """How many runs there are of what and how they ended; and each run."""
+  """Counts runs of each kind, with scores and hours; lists each run."""
   runs = runs.assign(hours=runs.seconds / 3600)
   pooled = runs.groupby([*_WHAT, 'setting'], dropna=False).agg(
     runs=('seed', 'size'),

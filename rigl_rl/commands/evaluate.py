@@ -106,7 +106,7 @@ def parse_levels(text: str | None) -> list[float] | None:
 
 
 class _NoPixelsError(UserError):
-  """Noise is asked for, and the run shows no pixels to which to add it."""
+  """Noise is asked for, but the run's observations are no pixels."""
 
 
 def _evaluate_all(arguments: argparse.Namespace) -> None:
@@ -198,7 +198,7 @@ def _find_runs(directories: Sequence[str]) -> list[str]:
 
 
 def _outline(directory: str, arguments: argparse.Namespace) -> str:
-  """Says what a run is; raises _NoPixelsError if noise is asked in vain."""
+  """Says what a run is; raises _NoPixelsError if noise needs pixels."""
   described = record.describe(directory)
   is_noisy = arguments.observation_noise is not None
   if is_noisy and described['network'] == 'MLP':

@@ -9,7 +9,7 @@ from dopamine.discrete_domains import iteration_statistics, run_experiment
 
 
 def train(runner: run_experiment.Runner, steps: int) -> dict[str, list[Any]]:
-  """Trains for at least as many agent steps, in whole episodes.
+  """Trains for at least `steps` agent steps, in whole episodes.
 
   Returns:
     Dopamine's statistics: 'train_episode_lengths' and 'train_episode_returns'
@@ -40,7 +40,7 @@ def evaluate(
 
 @contextlib.contextmanager
 def episode_limit(runner: run_experiment.Runner, steps: int) -> Iterator[None]:
-  """Cuts episodes after as many agent steps, if not earlier."""
+  """Cuts episodes after `steps` agent steps at the latest."""
   own = runner._max_steps_per_episode
   runner._max_steps_per_episode = min(own, steps)
   try:

@@ -37,7 +37,7 @@ def not_inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def unchecked_call(function: Any) -> Callable[[Sequence[tf.Tensor]], Any]:
-  """Returns what calls a concrete function without any checks.
+  """Returns a function that calls a concrete function without any checks.
 
   Where TensorFlow has no such call, it checks the arguments, and takes longer.
 
@@ -55,7 +55,7 @@ def unchecked_call(function: Any) -> Callable[[Sequence[tf.Tensor]], Any]:
 
 
 def packer(function: Any) -> Callable[[Sequence[tf.Tensor]], Any]:
-  """Returns what gives flat outputs the structure of a concrete function's.
+  """Returns a function that nests flat outputs as a concrete function does.
 
   By what TensorFlow knows from tracing; where it does not say, by tf.nest,
   which takes longer.

@@ -11,7 +11,7 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def threat(path: pathlib.Path) -> str | None:
-  """Says how somebody else could replace what a path names, if they can.
+  """Says how another user could replace a file; None if none can.
 
   They can unless it and all directories above it belong to the user or to root,
   and only they may write to them. Above `path`, which has no symbolic links, a

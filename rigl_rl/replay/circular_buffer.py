@@ -153,7 +153,7 @@ class ReplayBuffer(ring.Ring):
     return self._count
 
   def stored(self, *names: str) -> dict[str, np.ndarray]:
-    """Returns what is stored of some elements, by name; not to be changed."""
+    """Returns stored elements by name; the arrays must not be changed."""
     size = min(self._count, self.capacity)
     return {name: self._columns[name][:size] for name in names}
 

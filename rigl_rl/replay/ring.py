@@ -102,11 +102,11 @@ class Ring:
     return slots, places
 
   def _get_state(self) -> dict[str, Any]:
-    """Returns what a manifest holds beside rows and generator."""
+    """Returns what a manifest holds besides rows and generator."""
     raise NotImplementedError
 
   def _set_state(self, manifest: Mapping[str, Any]) -> None:
-    """Restores that from a manifest, whose rows have been loaded."""
+    """Restores what `_get_state` returned, after the rows have been loaded."""
     raise NotImplementedError
 
   def save(self, directory: str) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class Traced:
       self._call = lambda tensors: function(*tensors)
 
   def _by_operation(self, operations, specs, in_turn, threads):
-    """Returns what calls the function in this thread, with others that help."""
+    """Returns a function that calls it in this thread, with helpers."""
     types = {op.type for op in self._function.graph.get_operations()}
     in_turn = in_turn and not types & _CONTROL_FLOW
     called = self._function
@@ -127,7 +127,7 @@ class Traced:
     return lambda tensors: pack(call(arguments=tensors))
 
   def __call__(self, *arguments: ArrayOrTensor) -> Any:
-    """Calls it with what is as the specs say; nothing is checked."""
+    """Calls it with arguments of its specs, which are not checked."""
     if self._packed:
       return self._call([_as_one_tensor(arguments, self._size)])
     return self._call(

@@ -121,7 +121,7 @@ _Group = Sequence[wrappers.SparseWrapper]
 
 
 def _choose(groups: Sequence[_Group]) -> list[_Group]:
-  """Returns those to store sparsely, of those that can be."""
+  """Returns the layers to store sparsely, of those that can be."""
   wanted = list(map(_gains_alone, groups))
   if not any(wanted):
     return []
@@ -169,7 +169,7 @@ def _is_stored_so(group: _Group) -> bool:
 
 
 def _capacity(group: _Group) -> int:
-  """Returns how many active weights there must be room for."""
+  """Returns the capacity that the active weights need."""
   active = _most_active(group)
   if not _is_pruned(group[0]):
     return active

@@ -129,7 +129,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
 
   @property
   def storage_obstacle(self) -> str | None:
-    """Why its layers cannot be stored sparsely, if that is so."""
+    """Why its layers cannot be stored sparsely; None if they can."""
     if not self._dense_slots:
       return None
     return 'make_sparse_optimizer.dense_slots must be False for that'
@@ -260,7 +260,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
     return tf.reduce_any(self.mask_updater.is_update_step(self._latest_steps()))
 
   def _latest_steps(self) -> tf.Tensor:
-    """This train step, and those since the last call, latest first."""
+    """This train step and those since the last call, in reverse order."""
     return self.step - tf.range(self.period, dtype=tf.int64)
 
   def _update_masks(self, grads_and_vars) -> None:

@@ -197,7 +197,7 @@ class SparseWrapper(tf.keras.layers.Layer):
     return self.layer.compute_output_shape(input_shape)
 
   def get_config(self):
-    """Returns what makes an unbuilt copy: Keras and TF-Agents copy by it.
+    """Returns the config of an unbuilt copy; Keras and TF-Agents copy by it.
 
     With a sparsity of its own a copy draws the same mask. One that `sparsify`
     has set comes with saved weights; without them a copy is dense, and

@@ -257,7 +257,7 @@ class Grid:
     return [*needed, *runs]
 
   def _check_extra(self, gin_bindings: Sequence[str]) -> None:
-    """Refuses to bind for all runs what tells them apart."""
+    """Refuses to bind for all runs what distinguishes them."""
     varied = {SEED: SEED}
     for name in self.over:
       varied.update(dict.fromkeys(self.names.get(name, (name,)), name))

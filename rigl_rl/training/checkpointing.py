@@ -1,4 +1,4 @@
-"""Checkpoints of JSON and arrays: no pickle, never half a one.
+"""Checkpoints of JSON and arrays: no pickle, never incomplete.
 
 A checkpoint `ckpt-<step>/` holds `state.json`, the tree of the state, and
 `arrays.npz`, the arrays the tree refers to. The tree carries the SHA-256 of
@@ -210,7 +210,7 @@ class Checkpointer:
     )
 
   def names(self) -> Callable[[str], bool]:
-    """Returns what tells whether a checkpoint names a file.
+    """Returns a function that says whether a checkpoint names a file.
 
     Raises:
       FileError: a checkpoint cannot be read, and so may name any.
@@ -278,7 +278,7 @@ class Checkpointer:
         self._rejected.discard(step)
 
   def clean(self) -> None:
-    """Removes what a save left half-done that was killed or failed."""
+    """Removes what a killed or failed save left behind."""
     for name in files.list_names(self._directory):
       path = os.path.join(self._directory, name)
       if name.endswith(_REPLACED) and _NAME.match(name):

@@ -185,7 +185,7 @@ def _write_results(
   scored: str,
   smoke: bool,
 ) -> dict[str, Any]:
-  """Writes and reports what came out of the run; returns its summary."""
+  """Writes and reports the results of the run; returns its summary."""
   evaluations = directory.evaluations
   returns = [row['return_mean'] for row in evaluations]
   summary = {

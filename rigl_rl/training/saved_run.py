@@ -172,7 +172,7 @@ def _load_state(
 
 
 def _overrides(episodes: int | None, render: bool, as_masked: bool) -> list:
-  """Returns bindings of what differs from training."""
+  """Returns the bindings that differ from those of training."""
   # What fills the replay buffer at first may be in a run that is gone.
   overrides = {'ActorCriticLoop.initial_policy': None}
   if episodes is not None:

@@ -1,4 +1,4 @@
-"""Chooses the runs of a figure by what they are, not by where they lie."""
+"""Chooses the runs of a figure by what they are, not by their directories."""
 
 from __future__ import annotations
 

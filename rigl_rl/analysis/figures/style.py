@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 
 class Style(NamedTuple):
-  """A method's."""
+  """How a method is drawn."""
 
   color: str
   marker: str
@@ -150,7 +150,7 @@ def grid(
 
 
 def add_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
-  """Writes the title, and what a reader has to know; makes room for it."""
+  """Writes title and notes above the panels; makes room for them."""
   # About 14 letters to an inch at this size.
   width = int(14 * figure.get_figwidth())
   text = ' '.join(notes).replace(' %', '\N{NO-BREAK SPACE}%')

@@ -183,7 +183,7 @@ def as_recorded(run: Run, directory: str) -> Run:
 
 
 def _difference(existing: Any, wanted: Any) -> str:
-  """Shows two values, or of two lists what only one of them has."""
+  """Shows two values; of two lists, the items that only one has."""
   if isinstance(existing, list) and isinstance(wanted, list):
     one = [item for item in existing if item not in wanted]
     other = [item for item in wanted if item not in existing]

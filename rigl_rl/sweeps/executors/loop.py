@@ -192,7 +192,7 @@ def _result(job: jobs.Job) -> str:
 
 @contextlib.contextmanager
 def _signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
-  """Handles what asks this process to end."""
+  """Handles signals that ask this process to end."""
   if threading.current_thread() is not threading.main_thread():
     yield
     return

@@ -94,7 +94,7 @@ class RayExecutor(jobs.Executor):
     return self._collect(1, _INTERVAL)
 
   def _collect(self, count: int, patience: float) -> list[tuple[jobs.Job, int]]:
-    """Waits until so many have ended; returns them."""
+    """Waits until `count` runs have ended; returns them."""
     if not self.running:
       return []
     ended, _ = self._ray.wait(
