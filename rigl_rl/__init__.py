@@ -105,7 +105,7 @@ __all__ = list(_MODULES)
 def __getattr__(name: str) -> Any:
   if name not in _MODULES:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-  from rigl_rl.training import quiet
+  from rigl_rl import quiet
 
   with quiet.start_tensorflow_quietly():
     value = getattr(importlib.import_module(f'rigl_rl.{_MODULES[name]}'), name)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from rigl_rl import errors, files
+from rigl_rl import errors, files, quiet
 from rigl_rl.config import checking, gin_text
 from rigl_rl.errors import UserError
-from rigl_rl.training import quiet, record, tracking
+from rigl_rl.training import record, tracking
 
 if TYPE_CHECKING:
   import pandas as pd

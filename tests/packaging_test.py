@@ -111,7 +111,7 @@ def test_a_wheel_with_kernels_needs_no_compiler(operations, tmp_path):
   with zipfile.ZipFile(wheel) as archive:
     archive.extractall(unpacked)
   code = (
-    'from rigl_rl.training import quiet\n'
+    'from rigl_rl import quiet\n'
     'with quiet.import_quietly():\n'
     '  from rigl_rl.kernels import loader\n'
     'print(hasattr(loader.load(), "rigl_adam"), loader.__file__)\n'

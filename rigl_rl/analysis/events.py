@@ -8,8 +8,7 @@ import re
 
 import pandas as pd
 
-from rigl_rl import files, readers
-from rigl_rl.training import quiet
+from rigl_rl import files, quiet, readers
 
 # Patterns of names that earlier versions wrote, and the names of today.
 _EARLIER_NAMES = {

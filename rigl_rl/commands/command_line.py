@@ -13,9 +13,9 @@ import threading
 import traceback
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
-from rigl_rl import errors
+from rigl_rl import errors, quiet
 from rigl_rl.errors import UserCodeError, UserError
-from rigl_rl.training import lean, quiet
+from rigl_rl.training import lean
 
 _PACKAGE = os.path.dirname(os.path.abspath(errors.__file__)) + os.sep
 

@@ -25,11 +25,10 @@ from __future__ import annotations
 import argparse
 from typing import Any, Sequence
 
-from rigl_rl import wording
+from rigl_rl import quiet, wording
 from rigl_rl.commands import command_line
 from rigl_rl.config import checking
 from rigl_rl.errors import UserError
-from rigl_rl.training import quiet
 
 
 def main(argv: Sequence[str] | None = None) -> int:

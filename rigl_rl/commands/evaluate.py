@@ -26,12 +26,12 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from rigl_rl import wording
+from rigl_rl import quiet, wording
 from rigl_rl.commands import command_line
 from rigl_rl.compat import linking
 from rigl_rl.environments import recording
 from rigl_rl.errors import UserError
-from rigl_rl.training import quiet, record
+from rigl_rl.training import record
 
 _ELLIPSES = ('...', '…')
 _MOST_LEVELS = 1000

@@ -24,10 +24,10 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from rigl_rl import files
+from rigl_rl import files, quiet
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
-from rigl_rl.training import quiet, record
+from rigl_rl.training import record
 
 # On which a compiled policy is compared with the run's.
 _OBSERVATIONS = 1000

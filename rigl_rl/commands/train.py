@@ -14,7 +14,7 @@ import shlex
 import sys
 from typing import Sequence
 
-from rigl_rl import files, wording
+from rigl_rl import files, quiet, wording
 from rigl_rl.commands import command_line, seeds, sweep
 from rigl_rl.config import checking, gin_text
 from rigl_rl.errors import UserError
@@ -22,7 +22,6 @@ from rigl_rl.training import (
   attributes,
   checkpointing,
   extension,
-  quiet,
   run_directory,
   smoke,
   tracking,

@@ -1,5 +1,5 @@
 """What a run needs besides its agent: seeds, checkpoints, its directory.
 
-Importing this package imports nothing: `quiet` has to run before TensorFlow
-is imported.
+Importing this package imports nothing: commands use some of it before
+TensorFlow is imported.
 """

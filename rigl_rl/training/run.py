@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import gin
 import tensorflow as tf
 
-from rigl_rl import files, seeding, tasks
+from rigl_rl import files, quiet, seeding, tasks
 from rigl_rl.config import domains, effects, gin_text, memory, parsing
 from rigl_rl.config.domains import Count, Seed
 from rigl_rl.errors import UserError
@@ -18,7 +18,6 @@ from rigl_rl.training import (
   attributes,
   curve,
   extension,
-  quiet,
   record,
   run_directory,
   scores,

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Sequence
 import gin
 import numpy as np
 
-from rigl_rl import files, readers
+from rigl_rl import files, quiet, readers
 from rigl_rl.config import bindings, parsing
 from rigl_rl.errors import UserError
-from rigl_rl.training import checkpointing, quiet, record, run
+from rigl_rl.training import checkpointing, record, run
 from rigl_rl.training import run_directory as run_directory_lib
 
 

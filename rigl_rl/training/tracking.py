@@ -13,9 +13,9 @@ import os
 import uuid
 from typing import Iterator
 
-from rigl_rl import files, readers
+from rigl_rl import files, quiet, readers
 from rigl_rl.errors import UserError
-from rigl_rl.training import quiet, record
+from rigl_rl.training import record
 from rigl_rl.training import run_directory as run_directory_lib
 
 TRACKERS = ('wandb',)

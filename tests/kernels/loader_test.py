@@ -14,7 +14,7 @@ COMPILES = (
   'Compiling kernels (once per installation; minutes on a busy machine)…'
 )
 PROGRAM = """
-from rigl_rl.training import quiet
+from rigl_rl import quiet
 with quiet.import_quietly():
   from rigl_rl.kernels import loader
 for _ in range(2):

@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # once, since no thread of its own runs before the first operation.
 _PROGRAM = """
 import multiprocessing, os, sys
-from rigl_rl.training import quiet
+from rigl_rl import quiet
 quiet.silence()
 import numpy as np
 import tensorflow as tf
@@ -130,7 +130,7 @@ def test_instructions_differ_by_rounding(computed, simd):
 # The least time that a layer took, forward and input gradient, in seconds.
 _TIMING = """
 import time
-from rigl_rl.training import quiet
+from rigl_rl import quiet
 quiet.silence()
 quiet.configure_threads(intra=1, inter=1)
 import numpy as np

@@ -225,7 +225,7 @@ def _one_of_each(all_runs):
 
 
 def test_launch_train_reads_all_bindings(all_runs, no_gin_config):
-  from rigl_rl.training import quiet
+  from rigl_rl import quiet
 
   chosen = _one_of_each(all_runs)
   assert len(chosen) > 60
@@ -252,7 +252,7 @@ def test_launch_train_reads_all_bindings(all_runs, no_gin_config):
 )
 def test_small_ppo_networks(task, sparsity, units, all_runs, no_gin_config):
   """Both layers have equally many units; the size's mismatch is reported."""
-  from rigl_rl.training import quiet
+  from rigl_rl import quiet
 
   with quiet.import_quietly():
     from rigl_rl.costs import readers

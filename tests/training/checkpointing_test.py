@@ -469,7 +469,7 @@ def test_leftover_of_a_finished_replacement_is_removed(directory):
 
 _KILLED = """
 import sys
-from rigl_rl.training import quiet
+from rigl_rl import quiet
 quiet.silence()
 import numpy as np
 from rigl_rl.training import checkpointing

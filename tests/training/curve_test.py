@@ -28,7 +28,7 @@ def test_png_of_the_stated_size():
 def test_matplotlib_is_imported_late_and_pyplot_never():
   code = (
     'import sys\n'
-    'from rigl_rl.training import quiet\n'
+    'from rigl_rl import quiet\n'
     'quiet.silence()\n'
     'from rigl_rl.training import curve\n'
     'assert "matplotlib" not in sys.modules\n'

@@ -7,8 +7,8 @@ from typing import Any, Mapping, Sequence
 
 import pandas as pd
 
+from rigl_rl import quiet
 from rigl_rl.analysis.figures import base, style
-from rigl_rl.training import quiet
 
 _NOTES = ('Counted, not trained.',)
 _NAMES = {'erdos_renyi_kernel': 'ERK', 'uniform': 'Uniform'}

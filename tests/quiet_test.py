@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from rigl_rl import quiet
 from rigl_rl.errors import UserError
-from rigl_rl.training import quiet
 
 _IMPORTS = """
 import tensorflow
@@ -45,7 +45,7 @@ def assert_silent(result):
 def test_silence_alone_leaves_what_tensorflow_writes_at_import():
   """Its C++ side writes these lines before it reads any setting."""
   result = run_python(
-    f'from rigl_rl.training import quiet\nquiet.silence()\n{_IMPORTS}'
+    f'from rigl_rl import quiet\nquiet.silence()\n{_IMPORTS}'
     'tensorflow.function(lambda x: x + 1)(tensorflow.constant(1.))\n'
   )
   left = [
@@ -61,7 +61,7 @@ def test_import_quietly_and_what_follows():
   imports = _IMPORTS.replace('\n', '\n  ')
   assert_silent(
     run_python(
-      'from rigl_rl.training import quiet\n'
+      'from rigl_rl import quiet\n'
       f'with quiet.import_quietly():\n  {imports}\n'
       'import warnings\n'
       # Gymnasium calls it out of date, yet it is the paper's task.
@@ -111,7 +111,7 @@ def test_without_silence_there_is_something_to_hide():
 def test_verbose_leaves_everything_alone():
   code = (
     'import os\n'
-    'from rigl_rl.training import quiet\n'
+    'from rigl_rl import quiet\n'
     'before = dict(os.environ)\nquiet.silence()\n'
     'assert dict(os.environ) == before\n'
     'import sys\nassert "absl" not in sys.modules\n'
@@ -123,9 +123,7 @@ def test_verbose_leaves_everything_alone():
   assert 'Gym has been' in result.stderr
   assert_silent(
     run_python(
-      'from rigl_rl.training import quiet\n'
-      'with quiet.import_quietly():\n'
-      '  import gym\n',
+      'from rigl_rl import quiet\nwith quiet.import_quietly():\n  import gym\n',
       RIGL_RL_VERBOSE='0',
     )
   )
@@ -133,7 +131,7 @@ def test_verbose_leaves_everything_alone():
 
 def test_the_module_imports_nothing_heavy():
   result = run_python(
-    'import sys\nfrom rigl_rl.training import quiet\nquiet.silence()\n'
+    'import sys\nfrom rigl_rl import quiet\nquiet.silence()\n'
     'print(*{name.split(".")[0] for name in sys.modules})\n'
   )
   assert result.stderr == ''
@@ -143,7 +141,7 @@ def test_the_module_imports_nothing_heavy():
 
 def test_variables_of_the_user_win():
   result = run_python(
-    'import os\nfrom rigl_rl.training import quiet\nquiet.silence()\n'
+    'import os\nfrom rigl_rl import quiet\nquiet.silence()\n'
     'print(os.environ["TF_CPP_MIN_LOG_LEVEL"], os.environ["JAX_PLATFORMS"],'
     ' os.environ.get("TF_ENABLE_ONEDNN_OPTS"))\n',
     TF_CPP_MIN_LOG_LEVEL='0',
@@ -153,7 +151,7 @@ def test_variables_of_the_user_win():
 
 def test_failed_import_shows_what_was_hidden():
   result = run_python(
-    'import os\nfrom rigl_rl.training import quiet\n'
+    'import os\nfrom rigl_rl import quiet\n'
     'with quiet.import_quietly():\n'
     '  os.write(1, b"from C\\n")\n'
     '  print("from Python")\n'
@@ -168,7 +166,7 @@ def test_failed_import_shows_what_was_hidden():
 
 def test_output_after_the_block_is_shown():
   result = run_python(
-    'import os, sys\nfrom rigl_rl.training import quiet\n'
+    'import os, sys\nfrom rigl_rl import quiet\n'
     'print("before")\n'
     'with quiet.import_quietly():\n'
     '  print("hidden"); print("hidden", file=sys.stderr)\n'
@@ -181,7 +179,7 @@ def test_output_after_the_block_is_shown():
 def test_closed_streams_are_no_error():
   result = run_python(
     'import os\nos.close(1)\nos.close(2)\n'
-    'from rigl_rl.training import quiet\n'
+    'from rigl_rl import quiet\n'
     'with quiet.import_quietly():\n  import json\n'
     'os._exit(7)\n'
   )
@@ -190,7 +188,7 @@ def test_closed_streams_are_no_error():
 
 def test_own_warnings_stay_visible():
   result = run_python(
-    'from rigl_rl.training import quiet\n'
+    'from rigl_rl import quiet\n'
     'with quiet.import_quietly():\n  import tensorflow\n'
     'import logging, warnings\n'
     'logging.getLogger("rigl_rl.training.checkpointing").warning("ours")\n'
@@ -201,7 +199,7 @@ def test_own_warnings_stay_visible():
 
 def test_own_warnings_stay_visible_under_absl():
   result = run_python(
-    'from rigl_rl.training import quiet\nquiet.silence()\n'
+    'from rigl_rl import quiet\nquiet.silence()\n'
     'from absl import app\nimport logging\n'
     'def main(_):\n'
     '  logging.getLogger("rigl_rl.training").warning("ours")\n'
@@ -213,7 +211,7 @@ def test_own_warnings_stay_visible_under_absl():
 
 def test_threads_are_set_before_tensorflow_starts():
   result = run_python(
-    'from rigl_rl.training import quiet\nquiet.configure_threads()\n'
+    'from rigl_rl import quiet\nquiet.configure_threads()\n'
     'import tensorflow as tf\nthreading = tf.config.threading\n'
     'tf.constant(1.)\n'
     'print(threading.get_intra_op_parallelism_threads(),'
