@@ -66,23 +66,14 @@ class Parameter:
 
 @dataclasses.dataclass(frozen=True)
 class Configurable:
-  """A function or class that gin can bind parameters of.
-
-  Attributes:
-    module: where it is defined.
-    name: by which gin knows it, without modules.
-    parameters: those that can be bound.
-    runtime: names of those that only callers may give.
-    takes_more: whether it may have parameters that are not known.
-    function: the value of a reference to it.
-  """
+  """A function or class that gin can bind parameters of."""
 
   module: str
-  name: str
-  parameters: Mapping[str, Parameter]
-  runtime: frozenset[str]
-  takes_more: bool
-  function: domains.Function
+  name: str  # By which gin knows it, without modules.
+  parameters: Mapping[str, Parameter]  # Those that can be bound.
+  runtime: frozenset[str]  # Names of those that only callers may give.
+  takes_more: bool  # Whether it may have parameters that are not known.
+  function: domains.Function  # The value of a reference to it.
 
   def parameter(self, name: str, source: str) -> Parameter | None:
     """Returns what `source` binds; None where it may exist, but is undeclared.

@@ -231,17 +231,11 @@ class Table(Domain):
 
 @dataclasses.dataclass(frozen=True)
 class Function(Domain):
-  """Functions and classes: in gin, references that are not called.
+  """Functions and classes: in gin, references that are not called."""
 
-  Attributes:
-    makes: what a call returns.
-    given: the arguments of a call; None if not declared.
-    takes: each argument that a known function accepts, and whether it is
-      required; None if the function is not known.
-  """
-
-  makes: Domain = Anything()
-  given: tuple[Domain, ...] | None = None
+  makes: Domain = Anything()  # What a call returns.
+  given: tuple[Domain, ...] | None = None  # Arguments of a call, if declared.
+  # Each argument that a known function accepts, and whether it is required.
   takes: tuple[tuple[Domain, bool], ...] | None = None
 
   def _holds(self, value):
@@ -270,17 +264,11 @@ class Function(Domain):
 
 @dataclasses.dataclass(frozen=True)
 class Instance(Domain):
-  """Objects of a class.
+  """Objects of a class."""
 
-  Attributes:
-    name: of the class, without modules.
-    ancestors: names of the class and of those of its bases that are known.
-    complete: whether no other base can be one of this package's classes.
-  """
-
-  name: str
-  ancestors: frozenset[str]
-  complete: bool = True
+  name: str  # Without modules.
+  ancestors: frozenset[str]  # The class, and those of its bases that are known.
+  complete: bool = True  # Whether it has no other base of this package.
 
   def _holds(self, value):
     if value is None or isinstance(value, _LITERALS) or isinstance(value, type):

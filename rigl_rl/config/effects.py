@@ -30,17 +30,11 @@ from rigl_rl.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-  """The bindings of a run, and which of them the user has typed.
-
-  Attributes:
-    config: all bindings.
-    gin_bindings: those of the command line.
-    is_saved: whether the others were checked when the run began.
-  """
+  """The bindings of a run, and which of them the user has typed."""
 
   config: Config
-  gin_bindings: Sequence[str] = ()
-  is_saved: bool = False
+  gin_bindings: Sequence[str] = ()  # Those of the command line.
+  is_saved: bool = False  # Whether the others were checked when the run began.
 
   @functools.cached_property
   def _used(self) -> dict[str, dict[str, set[str]]]:

@@ -14,32 +14,19 @@ Counts = Mapping[str, counting.NetworkCount]
 
 @dataclasses.dataclass(frozen=True)
 class NetworkJob:
-  """A network that is trained.
+  """A network that is trained; for its width, see `SparseLayers`."""
 
-  Attributes:
-    count: its size, at the target sparsity.
-    width, size_mismatch: see `networks.sparse_layers.SparseLayers`.
-    dense_layers: names of the layers that no distribution applies to.
-    scope: gin scope in which the distribution is called; '' for none.
-    distribution: the gin config's, as `sparsify` calls it.
-    algorithm: the gin config's.
-    schedule: when masks change, in train steps.
-    train_steps: of the agent, in the whole training.
-    gradient_steps: of this network, in the whole training.
-    period: train steps per gradient step of this network.
-  """
-
-  count: counting.NetworkCount
+  count: counting.NetworkCount  # At the target sparsity.
   width: float
   size_mismatch: float | None
-  dense_layers: frozenset[str]
-  scope: str
+  dense_layers: frozenset[str]  # To which no distribution applies.
+  scope: str  # In which gin calls the distribution.
   distribution: Callable[..., Mapping[str, float]]
   algorithm: algorithms.SparseAlgorithm
-  schedule: schedules.UpdateSchedule
-  train_steps: int
-  gradient_steps: int
-  period: int = 1
+  schedule: schedules.UpdateSchedule  # In train steps.
+  train_steps: int  # Of the agent, in the whole training.
+  gradient_steps: int  # Of this network.
+  period: int = 1  # Train steps per gradient step.
 
   def dense(self) -> counting.NetworkCount:
     """Returns the size of the same network without a mask."""
@@ -69,19 +56,13 @@ class NetworkJob:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """What a gin config trains.
+  """What a gin config trains."""
 
-  Attributes:
-    subject: the agent or network, on which task.
-    networks: by name.
-    batch_size: examples in a minibatch.
-    environment_steps: of the whole training, including those before the first
-      gradient step, where each has one critic step; else None.
-  """
-
-  subject: str
+  subject: str  # The agent or network, on which task.
   networks: Mapping[str, NetworkJob]
-  batch_size: int
+  batch_size: int  # Examples in a minibatch.
+  # Of the whole training, including those before the first gradient step, where
+  # each has one critic step; else None.
   environment_steps: int | None = None
 
   @property

@@ -21,7 +21,8 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
   """tanh of a diagonal normal distribution, scaled to the range of actions.
 
   The action is center + magnitude · tanh(x), x ~ N(loc, exp(log_std)²): equal
-  to TF-Agents' SquashToSpecNormal of a MultivariateNormalDiag.
+  to TF-Agents' SquashToSpecNormal of a MultivariateNormalDiag. `loc` and
+  `log_std` are `(batch, n)`; `spec`, of shape `(n,)`, has the range of actions.
   """
 
   def __init__(
@@ -31,13 +32,6 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
     spec: tensor_spec.BoundedTensorSpec,
     name: str = 'SquashedNormal',
   ):
-    """Initializes the distribution.
-
-    Args:
-      loc: `(batch, n)`, the mean before squashing.
-      log_std: `(batch, n)`, the logarithm of the standard deviation.
-      spec: of the actions, of shape `(n,)`, with their range.
-    """
     parameters = dict(locals())
     std = tf.exp(log_std)
     super().__init__(
@@ -64,11 +58,7 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
   def sample(self, sample_shape=(), seed=None, name='sample'):
     """Draws actions, `(*sample_shape, batch, n)`.
 
-    Args:
-      sample_shape: how many draws from each distribution of the batch.
-      seed: an int32 tensor or pair of two numbers, for a stateless draw; an
-        integer or None for a stateful one.
-      name: of the operations.
+    The draw is stateless by a pair of int32 as seed, else stateful.
     """
     with tf.name_scope(name):
       shape = self._loc.shape
@@ -87,11 +77,9 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
       return actions
 
   def log_prob(self, value, name='log_prob'):
-    """Computes the log-probability density `(..., batch)` of actions.
+    """Maps actions `(..., batch, n)` to log-probability densities.
 
-    Args:
-      value: `(..., batch, n)`; exact if it is what `sample` has just returned.
-      name: of the operations.
+    They are exact of what `sample` has just returned.
     """
     with tf.name_scope(name):
       noise, raw, actions = self._last_sample

@@ -85,12 +85,7 @@ class SquashedGaussianActor(Actor):
     log_std_max: float | None = None,
     name: str = 'SquashedGaussianActor',
   ):
-    """Initializes the network.
-
-    Args:
-      log_std_min: log σ is clipped to at least this; None for no bound.
-      log_std_max: log σ is clipped to at most this; None for no bound.
-    """
+    """Initializes the network; log σ is clipped to its bounds, if any."""
     self._initialize_actor(locals(), outputs_per_action=2)
     if None not in (log_std_min, log_std_max) and log_std_min >= log_std_max:
       raise UserError(
@@ -150,12 +145,7 @@ class GaussianActor(Actor):
     initial_std: Positive = 0.35,
     name: str = 'GaussianActor',
   ):
-    """Initializes the network.
-
-    Args:
-      squash_mean: whether tanh squashes the mean to the range of actions.
-      initial_std: standard deviation to start from, > 0.
-    """
+    """Initializes the network; for `squash_mean`, see `Actor`."""
     self._initialize_actor(locals())
     self.squash_mean = bool(squash_mean)
     self.raw_std = self.add_weight(
@@ -213,11 +203,8 @@ class DeterministicActor(Actor):
     self._initialize_actor(locals())
 
   def actions(self, observation: tf.Tensor) -> tf.Tensor:
-    """Maps `(..., observation)` to actions, `(..., n)`.
-
-    Rounding may carry them just beyond their range; TF-Agents' policies clip
-    them.
-    """
+    """Maps `(..., observation)` to actions, `(..., n)`."""
+    # Rounding may carry them beyond their range; TF-Agents' policies clip them.
     return self._squash(self._outputs(observation))
 
   _map = actions

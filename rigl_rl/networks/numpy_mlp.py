@@ -49,14 +49,10 @@ class NumpyMLP:
     ]
 
   def __call__(self, states: np.ndarray) -> np.ndarray:
-    """Computes the outputs.
+    """Maps `(batch, *state)`, of any number type, to float32 outputs.
 
-    Args:
-      states: `(batch, *state)`, of any number type; flattened.
-
-    Returns:
-      float32 array `(batch, outputs)`. The next call with a batch of this size
-      overwrites it: copy what is to last.
+    The next call with a batch of this size overwrites them: copy what is to
+    last.
     """
     batch = len(states)
     buffers = self._buffers.get(batch)
@@ -155,10 +151,7 @@ class NumpyActor:
       self.normalizer.refresh()
 
   def __call__(self, observations: np.ndarray) -> np.ndarray:
-    """Maps observations `(batch, observation)` to greedy actions `(batch, n)`.
-
-    Observations are of any number type; actions are float32, in their range.
-    """
+    """Maps `(batch, observation)` to greedy actions, `(batch, n)`."""
     means = self._outputs(observations)[:, : len(self.low)]
     return self._clip(self._squash(means))
 

@@ -12,14 +12,15 @@ import tensorflow as tf
 from tf_agents.networks import network
 
 from rigl_rl.config.declarations import check_arguments
+from rigl_rl.errors import UserError
 from rigl_rl.networks import sparse_layers
 from rigl_rl.sparsity import wrappers
 
-# The numbers that each is called with.
+# Examples, and the whole numbers that each is called with.
 _INITIALIZERS = {
-  'kernel_initializer': ('seed',),
-  'output_initializer': ('seed',),
-  'bias_initializer': ('seed', 'fan_in'),
+  'kernel_initializer': ('@fan_in_uniform', 'seed'),
+  'output_initializer': ('@fan_in_uniform', 'seed'),
+  'bias_initializer': ('@zero_biases', 'seed', 'fan_in'),
 }
 
 
@@ -80,10 +81,17 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
     self.activation = arguments['activation']
     self._num_outputs = outputs_per_action * vectors[-1].shape[0] or 1
     initializers = {name: arguments[name] for name in _INITIALIZERS}
-    for name, numbers in _INITIALIZERS.items():
-      sparse_layers.check_initializer(
-        f'{self.gin_name()}.{name}', initializers[name], *numbers
-      )
+    for name, initializer in initializers.items():
+      example, *numbers = _INITIALIZERS[name]
+      try:
+        initializer(**dict.fromkeys(numbers, 1))
+      except TypeError as error:
+        known = getattr(initializer, '__name__', None)
+        raise UserError(
+          f'{self.gin_name()}.{name} is '
+          f'{f"@{known}" if known else repr(initializer)}, but must be a '
+          f'function of {" and ".join(numbers)}, such as {example}.'
+        ) from error
     self._choose_width(self.layer_shapes)
     self._make_perceptron(
       self.layer_shapes(),

@@ -7,12 +7,14 @@ Q-values, `(batch, num_actions)`. `QNetwork` describes the arguments.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 import gin
 import tensorflow as tf
 
+from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import HiddenUnits, NonNegative, Units
 from rigl_rl.networks import sparse_layers
 from rigl_rl.networks.sparse_layers import WidthOrRule
@@ -103,7 +105,7 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
     name: str | None = None,
   ):
     """Initializes the network; `hidden_units` are those at width 1."""
-    super().__init__(**sparse_layers.arguments_for(QNetwork, locals()))
+    super().__init__(**_arguments(locals()))
     self._hidden_units = tuple(hidden_units)
 
   def layer_shapes(self, state_shape, width=None):
@@ -160,7 +162,7 @@ class _ConvolutionalQNetwork(QNetwork):
       dense_units: units of the dense layer at width 1. The paper has 512; the
         released code has 256 in the ResNet.
     """
-    super().__init__(**sparse_layers.arguments_for(QNetwork, locals()))
+    super().__init__(**_arguments(locals()))
     self._dense_units = dense_units
 
   def layer_shapes(self, state_shape, width=None):
@@ -276,6 +278,17 @@ def build_q_network(
   model = network(num_actions=num_actions, seed=seed, name=name)
   model(tf.zeros((1, *observation_shape, stack_size)))
   return model
+
+
+def _arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+  """Checks a constructor's locals, and picks what QNetwork's takes.
+
+  Each network's constructor names all arguments: gin checks bindings by them,
+  and the defaults are the network's own.
+  """
+  check_arguments(type(arguments['self']), arguments)
+  names = [*inspect.signature(QNetwork.__init__).parameters][1:]
+  return {name: arguments[name] for name in names}
 
 
 def _image_shape(state_shape: Sequence[int]) -> tuple[int, int, int]:

@@ -10,7 +10,6 @@ construction.
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any, Callable, Literal, Mapping, Union
 
@@ -19,7 +18,6 @@ import tensorflow as tf
 
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import NonNegative, Positive, Width
-from rigl_rl.errors import UserError
 from rigl_rl.networks import widths
 from rigl_rl.sparsity import wrappers
 
@@ -238,33 +236,3 @@ def fan_in_uniform_biases(
   """Draws biases as `fan_in_uniform` draws kernels; masks change nothing."""
   limit = 1 / math.sqrt(fan_in)
   return tf.keras.initializers.RandomUniform(-limit, limit, seed=seed)
-
-
-def arguments_for(base: type, arguments: dict[str, Any]) -> dict[str, Any]:
-  """Checks a constructor's locals, and picks what a base's constructor takes.
-
-  Each network's constructor names all arguments: gin checks bindings by them,
-  and the defaults are the network's own.
-
-  Raises:
-    UserError: on a value outside its range.
-  """
-  owner = type(arguments['self'])
-  check_arguments(owner, arguments, owner.gin_name())
-  names = [*inspect.signature(base.__init__).parameters][1:]
-  return {name: arguments[name] for name in names if name in arguments}
-
-
-def check_initializer(
-  binding: str, initializer: Callable, *arguments: str
-) -> None:
-  """Raises UserError unless `initializer` takes the named whole numbers."""
-  try:
-    initializer(**dict.fromkeys(arguments, 1))
-  except TypeError as error:
-    name = getattr(initializer, '__name__', None)
-    raise UserError(
-      f'{binding} is {f"@{name}" if name else repr(initializer)}, but must be '
-      f'a function of {" and ".join(arguments)}, such as '
-      f'@{"zero_biases" if "fan_in" in arguments else "fan_in_uniform"}.'
-    ) from error

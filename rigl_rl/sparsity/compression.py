@@ -54,8 +54,7 @@ class Compressor:
       copies: networks of its structure that have the same masks, such as
         targets, or had them before they last changed.
       optimizer: trains the network; None if nothing does.
-      obstacle: why nothing can be stored sparsely, beside the optimizer's
-        reason: 'sparsify.storage is … , but {obstacle}'.
+      obstacle: why else nothing can be stored sparsely, for an error.
     """
     models = (network, *copies)
     self._groups = [

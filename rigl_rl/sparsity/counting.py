@@ -24,19 +24,13 @@ _BYTES = 4  # of a float32 number
 class LayerCount:
   """The size of one layer.
 
-  Attributes:
-    name: path of the layer.
-    kernel_shape: `(*window, in, out)`.
-    biases: number of biases.
-    positions: positions of the output at which each weight is used: 1 in a
-      dense layer, height × width of the output in a convolution.
-    sparsity: target share of zeros among the weights, in [0, 1); pruning
-      reaches it at the end.
-    active_weights: number of weights that are not masked.
+  `positions` is at how many of the output each weight is used: 1 in a dense
+  layer, height × width of the output in a convolution. `sparsity`, in [0, 1),
+  is the target, which pruning reaches at the end.
   """
 
-  name: str
-  kernel_shape: tuple[int, ...]
+  name: str  # Path of the layer.
+  kernel_shape: tuple[int, ...]  # `(*window, in, out)`
   biases: int
   positions: int
   sparsity: float

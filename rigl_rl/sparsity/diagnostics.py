@@ -15,19 +15,12 @@ _SIGMA_FLOOR = 1e-3
 
 
 class Call(NamedTuple):
-  """One call of a layer, as `record_layers` saw it.
-
-  Attributes:
-    layer: the wrapper or Keras layer.
-    inputs: `(batch, ..., in)`.
-    pre_activation: `(batch, ..., out)`, before the activation function.
-    affine: the layer without its activation function.
-  """
+  """One call of a layer, as `record_layers` saw it."""
 
   layer: tf.keras.layers.Layer
-  inputs: tf.Tensor
-  pre_activation: tf.Tensor
-  affine: Callable[[tf.Tensor], tf.Tensor]
+  inputs: tf.Tensor  # `(batch, ..., in)`
+  pre_activation: tf.Tensor  # `(batch, ..., out)`
+  affine: Callable[[tf.Tensor], tf.Tensor]  # Without the activation function.
 
 
 @contextlib.contextmanager

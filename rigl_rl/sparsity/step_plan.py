@@ -27,21 +27,14 @@ _CURRENT: contextvars.ContextVar[Any] = contextvars.ContextVar(
 
 @dataclasses.dataclass(frozen=True)
 class StepPlan:
-  """What a train step does; by default it only trains.
+  """What a train step does; by default it only trains."""
 
-  Attributes:
-    mask_updates: the `SparseOptimizer`s that change masks.
-    trains_actor: whether the actor takes a gradient step.
-    updates_targets: whether the target networks are updated.
-    masks_moved: whether a mask may have changed since they were last updated.
-    computes_densely: whether even a step without a mask update computes the
-      gradients of all weights in sparse storage.
-  """
-
-  mask_updates: frozenset[Any] = frozenset()
+  mask_updates: frozenset[Any] = frozenset()  # Of these `SparseOptimizer`s.
   trains_actor: bool | tf.Tensor = True
   updates_targets: bool | tf.Tensor = False
+  # Whether a mask may have changed since the targets were last updated.
   masks_moved: bool = False
+  # Whether, in sparse storage too, all weights have gradients in any step.
   computes_densely: bool = False
 
   def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,14 +51,7 @@ class StepPlan:
 
 
 class StepPlanner:
-  """Makes the plan of each train step.
-
-  Args:
-    optimizers: the `SparseOptimizer`s.
-    actor_period: train steps per step of the actor.
-    target_period: train steps between target updates; None for no updates in a
-      train step.
-  """
+  """Makes the plan of each train step."""
 
   def __init__(
     self,
@@ -73,6 +59,10 @@ class StepPlanner:
     actor_period: int = 1,
     target_period: int | None = None,
   ):
+    """Takes the `SparseOptimizer`s, and the train steps per update of others.
+
+    Without a `target_period` no train step updates targets.
+    """
     # By step: those that change masks in it.
     self._mask_updates = collections.defaultdict(frozenset)
     for optimizer in optimizers:

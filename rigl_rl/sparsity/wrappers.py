@@ -134,10 +134,8 @@ class SparseWrapper(tf.keras.layers.Layer):
     """Stores only the active weights from now on.
 
     An optimizer then trains another variable: create its slots later, or let
-    `SparseOptimizer.move_slots` move them.
-
-    Args:
-      capacity: how many active weights fit; None for their current number.
+    `SparseOptimizer.move_slots` move them. Without a `capacity` there is room
+    for the current active weights.
     """
     layer = self.layer
     if capacity is None:

@@ -22,39 +22,25 @@ _MAX_NAME = 150
 class Run:
   """One run of a sweep.
 
-  Attributes:
-    label: the method, as figures name it.
-    sweep: the first part of its directory.
-    directory: its path in the base directory, with forward slashes. A
-      function of label, what it changes in its gin files, and seed: the same
-      run has the same directory in every sweep.
-    gin_files: of launch.train.
-    values: what its grid varies except SEED, by name, also where a value is the
-      gin files' own.
-    bindings: those of the values that change something.
-    seed: its SEED.
-    changes: all that its grid binds beyond its gin files, by the names that gin
-      knows.
-    extra: bindings for all runs, of the command line or by the scale.
-    scale: by which its TRAIN_STEPS are shortened, in (0, 1].
-    train_steps: its environment steps (agent steps on Atari), as scaled.
-    too_short: why it could not train in so few, or ''.
-    family: of agents, by which its cost is estimated; None if not known.
+  Its `directory`, a path in the base directory with forward slashes, is a
+  function of its label, of what it changes in its gin files, and of its seed:
+  the same run has the same directory in every sweep.
   """
 
-  label: str
-  sweep: str
+  label: str  # The method, as figures name it.
+  sweep: str  # The first part of its directory.
   directory: str
   gin_files: tuple[str, ...]
-  values: Mapping[str, Any]
-  bindings: Mapping[str, Any]
+  values: Mapping[str, Any]  # What its grid varies except SEED, by name.
+  bindings: Mapping[str, Any]  # Those of them that change something.
   seed: int
+  # All that its grid binds beyond its gin files, by the names that gin knows.
   changes: tuple[tuple[str, Any], ...]
-  extra: tuple[str, ...]
-  scale: float
-  train_steps: int
-  too_short: str
-  family: str | None
+  extra: tuple[str, ...]  # Bindings for all runs, and by the scale.
+  scale: float  # By which its TRAIN_STEPS are shortened, in (0, 1].
+  train_steps: int  # Environment steps (agent steps on Atari), as scaled.
+  too_short: str  # Why it could not train in so few, or ''.
+  family: str | None  # Of agents, to estimate its cost by, if known.
 
   @property
   def needs(self) -> tuple[str, ...]:

@@ -56,9 +56,6 @@ class LocalExecutor(jobs.Executor):
       affinity: whether each run is kept to a core of its own, where workers are
         as many as cores. Fewer are left to the scheduler: another sweep may be
         at work beside this one, and would keep its runs to the same cores.
-
-    Raises:
-      UserError: `workers_per_gpu` is given, and there is no GPU.
     """
     super().__init__()
     available, devices = cores(), gpus()

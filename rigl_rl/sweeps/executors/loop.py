@@ -38,13 +38,7 @@ class Loop:
     executor: jobs.Executor,
     speeds: Mapping[str, float] = costs.STEPS_PER_SECOND,
   ):
-    """Sees what is finished already.
-
-    Args:
-      all_jobs: in the order to start them in.
-      executor: starts them.
-      speeds: steps per second of a core, by family, to weigh runs by.
-    """
+    """Sees what is finished already, and weighs runs by speeds of a core."""
     self._executor = executor
     self._jobs = all_jobs
     # In estimated seconds of a core, by directory.
