@@ -34,41 +34,30 @@ def check_sparsities(
   """Raises UserError unless a distribution returned each layer's sparsity."""
   name = name_of(distribution)
   if not isinstance(sparsities, Mapping):
-    raise UserError(
-      f'{name} returned {sparsities!r}, but must return a dict of layers and '
-      'their sparsities.'
-    )
+    wanted = 'a dict of layers and their sparsities'
+    raise _mistake(name, repr(sparsities), wanted)
   for layer in [*layers, *sparsities]:
     if not (layer in layers and layer in sparsities):
       problem = 'a sparsity' if layer in sparsities else 'no sparsity'
-      raise UserError(
-        f'{name} returned {problem} of layer {layer!r}, but must return one of '
-        f'each of {", ".join(layers)}, and no other.'
-      )
+      wanted = f'one of each of {", ".join(layers)}, and no other'
+      raise _mistake(name, f'{problem} of layer {layer!r}', wanted)
   for layer, value in sparsities.items():
     if not domains.SPARSITY.holds(value):
-      raise UserError(
-        f'{name} returned {value!r} for layer {layer!r}, but must return '
-        f'{domains.SPARSITY}.'
-      )
+      raise _mistake(name, f'{value!r} for layer {layer!r}', domains.SPARSITY)
 
 
 def check_initial_mask(algorithm: Any, mask: Any, layer: Any) -> None:
   """Raises UserError unless `initial_mask` returned a layer's mask."""
   name = f'{name_of(type(algorithm))}.initial_mask'
-  _check_tensor(name, mask, layer)
+  _check_mask(name, mask, layer)
   values = np.asarray(mask)
   wrong = values[(values != 0) & (values != 1)]
   if wrong.size:
-    raise UserError(
-      f'{name} returned {wrong[0]} in the mask of layer {layer.name}, but must '
-      'return zeros and ones.'
-    )
+    found = f'{wrong[0]} in the mask of layer {layer.name}'
+    raise _mistake(name, found, 'zeros and ones')
   if algorithm.starts_dense and not values.all():
-    raise UserError(
-      f'{name} returned {int((values == 0).sum()):,} zeros for layer '
-      f'{layer.name}, but must return ones, since its starts_dense is True.'
-    )
+    found = f'{int((values == 0).sum()):,} zeros for layer {layer.name}'
+    raise _mistake(name, found, 'ones, since its starts_dense is True')
 
 
 def check_mask(
@@ -76,7 +65,7 @@ def check_mask(
 ) -> tf.Tensor:
   """Returns what `update` returned, checked to have `least` to `most` ones."""
   name = f'{name_of(type(algorithm))}.update'
-  _check_tensor(name, mask, layer)
+  _check_mask(name, mask, layer)
   ones = tf.equal(mask, 1)
   count = tf.math.count_nonzero(ones, dtype=tf.int32)
   checks = [
@@ -115,18 +104,14 @@ def check_scores(
     [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]
   )
   for method, score in (('drop_score', drop_score), ('grow_score', grow_score)):
-    shape = getattr(score, 'shape', None)
-    if shape is None or not weight.shape.is_compatible_with(shape):
-      raise UserError(
-        f'{name}.{method} returned {_described(score)} for layer '
-        f'{algorithm.layer}, but must return a tensor of the shape of the '
-        f'weights, {tuple(weight.shape)}.'
-      )
+    wanted = f'a tensor of the shape of the weights, {tuple(weight.shape)}'
+    source = f'{name}.{method}'
+    _check_shape(source, score, algorithm.layer, weight.shape, wanted)
     if tf.as_dtype(score.dtype).is_floating:
       _require(
         diverged | ~tf.reduce_any(tf.math.is_nan(score)),
-        f'{name}.{method} returned NaN for layer {algorithm.layer}, but must '
-        'return numbers.',
+        f'{source} returned NaN for layer {algorithm.layer}, but must return '
+        'numbers.',
       )
   fraction = tf.cast(drop_fraction, tf.float32)
   _require(
@@ -137,24 +122,33 @@ def check_scores(
   )
 
 
-def _described(value: Any) -> str:
-  if not hasattr(value, 'shape'):
-    return repr(value)
-  return f'a tensor of shape {tuple(value.shape)} and type {value.dtype.name}'
+def _mistake(source: str, returned: str, wanted: Any) -> UserError:
+  return UserError(f'{source} returned {returned}, but must return {wanted}.')
 
 
-def _check_tensor(name: str, mask: Any, layer: Any) -> None:
-  shape = getattr(mask, 'shape', None)
-  if (
-    shape is None
-    or not layer.kernel_shape.is_compatible_with(shape)
-    or tf.as_dtype(mask.dtype) != tf.float32
-  ):
-    raise UserError(
-      f'{name} returned {_described(mask)} for layer {layer.name}, but must '
-      'return a mask of float32 zeros and ones of shape '
-      f'{tuple(layer.kernel_shape)}.'
+def _check_mask(source: str, mask: Any, layer: Any) -> None:
+  shape = layer.kernel_shape
+  wanted = f'a mask of float32 zeros and ones of shape {tuple(shape)}'
+  _check_shape(source, mask, layer.name, shape, wanted, tf.float32)
+
+
+def _check_shape(
+  source: str,
+  value: Any,
+  layer: str,
+  shape: Any,
+  wanted: str,
+  dtype: Any = None,
+) -> None:
+  found = repr(value)
+  if hasattr(value, 'shape'):
+    found_dtype = tf.as_dtype(value.dtype)
+    if shape.is_compatible_with(value.shape) and dtype in (None, found_dtype):
+      return
+    found = (
+      f'a tensor of shape {tuple(value.shape)} and type {found_dtype.name}'
     )
+  raise _mistake(source, f'{found} for layer {layer}', wanted)
 
 
 def _require(condition: tf.Tensor, message: str, *values: Any) -> Any:

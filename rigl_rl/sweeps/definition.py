@@ -76,24 +76,18 @@ class Sweep:
           f'--filter names {condition.name!r}, but runs of this sweep have '
           f'{", ".join(sorted(known))}.'
         )
-    first: dict[str, None] = {}
-    for directory in wanted:
-      _add_needs(found, directory, first)
+    first: set[str] = set()
+    for directory in reversed(found):  # What a run needs comes before it.
+      if directory in wanted or directory in first:
+        first.update(found[directory].needs)
     asked = [found[directory] for directory in wanted if directory not in first]
     order = [found[directory].seed for directory in wanted]
     asked.sort(key=lambda run: order.index(run.seed))
-    runs = [*(found[directory] for directory in first), *asked]
+    runs = [*(run for name, run in found.items() if name in first), *asked]
     for run in runs:
       if run.too_short:
         raise UserError(run.too_short)
     return runs
-
-
-def _add_needs(found, directory, first) -> None:
-  """Adds all that a run needs, the farthest first."""
-  for needed in found[directory].needs:
-    _add_needs(found, needed, first)
-    first[needed] = None
 
 
 def _find(name: str) -> str:
