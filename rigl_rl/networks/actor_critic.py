@@ -40,25 +40,18 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
   """A TF-Agents network that is a multi-layer perceptron.
 
   Subclasses have a constructor each, since gin checks bindings by it, and the
-  defaults are the network's own. These arguments are common:
+  defaults are the network's own. TF-Agents' PPO agents do not read `losses`:
+  give those `l2_coefficient` as `policy_l2_reg` and `value_function_l2_reg`.
 
+  Args:
     input_tensor_spec: of the input, an observation and, for a critic, an
       action: all vectors.
-    seed: int32 seed of all initial weights.
-    width: n hidden units become int(max(1, n · width)); > 0. Or a function that
-      chooses it, see `sparse_layers`.
-    weight_decay: λ >= 0 of the term λ · factor · Σ w² over all kernels (no
-      biases), which the network's `losses` hold. TF-Agents' PPO agents do not
-      read them: give those `l2_coefficient`, λ · factor, as `policy_l2_reg` and
-      `value_function_l2_reg`.
-    weight_decay_factor: factor of that term; 1.0 in TF-Agents.
     hidden_units: units of each hidden layer at width 1.
     activation: of the hidden layers, 'relu' or 'tanh'.
     kernel_initializer: makes the initializer of a hidden kernel from a seed.
     output_initializer: makes that of the last layer's kernel.
     bias_initializer: makes that of every bias, from a seed and the layer's
       fan-in.
-    name: name of the network.
   """
 
   def _initialize(
@@ -219,7 +212,12 @@ class SquashedGaussianActor(Actor):
     log_std_max: float | None = None,
     name: str = 'SquashedGaussianActor',
   ):
-    """Initializes the network; log σ is clipped to its bounds, if any."""
+    """Initializes the network.
+
+    Args:
+      log_std_min: log σ is clipped to at least this; None for no bound.
+      log_std_max: log σ is clipped to at most this; None for no bound.
+    """
     self._initialize_actor(locals(), outputs_per_action=2)
     if None not in (log_std_min, log_std_max) and log_std_min >= log_std_max:
       raise UserError(
@@ -279,7 +277,12 @@ class GaussianActor(Actor):
     initial_std: Positive = 0.35,
     name: str = 'GaussianActor',
   ):
-    """Initializes the network; for `squash_mean`, see `Actor`."""
+    """Initializes the network.
+
+    Args:
+      squash_mean: whether tanh squashes the mean to the range of actions.
+      initial_std: standard deviation to start from, > 0.
+    """
     self._initialize_actor(locals())
     self.squash_mean = bool(squash_mean)
     self.raw_std = self.add_weight(

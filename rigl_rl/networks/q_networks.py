@@ -43,19 +43,12 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
   ):
     """Initializes the network.
 
+    For other arguments, see `SparseLayers`.
+
     Args:
       num_actions: number of outputs.
-      seed: int32 seed of all initial weights.
-      width: n units or filters become ⌈n · width⌉, hidden units of an
-        MLPQNetwork int(max(1, n · width)); > 0. Or a function that chooses it,
-        see `sparse_layers`.
-      weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
-        biases), which the model's `losses` hold.
-      weight_decay_factor: factor of that term; in the released code 1.0 for
-        classic control, as in TF-Agents, and 0.5 for Atari.
-      decay_output: whether that term includes the last kernel; in the released
-        code only for Atari.
-      name: name of the model.
+      decay_output: whether weight decay includes the last kernel; in the
+        released code only for Atari.
     """
     super().__init__(name=name)
     self._set_up_layers(
@@ -104,7 +97,11 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
     hidden_units: HiddenUnits = (512, 512),
     name: str | None = None,
   ):
-    """Initializes the network; `hidden_units` are those at width 1."""
+    """Initializes the network.
+
+    Args:
+      hidden_units: units of each hidden layer at width 1.
+    """
     super().__init__(**_arguments(locals()))
     self._hidden_units = tuple(hidden_units)
 

@@ -53,12 +53,21 @@ class SumOfSquares(tf.keras.regularizers.Regularizer):
 class SparseLayers:
   """A mixin for Keras models and TF-Agents networks.
 
+  Args:
+    seed: int32 seed of all initial weights.
+    width: n units or filters become ⌈n · width⌉, in perceptrons int(max(1, n ·
+      width)); > 0. Or a function that chooses it, see `sparse_layers`.
+    weight_decay: λ >= 0 of the term λ · factor · Σ w² over the kernels (no
+      biases), which the network's `losses` hold.
+    weight_decay_factor: factor of that term; 1.0 in TF-Agents, and in the
+      released code 0.5 for Atari.
+    name: name of the network.
+
   Attributes:
-    width: factor on the units of all layers but the last.
+    width: the number, also where a function has chosen it.
     size_mismatch: `widths.Match.mismatch` of a width that a function chose;
       None of a width that is bound as a number.
-    seed: decides all initial weights.
-    l2_coefficient: c of the term c · Σ w² over the kernels that `losses` hold.
+    l2_coefficient: c = λ · factor.
   """
 
   def _set_up_layers(
@@ -69,7 +78,7 @@ class SparseLayers:
     seed: int,
     decay_output: bool = True,
   ) -> None:
-    """Keeps the arguments; see `QNetwork` and `PerceptronNetwork`."""
+    """Keeps the arguments."""
     self.width = width
     self.size_mismatch = None
     self.seed = int(seed)
