@@ -11,6 +11,15 @@ def count(number: int, noun: str) -> str:
   return f'{number:,} {noun}{"" if number == 1 else "s"}'
 
 
+def join(words: Iterable[object], conjunction: str) -> str:
+  """Writes distinct words: 'a, b and c', or, with spaces, 'a b, and c'."""
+  *most, last = dict.fromkeys(map(str, words)) or ['']
+  if not most:
+    return last
+  comma = ',' if any(' ' in word for word in (*most, last)) else ''
+  return f'{", ".join(most)}{comma} {conjunction} {last}'
+
+
 def did_you_mean(name: str, known: Iterable[str], form: str = '{}') -> str:
   """Returns ' Did you mean …?' by the known names that look like one, or ''.
 

@@ -16,6 +16,7 @@ import dataclasses
 import numbers
 from typing import Annotated, Any, Sequence
 
+from rigl_rl import wording
 from rigl_rl.errors import UserError
 
 # The largest int64.
@@ -176,7 +177,7 @@ class Options(Domain):
 
   def __str__(self):
     if self.values:
-      return _either(map(repr, self.values))
+      return wording.join(map(repr, self.values), 'or')
     kinds = {bool: 'True or False', str: 'a text in quotes'}
     return kinds.get(self.type, 'None')
 
@@ -310,15 +311,7 @@ class Either(Domain):
     return any(member.meets(other) for member in self.members)
 
   def __str__(self):
-    return _either(map(str, self.members))
-
-
-def _either(texts) -> str:
-  *most, last = dict.fromkeys(texts)
-  if not most:
-    return last
-  comma = ',' if any(' ' in text for text in (*most, last)) else ''
-  return f'{", ".join(most)}{comma} or {last}'
+    return wording.join(self.members, 'or')
 
 
 # Domains of Python's own types, by name.

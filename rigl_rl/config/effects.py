@@ -15,6 +15,7 @@ from typing import Any, Collection, Iterable, Sequence
 
 import gin
 
+from rigl_rl import wording
 from rigl_rl.compat import gin as gin_compat
 from rigl_rl.config.gin_text import (
   Config,
@@ -73,7 +74,12 @@ class Given:
         self._check_scope(key, replaced=True)
     for key in given:
       self._check_scope(key, replaced=False)
-      self._check_wins(key, given)
+      winners = self._winners(key)
+      if key not in winners and set(winners) - set(given):
+        raise UserError(
+          f'{self._show(key)} has no effect: {_outdone(winners)}; bind '
+          f'{"that" if len(winners) == 1 else "those"} instead.'
+        )
     reasons = {key: self._why_idle(key) for key in given}
     return [
       f'{self._show(key)} has no effect: {reason}.'
@@ -104,7 +110,7 @@ class Given:
     else:
       return
     scopes = sorted(used or self._entered - {''})
-    names = _join(map(repr, scopes))
+    names = wording.join(map(repr, scopes), 'and')
     if used:
       place = f'in {names}' if scopes != [''] else 'outside of scopes'
       where = f'{key.selector} is used {place}'
@@ -117,15 +123,6 @@ class Given:
     raise UserError(
       f'{self._show(key)} has no effect: {problem}; {where}.{hint}'
     )
-
-  def _check_wins(self, key: Key, given: Collection[Key]) -> None:
-    """Refuses a binding that the files replace wherever it could be used."""
-    winners = self._winners(key)
-    if key not in winners and set(winners) - set(given):
-      raise UserError(
-        f'{self._show(key)} has no effect: {_outdone(winners)}; bind '
-        f'{"that" if len(winners) == 1 else "those"} instead.'
-      )
 
   def _winners(self, key: Key) -> dict[Key, list[str]]:
     """Returns what decides a parameter, and where, of the scopes within its."""
@@ -168,7 +165,7 @@ class Given:
 
 def _outdone(winners: Collection[Key]) -> str:
   verb = 'wins' if len(winners) == 1 else 'win'
-  return f'{_join(map(str, winners))} {verb} over it'
+  return f'{wording.join(winners, "and")} {verb} over it'
 
 
 def _is_within(scope: str, outer: str) -> bool:
@@ -178,8 +175,3 @@ def _is_within(scope: str, outer: str) -> bool:
 
 def _any_within(scopes: Iterable[str], outer: str) -> bool:
   return any(_is_within(scope, outer) for scope in scopes)
-
-
-def _join(words: Iterable[str]) -> str:
-  *others, last = [*words] or ['']
-  return f'{", ".join(others)} and {last}' if others else last

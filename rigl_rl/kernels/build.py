@@ -78,7 +78,7 @@ def library(broken: pathlib.Path | None = None) -> pathlib.Path:
     return of_wheel
   try:
     compiler = _compiler()
-    key = _key(*compiler, _version(compiler))
+    key = _key(*compiler, _run([*compiler, '--version']))
     cache = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache')
     directory = _private(cache.expanduser() / 'rigl_rl' / 'kernels')
     path = _find(directory, key, broken)
@@ -161,23 +161,6 @@ def objects() -> dict[str, tuple[pathlib.Path, list[str]]]:
   return found
 
 
-def _version(compiler: Sequence[str]) -> str:
-  """Returns what a compiler says of itself."""
-  command = [*compiler, '--version']
-  try:
-    return subprocess.run(
-      command,
-      stdin=subprocess.DEVNULL,
-      capture_output=True,
-      check=True,
-      text=True,
-      errors='replace',
-      timeout=_PATIENCE,
-    ).stdout
-  except subprocess.SubprocessError as error:
-    raise BuildError(f'{shlex.join(command)} fails') from error
-
-
 def _key(*more: str) -> str:
   """Returns a digest of all that the library depends on, and more."""
   flags = [flag for _, flags in objects().values() for flag in flags]
@@ -254,33 +237,36 @@ def _compile(compiler: Sequence[str], temporary: str) -> pathlib.Path:
   def compile_object(job):
     name, (source, flags) = job
     made = os.path.join(temporary, f'{name}.o')
-    _run([*compiler, *flags, '-c', str(source), '-o', made], temporary)
+    command = [*compiler, *flags, '-c', str(source), '-o', made]
+    _run(command, TMPDIR=temporary)  # For the compiler's own files.
     return made
 
   with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
     made = list(threads.map(compile_object, objects().items()))
   library_path = pathlib.Path(temporary) / 'kernels.so'
   link = ['-shared', '-o', str(library_path), *made]
-  _run([*compiler, *link, *tf.sysconfig.get_link_flags()], temporary)
+  _run([*compiler, *link, *tf.sysconfig.get_link_flags()], TMPDIR=temporary)
   if not library_path.exists():
     raise BuildError(f'{compiler[0]} makes no library')
   return library_path
 
 
-def _run(command: Sequence[str], temporary: str) -> None:
-  """Runs the compiler, which keeps its own files in a temporary directory."""
+def _run(command: Sequence[str], **environment: str) -> str:
+  """Runs the compiler; returns what it prints."""
   done = subprocess.run(
     command,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
+    stdin=subprocess.DEVNULL,
+    capture_output=True,
     text=True,
     errors='replace',
-    env={**os.environ, 'TMPDIR': temporary},
+    env={**os.environ, **environment},
   )
   if done.returncode:
-    lines = done.stdout.splitlines() or [f'exit code {done.returncode}']
+    lines = (done.stderr + done.stdout).splitlines()
     errors = [line for line in lines if 'error' in line.lower()]
-    raise BuildError(f'{command[0]} fails: {(errors or lines)[0].strip()}')
+    reason = [*errors, *lines, f'exit code {done.returncode}'][0].strip()
+    raise BuildError(f'{command[0]} fails: {reason}')
+  return done.stdout
 
 
 def compile_for_wheel(directory: pathlib.Path) -> None:
