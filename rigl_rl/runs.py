@@ -127,11 +127,7 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
     UserError: there is no run.
   """
   path = _absolute(directory)
-  if not files.exists(os.path.join(path, record.CONFIG)):
-    raise UserError(
-      f'load_run.directory is {os.fspath(directory)!r}, but must be the '
-      f'directory of a run: there is no {record.CONFIG}.'
-    )
+  record.check_run(path, 'load_run.directory')
   return Run(path)
 
 

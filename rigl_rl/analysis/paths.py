@@ -27,9 +27,14 @@ def find_runs(directory: str, flag: str = '--results') -> Iterator[str]:
   """
   directory = os.path.expanduser(os.fspath(directory))
   if not files.is_directory(directory):
+    found = (
+      'it is a file'
+      if files.exists(directory)
+      else 'there is no such directory'
+    )
     raise UserError(
       f'{flag} is {directory!r}, but must be a directory that holds runs: '
-      'there is no such directory.'
+      f'{found}.'
     )
   seen, waiting = set(), [directory]
   while waiting:

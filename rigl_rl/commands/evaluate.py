@@ -31,7 +31,7 @@ from rigl_rl.commands import command_line
 from rigl_rl.compat import linking
 from rigl_rl.environments import recording
 from rigl_rl.errors import UserError
-from rigl_rl.training import record
+from rigl_rl.training import record, run_directory
 
 _ELLIPSES = ('...', '…')
 _MOST_LEVELS = 1000
@@ -125,6 +125,8 @@ def _evaluate_all(arguments: argparse.Namespace) -> None:
   # At once: TensorFlow takes seconds to load.
   runs = f'{len(found):,} runs'
   print(_outline(found[0], arguments) if is_one else runs, flush=True)
+  if is_one:
+    run_directory.checkpoints(found[0], arguments.checkpoint)
   _prepare_pictures(arguments)
   with linking.own_symbols() if arguments.video else contextlib.nullcontext():
     command_line.start_tensorflow(arguments)
@@ -233,7 +235,7 @@ def _evaluate(
   from rigl_rl.training import saved_run
 
   kept = _Kept(directory, arguments)
-  newest = max(saved_run.checkpoints(directory).steps(), default=0)
+  newest = run_directory.checkpoints(directory).steps()[-1]
   if levels and all(kept.find(newest, level) for level in levels):
     print('Evaluated at all these levels already.', flush=True)
     return []

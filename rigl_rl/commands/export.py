@@ -27,7 +27,7 @@ import numpy as np
 from rigl_rl import files, quiet
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
-from rigl_rl.training import record
+from rigl_rl.training import record, run_directory
 
 # On which a compiled policy is compared with the run's.
 _OBSERVATIONS = 1000
@@ -64,8 +64,10 @@ def _export(arguments: argparse.Namespace) -> None:
     paths.check_writable(out)
   elif os.path.lexists(out) and (not os.path.isdir(out) or os.listdir(out)):
     raise UserError(f'--out is {out!r}, but must be a new or empty directory.')
+  record.check_run(arguments.run, '--run')
   title = record.heading(record.describe(arguments.run))
   print(f'{title}: {arguments.run}', flush=True)
+  run_directory.checkpoints(arguments.run, arguments.checkpoint)
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
     from rigl_rl.training import saved_run

@@ -69,6 +69,7 @@ def _plot(arguments: argparse.Namespace) -> None:
         f'{"end in" if flag == "out" else "be"} one of {", ".join(allowed)}.'
       )
   command_line.check_at_least(arguments, resamples=1)
+  paths.check_writable(arguments.out)
   results = figures.load(arguments.runs, 'RUN')
   figure = comparison.Comparison(arguments.statistic, arguments.x)
   options = base.Options(resamples=arguments.resamples)
@@ -84,4 +85,4 @@ def _plot(arguments: argparse.Namespace) -> None:
   else:
     content = style.rendered(drawing.figure, ending[1:])
   paths.write(arguments.out, content)
-  print(f'{" ".join(drawing.notes)} {arguments.out}')
+  print(f'{arguments.out}: {" ".join(drawing.notes)}')

@@ -17,6 +17,7 @@ import numpy as np
 
 from rigl_rl import files, readers
 from rigl_rl.config.gin_text import Config
+from rigl_rl.errors import UserError
 from rigl_rl.training import attributes, provenance
 
 _LOGGER = logging.getLogger(__name__)
@@ -75,6 +76,15 @@ def settings(record: Mapping[str, Any]) -> dict[str, str]:
     return ignored.isdisjoint((name, configurable, parameter))
 
   return {k: v for k, v in sorted(record['bindings'].items()) if decides(k)}
+
+
+def check_run(directory: str, flag: str) -> None:
+  """Raises UserError unless a directory, which a flag named, holds a run."""
+  if not files.exists(os.path.join(directory, CONFIG)):
+    raise UserError(
+      f'{flag} is {directory!r}, but must be the directory of a run: there is '
+      f'no {CONFIG}.'
+    )
 
 
 def heading(record: Mapping[str, Any]) -> str:

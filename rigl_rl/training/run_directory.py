@@ -374,3 +374,26 @@ class RunDirectory:
     """Whether the run came to its end, by its summary."""
     summary = self.read_summary() or {}
     return summary.get('finished') is True and not self._is_extended
+
+
+def checkpoints(
+  directory: str, step: int | None = None
+) -> checkpointing.Checkpointer:
+  """Returns what reads the checkpoints of the run that --run names.
+
+  Raises:
+    UserError: it has none; or none of `step`, if that is given.
+  """
+  reader = checkpointing.Checkpointer(RunDirectory(directory).checkpoints)
+  steps = reader.steps()
+  if not steps:
+    raise UserError(
+      f'--run is {directory!r}, but must hold a whole checkpoint: there is '
+      'none; the run writes its first one after an evaluation.'
+    )
+  if step is not None and step not in steps:
+    raise UserError(
+      f'--checkpoint is {step}, but must be the step of one in {directory!r}: '
+      f'{", ".join(map(str, steps))}.'
+    )
+  return reader

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Sequence
 import gin
 import numpy as np
 
-from rigl_rl import files, quiet, readers
+from rigl_rl import quiet, readers
 from rigl_rl.config import bindings, parsing
 from rigl_rl.errors import UserError
-from rigl_rl.training import checkpointing, record, run
+from rigl_rl.training import record, run
 from rigl_rl.training import run_directory as run_directory_lib
 
 
@@ -76,12 +76,6 @@ class SavedRun(NamedTuple):
   runner: Any
 
 
-def checkpoints(directory: str) -> checkpointing.Checkpointer:
-  """Returns what reads a run's checkpoints."""
-  run_directory = run_directory_lib.RunDirectory(directory)
-  return checkpointing.Checkpointer(run_directory.checkpoints)
-
-
 def load(
   directory: str,
   checkpoint: int | None = None,
@@ -108,12 +102,8 @@ def load(
     UserError: there is no such run or checkpoint, or it does not fit its
       config.
   """
+  record.check_run(directory, '--run')
   path = os.path.join(directory, record.CONFIG)
-  if not files.exists(path):
-    raise UserError(
-      f'--run is {directory!r}, but must be the directory of a run, or hold '
-      f'some: there is no {record.CONFIG}.'
-    )
   step, state = _load_state(directory, checkpoint)
   gin.clear_config()
   readers.read_text(path)
@@ -153,22 +143,10 @@ def _load_state(
   directory: str, checkpoint: int | None
 ) -> tuple[int, dict[str, Any]]:
   """Returns step and state of a checkpoint, the newest whole one if None."""
-  reader = checkpoints(directory)
-  if checkpoint is None:
-    loaded = reader.load_latest()
-    if loaded is None:
-      raise UserError(
-        f'--run is {directory!r}, but must hold a whole checkpoint: there is '
-        'none.'
-      )
-    return loaded
-  if checkpoint not in reader.steps():
-    known = ', '.join(map(str, reader.steps())) or 'none'
-    raise UserError(
-      f'--checkpoint is {checkpoint}, but must be the step of one in '
-      f'{directory!r}: {known}.'
-    )
-  return checkpoint, reader.load(checkpoint)
+  reader = run_directory_lib.checkpoints(directory, checkpoint)
+  if checkpoint is not None:
+    return checkpoint, reader.load(checkpoint)
+  return reader.load_latest()
 
 
 def _overrides(episodes: int | None, render: bool, as_masked: bool) -> list:

@@ -34,7 +34,7 @@ def test_a_picture(runs, tmp_path, capsys, name, start):
   printed = capsys.readouterr().out.splitlines()
   assert printed == [
     f'5 runs in {runs / "dqn"}, {runs / "sac"}',
-    f'5 runs. {out}',
+    f'{out}: 5 runs.',
   ]
 
 
@@ -62,6 +62,8 @@ def test_a_table(runs, tmp_path):
     (['--out=a.png', '--x=seconds'], ['RUN', 'no run with evaluations']),
     (['--out=a.png', '--resamples=0'], ['--resamples is 0']),
     (['--out=a.png', 'none'], ["RUN is 'none'", 'no such directory']),
+    (['--out=a.png', __file__], ['RUN is', 'it is a file']),
+    (['--out=/proc/a.png', 'none'], ["--out needs '/proc/a.png'"]),
   ],
 )
 def test_a_mistake_is_one_line(runs, capsys, flags, parts):

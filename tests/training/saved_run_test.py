@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from rigl_rl.config import parsing
 from rigl_rl.sparsity.wrappers import named_layers
-from rigl_rl.training import run, saved_run
+from rigl_rl.training import run, run_directory, saved_run
 
 _UPDATES = ('SPARSITY = 0.5', 'UpdateSchedule.interval = 5')
 _HOPPER = (
@@ -178,7 +178,7 @@ def test_plays_as_training_does(name, trained):
 def test_the_newest_checkpoint_that_is_whole(trained, tmp_path):
   directory = tmp_path / 'run'
   shutil.copytree(trained('classic'), directory)
-  first, last = saved_run.checkpoints(str(directory)).steps()
+  first, last = run_directory.checkpoints(str(directory)).steps()
   assert saved_run.load(str(directory)).step == last
   torn = directory / 'checkpoints' / f'ckpt-{last}' / 'arrays.npz'
   torn.write_bytes(torn.read_bytes()[:-100])
@@ -236,7 +236,7 @@ def test_mistakes(trained, tmp_path, user_error):
     saved_run.load(str(tmp_path))
   directory = tmp_path / 'run'
   shutil.copytree(trained('classic'), directory)
-  known = saved_run.checkpoints(str(directory)).steps()
+  known = run_directory.checkpoints(str(directory)).steps()
   with user_error('--checkpoint is 7', f'{known[0]}, {known[1]}'):
     saved_run.load(str(directory), 7)
   with user_error('does not fit'):
