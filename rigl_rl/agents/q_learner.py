@@ -252,7 +252,8 @@ class QLearner:
   def q_mean(self) -> float:
     """Mean Q-value of the actions in the last minibatch."""
     states, (actions, *_), _ = self.batch
-    values = np.asarray(self.snapshot()(states))
+    # Called too rarely for a trace; in NumPy, BLAS's threads disturb training.
+    values = np.asarray(self._act(states))
     return float(values[np.arange(len(values)), actions.astype(int)].mean())
 
   def gradient_snr(self) -> tf.Tensor:
