@@ -278,9 +278,8 @@ def _play(
   noise = {} if level is None else {'noise_std': level}
   if arguments.video is None:
     return runner.evaluate(arguments.seed, **noise)
-  recorder = recording.Recorder(arguments.video)
-  returns = runner.evaluate(arguments.seed, recorder.film, **noise)
-  recorder.close_video()
+  with recording.Recorder(arguments.video) as recorder:
+    returns = runner.evaluate(arguments.seed, recorder.film, **noise)
   frames = wording.count(recorder.frames, 'frame')
   print(f'Video: {arguments.video} ({frames})')
   return returns

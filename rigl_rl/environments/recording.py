@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+import time
 from typing import Any
 
 import numpy as np
 
-from rigl_rl import errors, files
+from rigl_rl import errors, files, wording
 
 # How ffmpeg encodes a video, by its suffix.
 _ENCODINGS: dict[str, dict[str, Any]] = {
@@ -25,6 +27,8 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
 _GIF_FPS = 50
 # Smaller pictures, such as Atari's of 210 x 160, are shown in twice the size.
 _SMALL = 300
+# Seconds between two lines on stderr: without a GPU, an episode takes minutes.
+_LINE_INTERVAL = 60
 
 
 def check_path(path: str) -> None:
@@ -55,7 +59,7 @@ class Recorder:
     """Begins no file yet.
 
     Args:
-      path: of the video, which appears there when `close_video` is called.
+      path: of the video, which appears there at the end of a `with` block.
 
     Raises:
       UserError: a video cannot be written there.
@@ -68,6 +72,7 @@ class Recorder:
     self._temporary = files.temporary_name(path) + self._suffix
     self._episodes = 0
     self._writer = None
+    self._next_line = time.monotonic() + _LINE_INTERVAL
 
   def film(self, environment: Any) -> Recorder:
     """Returns the environment, which is filmed from now on.
@@ -112,6 +117,10 @@ class Recorder:
     if self.frames % self._every == 0:
       self._write(_shown(self._environment.render('rgb_array')))
     self.frames += 1
+    if time.monotonic() >= self._next_line:
+      frames = wording.count(self.frames, 'frame')
+      print(f'{frames} of the video', file=sys.stderr, flush=True)
+      self._next_line = time.monotonic() + _LINE_INTERVAL
 
   def _write(self, picture: np.ndarray) -> None:
     if self._writer is None:
@@ -127,11 +136,18 @@ class Recorder:
       self._writer.send(None)
     self._writer.send(picture)
 
-  def close_video(self) -> None:
-    """Writes the file."""
-    if self._writer is not None:
-      self._writer.close()
+  def __enter__(self) -> Recorder:
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+    """Writes the file; leaves none after an error."""
+    if self._writer is None:
+      return
+    self._writer.close()
+    if kind is None:
       files.rename(self._temporary, self._path)
+    else:
+      files.remove(self._temporary)
 
 
 def _shown(picture: np.ndarray) -> np.ndarray:

@@ -30,16 +30,16 @@ class _Counter:
 
 
 def _record(environment, path, steps=30):
-  recorder = recording.Recorder(str(path)).film(environment)
-  assert recorder.reset() == 'first'
-  for action in range(steps):
-    assert recorder.step(action) == f'after {action}'
-  assert recorder.steps == steps  # As everything else.
-  # The second episode is not filmed.
-  recorder.reset()
-  recorder.step(0)
-  assert recorder.frames == steps + 1
-  recorder.close_video()
+  with recording.Recorder(str(path)) as recorder:
+    recorder.film(environment)
+    assert recorder.reset() == 'first'
+    for action in range(steps):
+      assert recorder.step(action) == f'after {action}'
+    assert recorder.steps == steps  # As everything else.
+    # The second episode is not filmed.
+    recorder.reset()
+    recorder.step(0)
+    assert recorder.frames == steps + 1
   assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -76,6 +76,21 @@ def test_gif(tmp_path, fps, frames, milliseconds):
     assert image.info['duration'] == milliseconds
     image.seek(frames - 1)
     assert image.convert('RGB').getpixel((5, 5)) == (120, 120, 120)
+
+
+def test_an_interrupted_video_leaves_no_file(tmp_path):
+  with pytest.raises(KeyboardInterrupt):
+    with recording.Recorder(str(tmp_path / 'a.mp4')) as recorder:
+      recorder.film(_Counter()).reset()
+      raise KeyboardInterrupt
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_long_video_says_how_far_it_is(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(recording, '_LINE_INTERVAL', 0)
+  _record(_Counter(), tmp_path / 'a.mp4', steps=1)
+  lines = capsys.readouterr().err.splitlines()
+  assert lines == ['1 frame of the video', '2 frames of the video']
 
 
 @pytest.mark.parametrize('name', ['a.avi', 'a', 'mp4', 'gs://b/a.mp4'])
