@@ -18,23 +18,26 @@ class Benchmark:
   Attributes:
     contenders: in the order in which they are shown.
     references: those that ratios are to, one column each.
-    warm_up_steps: fill the replay buffer, and trace.
-    probe_steps: tell how many steps fill a turn.
+    first_steps: fill the replay buffer, and trace all kinds of steps.
+    least_steps: a turn has at least as many.
     add_arguments: adds the benchmark's own flags to a parser.
     make: builds a contender by its name and the flags: returns a function that
       takes about so many steps, and returns how many.
     peers: contenders of other libraries.
     peer_arguments: returns the arguments of `peers.py` for a peer.
+    multiply_adds: returns those of a contender's step, of active weights only;
+      None if they are not counted.
   """
 
   contenders: Sequence[str]
   references: Sequence[str]
-  warm_up_steps: int
-  probe_steps: int
+  first_steps: int
+  least_steps: int
   add_arguments: Callable[[argparse.ArgumentParser], None]
   make: Callable[[str, argparse.Namespace], Callable[[int], int]]
   peers: Sequence[str] = ()
   peer_arguments: Callable[[str, argparse.Namespace], list[str]] | None = None
+  multiply_adds: Callable[[str, argparse.Namespace], float] | None = None
 
 
 def add_sparsity_argument(parser: argparse.ArgumentParser) -> None:

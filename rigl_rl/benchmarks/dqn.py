@@ -134,8 +134,8 @@ def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
 BENCHMARK = benchmark.Benchmark(
   contenders=('dopamine', 'dense', 'rigl'),
   references=('dopamine', 'dense'),
-  warm_up_steps=1000,
-  probe_steps=500,
+  first_steps=600,
+  least_steps=100,
   add_arguments=_add_arguments,
   make=_make,
 )

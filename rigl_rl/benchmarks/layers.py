@@ -11,6 +11,7 @@ since a thread takes longer to wake.
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Callable
 
 from rigl_rl.benchmarks import benchmark
@@ -90,6 +91,12 @@ def _make(
   return train
 
 
+def _multiply_adds(contender: str, arguments: argparse.Namespace) -> float:
+  """Of the output, the gradient of the input and that of the kernel."""
+  _, sparsity = benchmark.parse_contender(contender)
+  return 3 * math.prod(_shape(arguments)) * (1 - (sparsity or 0.0))
+
+
 def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
   try:
     shape = tuple(int(n) for n in arguments.shape.split(','))
@@ -110,10 +117,11 @@ BENCHMARK = benchmark.Benchmark(
     *(f'sparse_{s}' for s in benchmark.SPARSITIES),
   ),
   references=('dense', 'sparseprop_90', 'sparseprop_95'),
-  warm_up_steps=100,
-  probe_steps=100,
+  first_steps=10,
+  least_steps=10,
   add_arguments=_add_arguments,
   make=_make,
+  multiply_adds=_multiply_adds,
   peers=_PEERS,
   peer_arguments=_peer_arguments,
 )

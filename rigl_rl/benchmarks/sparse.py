@@ -26,15 +26,25 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     help='(default: HalfCheetah-v4; of dqn, CartPole-v0)',
   )
   parser.add_argument(
-    '--width', type=float, default=1.0, help='of all layers (default: 1.0)'
+    '--width',
+    type=_widths,
+    default=[1.0],
+    metavar='W[,W...]',
+    help="of all layers, as a multiple of the paper's; several, such as "
+    '1,4,16, are measured one after the other, into one figure (default: 1)',
   )
+
+
+def _widths(text: str) -> list[float]:
+  return [float(width) for width in text.split(',')]
 
 
 def _make(
   contender: str, arguments: argparse.Namespace
 ) -> Callable[[int], int]:
   storage, sparsity = benchmark.parse_contender(contender)
-  bindings = [f'WIDTH = {arguments.width}']
+  (width,) = arguments.width
+  bindings = [f'WIDTH = {width}']
   method = 'dense'
   if sparsity is not None:
     method = 'rigl'
@@ -69,8 +79,8 @@ BENCHMARK = benchmark.Benchmark(
     ),
   ),
   references=('dense',),
-  warm_up_steps=2000,  # Masks move, too.
-  probe_steps=500,
+  first_steps=520,  # With the first change of masks.
+  least_steps=10,
   add_arguments=_add_arguments,
   make=_make,
 )

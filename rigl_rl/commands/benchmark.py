@@ -4,6 +4,7 @@
 
 Each contender trains in a process of its own. They take turns, so that a
 machine whose speed drifts is equally fast for all of them: compare the ratios.
+What runs is printed to stderr, the table to stdout.
 """
 
 from __future__ import annotations
@@ -18,9 +19,17 @@ import time
 from typing import Mapping, Sequence
 
 from rigl_rl import wording
-from rigl_rl.benchmarks import benchmark, dqn, layers, mujoco, sparse
+from rigl_rl.benchmarks import (
+  benchmark,
+  dqn,
+  layers,
+  machine,
+  mujoco,
+  sparse,
+)
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
+from rigl_rl.training import provenance
 
 _PEERS = pathlib.Path(benchmark.__file__).parent / 'peers.py'
 BENCHMARKS = {
@@ -54,6 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
       type=float,
       default=5.0,
       help='length of a turn, about (default: 5)',
+    )
+    subject.add_argument(
+      '--warm_up',
+      type=float,
+      default=5.0,
+      metavar='SECONDS',
+      help='each contender trains for so long before the first turn, once its '
+      'buffer is filled and its steps are traced (default: 5)',
     )
     subject.add_argument(
       '--contenders', help='names, separated by commas (default: all)'
@@ -122,6 +139,44 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
   names = _choose(subject, arguments)
   if arguments.out is not None:
     _make_directory(arguments.out)
+  peak = machine.peak()
+  cores = wording.count(machine.cores(arguments), 'core')
+  print(
+    f'{provenance.processor()}, {cores}; peak of one: {peak / 1e9:.3g} billion '
+    'multiply-adds/s, as NumPy multiplies matrices',
+    flush=True,
+  )
+  references = [name for name in subject.references if name in names]
+  found: dict[float | None, dict[str, list[float]]] = {}
+  for width in getattr(arguments, 'width', [None]):
+    flags = argv
+    if width is not None:
+      flags = [*argv, f'--width={width:g}']
+      _say(f'Width {width:g}:')
+    found[width] = {name: [] for name in names}
+    _measure(subject, arguments, flags, found, width)
+    shares = _shares(subject, found[width], peak, arguments)
+    if width is not None:
+      print(f'Width {width:g}')
+    _print_table(found[width], references or names[:1], shares)
+  if arguments.out is not None:
+    _save_figure(found, arguments)
+
+
+def _say(text: str) -> None:
+  print(text, file=sys.stderr, flush=True)
+
+
+def _measure(
+  subject: benchmark.Benchmark,
+  arguments: argparse.Namespace,
+  argv: Sequence[str],
+  found: Mapping[float | None, Mapping[str, list[float]]],
+  width: float | None,
+) -> None:
+  """Appends the steps per second of each turn to `found[width]`."""
+  rates = found[width]
+  names = list(rates)
 
   def command(name):
     if name in subject.peers:
@@ -133,22 +188,27 @@ def _compare(arguments: argparse.Namespace, argv: list[str]) -> None:
     own = (sys.executable, '-m', 'rigl_rl.commands', 'benchmark')
     return [*own, *argv, f'--worker={name}']
 
+  _say(f'Starting {", ".join(names)}')
   workers = {}
   try:
     for name in names:
       workers[name] = _Worker(name, command(name))
-    steps = _find_steps(subject, workers, arguments.seconds)
-    rates = {name: [] for name in names}
+    steps = {
+      name: _warm_up(subject, name, worker, arguments)
+      for name, worker in workers.items()
+    }
     for turn in range(arguments.rounds):
       for name in names if turn % 2 == 0 else names[::-1]:
         rates[name].append(workers[name].train(steps[name]))
+        _say(
+          f'Turn {turn + 1} of {arguments.rounds}: {name}, '
+          f'{rates[name][-1]:.4g} steps/s'
+        )
+      if arguments.out is not None:
+        _save_turns(found, arguments)
   finally:
     for worker in workers.values():
       worker.close()
-  references = [name for name in subject.references if name in names]
-  _print_table(rates, references or names[:1])
-  if arguments.out is not None:
-    _save(rates, arguments)
 
 
 def _choose(
@@ -175,31 +235,63 @@ def _choose(
   return names
 
 
-def _find_steps(
+def _warm_up(
   subject: benchmark.Benchmark,
-  workers: Mapping[str, _Worker],
-  seconds: float,
-) -> dict[str, int]:
-  """Returns how many steps of each contender take so many seconds."""
-  # The first turn fills the replay buffer and traces.
-  for worker in workers.values():
-    worker.train(subject.warm_up_steps)
-  probe = subject.probe_steps
+  name: str,
+  worker: _Worker,
+  arguments: argparse.Namespace,
+) -> int:
+  """Trains for some time; returns how many steps fill a turn."""
+  _say(f'Warming up {name}')
+  worker.train(subject.first_steps)
+  end = time.monotonic() + arguments.warm_up
+  steps = subject.least_steps
+  while True:
+    rate = worker.train(steps)
+    left = end - time.monotonic()
+    if left <= 0:
+      return max(subject.least_steps, int(rate * arguments.seconds))
+    steps = max(subject.least_steps, min(2 * steps, int(rate * left)))
+
+
+def _shares(
+  subject: benchmark.Benchmark,
+  rates: Mapping[str, Sequence[float]],
+  peak: float,
+  arguments: argparse.Namespace,
+) -> dict[str, float]:
+  """Returns the share of the machine's peak that each contender reaches."""
+  if subject.multiply_adds is None:
+    return {}
+  peak *= machine.cores(arguments)
   return {
-    name: max(probe, int(worker.train(probe) * seconds))
-    for name, worker in workers.items()
+    name: statistics.median(values)
+    * subject.multiply_adds(name, arguments)
+    / peak
+    for name, values in rates.items()
   }
 
 
 def _print_table(
-  rates: Mapping[str, Sequence[float]], references: Sequence[str]
+  rates: Mapping[str, Sequence[float]],
+  references: Sequence[str],
+  shares: Mapping[str, float],
 ) -> None:
-  """Prints rates by turn: median, range, and ratios to the references'."""
+  """Prints rates by turn: median, range, share of peak, ratios to references'.
+
+  Args:
+    rates: by contender, steps/s of each turn.
+    references: contenders that ratios are to.
+    shares: by contender, of the peak; empty if they are not known.
+  """
+  peak = ['of peak'] if shares else []
   ratios_to = [f'ratio to {reference}' for reference in references]
-  lines = [['', 'steps/s', 'min', 'max', *ratios_to]]
+  lines = [['', 'steps/s', 'min', 'max', *peak, *ratios_to]]
   for name, values in rates.items():
     numbers = (statistics.median(values), min(values), max(values))
     line = [name, *(f'{number:.4g}' for number in numbers)]
+    if shares:
+      line.append(f'{100 * shares[name]:.3g} %')
     for reference in references:
       ratios = [a / b for a, b in zip(values, rates[reference])]
       line.append(
@@ -207,7 +299,7 @@ def _print_table(
         f'({min(ratios):.3f} to {max(ratios):.3f})'
       )
     lines.append(line)
-  print(wording.columns(lines, right=(1, 2, 3)))
+  print(wording.columns(lines, right=range(1, 4 + len(peak))), flush=True)
 
 
 def _make_directory(path: pathlib.Path) -> None:
@@ -221,10 +313,30 @@ def _make_directory(path: pathlib.Path) -> None:
     ) from error
 
 
-def _save(
-  rates: Mapping[str, Sequence[float]], arguments: argparse.Namespace
+def _save_turns(
+  found: Mapping[float | None, Mapping[str, Sequence[float]]],
+  arguments: argparse.Namespace,
 ) -> None:
-  """Writes each turn's rates, and times against sparsity with their figure."""
+  """Writes the steps per second of all turns so far."""
+  import pandas as pd
+
+  from rigl_rl.analysis import paths, tables
+
+  parts = []
+  for width, rates in found.items():
+    turns = pd.DataFrame(rates).rename_axis('turn').reset_index()
+    if width is not None:
+      turns.insert(0, 'width', width)
+    parts.append(turns)
+  path = str(arguments.out / 'steps_per_second.csv')
+  paths.write(path, tables.to_csv(pd.concat(parts)).encode('utf-8'))
+
+
+def _save_figure(
+  found: Mapping[float | None, Mapping[str, Sequence[float]]],
+  arguments: argparse.Namespace,
+) -> None:
+  """Writes times against sparsity, and their figure, if there are any."""
   import pandas as pd
 
   from rigl_rl.analysis import paths, tables
@@ -233,21 +345,22 @@ def _save(
   def write(name, data):
     paths.write(str(arguments.out / name), data)
 
-  turns = pd.DataFrame(rates).rename_axis('turn').reset_index()
-  write('steps_per_second.csv', tables.to_csv(turns).encode('utf-8'))
-  times = speed.relative_times(rates)
+  times = pd.concat(
+    speed.relative_times(rates).assign(width=width)
+    for width, rates in found.items()
+  ).dropna(axis='columns', how='all')
   if times.empty:
     return
   write('time_against_sparsity.csv', tables.to_csv(times).encode('utf-8'))
   title = [f'launch.benchmark {arguments.subject}']
-  for name in ('agent', 'task', 'shape', 'width'):
+  for name in ('agent', 'task', 'shape'):
     if getattr(arguments, name, None) is not None:
       title.append(f'{name} {getattr(arguments, name)}')
   figure = speed.time_against_sparsity(
     times,
     ', '.join(title),
     [
-      f'Medians and ranges of {wording.count(len(turns), "turn")}, each '
+      f'Medians and ranges of {wording.count(arguments.rounds, "turn")}, each '
       'against dense.'
     ],
   )

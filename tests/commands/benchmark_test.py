@@ -3,7 +3,9 @@
 import argparse
 import dataclasses
 import io
+import os
 import sys
+import time
 import types
 
 import gin
@@ -12,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from rigl_rl.benchmarks import benchmark as benchmark_lib
-from rigl_rl.benchmarks import layers
+from rigl_rl.benchmarks import layers, machine
 from rigl_rl.commands import benchmark
 from rigl_rl.config import parsing
 from rigl_rl.errors import UserError
@@ -35,6 +37,7 @@ class _FakeWorker:
   """Trains at 100 or 200 steps per second, and remembers what it was asked."""
 
   made = {}
+  clock = 0.0
 
   def __init__(self, contender, command):
     self.asked = []
@@ -45,6 +48,7 @@ class _FakeWorker:
 
   def train(self, steps):
     self.asked.append(steps)
+    _FakeWorker.clock += steps / self._rate
     return self._rate
 
   def close(self):
@@ -54,13 +58,31 @@ class _FakeWorker:
 @pytest.fixture(name='workers')
 def _workers(monkeypatch):
   monkeypatch.setattr(benchmark, '_Worker', _FakeWorker)
+  monkeypatch.setattr(benchmark.machine, 'peak', lambda: 1e9)
   _FakeWorker.made = {}
   return _FakeWorker.made
 
 
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch):
+  """A fake worker's training takes no time, but moves the clock."""
+  monkeypatch.setattr(
+    benchmark,
+    'time',
+    types.SimpleNamespace(
+      monotonic=lambda: _FakeWorker.clock, perf_counter=time.perf_counter
+    ),
+  )
+
+
+def _table(capsys):
+  """The lines of the table, without the machine above it."""
+  return capsys.readouterr().out.splitlines()[1:]
+
+
 def test_table(workers, capsys):
   assert benchmark.main(['dqn', '--rounds=3', '--seconds=5']) == 0
-  lines = capsys.readouterr().out.splitlines()
+  lines = _table(capsys)
   assert lines[0].split() == (
     'steps/s min max ratio to dopamine ratio to dense'.split()
   )
@@ -76,10 +98,9 @@ def test_table(workers, capsys):
       line[lines[0].index('ratio to dense') :].split()[0]
       == (rows[line.split()[0]][7])
     )
-  # One turn to fill the buffer, one to measure; then as many rounds, each as
-  # long as 5 seconds take.
-  assert workers['dopamine'].asked == [1000, 500, 500, 500, 500]
-  assert workers['dense'].asked == [1000, 500, 1000, 1000, 1000]
+  # Steps that fill the buffer, 5 seconds of warm-up, and rounds of 5 seconds.
+  assert workers['dopamine'].asked == [600, 100, 200, 200, 500, 500, 500]
+  assert workers['dense'].asked == [600, 100, 200, 400, 300, 1000, 1000, 1000]
   assert all(worker.closed for worker in workers.values())
 
 
@@ -97,6 +118,64 @@ def test_what_was_measured_is_written(workers, tmp_path, capsys):
   assert times.storage.tolist() == ['sparse', 'sparseprop']
   assert times.time.tolist() == pytest.approx([200 / 120, 20])
   assert (tmp_path / 'x' / 'time_against_sparsity.png').stat().st_size > 5000
+
+
+def test_what_runs_is_told_at_once(workers, capsys):
+  flags = ['--contenders=dense,rigl', '--rounds=2', '--inter_op_threads=1']
+  assert benchmark.main(['dqn', *flags]) == 0
+  out, err = capsys.readouterr()
+  first = out.splitlines()[0]
+  assert '1 core; peak of one: 1 billion multiply-adds/s' in first
+  assert err.splitlines() == [
+    'Starting dense, rigl',
+    'Warming up dense',
+    'Warming up rigl',
+    'Turn 1 of 2: dense, 200 steps/s',
+    'Turn 1 of 2: rigl, 190 steps/s',
+    'Turn 2 of 2: rigl, 190 steps/s',
+    'Turn 2 of 2: dense, 200 steps/s',
+  ]
+
+
+def test_a_slow_contender_warms_up_in_few_steps(workers, monkeypatch):
+  monkeypatch.setitem(_RATES, 'dense', 0.5)
+  assert benchmark.main(['sac', '--contenders=dense', '--rounds=1']) == 0
+  assert workers['dense'].asked == [520, 10, 10]
+
+
+def test_widths_are_measured_one_after_the_other(
+  monkeypatch, workers, tmp_path, capsys
+):
+  commands = []
+
+  class Worker(_FakeWorker):
+    def __init__(self, contender, command):
+      super().__init__(contender, command)
+      commands.append(command)
+
+    def close(self):
+      super().close()
+      # What is measured for hours is not lost.
+      assert (tmp_path / 'steps_per_second.csv').exists()
+
+  monkeypatch.setattr(benchmark, '_Worker', Worker)
+  flags = ['--width=1,4', '--contenders=dense,sparse_90', '--rounds=2']
+  assert benchmark.main(['sparse', *flags, f'--out={tmp_path}']) == 0
+  widths = [[f for f in c if f.startswith('--width')][-1] for c in commands]
+  assert widths == ['--width=1'] * 2 + ['--width=4'] * 2
+  turns = pd.read_csv(tmp_path / 'steps_per_second.csv')
+  assert turns.width.tolist() == [1, 1, 4, 4]
+  assert turns.turn.tolist() == [0, 1, 0, 1]
+  times = pd.read_csv(tmp_path / 'time_against_sparsity.csv')
+  assert times.width.tolist() == [1, 4]
+  assert (tmp_path / 'time_against_sparsity.png').stat().st_size > 5000
+  lines = capsys.readouterr().out.splitlines()
+  assert [line for line in lines if 'Width' in line] == ['Width 1', 'Width 4']
+
+
+def test_peak_of_this_machine():
+  # A slow core makes some, and none a thousand, multiply-adds per cycle.
+  assert 1e8 < machine.peak() < 5e12
 
 
 def test_no_figure_of_what_has_no_sparsity(workers, tmp_path, capsys):
@@ -126,7 +205,7 @@ def test_contenders_take_turns(monkeypatch, capsys):
 
   monkeypatch.setattr(benchmark, '_Worker', Worker)
   assert benchmark.main(['dqn', '--contenders=dense,rigl', '--rounds=3']) == 0
-  assert order[4:] == ['dense', 'rigl', 'rigl', 'dense', 'dense', 'rigl']
+  assert order[-6:] == ['dense', 'rigl', 'rigl', 'dense', 'dense', 'rigl']
 
 
 def test_workers_are_closed_after_an_error(workers, monkeypatch):
@@ -229,7 +308,7 @@ def test_ratios_of_td3_are_to_both_peers_and_the_dense_one(workers, capsys):
   arguments = ['td3', '--rounds=1', '--peers_python=peers']
   assert benchmark.main(arguments) == 0
   assert list(workers) == ['sb3', 'sbx', 'td3', 'ds_td3']
-  lines = capsys.readouterr().out.splitlines()
+  lines = _table(capsys)
   assert lines[0].split()[3:] == (
     'ratio to sb3 ratio to sbx ratio to td3'.split()
   )
@@ -300,6 +379,7 @@ def test_gin_file_of_a_contender(agent, contender, monkeypatch):
 def test_peers_without_their_python(workers, capsys):
   assert benchmark.main(['sac', '--rounds=1']) == 0
   assert list(workers) == ['dense', 'rigl']
+  capsys.readouterr()
   assert benchmark.main(['sac', '--contenders=sb3,rigl']) == 2
   error = capsys.readouterr().err
   assert error.startswith('error: --contenders names sb3, which takes ')
@@ -307,11 +387,12 @@ def test_peers_without_their_python(workers, capsys):
 
 
 def test_worker_that_dies_is_told(monkeypatch, capsys):
+  monkeypatch.setattr(benchmark.machine, 'peak', lambda: 1e9)
   monkeypatch.setattr(
     benchmark.subprocess, 'Popen', lambda *args, **kwargs: _Process([])
   )
   assert benchmark.main(['dqn', '--contenders=rigl']) == 2
-  assert capsys.readouterr().err == 'error: rigl ended with code 7.\n'
+  assert capsys.readouterr().err.endswith('\nerror: rigl ended with code 7.\n')
 
 
 def test_worker_that_has_died_before_its_turn_is_told():
@@ -327,9 +408,9 @@ def test_a_python_of_peers_that_is_not_there(tmp_path, capsys):
   python = str(tmp_path / 'none')
   flags = [f'--peers_python={python}', '--contenders=sb3']
   assert benchmark.main(['sac', *flags]) == 2
-  error = capsys.readouterr().err
+  started, error = capsys.readouterr().err.splitlines()
+  assert started == 'Starting sb3'
   assert error.startswith(f'error: --peers_python is {python!r}, which cannot')
-  assert error.count('\n') == 1
 
 
 def test_workers_are_closed_where_one_cannot_be_started(workers, monkeypatch):
@@ -362,8 +443,8 @@ def test_flags_are_looked_at_first(flag, message, workers, tmp_path, capsys):
 
 def test_a_contender_that_is_named_twice_runs_once(workers, capsys):
   assert benchmark.main(['dqn', '--contenders=rigl,rigl', '--rounds=1']) == 0
-  assert len(capsys.readouterr().out.splitlines()) == 2
-  assert workers['rigl'].asked == [1000, 500, 950]
+  assert len(_table(capsys)) == 2
+  assert workers['rigl'].asked.count(950) == 1
 
 
 def _layer_arguments(*flags):
@@ -385,14 +466,22 @@ def test_layers_of_peers_run_under_their_python(workers, capsys):
     '--shape=30,20,10',
     '--threads=2',
   ]
-  lines = capsys.readouterr().out.splitlines()
+  lines = _table(capsys)
   rows = [line.split() for line in lines[1:]]
   assert [row[0] for row in rows] == ['sparseprop_90', 'dense', 'sparse_90']
-  assert [row[8] for row in rows] == ['1.000', '20.000', '12.000']
+  # 3 · 30 · 20 · 10 multiply-adds, of which as many are active, and 2 cores.
+  shares = [float(row[4]) for row in rows]
+  cores = min(4, len(os.sched_getaffinity(0)))
+  expected = [
+    100 * 18000 * rate * density / (1e9 * cores)
+    for rate, density in ((10, 0.1), (200, 1), (120, 0.1))
+  ]
+  assert shares == pytest.approx(expected, rel=0.01)
+  assert [row[10] for row in rows] == ['1.000', '20.000', '12.000']
   # Columns begin where their titles do, however long names and ratios are.
   at = lines[0].index('ratio to sparseprop_90')
   assert [line[at:].split()[0] for line in lines[1:]] == [
-    row[8] for row in rows
+    row[10] for row in rows
   ]
 
 

@@ -56,7 +56,7 @@ class TimeAgainstSparsity(base.Kind):
   """Relative times beside the ideal, the share of active weights.
 
   Attributes:
-    times: of `relative_times`, not empty.
+    times: of `relative_times`, not empty; with a column `width`, a panel each.
     notes: what a reader has to know.
   """
 
@@ -69,9 +69,14 @@ class TimeAgainstSparsity(base.Kind):
   grid = {'panel': (4.6, 2.8)}
 
   def find(self, request):
-    cell = base.Cell('', self.times)
+    cells = [base.Cell('', self.times)]
+    if 'width' in self.times:
+      cells = [
+        base.Cell(f'width {width:g}', rows)
+        for width, rows in self.times.groupby('width')
+      ]
     legend = list(_NAMES.values())
-    return base.Found(self.times, [cell], legend=legend, notes=self.notes)
+    return base.Found(self.times, cells, legend=legend, notes=self.notes)
 
   def draw_panel(self, axes, cell, canvas):
     times = cell.points
