@@ -19,27 +19,22 @@ import gin
 import numpy as np
 import pytest
 
-from helpers import runs
+from helpers import command
 from rigl_rl import analysis, sweeps
 from rigl_rl.analysis import events, figures, tables
-from rigl_rl.commands import sweep, train
+from rigl_rl.commands import command_line, sweep
 from rigl_rl.config import parsing
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import costs
 from rigl_rl.sweeps.executors import jobs
 from rigl_rl.training import dopamine_runner, record, run_directory, saved_run
 
-_GIN_FILE = 'gin_configs/graesser22/dqn_classic/rigl.gin'
-_BINDINGS = (
-  *runs.TINY_DQN,
-  'TRAIN_STEPS = 200',
-  'DopamineRunner.evaluation_episodes = 2',
-)
+_BINDINGS = (*command.SMALL, 'TRAIN_STEPS = 200')
 _RUN = sweeps.Run(
   label='RigL',
   sweep='fig',
   directory='run',
-  gin_files=(_GIN_FILE,),
+  gin_files=(command.RIGL,),
   values={},
   bindings={},
   seed=0,
@@ -67,7 +62,7 @@ class _Trained:
 
   def _parse(self):
     gin.clear_config()
-    parsing.parse([_GIN_FILE], _BINDINGS)
+    parsing.parse([command.RIGL], _BINDINGS)
 
   def resume(self, directory):
     """As `train` does when it begins."""
@@ -84,14 +79,9 @@ def trained(tmp_path_factory):
   directory = tmp_path_factory.mktemp('trained') / 'run'
   job = jobs.Job(_RUN, str(directory), ())
   job.prepare()
-  gin.clear_config()
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(train.command_line, 'start_tensorflow', lambda _: None)
-    code = train.main(
-      [f'--gin_files={_GIN_FILE}', f'--base_dir={directory}']
-      + [f'--gin_bindings={binding}' for binding in _BINDINGS]
-    )
-  assert code == 0
+    patch.setattr(command_line, 'start_tensorflow', lambda _: None)
+    assert command.run(directory, *_BINDINGS, small=False) == 0
   gin.clear_config()
   yield _Trained(directory)
   gin.clear_config()
@@ -301,29 +291,25 @@ def test_bytes(trained, tmp_path, caplog, capsys, name, kind):
 
 
 @pytest.mark.parametrize('seed', range(12))
-@pytest.mark.parametrize('name', ['run.json', 'summary.json', 'sweep.json'])
-def test_values_of_json(trained, tmp_path, caplog, capsys, name, seed):
+@pytest.mark.parametrize(
+  'name,change',
+  [
+    ('run.json', _change_json),
+    ('summary.json', _change_json),
+    ('sweep.json', _change_json),
+    ('evaluations.csv', _change_cell),
+    ('timing.csv', _change_cell),
+  ],
+)
+def test_values_of_a_file(
+  trained, tmp_path, caplog, capsys, name, change, seed
+):
   rng = np.random.default_rng(seed)
-  _damage_and_read(
-    trained,
-    tmp_path,
-    name,
-    lambda path: path.write_bytes(_change_json(path.read_bytes(), rng)),
-    caplog,
-  )
 
+  def damage(path):
+    path.write_bytes(change(path.read_bytes(), rng))
 
-@pytest.mark.parametrize('seed', range(12))
-@pytest.mark.parametrize('name', ['evaluations.csv', 'timing.csv'])
-def test_cells(trained, tmp_path, caplog, capsys, name, seed):
-  rng = np.random.default_rng(seed)
-  _damage_and_read(
-    trained,
-    tmp_path,
-    name,
-    lambda path: path.write_bytes(_change_cell(path.read_bytes(), rng)),
-    caplog,
-  )
+  _damage_and_read(trained, tmp_path, name, damage, caplog)
 
 
 @pytest.mark.parametrize('seed', range(24))

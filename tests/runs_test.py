@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import rigl_rl
+from helpers import tiny
 from rigl_rl import runs
 from rigl_rl.training import progress, saved_run
 
@@ -26,19 +27,6 @@ _BINDINGS = {
   'SparseDQNAgent.min_replay_history': 20,
   'DopamineRunner.evaluation_period': 200,
   'DopamineRunner.evaluation_episodes': 3,
-}
-_SAC = {
-  'SPARSITY': 0.5,
-  'ENV_NAME': 'Hopper-v4',
-  'TRAIN_STEPS': 60,
-  'create_mujoco_environment.max_episode_steps': 20,
-  'SquashedGaussianActor.hidden_units': (8, 8),
-  'Critic.hidden_units': (8, 8),
-  'TransitionBuffer.batch_size': 8,
-  'TransitionBuffer.capacity': 1000,
-  'ActorCriticLoop.initial_collect_steps': 30,
-  'ActorCriticLoop.evaluation_period': 30,
-  'ActorCriticLoop.evaluation_episodes': 3,
 }
 
 
@@ -226,7 +214,9 @@ def test_networks_are_sparse(trained):
 
 def test_policy_and_networks_of_sac(tmp_path):
   run = rigl_rl.train(
-    'gin_configs/graesser22/sac_mujoco/rigl.gin', _SAC, tmp_path / 'sac'
+    'gin_configs/graesser22/sac_mujoco/rigl.gin',
+    [*tiny.SAC, 'TRAIN_STEPS = 60'],
+    tmp_path / 'sac',
   )
   assert set(run.networks) == {'actor', 'critic_1', 'critic_2'}
   observations = np.random.default_rng(0).normal(size=(5, 11))

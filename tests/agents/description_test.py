@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from helpers import summaries
 from rigl_rl.agents import description
 from rigl_rl.sparsity import algorithms, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
@@ -16,7 +17,7 @@ def test_masks_are_told_and_how_they_move(tmp_path):
   optimizer = sparse_optimizer.make_sparse_optimizer(
     tf.keras.optimizers.legacy.SGD(), layers, total_steps=100
   )
-  summaries = description.MaskSummaries()
+  of_masks = description.MaskSummaries()
   for step, mask in enumerate(
     [
       [[1, 1, 1, 1], [0, 0, 0, 0]],
@@ -26,14 +27,12 @@ def test_masks_are_told_and_how_they_move(tmp_path):
   ):
     layers[0].mask.assign(np.float32(mask))
     with tf.summary.create_file_writer(str(tmp_path)).as_default(step=step):
-      summaries.write({'online': (model, layers, optimizer)})
+      of_masks.write({'online': (model, layers, optimizer)})
 
-  found = {}
-  for path in sorted(tmp_path.iterdir()):
-    for event in tf.compat.v1.train.summary_iterator(str(path)):
-      for value in event.summary.value:
-        number = float(tf.make_ndarray(value.tensor))
-        found.setdefault(value.tag, {})[event.step] = number
-  assert found.pop('masks/online/only/sparsity') == {0: 0.5, 1: 0.5, 2: 0.75}
-  assert found.pop('masks/online/only/moved') == {1: 0.25, 2: 0.0}
+  found = summaries.scalars(tmp_path)
+  sparsity, moved = (
+    found.pop(f'masks/online/only/{kind}') for kind in ('sparsity', 'moved')
+  )
+  assert sparsity == [(0, 0.5), (1, 0.5), (2, 0.75)]
+  assert moved == [(1, 0.25), (2, 0.0)]
   assert list(found) == ['masks/online/drop_fraction']

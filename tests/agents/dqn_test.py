@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from dopamine.discrete_domains import run_experiment
 
-from helpers import small_dqn
+from helpers import small_dqn, summaries
 from rigl_rl import errors
 from rigl_rl.agents import optimizers
 
@@ -181,18 +181,6 @@ def test_same_seed_same_run():
   assert not small_dqn.same(runs[0][1], runs[2][1])
 
 
-def _summaries(directory):
-  """{tag: [values]} of all event files."""
-  found = {}
-  for path in sorted(directory.glob('events*')):
-    for event in tf.compat.v1.train.summary_iterator(str(path)):
-      for value in event.summary.value:
-        found.setdefault(value.tag, []).append(
-          float(tf.make_ndarray(value.tensor))
-        )
-  return found
-
-
 @pytest.mark.parametrize('snr', [False, True])
 def test_summaries(tmp_path, snr):
   writer = tf.summary.create_file_writer(str(tmp_path))
@@ -203,7 +191,10 @@ def test_summaries(tmp_path, snr):
   )
   small_dqn.play(agent, 41)
   writer.close()
-  found = _summaries(tmp_path)
+  found = {
+    tag: [value for _, value in pairs]
+    for tag, pairs in summaries.scalars(tmp_path).items()
+  }
   # At steps 10 to 40.
   assert len(found['train/loss/total']) == 4
   assert np.isfinite(found['train/loss/total']).all()

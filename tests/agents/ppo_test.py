@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tf_agents.trajectories import time_step as ts
 
-from helpers import small, small_ppo
+from helpers import small, small_ppo, summaries
 from rigl_rl.agents import optimizers
 
 pytestmark = pytest.mark.usefixtures('small_ppo', 'eagerly')
@@ -223,15 +223,9 @@ def test_summaries(tmp_path):
   small_ppo.train(agent, 1)
   with tf.summary.create_file_writer(str(tmp_path)).as_default(step=1):
     agent.write_summaries()
-  (events,) = tmp_path.iterdir()
-  scalars = {
-    value.tag: float(tf.make_ndarray(value.tensor))
-    for event in tf.compat.v1.train.summary_iterator(str(events))
-    for value in event.summary.value
-  }
-  assert scalars['networks/actor_share'] == pytest.approx(
-    agent.describe()['actor_share']
-  )
+  scalars = summaries.scalars(tmp_path)
+  share = agent.describe()['actor_share']
+  assert scalars['networks/actor_share'] == [(1, pytest.approx(share))]
   assert {
     'train/loss/total',
     'train/loss/actor',

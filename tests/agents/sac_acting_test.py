@@ -98,9 +98,7 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
   small.train(agent, 3)
   before = agent.get_state()
   ratios = agent.gradient_snr()
-  tf.nest.map_structure(
-    np.testing.assert_array_equal, before, agent.get_state()
-  )
+  small.assert_equal_states(before, agent.get_state())
   batch = agent._last.batch
 
   def gradients_of_examples(variables, loss_of):
@@ -115,13 +113,6 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
         )
       )
     return np.stack(found)
-
-  def snr(gradients):
-    mean, mean_square = gradients.mean(0), (gradients**2).mean(0)
-    variance = np.maximum(mean_square - mean**2, 1e-6 * mean_square)
-    return np.divide(
-      np.abs(mean), np.sqrt(variance), out=np.zeros_like(mean), where=mean != 0
-    ).mean()
 
   # The noise is drawn for a whole minibatch; this takes one example's.
   def sampled(observation, draw):
@@ -165,5 +156,5 @@ def test_snr_agrees_with_a_jacobian_and_changes_nothing():
     ),
   }
   for name, (variables, loss_of) in expected.items():
-    found = snr(gradients_of_examples(variables, loss_of))
+    found = small.mean_snr(gradients_of_examples(variables, loss_of))
     assert float(ratios[name]) == pytest.approx(found, rel=2e-3)

@@ -1,13 +1,11 @@
 """Tests of SparseSacAgent: TF-Agents' train step, on sparse networks."""
 
-import functools
-
 import gin
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import small, small_sac
+from helpers import small, small_sac, summaries
 from rigl_rl import errors
 from rigl_rl.agents import optimizers, targets
 from rigl_rl.runtime import traced
@@ -142,28 +140,17 @@ def test_restored_agent_goes_on_bit_for_bit():
   small.train(agent, 3)
   state = agent.get_state()
   observation = small.make_batch(9).observation[0]
-
-  def go_on(agent):
-    actions = [agent.explore(observation), agent.explore(observation)]
-    small.train(agent, 4, seed=20)
-    actions += [agent.explore(observation), agent.random_action()]
-    return np.stack(actions), agent.get_state()
-
-  actions, after = go_on(agent)
+  actions, after = small.go_on(agent, observation)
   restored = small_sac.make_agent('RigL', seed=0)
   restored.set_state(state)
-  restored_actions, restored_after = go_on(restored)
+  restored_actions, restored_after = small.go_on(restored, observation)
   np.testing.assert_array_equal(actions, restored_actions)
-  tf.nest.map_structure(np.testing.assert_array_equal, after, restored_after)
+  small.assert_equal_states(after, restored_after)
   # The state holds all of this: an agent without it acts differently.
-  other_actions, _ = go_on(small_sac.make_agent('RigL', seed=0))
+  other_actions, _ = small.go_on(
+    small_sac.make_agent('RigL', seed=0), observation
+  )
   assert (other_actions != actions).any()
-
-
-class _NoPlan:
-  """Leaves to the graph what a step does."""
-
-  bind = staticmethod(lambda function: function)
 
 
 def test_steps_that_change_no_mask_are_the_same_without_looking(monkeypatch):
@@ -171,17 +158,13 @@ def test_steps_that_change_no_mask_are_the_same_without_looking(monkeypatch):
   monkeypatch.setattr(traced, '_SMALL_STEP', 0)
   gin.bind_parameter('UpdateSchedule.interval', 3)
   agent, looking = small_sac.make_agent('RigL'), small_sac.make_agent('RigL')
-  trace = functools.lru_cache(lambda shapes: looking._trace(_NoPlan, shapes))
-  looking._traced = lambda _, shapes: trace(shapes)
+  trace = small.without_a_plan(looking)
   for each in (agent, looking):
     small.train(each, 8)
   # Masks change in steps 0, 3 and 6.
   assert agent._traced.cache_info().misses == 2
   assert trace.cache_info().misses == 1
-  for one, other in zip(
-    tf.nest.flatten(agent.get_state()), tf.nest.flatten(looking.get_state())
-  ):
-    np.testing.assert_array_equal(one, other)
+  small.assert_equal_states(agent.get_state(), looking.get_state())
 
 
 def test_seed_decides_everything():
@@ -281,12 +264,6 @@ def test_summaries(tmp_path):
   small.train(agent, 1)
   with tf.summary.create_file_writer(str(tmp_path)).as_default(step=1):
     agent.write_summaries()
-  (events,) = tmp_path.iterdir()
-  tags = {
-    value.tag
-    for event in tf.compat.v1.train.summary_iterator(str(events))
-    for value in event.summary.value
-  }
   assert {
     'train/loss/critic',
     'train/alpha',
@@ -296,4 +273,4 @@ def test_summaries(tmp_path):
     'networks/actor_share',
     'gradients/snr/actor',
     'gradients/snr/critic',
-  } <= tags
+  } <= summaries.scalars(tmp_path).keys()

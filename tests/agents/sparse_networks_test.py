@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from tf_agents.specs import tensor_spec
 
+from helpers import summaries
 from rigl_rl.agents import optimizers, sparse_networks
 from rigl_rl.networks import actor_critic
 from rigl_rl.sparsity import algorithms, optimizer, wrappers
@@ -233,17 +234,12 @@ def test_summaries(tmp_path):
   networks = _networks()
   with tf.summary.create_file_writer(str(tmp_path)).as_default(step=1):
     networks.write_summaries()
-  (events,) = tmp_path.iterdir()
-  values = {
-    value.tag: float(tf.make_ndarray(value.tensor))
-    for event in tf.compat.v1.train.summary_iterator(str(events))
-    for value in event.summary.value
-  }
-  assert values['networks/actor_share'] == pytest.approx(
-    networks.describe()['actor_share'], rel=1e-5
-  )
-  mask = networks.layers['critic_2'][1].mask.numpy()
-  assert values['masks/critic_2/dense2/sparsity'] == pytest.approx(
-    (mask == 0).mean()
-  )
-  assert values['masks/critic_1/drop_fraction'] == 0.5
+  share = networks.describe()['actor_share']
+  sparsity = (networks.layers['critic_2'][1].mask.numpy() == 0).mean()
+  scalars = summaries.scalars(tmp_path)
+  for name, value in (
+    ('networks/actor_share', pytest.approx(share, rel=1e-5)),
+    ('masks/critic_2/dense2/sparsity', pytest.approx(sparsity)),
+    ('masks/critic_1/drop_fraction', 0.5),
+  ):
+    assert scalars[name] == [(1, value)]

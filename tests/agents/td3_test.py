@@ -1,13 +1,11 @@
 """Tests of SparseTd3Agent: algorithm 1 of Sokar et al. (2022)."""
 
-import functools
-
 import gin
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import small, small_td3
+from helpers import small, small_td3, summaries
 from rigl_rl import errors
 from rigl_rl.agents import optimizers, targets
 from rigl_rl.runtime import traced
@@ -155,7 +153,7 @@ def test_seed_decides_everything():
   np.testing.assert_array_equal(actions[0], actions[1])
   assert (actions[0] != actions[2]).any(1).all()
   one, same, other = (agent.get_state() for agent in agents)
-  small_td3.assert_equal_states(one, same)
+  small.assert_equal_states(one, same)
   kernels = [
     state['networks']['networks']['critic_1'][0] for state in (one, other)
   ]
@@ -168,28 +166,15 @@ def test_restored_agent_goes_on_bit_for_bit():
   state = agent.get_state()
   # The observation that the last step was given.
   observation = small.make_batch(2).observation[0]
-
-  def go_on(agent):
-    actions = [agent.explore(observation), agent.explore(observation)]
-    small.train(agent, 4, seed=20)
-    actions += [agent.explore(observation), agent.random_action()]
-    return np.stack(actions), agent.get_state()
-
-  actions, after = go_on(agent)
+  actions, after = small.go_on(agent, observation)
   restored = small_td3.make_agent(target_update_period=3)
   restored.set_state(state)
   assert restored.describe()['gradient_steps'] == 3
-  restored_actions, restored_after = go_on(restored)
+  restored_actions, restored_after = small.go_on(restored, observation)
   np.testing.assert_array_equal(actions, restored_actions)
-  tf.nest.map_structure(np.testing.assert_array_equal, after, restored_after)
+  small.assert_equal_states(after, restored_after)
   # The state holds all of this: an agent without it acts differently.
   assert (small_td3.make_agent().explore(observation) != actions[0]).any()
-
-
-class _NoPlan:
-  """Leaves to the graph what a step does."""
-
-  bind = staticmethod(lambda function: function)
 
 
 def test_steps_are_the_same_without_looking(monkeypatch):
@@ -202,15 +187,14 @@ def test_steps_are_the_same_without_looking(monkeypatch):
     small_td3.make_agent(**arguments),
     small_td3.make_agent(**arguments),
   )
-  trace = functools.lru_cache(lambda shapes: looking._trace(_NoPlan, shapes))
-  looking._traced = lambda _, shapes: trace(shapes)
+  trace = small.without_a_plan(looking)
   for each in (agent, looking):
     small.train(each, 9)
   # Masks of the critics change in steps 0 and 5, the actor's in 1 and 5; so 0,
   # 1, 2, 3, 4, 5 and 8 each do what no other does.
   assert agent._traced.cache_info().misses == 7
   assert trace.cache_info().misses == 1
-  small_td3.assert_equal_states(agent.get_state(), looking.get_state())
+  small.assert_equal_states(agent.get_state(), looking.get_state())
 
 
 @pytest.mark.parametrize('steps_before, interval', [(6, 4), (6, 3), (25, 4)])
@@ -252,7 +236,7 @@ def test_sparsity_zero_trains_as_dense_bit_for_bit():
   sparse, dense = small_td3.make_agent('RigL'), small_td3.make_agent('Dense')
   for agent in (sparse, dense):
     small.train(agent, 4)
-  small_td3.assert_equal_states(sparse.get_state(), dense.get_state())
+  small.assert_equal_states(sparse.get_state(), dense.get_state())
 
 
 def test_summaries(tmp_path):
@@ -262,12 +246,7 @@ def test_summaries(tmp_path):
     directory = tmp_path / str(step)
     with tf.summary.create_file_writer(str(directory)).as_default(step=step):
       agent.write_summaries()
-    return {
-      value.tag
-      for events in directory.iterdir()
-      for event in tf.compat.v1.train.summary_iterator(str(events))
-      for value in event.summary.value
-    }
+    return set(summaries.scalars(directory))
 
   assert tags(0) == set()  # There is nothing to tell yet.
   small.train(agent, 1)

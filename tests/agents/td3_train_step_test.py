@@ -378,9 +378,7 @@ def test_snr_agrees_with_single_gradients_and_changes_nothing():
   small.train(agent, 2)
   before = agent.get_state()
   ratios = agent.gradient_snr()
-  tf.nest.map_structure(
-    np.testing.assert_array_equal, before, agent.get_state()
-  )
+  small.assert_equal_states(before, agent.get_state())
   observation, action, reward, discount, next_observation = agent._last.batch
   # The noise is drawn for the minibatch: an example's is cut out of it.
   noise = 0.2 * tf.random.stateless_normal(
@@ -414,9 +412,5 @@ def test_snr_agrees_with_single_gradients_and_changes_nothing():
     gradients = np.concatenate(
       [j.numpy().reshape(small.BATCH, -1) for j in jacobian], axis=1
     )
-    mean, mean_square = gradients.mean(0), (gradients**2).mean(0)
-    variance = np.maximum(mean_square - mean**2, 1e-6 * mean_square)
-    found = np.divide(
-      np.abs(mean), np.sqrt(variance), out=np.zeros_like(mean), where=mean != 0
-    ).mean()
+    found = small.mean_snr(gradients)
     assert float(ratios[name]) == pytest.approx(found, rel=2e-3)

@@ -3,50 +3,46 @@
 import csv
 import shutil
 
-import gin
 import pytest
 
+from helpers import tiny
+from helpers.runs import train
 from rigl_rl import errors
 from rigl_rl.commands import evaluate
-from rigl_rl.config import parsing
-from rigl_rl.training import run
 
 pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
 
 _SMALL = (
-  'UpdateSchedule.interval = 5',
-  'SparseDQNAgent.batch_size = 4',
-  'SparseDQNAgent.replay_capacity = 1000',
-  'SparseDQNAgent.min_replay_history = 20',
   'TRAIN_STEPS = 40',
+  'SparseDQNAgent.min_replay_history = 20',
   'DopamineRunner.evaluation_period = 20',
 )
-_CLASSIC = (
-  *_SMALL,
-  'MLPQNetwork.hidden_units = (8, 8)',
-  'DopamineRunner.evaluation_episodes = 3',
-)
-_PONG = (
-  *_SMALL,
-  'GAME = "Pong"',
-  'WIDTH = 0.1',
-  'DopamineRunner.evaluation_steps = 60',
-  'DopamineRunner.max_steps_per_episode = 30',
-)
+# Two runs below one directory.
+_RUNS = {
+  'a/classic': (
+    'graesser22/dqn_classic/rigl.gin',
+    *tiny.DQN,
+    *_SMALL,
+    'DopamineRunner.evaluation_episodes = 3',
+  ),
+  'b/pong': (
+    'graesser22/dqn_atari_cnn/rigl.gin',
+    *tiny.SHORT_DQN,
+    *_SMALL,
+    'GAME = "Pong"',
+    'WIDTH = 0.1',
+    'DopamineRunner.evaluation_steps = 60',
+    'DopamineRunner.max_steps_per_episode = 30',
+  ),
+}
 
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
-  """A run on CartPole, and one on Pong, below one directory."""
+  """The directory of both runs."""
   root = tmp_path_factory.mktemp('runs')
-  for name, kind, bindings in (
-    ('a/classic', 'dqn_classic', _CLASSIC),
-    ('b/pong', 'dqn_atari_cnn', _PONG),
-  ):
-    gin.clear_config()
-    parsing.parse([f'gin_configs/graesser22/{kind}/rigl.gin'], bindings)
-    run.train(str(root / name))
-  gin.clear_config()
+  for name, config in _RUNS.items():
+    train(root / name, *config)
   return root
 
 

@@ -9,64 +9,44 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from helpers import runs, tiny
 from rigl_rl.commands import export
-from rigl_rl.config import parsing
 from rigl_rl.export import c_header, weights
 from rigl_rl.networks import numpy_mlp
 from rigl_rl.sparsity import wrappers
-from rigl_rl.training import run, saved_run
+from rigl_rl.training import saved_run
 
 pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
 
 _SPARSE = ('SPARSITY = 0.95', 'UpdateSchedule.interval = 5')
-_HOPPER = (
-  *_SPARSE,
-  'ENV_NAME = "Hopper-v4"',
-  'create_mujoco_environment.max_episode_steps = 20',
-)
-_OFF_POLICY = (
-  *_HOPPER,
-  'TRAIN_STEPS = 40',
-  'TransitionBuffer.batch_size = 8',
-  'TransitionBuffer.capacity = 1000',
-  'ActorCriticLoop.initial_collect_steps = 20',
-  'ActorCriticLoop.evaluation_period = 40',
-  'ActorCriticLoop.evaluation_episodes = 1',
-)
+_HOPPER = (*_SPARSE, 'TRAIN_STEPS = 60')
 _DQN = (
+  *tiny.SHORT_DQN,
   *_SPARSE,
   'TRAIN_STEPS = 60',
-  'SparseDQNAgent.batch_size = 4',
-  'SparseDQNAgent.replay_capacity = 1000',
   'SparseDQNAgent.min_replay_history = 20',
   'DopamineRunner.evaluation_period = 60',
 )
 _RUNS = {
   'dqn': (
     'graesser22/dqn_classic/rigl.gin',
-    (*_DQN, 'DopamineRunner.evaluation_episodes = 1'),
+    *_DQN,
+    'DopamineRunner.evaluation_episodes = 1',
   ),
-  'sac': ('graesser22/sac_mujoco/rigl.gin', _OFF_POLICY),
-  'td3': ('sokar22/td3/ds_td3.gin', _OFF_POLICY),
-  'ppo': (
-    'graesser22/ppo_mujoco/rigl.gin',
-    (
-      *_HOPPER,
-      'TRAIN_STEPS = 256',
-      'SparsePPOAgent.num_epochs = 2',
-      'PPOLoop.rollout_steps = 128',
-      'PPOLoop.evaluation_episodes = 1',
-    ),
+  'sac': (
+    'graesser22/sac_mujoco/rigl.gin',
+    *tiny.SHORT_OFF_POLICY,
+    *_HOPPER,
   ),
+  'td3': ('sokar22/td3/ds_td3.gin', *tiny.SHORT_OFF_POLICY, *_HOPPER),
+  'ppo': ('graesser22/ppo_mujoco/rigl.gin', *tiny.SHORT_PPO, *_HOPPER),
   'atari': (
     'graesser22/dqn_atari_cnn/rigl.gin',
-    (
-      *_DQN,
-      'GAME = "Pong"',
-      'WIDTH = 0.1',
-      'DopamineRunner.evaluation_steps = 10',
-      'DopamineRunner.max_steps_per_episode = 10',
-    ),
+    *_DQN,
+    'GAME = "Pong"',
+    'WIDTH = 0.1',
+    'DopamineRunner.evaluation_steps = 10',
+    'DopamineRunner.max_steps_per_episode = 10',
   ),
 }
 _MLPS = ['dqn', 'sac', 'td3', 'ppo']
@@ -75,19 +55,7 @@ _MLPS = ['dqn', 'sac', 'td3', 'ppo']
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
   """Returns the directory of a run that is trained once, by its name."""
-  root = tmp_path_factory.mktemp('runs')
-
-  def train(name):
-    directory = root / name
-    if not directory.exists():
-      gin.clear_config()
-      file, bindings = _RUNS[name]
-      parsing.parse([f'gin_configs/{file}'], bindings)
-      run.train(str(directory))
-      gin.clear_config()
-    return directory
-
-  return train
+  return runs.train_once(tmp_path_factory.mktemp('runs'), _RUNS)
 
 
 def _export(directory, out):

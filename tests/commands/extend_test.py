@@ -3,7 +3,7 @@
 import gin
 import pytest
 
-from rigl_rl.commands import train
+from helpers import command, runs, tiny
 from rigl_rl.training import (
   actor_critic_loop,
   dopamine_runner,
@@ -18,63 +18,29 @@ pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
 
 _DQN = (
   'gin_configs/graesser22/dqn_classic/rigl.gin',
-  'MLPQNetwork.hidden_units = (8, 8)',
-  'SparseDQNAgent.batch_size = 8',
-  'SparseDQNAgent.replay_capacity = 1000',
-  'INITIAL_COLLECT_STEPS = 50',
+  *tiny.DQN,
   'UpdateSchedule.interval = 10',
   'DopamineRunner.evaluation_period = 80',
-  'DopamineRunner.evaluation_episodes = 2',
-)
-_HOPPER = (
-  'ENV_NAME = "Hopper-v4"',
-  'create_mujoco_environment.max_episode_steps = 20',
-  'UpdateSchedule.interval = 5',
 )
 _SAC = (
   'gin_configs/graesser22/sac_mujoco/rigl.gin',
-  *_HOPPER,
-  'SquashedGaussianActor.hidden_units = (8, 8)',
-  'Critic.hidden_units = (8, 8)',
-  'TransitionBuffer.batch_size = 8',
-  'TransitionBuffer.capacity = 1000',
-  'INITIAL_COLLECT_STEPS = 50',
+  *tiny.SAC,
+  'ActorCriticLoop.initial_collect_steps = 50',
   'ActorCriticLoop.evaluation_period = 80',
-  'ActorCriticLoop.evaluation_episodes = 2',
 )
 _PPO = (
   'gin_configs/graesser22/ppo_mujoco/rigl.gin',
-  *_HOPPER,
-  'GaussianActor.hidden_units = (8, 8)',
-  'actor_critic.ValueNetwork.hidden_units = (8, 8)',
-  'SparsePPOAgent.minibatch_size = 8',
-  'SparsePPOAgent.num_epochs = 2',
-  'PPOLoop.rollout_steps = 32',
+  *tiny.PPO,
   'PPOLoop.evaluation_period = 2',
-  'PPOLoop.evaluation_episodes = 2',
 )
 
 
-def _train(base_dir, config, steps, *arguments):
-  gin.clear_config()
+def _train(base_dir, config, steps, *flags):
   file, *bindings = config
   bindings += [f'TRAIN_STEPS = {steps}']
-  return train.main(
-    [
-      f'--gin_files={file}',
-      *(f'--gin_bindings={binding}' for binding in bindings),
-      f'--base_dir={base_dir}',
-      *arguments,
-    ]
+  return command.run(
+    base_dir, *bindings, gin_files=(file,), small=False, flags=flags
   )
-
-
-def _steps(base_dir):
-  return [row['step'] for row in record.read_evaluations(str(base_dir))]
-
-
-def _evaluations(base_dir):
-  return (base_dir / 'evaluations.csv').read_bytes()
 
 
 @pytest.fixture(name='schedules')
@@ -124,19 +90,19 @@ def test_an_extended_run(
 ):
   for name in ('whole', 'cut'):
     assert _train(tmp_path / name, config, 200) == 0
-  before = _evaluations(tmp_path / 'whole')
+  before = runs.evaluations(tmp_path / 'whole')
   assert _train(tmp_path / 'whole', config, 300) == 2
   assert capsys.readouterr().err.endswith('another --base_dir, or --extend\n')
 
   flag = f'--extend={choice}'
   assert _train(tmp_path / 'whole', config, 300, flag) == 0
-  assert _evaluations(tmp_path / 'whole').startswith(before)
-  assert [s for s in _steps(tmp_path / 'whole') if s in steps] == steps
+  assert runs.evaluations(tmp_path / 'whole').startswith(before)
+  assert [s for s in runs.steps(tmp_path / 'whole') if s in steps] == steps
   found = record.read(str(tmp_path / 'whole'))
   assert found['train_steps'] == 300
   assert found['bindings']['train.extended'] == f"((200, '{choice}'),)"
   summary = run_directory.RunDirectory(str(tmp_path / 'whole')).read_summary()
-  assert summary['steps'] == _steps(tmp_path / 'whole')[-1] >= 300
+  assert summary['steps'] == runs.steps(tmp_path / 'whole')[-1] >= 300
   assert (schedules[0], schedules[-1]) == window
 
   # Killed and continued, with or without the flag, it is the same.
@@ -145,7 +111,8 @@ def test_an_extended_run(
     assert _train(tmp_path / 'cut', config, 300, flag) == 130
     assert not run_directory.RunDirectory(str(tmp_path / 'cut')).finished
   assert _train(tmp_path / 'cut', config, 300) == 0
-  assert _evaluations(tmp_path / 'cut') == _evaluations(tmp_path / 'whole')
+  cut, whole = (runs.evaluations(tmp_path / name) for name in ('cut', 'whole'))
+  assert cut == whole
   capsys.readouterr()
   assert _train(tmp_path / 'cut', config, 300, flag) == 0
   assert 'Nothing to do' in capsys.readouterr().out

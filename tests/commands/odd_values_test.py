@@ -11,36 +11,25 @@ import math
 import random
 import signal
 
-import gin
 import pytest
 
-from rigl_rl.commands import train
+from helpers import command, tiny
 from rigl_rl.config import declarations, domains
+
+pytestmark = pytest.mark.usefixtures('no_gin_config', 'threads_as_they_are')
 
 _SECONDS = 60
 
-_HOPPER = (
-  'ENV_NAME = "Hopper-v4"',
-  'create_mujoco_environment.max_episode_steps = 20',
-  'train.train_steps = 60',
-  'UpdateSchedule.interval = 5',
-)
 _OFF_POLICY = (
-  *_HOPPER,
-  'Critic.hidden_units = (8, 8)',
-  'TransitionBuffer.batch_size = 8',
-  'TransitionBuffer.capacity = 100',
-  'ActorCriticLoop.initial_collect_steps = 30',
+  'train.train_steps = 60',
   'ActorCriticLoop.evaluation_period = 60',
   'ActorCriticLoop.evaluation_episodes = 1',
 )
 # Short runs: a gin file, and bindings.
 _DQN = (
   'gin_configs/graesser22/dqn_classic/rigl.gin',
-  'MLPQNetwork.hidden_units = (8, 8)',
+  *tiny.DQN,
   'train.train_steps = 60',
-  'SparseDQNAgent.batch_size = 8',
-  'SparseDQNAgent.replay_capacity = 100',
   'SparseDQNAgent.min_replay_history = 20',
   'UpdateSchedule.interval = 5',
   'DopamineRunner.evaluation_period = 60',
@@ -49,22 +38,14 @@ _DQN = (
 )
 _SAC = (
   'gin_configs/graesser22/sac_mujoco/rigl.gin',
+  *tiny.SAC,
   *_OFF_POLICY,
-  'SquashedGaussianActor.hidden_units = (8, 8)',
 )
-_TD3 = (
-  'gin_configs/sokar22/td3/ds_td3.gin',
-  *_OFF_POLICY,
-  'DeterministicActor.hidden_units = (8, 8)',
-)
+_TD3 = ('gin_configs/sokar22/td3/ds_td3.gin', *tiny.TD3, *_OFF_POLICY)
 _PPO = (
   'gin_configs/graesser22/ppo_mujoco/rigl.gin',
-  *_HOPPER,
-  'GaussianActor.hidden_units = (8, 8)',
-  'actor_critic.ValueNetwork.hidden_units = (8, 8)',
-  'SparsePPOAgent.minibatch_size = 8',
-  'SparsePPOAgent.num_epochs = 2',
-  'PPOLoop.rollout_steps = 32',
+  *tiny.PPO,
+  'train.train_steps = 60',
   'PPOLoop.evaluation_episodes = 1',
 )
 _ATARI = (
@@ -240,31 +221,24 @@ def _parameters():
 
 
 @pytest.fixture
-def in_process(monkeypatch):
-  """Neither gin's bindings nor threads of another run; an end to this one."""
+def limited():
+  """An end to a run that does not come to one."""
 
   def stop(*_):
     raise TimeoutError(f'no end after {_SECONDS} s')
 
-  # TensorFlow, which has started, would refuse new threads.
-  monkeypatch.setattr(
-    train.command_line, 'start_tensorflow', lambda arguments: None
-  )
-  gin.clear_config()
   before = signal.signal(signal.SIGALRM, stop)
   signal.alarm(_SECONDS)
   yield
   signal.alarm(0)
   signal.signal(signal.SIGALRM, before)
-  gin.clear_config()
 
 
 @pytest.mark.parametrize('run,binding', _parameters())
-def test_an_odd_value(run, binding, tmp_path, capsys, in_process):
+def test_an_odd_value(run, binding, tmp_path, capsys, limited):
   file, *bindings = run
-  code = train.main(
-    [f'--gin_files={file}', f'--base_dir={tmp_path}']
-    + [f'--gin_bindings={given}' for given in (*bindings, binding)]
+  code = command.run(
+    tmp_path, *bindings, binding, gin_files=(file,), small=False
   )
   lines = capsys.readouterr().err.splitlines()
   if code == 2:

@@ -11,7 +11,7 @@ from ctypes import util
 
 import pytest
 
-from helpers import synthetic_runs
+from helpers import synthetic_runs, tiny
 
 _ROOT = pathlib.Path(__file__).parents[2]
 # Each is imported by somebody, and takes from .3 to 10 seconds. Of three of
@@ -36,32 +36,28 @@ code = entry.main(sys.argv[1:])
 print('imported', *[name for name in {_HEAVY} if sys.modules.get(name)])
 sys.exit(code)
 """
-_HOPPER = (
-  'ENV_NAME = "Hopper-v4"',
-  'create_mujoco_environment.max_episode_steps = 20',
-  'TRAIN_STEPS = 60',
-)
-_OFF_POLICY = (
-  *_HOPPER,
-  'ActorCriticLoop.initial_collect_steps = 30',
-  'ActorCriticLoop.evaluation_period = 30',
-  'ActorCriticLoop.evaluation_episodes = 2',
-)
 _TRAININGS = {
   'dqn': (
     'gin_configs/graesser22/dqn_classic/rigl.gin',
+    *tiny.SHORT_DQN,
     'TRAIN_STEPS = 300',
-    'SparseDQNAgent.min_replay_history = 50',
     'DopamineRunner.evaluation_period = 150',
     'DopamineRunner.evaluation_episodes = 2',
   ),
-  'sac': ('gin_configs/graesser22/sac_mujoco/rigl.gin', *_OFF_POLICY),
-  'td3': ('gin_configs/sokar22/td3/ds_td3.gin', *_OFF_POLICY),
+  'sac': (
+    'gin_configs/graesser22/sac_mujoco/rigl.gin',
+    *tiny.SHORT_OFF_POLICY,
+    'TRAIN_STEPS = 60',
+  ),
+  'td3': (
+    'gin_configs/sokar22/td3/ds_td3.gin',
+    *tiny.SHORT_OFF_POLICY,
+    'TRAIN_STEPS = 60',
+  ),
   'ppo': (
     'gin_configs/graesser22/ppo_mujoco/rigl.gin',
-    *_HOPPER,
-    'PPOLoop.rollout_steps = 64',
-    'PPOLoop.evaluation_episodes = 2',
+    *tiny.SHORT_PPO,
+    'TRAIN_STEPS = 60',
   ),
 }
 _SWEEP = """

@@ -7,26 +7,13 @@ import gymnasium
 import numpy as np
 import pytest
 
+from helpers import mujoco_tasks
+from helpers.discrete_tasks import roll
 from rigl_rl import errors
 from rigl_rl.environments import classic_control
 
 TASKS = classic_control.CLASSIC_CONTROL_TASKS
 create = classic_control.create_classic_control_environment
-
-
-def _roll(env, steps, seed):
-  """Acts at random for some steps, across episodes; returns all that it saw."""
-  rng = np.random.default_rng(seed)
-  seen = []
-  for _ in range(steps):
-    if env.game_over:
-      observation = env.reset()
-      seen.append((observation.tobytes(), observation.dtype, 'reset'))
-    observation, reward, is_terminal, _ = env.step(
-      int(rng.integers(env.action_space.n))
-    )
-    seen.append((observation.tobytes(), reward, is_terminal, env.game_over))
-  return seen
 
 
 @pytest.mark.parametrize(
@@ -115,7 +102,7 @@ def test_seed_decides_everything():
   def trajectory(seed):
     env = create('CartPole-v0', seed=seed)
     env.reset()
-    return _roll(env, 100, seed=0)
+    return roll(env, 100, seed=0)
 
   assert trajectory(3) == trajectory(3)
   assert trajectory(3) != trajectory(4)
@@ -126,16 +113,16 @@ def test_seed_decides_everything():
 def test_state_continues_to_the_bit(name, steps_before, through_json):
   env = create(name, seed=11)
   env.reset()
-  _roll(env, steps_before, seed=1)
+  roll(env, steps_before, seed=1)
   state = through_json(env.get_state())
-  expected = _roll(env, 600, seed=2)
+  expected = roll(env, 600, seed=2)
 
   fresh = create(name, seed=99)
   fresh.set_state(state)
-  assert _roll(fresh, 600, seed=2) == expected
+  assert roll(fresh, 600, seed=2) == expected
   # The state is a copy: it can be used again, and in a used environment.
   env.set_state(state)
-  assert _roll(env, 600, seed=2) == expected
+  assert roll(env, 600, seed=2) == expected
 
 
 @pytest.mark.parametrize('name', TASKS)
@@ -148,7 +135,7 @@ def test_state_at_the_end_of_an_episode(name, through_json):
   fresh = create(name, seed=99)
   fresh.set_state(state)
   assert fresh.game_over
-  assert _roll(fresh, 300, seed=2) == _roll(env, 300, seed=2)
+  assert roll(fresh, 300, seed=2) == roll(env, 300, seed=2)
 
 
 def test_state_before_the_first_reset(through_json):
@@ -163,7 +150,7 @@ def test_state_of_an_earlier_version(has_started, through_json):
   env = create('CartPole-v0', seed=11)
   if has_started:
     env.reset()
-    _roll(env, 7, seed=1)
+    roll(env, 7, seed=1)
   state = through_json(env.get_state())
   # Only the first reset takes the seed.
   del state['seed']
@@ -179,38 +166,18 @@ def test_state_of_another_task_is_refused():
     create('Acrobot-v1', seed=0).set_state(state)
 
 
-class _HiddenState(gymnasium.Env):
-  """A task whose state an adapter cannot know."""
-
+class _HiddenState(mujoco_tasks.HiddenState):
   action_space = gymnasium.spaces.Discrete(2)
-  observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
   state = 0.0  # Looks like the whole of it, and is not.
 
-  def reset(self, *, seed=None, options=None):
-    super().reset(seed=seed)
-    self._hidden = self.np_random.uniform(-1, 1, 1).astype(np.float32)
-    return self._hidden, {}
 
-  def step(self, action):
-    return self._hidden, 0.0, False, False, {}
-
-
-@pytest.fixture
-def hidden_state_task():
-  name = 'HiddenStateTestTask-v0'
-  gymnasium.register(name, _HiddenState, max_episode_steps=5)
-  yield name
-  del gymnasium.registry[name]
-
-
-def test_unknown_state_is_complete_between_episodes(
-  hidden_state_task, through_json
-):
-  env = create(hidden_state_task, seed=0)
+@pytest.mark.parametrize('custom_task', [_HiddenState], indirect=True)
+def test_unknown_state_is_complete_between_episodes(custom_task, through_json):
+  env = create(custom_task, seed=0)
   env.reset()
   env.step(0)
   state = through_json(env.get_state())
-  fresh = create(hidden_state_task, seed=1)
+  fresh = create(custom_task, seed=1)
   fresh.set_state(state)
   with pytest.raises(RuntimeError, match='reset'):
     fresh.step(0)

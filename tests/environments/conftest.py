@@ -2,8 +2,11 @@
 
 import json
 
+import gymnasium
 import numpy as np
 import pytest
+
+from helpers import mujoco_tasks
 
 
 @pytest.fixture
@@ -25,3 +28,12 @@ def through_json():
 def _elsewhere(tmp_path, monkeypatch):
   """MuJoCo logs its warnings in the current directory."""
   monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(params=[mujoco_tasks.HiddenState])
+def custom_task(request):
+  """The name of a task, whose class is the parameter."""
+  name = 'CustomTestTask-v0'
+  gymnasium.register(name, request.param, max_episode_steps=5)
+  yield name
+  del gymnasium.registry[name]

@@ -1,6 +1,5 @@
 """The state of MuJoCo environments."""
 
-import gymnasium
 import numpy as np
 import pytest
 
@@ -120,14 +119,6 @@ def test_state_of_another_task_is_refused():
   state = mujoco_tasks.create('Hopper-v4', seed=0).get_state()
   with pytest.raises(ValueError, match='Hopper-v4, not of Walker2d-v4'):
     mujoco_tasks.create('Walker2d-v4', seed=0).set_state(state)
-
-
-@pytest.fixture(params=[mujoco_tasks.HiddenState])
-def custom_task(request):
-  name = 'MujocoTestTask-v0'
-  gymnasium.register(name, request.param, max_episode_steps=5)
-  yield name
-  del gymnasium.registry[name]
 
 
 def test_unknown_state_cuts_the_episode(custom_task, through_json):

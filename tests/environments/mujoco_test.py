@@ -236,14 +236,6 @@ class _Image(mujoco_tasks.HiddenState):
   observation_space = gymnasium.spaces.Box(0, 255, (4, 4), np.uint8)
 
 
-@pytest.fixture(params=[mujoco_tasks.HiddenState])
-def custom_task(request):
-  name = 'MujocoTestTask-v0'
-  gymnasium.register(name, request.param, max_episode_steps=5)
-  yield name
-  del gymnasium.registry[name]
-
-
 @pytest.mark.parametrize(
   'custom_task, named',
   [

@@ -24,18 +24,38 @@ _BINDINGS = (
 )
 
 
-class Agent:
-  """Acts at random and notes what it is asked."""
+class Notes:
+  """What every loop asks of an agent, for agents that only take notes."""
 
   title = 'Notes'
+  last_loss = None
 
-  def __init__(self, time_step_spec, action_spec, seed, gradient_steps):
+  def __init__(self, time_step_spec, action_spec, seed):
     assert time_step_spec.observation.shape == (11,)
     assert action_spec.shape == (3,)
-    self.seed = seed
-    self.gradient_steps = gradient_steps
     self.rng = np.random.default_rng(seed)
     self.calls = []
+
+  def write_summaries(self):
+    pass
+
+  def describe(self):
+    return {}
+
+  def get_state(self):
+    return {'rng': self.rng.bit_generator.state}
+
+  def set_state(self, state):
+    self.rng.bit_generator.state = state['rng']
+
+
+class Agent(Notes):
+  """Acts at random and notes what it is asked."""
+
+  def __init__(self, time_step_spec, action_spec, seed, gradient_steps):
+    super().__init__(time_step_spec, action_spec, seed)
+    self.seed = seed
+    self.gradient_steps = gradient_steps
     self.batches = []
     self.observations = []
 
@@ -56,19 +76,11 @@ class Agent:
   def greedy_policy(self):
     return lambda observations: np.zeros((len(observations), 3), np.float32)
 
-  last_loss = None
-
-  def write_summaries(self):
-    pass
-
-  def describe(self):
-    return {}
-
   def get_state(self):
-    return {'rng': self.rng.bit_generator.state, 'batches': len(self.batches)}
+    return {**super().get_state(), 'batches': len(self.batches)}
 
   def set_state(self, state):
-    self.rng.bit_generator.state = state['rng']
+    super().set_state(state)
     self.batches = [None] * state['batches']
 
 

@@ -1,25 +1,43 @@
-"""Short runs: what makes them small, and whether two of them are the same."""
+"""Runs: how they are trained and cut, and whether two of them are the same."""
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
+import gin
 import numpy as np
 import pytest
 
+from rigl_rl.config import parsing
 from rigl_rl.environments import mujoco
-from rigl_rl.training import checkpointing, record
+from rigl_rl.training import checkpointing, record, run
 
-# Some hundred steps of DQN on classic control.
-TINY_DQN = (
-  'MLPQNetwork.hidden_units = (8, 8)',
-  'SparseDQNAgent.batch_size = 8',
-  'SparseDQNAgent.replay_capacity = 1000',
-  'SparseDQNAgent.min_replay_history = 50',
-  'SparseDQNAgent.target_update_period = 30',
-  'UpdateSchedule.interval = 20',
-  'DopamineRunner.evaluation_period = 100',
-)
+
+def train(base_dir, gin_file, *bindings):
+  """Trains in this process, with nothing bound before it or afterwards."""
+  gin.clear_config()
+  parsing.parse([f'gin_configs/{gin_file}'], bindings)
+  run.train(str(base_dir))
+  gin.clear_config()
+
+
+def train_once(root, configs):
+  """Returns a function from the name of a run to its directory.
+
+  It trains a run when it is first asked for it.
+
+  Args:
+    root: of the directories.
+    configs: {name: (gin file, binding, ...)}.
+  """
+
+  @functools.cache
+  def directory(name):
+    train(root / name, *configs[name])
+    return root / name
+
+  return directory
 
 
 def checkpointer(base_dir) -> checkpointing.Checkpointer:
@@ -58,13 +76,14 @@ def assert_same_state(one, other, path='state'):
     assert one == other or one != one and other != other, path
 
 
+def evaluations(base_dir) -> bytes:
+  """What a run's table of evaluations holds, to the bit."""
+  return (pathlib.Path(base_dir) / 'evaluations.csv').read_bytes()
+
+
 def assert_same_run(base_dir, other_dir):
   """Asserts that runs have the same evaluations and the same last state."""
-  evaluations, others = (
-    (pathlib.Path(path) / 'evaluations.csv').read_bytes()
-    for path in (base_dir, other_dir)
-  )
-  assert evaluations == others
+  assert evaluations(base_dir) == evaluations(other_dir)
   (step, state), (other_step, other_state) = map(latest, (base_dir, other_dir))
   assert step == other_step
   assert_same_state(state, other_state)
@@ -82,6 +101,21 @@ def interrupt(loop, period):
   loop._evaluate = fail
   with pytest.raises(KeyboardInterrupt):
     loop.run_experiment()
+
+
+def resume(make, base_dir, period):
+  """Interrupts a run within an episode, and returns a loop that continues it.
+
+  Args:
+    make: returns a loop of the run in a directory.
+    base_dir: the directory.
+    period: see `interrupt`.
+  """
+  interrupt(make(base_dir), period)
+  loop = make(base_dir)
+  assert loop.environment.current_time_step().is_mid()
+  saved = latest(base_dir)[1]['loop']
+  assert loop._episode_return == saved['episode_return'] != 0
   return loop
 
 

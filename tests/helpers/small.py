@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
+import tensorflow as tf
 from tf_agents.specs import array_spec, tensor_spec
 from tf_agents.trajectories import time_step as ts
 
@@ -55,3 +58,45 @@ def online_and_target(agent):
       agent.networks.layers[name], agent.networks.matching_layers(name, copy)
     )
   ]
+
+
+def go_on(agent, observation):
+  """Acts and trains: what an agent in the same state does bit for bit.
+
+  Returns:
+    Actions, and the state afterwards.
+  """
+  actions = [agent.explore(observation), agent.explore(observation)]
+  train(agent, 4, seed=20)
+  actions += [agent.explore(observation), agent.random_action()]
+  return np.stack(actions), agent.get_state()
+
+
+def assert_equal_states(one, other):
+  tf.nest.map_structure(np.testing.assert_array_equal, one, other)
+
+
+class _NoPlan:
+  """Leaves to the graph what a step does."""
+
+  bind = staticmethod(lambda function: function)
+
+
+def without_a_plan(agent):
+  """Makes each step of an agent look in the graph at what it has to do.
+
+  Returns:
+    The function that traces, whose `cache_info` counts traces.
+  """
+  trace = functools.lru_cache(lambda shapes: agent._trace(_NoPlan, shapes))
+  agent._traced = lambda _, shapes: trace(shapes)
+  return trace
+
+
+def mean_snr(gradients):
+  """The mean of |mean| / standard deviation of (examples, weights)."""
+  mean, mean_square = gradients.mean(0), (gradients**2).mean(0)
+  variance = np.maximum(mean_square - mean**2, 1e-6 * mean_square)
+  return np.divide(
+    np.abs(mean), np.sqrt(variance), out=np.zeros_like(mean), where=mean != 0
+  ).mean()

@@ -1,8 +1,6 @@
 """Small TD3 agents, and their masks."""
 
 import gin
-import numpy as np
-import tensorflow as tf
 
 from helpers import small
 from rigl_rl.agents import td3
@@ -50,8 +48,3 @@ def changed(before, after):
     for name in before
     if any((b != a).any() for b, a in zip(before[name], after[name]))
   }
-
-
-def assert_equal_states(one, other):
-  for left, right in zip(tf.nest.flatten(one), tf.nest.flatten(other)):
-    np.testing.assert_array_equal(left, right)

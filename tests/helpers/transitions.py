@@ -48,6 +48,14 @@ def gather(buffer, slots):
   return buffer._gather(np.array(slots))._asdict()
 
 
+def assert_uniform(counts):
+  """Asserts that draws are uniform: χ² is within four standard deviations."""
+  expected = counts.sum() / len(counts)
+  chi_square = ((counts - expected) ** 2 / expected).sum()
+  freedom = len(counts) - 1
+  assert abs(chi_square - freedom) < 4 * np.sqrt(2 * freedom)
+
+
 class Twins:
   """Dopamine's buffer and ours, which get the same random transitions."""
 

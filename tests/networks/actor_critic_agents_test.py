@@ -12,24 +12,35 @@ from tf_agents.trajectories import trajectory
 from helpers import actor_critics
 
 
-def _sac(actor, critic, **kwargs):
-  def optimizer():
-    return tf.keras.optimizers.legacy.Adam(3e-4)
+def _adam(learning_rate):
+  return tf.keras.optimizers.legacy.Adam(learning_rate)
 
-  agent = sac_agent.SacAgent(
+
+def _off_policy(agent_class, actor, critic, **kwargs):
+  """SacAgent or Td3Agent, initialized."""
+  agent = agent_class(
     ts.time_step_spec(actor_critics.OBSERVATION),
     actor_critics.ACTION,
-    critic_network=critic,
     actor_network=actor,
-    actor_optimizer=optimizer(),
-    critic_optimizer=optimizer(),
-    alpha_optimizer=optimizer(),
+    critic_network=critic,
+    actor_optimizer=_adam(1e-3),
+    critic_optimizer=_adam(1e-3),
     target_update_tau=0.005,
     gamma=0.99,
     **kwargs,
   )
   agent.initialize()
   return agent
+
+
+def _train(agent, experience, networks):
+  """Takes a train step, which has to change each kernel of the networks."""
+  before = [actor_critics.kernels(network) for network in networks]
+  loss = agent.train(experience)
+  assert np.isfinite(loss.loss)
+  for network, kernels in zip(networks, before):
+    for path, kernel in actor_critics.kernels(network).items():
+      assert not np.array_equal(kernel, kernels[path])
 
 
 def _pairs(batch):
@@ -59,7 +70,9 @@ def test_stock_sac_agent_trains():
   critic = actor_critics.make(
     actor_critics.CRITIC, hidden_units=(16, 8), weight_decay=1e-4
   )
-  agent = _sac(actor, critic)
+  agent = _off_policy(
+    sac_agent.SacAgent, actor, critic, alpha_optimizer=_adam(1e-3)
+  )
   first, second = agent._critic_network_1, agent._critic_network_2
   targets = agent._target_critic_network_1, agent._target_critic_network_2
   for path, kernel in actor_critics.kernels(first).items():
@@ -71,12 +84,7 @@ def test_stock_sac_agent_trains():
       np.testing.assert_array_equal(kernel, actor_critics.kernels(target)[path])
 
   networks = (actor, first, second, *targets)
-  before = [actor_critics.kernels(network) for network in networks]
-  loss = agent.train(_pairs(16))
-  assert np.isfinite(loss.loss)
-  for network, kernels in zip(networks, before):
-    for path, kernel in actor_critics.kernels(network).items():
-      assert not np.array_equal(kernel, kernels[path])
+  _train(agent, _pairs(16), networks)
 
 
 def test_actor_policy_acts():
@@ -99,31 +107,12 @@ def test_actor_policy_acts():
   )
 
 
-def _td3(actor, critic, **kwargs):
-  def optimizer():
-    return tf.keras.optimizers.legacy.Adam(1e-3)
-
-  agent = td3_agent.Td3Agent(
-    ts.time_step_spec(actor_critics.OBSERVATION),
-    actor_critics.ACTION,
-    actor_network=actor,
-    critic_network=critic,
-    actor_optimizer=optimizer(),
-    critic_optimizer=optimizer(),
-    target_update_tau=0.005,
-    gamma=0.99,
-    **kwargs,
-  )
-  agent.initialize()
-  return agent
-
-
 def test_stock_td3_agent_trains():
   actor = actor_critics.make(actor_critics.TD3_ACTOR, hidden_units=(16, 8))
   critic = actor_critics.make(
     actor_critics.CRITIC, hidden_units=(16, 8), **actor_critics.AS_PYTORCH
   )
-  agent = _td3(actor, critic)
+  agent = _off_policy(td3_agent.Td3Agent, actor, critic)
   assert actor.create_variables() == tf.TensorSpec((3,), tf.float32)
   first, second = agent._critic_network_1, agent._critic_network_2
   for path, kernel in actor_critics.kernels(first).items():
@@ -143,18 +132,14 @@ def test_stock_td3_agent_trains():
       np.testing.assert_array_equal(variable, copy)
 
   networks = [network for pair in pairs for network in pair]
-  before = [actor_critics.kernels(network) for network in networks]
-  loss = agent.train(_pairs(16))
-  assert np.isfinite(loss.loss)
-  for network, kernels in zip(networks, before):
-    for path, kernel in actor_critics.kernels(network).items():
-      assert not np.array_equal(kernel, kernels[path])
+  _train(agent, _pairs(16), networks)
 
 
 def test_td3_policies_act():
   actor = actor_critics.build(actor_critics.TD3_ACTOR)
-  agent = _td3(
-    actor, actor_critics.make(actor_critics.CRITIC), exploration_noise_std=0.1
+  critic = actor_critics.make(actor_critics.CRITIC)
+  agent = _off_policy(
+    td3_agent.Td3Agent, actor, critic, exploration_noise_std=0.1
   )
   time_step = ts.restart(actor_critics.observations(), batch_size=7)
   expected = actor.actions(actor_critics.observations())
@@ -220,13 +205,8 @@ def test_stock_ppo_agent_trains():
   minibatch = tf.nest.map_structure(
     lambda x: tf.expand_dims(x[0, :16], 1), processed
   )
-  before = actor_critics.kernels(actor), actor_critics.kernels(value)
   raw_std = actor.raw_std.numpy()
-  loss = agent.train(minibatch)
-  assert np.isfinite(loss.loss)
-  for network, kernels in zip((actor, value), before):
-    for path, kernel in actor_critics.kernels(network).items():
-      assert not np.array_equal(kernel, kernels[path])
+  _train(agent, minibatch, (actor, value))
   assert np.all(actor.raw_std != raw_std)
 
 

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from helpers import transitions
 from rigl_rl import errors
 from rigl_rl.replay import segments, transition_buffer
 
@@ -151,10 +152,7 @@ def test_sampling_is_uniform(capacity):
     np.add.at(counts, rewards, 1)
   valid = [int(reward) for reward in naive.valid()]
   assert counts.sum() == counts[valid].sum() == 50_000
-  expected = 50_000 / len(valid)
-  chi_square = ((counts[valid] - expected) ** 2 / expected).sum()
-  freedom = len(valid) - 1
-  assert abs(chi_square - freedom) < 4 * np.sqrt(2 * freedom)
+  transitions.assert_uniform(counts[valid])
 
 
 def test_seed_decides_the_samples():

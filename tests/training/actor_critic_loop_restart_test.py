@@ -1,5 +1,6 @@
 """The off-policy loop resumes as if it had never stopped."""
 
+import functools
 import json
 
 import gin
@@ -18,12 +19,9 @@ def _no_bindings(no_gin_config):
 def test_resumed_run_equals_one_never_stopped(tmp_path, period):
   # 44 steps overwrite the ring of 20 rows twice.
   whole = noted_loop.run(tmp_path / 'whole', train_steps=44)
-  runs.interrupt(noted_loop.make(tmp_path / 'cut', train_steps=44), period)
-  resumed = noted_loop.make(tmp_path / 'cut', train_steps=44)
+  make = functools.partial(noted_loop.make, train_steps=44)
+  resumed = runs.resume(make, tmp_path / 'cut', period)
   assert resumed.steps_done == 8 * period
-  saved = runs.latest(tmp_path / 'cut')[1]['loop']
-  assert resumed._episode_return == saved['episode_return'] != 0
-  assert resumed.environment.current_time_step().is_mid()
   resumed.run_experiment()
   runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
   for name in ('_observations', '_actions', '_rewards', '_discounts'):
@@ -35,22 +33,17 @@ def test_resumed_run_equals_one_never_stopped(tmp_path, period):
 
 
 def test_resumed_sac_equals_one_never_stopped(tmp_path):
-  arguments = {
-    'create_agent': gin.REQUIRED,
-    'create_replay': gin.REQUIRED,
-    'train_steps': 32,
-  }
-
-  def make(name):
-    return noted_loop.make(tmp_path / name, **arguments)
-
-  whole = make('whole')
+  make = functools.partial(
+    noted_loop.make,
+    create_agent=gin.REQUIRED,
+    create_replay=gin.REQUIRED,
+    train_steps=32,
+  )
+  whole = make(tmp_path / 'whole')
   masks = runs.masks(whole.agent)
   whole.run_experiment()
-  runs.interrupt(make('cut'), 3)
-  resumed = make('cut')
+  resumed = runs.resume(make, tmp_path / 'cut', 3)
   assert resumed.steps_done == 24
-  assert resumed.environment.current_time_step().is_mid()
   resumed.run_experiment()
   # Weights, masks, slots, targets, temperature, random streams, simulator.
   runs.assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
@@ -72,9 +65,7 @@ def test_seed_decides_the_run(tmp_path):
   for found in (actions, rewards):
     np.testing.assert_array_equal(found[0], found[1])
     assert (found[0] != found[2]).any()
-  tables = [
-    (tmp_path / name / 'evaluations.csv').read_bytes() for name in 'abc'
-  ]
+  tables = [runs.evaluations(tmp_path / name) for name in 'abc']
   assert tables[0] == tables[1] != tables[2]
 
 

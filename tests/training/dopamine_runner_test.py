@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from dopamine.discrete_domains import run_experiment
 
-from helpers import runs
+from helpers import runs, tiny
 from rigl_rl import errors
 from rigl_rl.config import parsing
 from rigl_rl.training import (
@@ -25,7 +25,7 @@ _RIGL = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _BINDINGS = [
   'SPARSITY = 0.5',
   'sparsify.distribution = @uniform',
-  *runs.TINY_DQN,
+  *tiny.DQN,
   'TRAIN_STEPS = 500',
   'DopamineRunner.evaluation_episodes = 3',
 ]
@@ -121,6 +121,7 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
 
 def test_torn_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
   _run(tmp_path / 'whole')
+  whole = runs.evaluations(tmp_path / 'whole')
   _run(tmp_path / 'torn', train_steps=500)
   newest = sorted(
     (tmp_path / 'torn' / 'checkpoints').iterdir(),
@@ -130,16 +131,13 @@ def test_torn_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
   runner, directory = _make_runner(tmp_path / 'torn')
   assert len(directory.evaluations) == 4
   runner.run_experiment()
-  whole, torn = (
-    (tmp_path / name / 'evaluations.csv').read_bytes()
-    for name in ('whole', 'torn')
-  )
-  assert whole == torn
+  assert runs.evaluations(tmp_path / 'torn') == whole
 
 
 def test_goes_on_from_a_checkpoint_of_an_earlier_version(tmp_path):
   """Those had the replay's manifest in the agent's state, and `iteration`."""
   _run(tmp_path / 'whole')
+  whole = runs.evaluations(tmp_path / 'whole')
   _run(tmp_path / 'old')
   checkpointer = checkpointing.Checkpointer(str(tmp_path / 'old/checkpoints'))
   step = checkpointer.steps()[0]
@@ -151,11 +149,7 @@ def test_goes_on_from_a_checkpoint_of_an_earlier_version(tmp_path):
   runner, directory = _make_runner(tmp_path / 'old')
   assert runner.steps_done == directory.evaluations[-1]['step'] == step < 500
   runner.run_experiment()
-  whole, old = (
-    (tmp_path / name / 'evaluations.csv').read_bytes()
-    for name in ('whole', 'old')
-  )
-  assert whole == old
+  assert runs.evaluations(tmp_path / 'old') == whole
 
 
 def test_seed_decides_the_run(tmp_path):

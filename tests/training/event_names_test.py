@@ -1,13 +1,11 @@
 """What TensorBoard shows of a run: one naming, in environment steps."""
 
-import os
-
 import numpy as np
 import pytest
-import tensorflow as tf
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 import rigl_rl
+from helpers import summaries, tiny
 
 _LAYERS = ('dense1', 'dense2', 'output')
 _HPARAMS = '_hparams_/session_start_info'
@@ -18,28 +16,21 @@ def _no_bindings(no_gin_config):
   """Nothing is bound before or after a run."""
 
 
-def _train(gin_file, directory, **bindings):
+def _train(gin_file, directory, *bindings):
   """Returns the run, {tag: {step: value}}, and its hyper-parameters."""
-  run = rigl_rl.train(
-    f'gin_configs/graesser22/{gin_file}',
-    {name.replace('__', '.'): value for name, value in bindings.items()},
-    directory,
-  )
-  scalars, hparams = {}, {}
-  events = os.path.join(directory, 'events')
-  assert len(os.listdir(events)) == 1
-  for name in os.listdir(events):
-    path = os.path.join(events, name)
-    for event in tf.compat.v1.train.summary_iterator(path):
-      for value in event.summary.value:
-        if value.tag == _HPARAMS:
-          data = plugin_data_pb2.HParamsPluginData.FromString(
-            value.metadata.plugin_data.content
-          )
-          hparams.update(data.session_start_info.hparams)
-        else:
-          number = float(tf.make_ndarray(value.tensor))
-          scalars.setdefault(value.tag, {})[event.step] = number
+  run = rigl_rl.train(f'gin_configs/graesser22/{gin_file}', bindings, directory)
+  assert len(list((directory / 'events').iterdir())) == 1
+  scalars = {
+    tag: dict(pairs)
+    for tag, pairs in summaries.scalars(directory / 'events').items()
+  }
+  hparams = {}
+  for _, value in summaries.values(directory / 'events'):
+    if value.tag == _HPARAMS:
+      data = plugin_data_pb2.HParamsPluginData.FromString(
+        value.metadata.plugin_data.content
+      )
+      hparams.update(data.session_start_info.hparams)
   return run, scalars, hparams
 
 
@@ -65,16 +56,11 @@ def test_dqn(tmp_path):
   run, scalars, hparams = _train(
     'dqn_classic/rigl.gin',
     tmp_path / 'run',
-    SPARSITY=0.5,
-    TRAIN_STEPS=600,
-    UpdateSchedule__interval=5,
-    MLPQNetwork__hidden_units=(8, 8),
-    SparseDQNAgent__batch_size=4,
-    SparseDQNAgent__replay_capacity=1000,
-    SparseDQNAgent__min_replay_history=20,
-    SparseDQNAgent__summary_writing_frequency=100,
-    DopamineRunner__evaluation_period=200,
-    DopamineRunner__evaluation_episodes=3,
+    *tiny.DQN,
+    'SPARSITY = 0.5',
+    'TRAIN_STEPS = 600',
+    'SparseDQNAgent.summary_writing_frequency = 100',
+    'DopamineRunner.evaluation_period = 200',
   )
   assert set(scalars) == _OF_EVERY_AGENT | _mask_tags('online') | {
     'train/epsilon',
@@ -92,7 +78,7 @@ def test_dqn(tmp_path):
   assert list(scalars['masks/online/dense2/moved']) == steps[1:]
   # Falls from 1 to 0.1 over 25,000 steps after the collection.
   assert scalars['train/epsilon'] == {
-    step: pytest.approx(1 - 0.9 * (step - 20) / 25000, abs=1e-6)
+    step: pytest.approx(1 - 0.9 * (step - 50) / 25000, abs=1e-6)
     for step in steps
   }
   # CartPole gives a reward of 1 per step.
@@ -107,18 +93,11 @@ def test_sac(tmp_path):
   run, scalars, hparams = _train(
     'sac_mujoco/rigl.gin',
     tmp_path / 'run',
-    ENV_NAME='Hopper-v4',
-    SPARSITY=0.5,
-    TRAIN_STEPS=90,
-    UpdateSchedule__interval=5,
-    create_mujoco_environment__max_episode_steps=10,
-    SquashedGaussianActor__hidden_units=(8, 8),
-    Critic__hidden_units=(8, 8),
-    TransitionBuffer__batch_size=8,
-    TransitionBuffer__capacity=1000,
-    ActorCriticLoop__initial_collect_steps=30,
-    ActorCriticLoop__evaluation_period=30,
-    ActorCriticLoop__evaluation_episodes=3,
+    *tiny.SAC,
+    'SPARSITY = 0.5',
+    'TRAIN_STEPS = 90',
+    'create_mujoco_environment.max_episode_steps = 10',
+    'ActorCriticLoop.evaluation_period = 30',
   )
   networks = ('actor', 'critic_1', 'critic_2')
   assert set(scalars) == _OF_EVERY_AGENT | _mask_tags(*networks) | {

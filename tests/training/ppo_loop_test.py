@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import damages, runs
+from helpers import damages, noted_loop, runs
 from rigl_rl.agents import ppo
 from rigl_rl.config import parsing
 from rigl_rl.errors import UserError
@@ -38,20 +38,15 @@ _BINDINGS = (
 pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
-class _Agent:
+class _Agent(noted_loop.Notes):
   """Acts at random and notes what it is asked."""
-
-  title = 'Notes'
 
   def __init__(
     self, time_step_spec, action_spec, seed, rollout_steps, num_rollouts
   ):
-    assert time_step_spec.observation.shape == (11,)
-    assert action_spec.shape == (3,)
+    super().__init__(time_step_spec, action_spec, seed)
     self.rollout_steps = rollout_steps
     self.num_rollouts = num_rollouts
-    self.rng = np.random.default_rng(seed)
-    self.calls = []
     self.rollouts = []
 
   def refresh_policy(self):
@@ -68,20 +63,6 @@ class _Agent:
 
   def greedy_policy(self):
     return lambda observations: observations[:, :3]
-
-  last_loss = None
-
-  def write_summaries(self):
-    pass
-
-  def describe(self):
-    return {}
-
-  def get_state(self):
-    return {'rng': self.rng.bit_generator.state}
-
-  def set_state(self, state):
-    self.rng.bit_generator.state = state['rng']
 
 
 def _make_loop(base_dir, *bindings, train_steps=40, seed=0, **arguments):
@@ -279,19 +260,15 @@ def test_resumed_run_equals_one_never_stopped(
 
 
 def test_resumed_ppo_equals_one_never_stopped(tmp_path):
-  def make(name):
-    return _make_loop(tmp_path / name, create_agent=gin.REQUIRED)
-
+  make = functools.partial(_make_loop, create_agent=gin.REQUIRED)
   # Traced, each of the three would take seconds more; see ppo_test.
   tf.config.run_functions_eagerly(True)
   try:
-    whole = make('whole')
+    whole = make(tmp_path / 'whole')
     masks = runs.masks(whole.agent)
     whole.run_experiment()
-    runs.interrupt(make('cut'), 2)
-    resumed = make('cut')
+    resumed = runs.resume(make, tmp_path / 'cut', 2)
     assert resumed.steps_done == 16
-    assert resumed.environment.current_time_step().is_mid()
     resumed.run_experiment()
   finally:
     tf.config.run_functions_eagerly(False)
@@ -313,9 +290,7 @@ def test_seed_decides_the_run(tmp_path):
     np.testing.assert_array_equal(one.observation, same.observation)
     np.testing.assert_array_equal(one.action, same.action)
     assert (one.observation != other.observation).any()
-  tables = [
-    (tmp_path / name / 'evaluations.csv').read_bytes() for name in 'abc'
-  ]
+  tables = [runs.evaluations(tmp_path / name) for name in 'abc']
   assert tables[0] == tables[1] != tables[2]
 
 

@@ -3,42 +3,28 @@
 import csv
 import shutil
 
-import gin
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from rigl_rl.config import parsing
+from helpers import runs, tiny
 from rigl_rl.sparsity.wrappers import named_layers
-from rigl_rl.training import run, run_directory, saved_run
+from rigl_rl.training import run_directory, saved_run
 
-_UPDATES = ('SPARSITY = 0.5', 'UpdateSchedule.interval = 5')
-_HOPPER = (
-  *_UPDATES,
-  'ENV_NAME = "Hopper-v4"',
-  'create_mujoco_environment.max_episode_steps = 20',
-  'TRAIN_STEPS = 60',
-)
+_MORE = ('SPARSITY = 0.5', 'UpdateSchedule.interval = 5', 'SEED = 3')
+_HOPPER = (*_MORE, 'TRAIN_STEPS = 60')
 _OFF_POLICY = (
   *_HOPPER,
-  'Critic.hidden_units = (8, 8)',
-  'TransitionBuffer.batch_size = 8',
-  'TransitionBuffer.capacity = 1000',
-  'ActorCriticLoop.initial_collect_steps = 30',
   'ActorCriticLoop.evaluation_period = 30',
   'ActorCriticLoop.evaluation_episodes = 3',
 )
-_DQN = (
-  *_UPDATES,
-  'SparseDQNAgent.batch_size = 4',
-  'SparseDQNAgent.replay_capacity = 1000',
-  'SparseDQNAgent.min_replay_history = 20',
-)
 _ATARI = (
-  *_DQN,
+  *tiny.SHORT_DQN,
+  *_MORE,
   'GAME = "Pong"',
   'WIDTH = 0.1',
   'TRAIN_STEPS = 60',
+  'SparseDQNAgent.min_replay_history = 20',
   'DopamineRunner.evaluation_period = 30',
   'DopamineRunner.evaluation_steps = 60',
   # A period of training is whole episodes.
@@ -47,37 +33,23 @@ _ATARI = (
 _RUNS = {
   'classic': (
     'graesser22/dqn_classic/rigl.gin',
-    (
-      *_DQN,
-      'MLPQNetwork.hidden_units = (8, 8)',
-      'TRAIN_STEPS = 500',
-      'DopamineRunner.evaluation_period = 250',
-      'DopamineRunner.evaluation_episodes = 3',
-      # Some of the actions are drawn.
-      'SparseDQNAgent.epsilon_eval = 0.3',
-    ),
+    *tiny.DQN,
+    *_MORE,
+    'TRAIN_STEPS = 500',
+    'DopamineRunner.evaluation_period = 250',
+    'DopamineRunner.evaluation_episodes = 3',
+    # Some of the actions are drawn.
+    'SparseDQNAgent.epsilon_eval = 0.3',
   ),
-  'cnn': ('graesser22/dqn_atari_cnn/set.gin', _ATARI),
-  'resnet': ('graesser22/dqn_atari_resnet/prune.gin', _ATARI),
-  'sac': (
-    'graesser22/sac_mujoco/rigl.gin',
-    (*_OFF_POLICY, 'SquashedGaussianActor.hidden_units = (8, 8)'),
-  ),
-  'td3': (
-    'sokar22/td3/ds_td3.gin',
-    (*_OFF_POLICY, 'DeterministicActor.hidden_units = (8, 8)'),
-  ),
+  'cnn': ('graesser22/dqn_atari_cnn/set.gin', *_ATARI),
+  'resnet': ('graesser22/dqn_atari_resnet/prune.gin', *_ATARI),
+  'sac': ('graesser22/sac_mujoco/rigl.gin', *tiny.SAC, *_OFF_POLICY),
+  'td3': ('sokar22/td3/ds_td3.gin', *tiny.TD3, *_OFF_POLICY),
   'ppo': (
     'graesser22/ppo_mujoco/rigl.gin',
-    (
-      *_HOPPER,
-      'GaussianActor.hidden_units = (8, 8)',
-      'actor_critic.ValueNetwork.hidden_units = (8, 8)',
-      'SparsePPOAgent.minibatch_size = 8',
-      'SparsePPOAgent.num_epochs = 2',
-      'PPOLoop.rollout_steps = 32',
-      'PPOLoop.evaluation_episodes = 3',
-    ),
+    *tiny.PPO,
+    *_HOPPER,
+    'PPOLoop.evaluation_episodes = 3',
   ),
 }
 
@@ -90,19 +62,7 @@ def _no_bindings(no_gin_config):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
   """Returns the directory of a run that is trained once, by its name."""
-  root = tmp_path_factory.mktemp('runs')
-
-  def train(name):
-    directory = root / name
-    if not directory.exists():
-      gin.clear_config()
-      file, bindings = _RUNS[name]
-      parsing.parse([f'gin_configs/{file}'], [*bindings, 'SEED = 3'])
-      run.train(str(directory))
-      gin.clear_config()
-    return directory
-
-  return train
+  return runs.train_once(tmp_path_factory.mktemp('runs'), _RUNS)
 
 
 def _contents(directory):

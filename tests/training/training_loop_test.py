@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from tf_agents.trajectories import time_step as ts
 
+from helpers import summaries
 from rigl_rl import files
 from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
@@ -136,17 +137,6 @@ def _checkpoints(base_dir):
   return checkpointing.Checkpointer(str(base_dir / 'checkpoints'))
 
 
-def _summaries(base_dir):
-  """{tag: [(step, value)]} of all events."""
-  found = {}
-  for path in sorted((base_dir / 'events').iterdir()):
-    for event in tf.compat.v1.train.summary_iterator(str(path)):
-      for value in event.summary.value:
-        number = float(tf.make_ndarray(value.tensor))
-        found.setdefault(value.tag, []).append((event.step, number))
-  return found
-
-
 def test_evaluations_and_what_is_told_of_them(tmp_path):
   loop = _run(tmp_path)
   rows = record.read_evaluations(str(tmp_path))
@@ -160,15 +150,15 @@ def test_evaluations_and_what_is_told_of_them(tmp_path):
   seconds = [float(line.split(',')[1]) for line in timing[1:]]
   assert 0 < seconds[0] and seconds == sorted(seconds)
 
-  summaries = _summaries(tmp_path)
-  assert summaries['agent/count'] == [(end, end) for end in _ENDS]
-  assert [step for step, _ in summaries['train/steps_per_second']] == _ENDS
-  assert summaries['evaluation/return'] == [
+  scalars = summaries.scalars(tmp_path / 'events')
+  assert scalars['agent/count'] == [(end, end) for end in _ENDS]
+  assert [step for step, _ in scalars['train/steps_per_second']] == _ENDS
+  assert scalars['evaluation/return'] == [
     (row['step'], pytest.approx(row['return_mean'], rel=1e-5)) for row in rows
   ]
   # Episodes of 4 steps end in the second, third and fourth period.
-  assert summaries['train/return'] == [(6, -1), (9, -2), (12, -3)]
-  assert summaries['train/episode_length'] == [(6, 4), (9, 4), (12, 4)]
+  assert scalars['train/return'] == [(6, -1), (9, -2), (12, -3)]
+  assert scalars['train/episode_length'] == [(6, 4), (9, 4), (12, 4)]
   assert loop.title == 'Counting' and loop.describe() == {'parameters': 1}
 
 
@@ -312,7 +302,8 @@ def test_error_in_training_loses_nothing(tmp_path):
   rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] for row in rows] == [3, 6]
   assert _checkpoints(tmp_path).steps() == [3, 6]
-  assert [step for step, _ in _summaries(tmp_path)['agent/count']] == [3, 6]
+  counts = summaries.scalars(tmp_path / 'events')['agent/count']
+  assert [step for step, _ in counts] == [3, 6]
 
 
 class _Forgetful:
