@@ -1,10 +1,9 @@
-"""Every gin file that is shipped is parsed, and its agent built.
+"""Every gin file of DQN is parsed, and its agent built.
 
 The numbers are those of Graesser et al. (2022), tables 1 and 4 to 7.
 """
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import gin
@@ -12,22 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from helpers.gin_files import ALGORITHMS, METHODS, name_of, parse, shipped
 from rigl_rl import errors, seeding
 from rigl_rl.agents import dqn, q_learner
-from rigl_rl.config import bindings, parsing
+from rigl_rl.config import bindings
 from rigl_rl.networks import q_networks
 from rigl_rl.sparsity import step_plan
-
-_ROOT = pathlib.Path(__file__).parents[1] / 'gin_configs'
-_METHODS = ('dense', 'prune', 'static', 'set', 'rigl')
-_ALGORITHMS = {
-  'dense': 'Dense',
-  'prune': 'Prune',
-  'static': 'Static',
-  'set': 'SET',
-  'rigl': 'RigL',
-  'ds': 'DS',
-}
 
 _RESNET_SHAPES = [
   shape
@@ -155,10 +144,6 @@ def untraced(monkeypatch):
   monkeypatch.setattr(q_learner.QLearner, '_train', act)
 
 
-def _file(*names):
-  return '/'.join(('gin_configs', *names)) + '.gin'
-
-
 def _build(task):
   """Builds the agent of the parsed config, with a small replay buffer."""
   capacity = gin.query_parameter('SparseDQNAgent.replay_capacity')
@@ -225,7 +210,7 @@ def _check_network(agent, suite, kernels):
 def _check_masks(agent, method, sparsity=0.9):
   assert len(agent.layers) == len(agent.online.weights) // 3
   for layer in agent.layers:
-    assert type(layer.algorithm).__name__ == _ALGORITHMS[method]
+    assert type(layer.algorithm).__name__ == ALGORITHMS[method]
   sizes = [kernel.size for kernel in _kernels(agent)]
   target = sum(n * layer.sparsity for n, layer in zip(sizes, agent.layers))
   zeros = sum(np.sum(layer.mask.numpy() == 0) for layer in agent.layers)
@@ -268,11 +253,11 @@ def _initializer():
   return gin.query_parameter('sparsify.initializer').configurable.name
 
 
-@pytest.mark.parametrize('method', _METHODS)
+@pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('name', _SUITES)
 def test_row_of_a_table(name, method, untraced):
   suite = _SUITES[name]
-  parsing.parse([_file('graesser22', name, method)], [])
+  parse(('graesser22', name, method))
   assert gin.query_parameter('%SPARSITY') == 0.9
   for parameter, value in suite.runner.items():
     assert gin.query_parameter(f'DopamineRunner.{parameter}') == value
@@ -300,7 +285,7 @@ def test_row_of_a_table(name, method, untraced):
 def _rows_to_trace():
   """All methods with the small network; of the large ones, RigL is quick."""
   for name in _SUITES:
-    for method in _METHODS:
+    for method in METHODS:
       quick = name == 'dqn_classic' or method == 'rigl'
       marks = () if quick else pytest.mark.slow
       yield pytest.param(name, method, marks=marks)
@@ -308,7 +293,7 @@ def _rows_to_trace():
 
 @pytest.mark.parametrize(('name', 'method'), _rows_to_trace())
 def test_train_step_of_a_row(name, method):
-  parsing.parse([_file('graesser22', name, method)], [])
+  parse(('graesser22', name, method))
   agent, _ = _build(_SUITES[name].task)
   # On Atari gradients are computed beside the agent's steps.
   functions = agent.learner._traced(step_plan.StepPlan())
@@ -319,13 +304,11 @@ def test_train_step_of_a_row(name, method):
   assert agent.optimizer.step.ref() in trained
 
 
-@pytest.mark.parametrize('method', _METHODS)
+@pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('name', _SUITES)
 def test_as_released_after_a_method(name, method, untraced):
   suite = _SUITES[name]
-  parsing.parse(
-    [_file('graesser22', name, m) for m in (method, 'as_released')], []
-  )
+  parse(('graesser22', name, method), ('graesser22', name, 'as_released'))
   agent, _ = _build(suite.task)
   classic = name == 'dqn_classic'
   kernels = list(suite.kernels)
@@ -358,16 +341,14 @@ def test_as_released_after_a_method(name, method, untraced):
     assert (ratio == 1).all()
 
 
-@pytest.mark.parametrize('algorithm', _ALGORITHMS)
+@pytest.mark.parametrize('algorithm', ALGORITHMS)
 def test_algorithm_on_an_agent(algorithm):
-  parsing.parse(
-    [_file('agents', 'dqn_classic'), _file('algorithms', algorithm)],
-    ['SPARSITY = 0.5'],
-  )
+  files = ('agents', 'dqn_classic'), ('algorithms', algorithm)
+  parse(*files, bindings=['SPARSITY = 0.5'])
   agent, _ = _build('CartPole-v0')
   updater = agent.optimizer.mask_updater
   for layer in agent.layers:
-    assert type(layer.algorithm).__name__ == _ALGORITHMS[algorithm]
+    assert type(layer.algorithm).__name__ == ALGORITHMS[algorithm]
   if algorithm in ('dense', 'static'):
     assert not updater.layers
     return
@@ -388,7 +369,7 @@ def test_algorithm_on_an_agent(algorithm):
 )
 def test_agent_without_an_algorithm(agent_name, untraced):
   """The building block is whole but for the algorithm, RigL by default."""
-  parsing.parse([_file('agents', agent_name)], [])
+  parse(('agents', agent_name))
   suite = _SUITES[agent_name]
   assert gin.query_parameter('train.runner').configurable.name == (
     'DopamineRunner'
@@ -402,7 +383,7 @@ def test_agent_without_an_algorithm(agent_name, untraced):
 def test_part_of_an_agent_is_not_taken_for_a_whole():
   """dqn_atari.gin leaves the network, and so the width, to its includers."""
   with pytest.raises(errors.UserError, match='WIDTH'):
-    parsing.parse([_file('agents', 'dqn_atari')], [])
+    parse(('agents', 'dqn_atari'))
 
 
 @pytest.mark.parametrize(
@@ -413,9 +394,9 @@ def test_part_of_an_agent_is_not_taken_for_a_whole():
   ],
 )
 def test_other_classic_tasks(task, kernels):
-  parsing.parse(
-    [_file('graesser22', 'dqn_classic', 'rigl')],
-    [f'ENV_NAME = {task!r}', 'SPARSITY = 0.95', 'SEED = 3'],
+  parse(
+    ('graesser22', 'dqn_classic', 'rigl'),
+    bindings=[f'ENV_NAME = {task!r}', 'SPARSITY = 0.95', 'SEED = 3'],
   )
   agent, _ = _build(task)
   assert [tuple(layer.kernel.shape) for layer in agent.layers] == kernels
@@ -432,20 +413,18 @@ def test_sizes_of_the_atari_networks():
 
 
 def test_every_file_is_covered():
-  covered = {_file('graesser22', s, m) for s in _SUITES for m in _METHODS}
-  covered |= {_file('graesser22', s, 'as_released') for s in _SUITES}
-  covered |= {_file('algorithms', name) for name in _ALGORITHMS}
+  covered = {name_of('graesser22', s, m) for s in _SUITES for m in METHODS}
+  covered |= {name_of('graesser22', s, 'as_released') for s in _SUITES}
+  covered |= {name_of('algorithms', name) for name in ALGORITHMS}
   covered |= {
-    _file('agents', name)
+    name_of('agents', name)
     for name in ('dqn_classic', 'dqn_atari', *list(_SUITES)[1:])
   }
-  # Covered by gin_configs_mujoco_test, gin_configs_sokar22_test,
-  # sweeps/papers_test and training/smoke_test.
+  # Covered by mujoco_test and sokar22_test beside this file, sweeps/papers_test
+  # and training/smoke_test.
   elsewhere = {'sac_mujoco', 'ppo_mujoco', 'td3_mujoco', 'sokar22', 'sweeps'}
   elsewhere |= {'smoke'}
-  shipped = {
-    path.relative_to(_ROOT.parent).as_posix()
-    for path in _ROOT.glob('**/*.gin')
-    if not {path.stem, *path.relative_to(_ROOT).parts} & elsewhere
+  own = {
+    str(path) for path in shipped() if not {path.stem, *path.parts} & elsewhere
   }
-  assert shipped == covered
+  assert own == covered

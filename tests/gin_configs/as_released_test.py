@@ -12,16 +12,15 @@ import re
 import gin
 import pytest
 
-from rigl_rl.config import parsing
+from helpers.gin_files import METHODS, name_of, parse
 
 pytestmark = pytest.mark.usefixtures('no_gin_config')
 
-_ROOT = pathlib.Path(__file__).parents[1]
-_METHODS = ('dense', 'prune', 'static', 'set', 'rigl')
+_ROOT = pathlib.Path(__file__).parents[2]
 # The released initializer, but for static networks: table 2 has it off, and on
 # Atari the released configs do, against tables 4 and 5.
 _INITIALIZER = {
-  **dict.fromkeys(_METHODS, 'per_connection_glorot'),
+  **dict.fromkeys(METHODS, 'per_connection_glorot'),
   'static': 'layer_default',
 }
 _ATARI = {
@@ -48,7 +47,7 @@ _OVERLAYS = {
   'graesser22/sac_mujoco': {'sparsify.initializer': _INITIALIZER},
   'graesser22/ppo_mujoco': {
     'UpdateSchedule.begin': {
-      **dict.fromkeys(_METHODS, 0.0),
+      **dict.fromkeys(METHODS, 0.0),
       'prune': 0.2045,  # 32,000 of 156,480 gradient steps.
     },
     'UpdateSchedule.end': 0.76687,  # 120,000 of them.
@@ -67,10 +66,6 @@ _OVERLAYS = {
 _SOKAR = ('td3', 'static_td3', 'ds_td3')
 
 
-def _file(*names):
-  return '/'.join(('gin_configs', *names)) + '.gin'
-
-
 def _value(binding):
   """What a binding comes to; a function by its name."""
   configurable, _, parameter = binding.rpartition('.')
@@ -80,7 +75,7 @@ def _value(binding):
 
 @pytest.mark.parametrize('folder', _OVERLAYS)
 def test_binds_what_the_table_says_and_nothing_else(folder):
-  text = (_ROOT / _file(folder, 'as_released')).read_text(encoding='utf-8')
+  text = (_ROOT / name_of(folder, 'as_released')).read_text(encoding='utf-8')
   bound = re.findall(r'^([\w./]+) =', text, re.MULTILINE)
   # A scope holds what a value by algorithm is made of.
   assert {name for name in bound if '/' not in name} == set(_OVERLAYS[folder])
@@ -91,12 +86,11 @@ def test_binds_what_the_table_says_and_nothing_else(folder):
   [
     (folder, method)
     for folder in _OVERLAYS
-    for method in (_SOKAR if folder == 'sokar22/td3' else _METHODS)
+    for method in (_SOKAR if folder == 'sokar22/td3' else METHODS)
   ],
 )
 def test_values_after_a_method(folder, method):
-  files = [_file(folder, name) for name in (method, 'as_released')]
-  parsing.parse(files, [])
+  parse((folder, method), (folder, 'as_released'))
   for binding, value in _OVERLAYS[folder].items():
     expected = value[method] if isinstance(value, dict) else value
     assert _value(binding) == expected, binding
@@ -104,8 +98,11 @@ def test_values_after_a_method(folder, method):
 
 def test_a_later_binding_wins():
   folder = 'graesser22/sac_mujoco'
-  files = [_file(folder, name) for name in ('static', 'as_released')]
-  parsing.parse(files, ['sparsify.initializer = @sparsity_aware'])
+  parse(
+    (folder, 'static'),
+    (folder, 'as_released'),
+    bindings=['sparsify.initializer = @sparsity_aware'],
+  )
   assert _value('sparsify.initializer') == 'sparsity_aware'
 
 
