@@ -42,7 +42,7 @@ def assert_silent(result):
   assert (result.stdout, result.stderr, result.returncode) == ('', '', 0)
 
 
-def test_silence_alone_leaves_what_tensorflow_writes_at_import():
+def test_silence_leaves_what_tensorflow_writes_at_import():
   """Its C++ side writes these lines before it reads any setting."""
   result = run_python(
     f'from rigl_rl import quiet\nquiet.silence()\n{_IMPORTS}'
@@ -103,7 +103,7 @@ def test_tensorflow_of_the_user_stays_as_it_is(
   assert environment.get(name) == ('3' if is_hidden else set_by_user)
 
 
-def test_without_silence_there_is_something_to_hide():
+def test_without_silence_an_import_prints():
   result = run_python('import gym')  # As tf_agents does.
   assert result.returncode == 0 and 'Gym has been' in result.stderr
 

@@ -89,7 +89,7 @@ def test_a_finished_run_is_not_trained_again(trained, capsys):
   assert before == after
 
 
-def test_an_interrupt_passes_and_the_run_goes_on(
+def test_an_interrupt_passes_and_the_run_continues(
   trained, tmp_path, monkeypatch
 ):
   evaluated = progress.Progress.evaluated

@@ -37,7 +37,7 @@ def test_other_tasks(task, user_error):
 
 
 @pytest.mark.parametrize('task', [3, None])
-def test_what_is_no_name(task, user_error):
+def test_value_that_is_not_a_name(task, user_error):
   with user_error(f'ENV_NAME={task!r} '):
     tasks.by_task(task, _VALUES)
 

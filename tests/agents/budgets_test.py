@@ -233,7 +233,7 @@ def test_the_range_that_an_error_names_can_be_had(user_error):
       _sparsity('actor')
 
 
-def test_a_distribution_that_heeds_no_sparsity(user_error):
+def test_a_distribution_that_ignores_the_sparsity(user_error):
   gin.external_configurable(
     lambda shapes, sparsity: dict.fromkeys(shapes, 0.5), 'always_half'
   )

@@ -9,7 +9,7 @@ from rigl_rl.sparsity import algorithms, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 
 
-def test_masks_are_told_and_how_they_move(tmp_path):
+def test_sparsity_and_moves_of_masks_are_written(tmp_path):
   dense = tf.keras.layers.Dense(4)
   model = tf.keras.Sequential([wrappers.SparseWrapper(dense, name='only')])
   model.build((None, 2))

@@ -78,7 +78,7 @@ def test_active_count_stays():
   assert [m.sum() for _, m in small_dqn.sparse_layers(agent.online)] == before
 
 
-def test_goes_on_bit_for_bit(tmp_path):
+def test_continues_bit_for_bit(tmp_path):
   agent = small_dqn.make_agent()
   drawn = [m for _, m in small_dqn.sparse_layers(agent.online)]
   rng = np.random.default_rng(5)
@@ -126,7 +126,7 @@ class _Environment:
     return self.reset(), self._rng.normal(), False, {}
 
 
-def test_dopamines_own_runner_goes_on_from_its_checkpoint(tmp_path):
+def test_dopamines_own_runner_continues_from_its_checkpoint(tmp_path):
   def make_runner():
     return run_experiment.Runner(
       str(tmp_path),
@@ -245,7 +245,7 @@ def test_title_and_description():
   assert description['parameters'] == active + 8 + 8 + 2
 
 
-def test_loss_that_is_not_finite_is_told():
+def test_loss_that_is_not_finite_is_reported():
   agent = small_dqn.make_agent(optimizer=lambda: optimizers.adam(1e20))
   agent.check_loss()  # Nothing trained yet.
   small_dqn.play(agent, 30)

@@ -241,7 +241,7 @@ def test_overlapped_training_takes_the_same_steps(target_period):
   )
 
 
-def test_overlapped_training_goes_on_from_a_checkpoint(tmp_path):
+def test_overlapped_training_continues_from_a_checkpoint(tmp_path):
   def begin():
     agent = small_dqn.make_agent(update_period=4, overlap_training=True)
     rng = np.random.default_rng(3)

@@ -173,7 +173,7 @@ def test_explores_by_the_weights_that_were_read():
   assert (before != read).all() and (std != read_std).all()
 
 
-def test_restored_agent_goes_on_bit_for_bit():
+def test_restored_agent_continues_bit_for_bit():
   agent = small_ppo.make_agent('RigL')
   small_ppo.train(agent, 2)
   state = agent.get_state()

@@ -247,7 +247,7 @@ def test_learning_rate(decay):
   assert rates == pytest.approx(expected)
 
 
-def test_normalizers_are_updated_once_a_rollout(monkeypatch):
+def test_normalizers_are_updated_once_per_rollout(monkeypatch):
   agent = small_ppo.make_agent(gamma=0.9, lambda_=0.0)
   agent.networks['value'].trainable_variables[-1].assign([2.0])
   seen = []

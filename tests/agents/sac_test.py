@@ -135,7 +135,7 @@ def test_sparsity_zero_trains_as_dense_bit_for_bit():
       np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
-def test_restored_agent_goes_on_bit_for_bit():
+def test_restored_agent_continues_bit_for_bit():
   agent = small_sac.make_agent('RigL')
   small.train(agent, 3)
   state = agent.get_state()

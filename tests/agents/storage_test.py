@@ -321,7 +321,7 @@ def test_auto_compresses_what_is_large_and_sparse():
     (['SparseSacAgent.target_sparsity = @keep_largest'], 'target_sparsity'),
   ],
 )
-def test_what_cannot_be_stored_sparsely_is_said(bindings, wrong):
+def test_what_cannot_be_stored_sparsely_is_reported(bindings, wrong):
   _bind('sparse', 'RigL')
   gin.parse_config(bindings)
   with pytest.raises(errors.UserError, match=wrong):

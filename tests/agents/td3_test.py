@@ -160,7 +160,7 @@ def test_seed_decides_everything():
   assert (kernels[0] != kernels[1]).any()
 
 
-def test_restored_agent_goes_on_bit_for_bit():
+def test_restored_agent_continues_bit_for_bit():
   agent = small_td3.make_agent(target_update_period=3)
   small.train(agent, 3)  # Between two steps of the actor.
   state = agent.get_state()

@@ -85,7 +85,7 @@ def _rows(page: str) -> list[list[str]]:
   return [re.findall(r'<t[dh][^>]*>(.*?)</t[dh]>', row) for row in rows]
 
 
-def test_each_run_is_told_by_what_it_is(tmp_path):
+def test_the_report_describes_each_run(tmp_path):
   write = synthetic_runs.write_run
   for seed in (0, 12345):
     write(tmp_path / str(seed), seed=seed, sparsity=0.95, spread=0.0)

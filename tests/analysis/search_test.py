@@ -104,7 +104,7 @@ def test_the_best_mean_wins(sweep, write, tmp_path):
   assert paper['initialization'] == 'sparsity_aware'
 
 
-def test_seeds_of_one_setting_that_differ_are_told(sweep, write, tmp_path):
+def test_seeds_of_one_setting_that_differ_are_reported(sweep, write, tmp_path):
   dense = [run for run in sweep.runs() if run.label == 'Dense']
   for run in dense:
     more = {'adam.learning_rate': 1e-3 if run.seed else 1e-2}

@@ -152,7 +152,7 @@ def test_methods(tmp_path, method, agent, distribution, expected):
     assert (run['sparsity'], run['size_sparsity']) == (0.0, 0.9)
 
 
-def test_what_cannot_be_read_is_told(tmp_path):
+def test_what_cannot_be_read_is_reported(tmp_path):
   synthetic_runs.write_run(tmp_path / 'good')
   synthetic_runs.write_run(tmp_path / 'bad').joinpath('run.json').write_text(
     '{"seed": 1}'

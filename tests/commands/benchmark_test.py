@@ -386,7 +386,7 @@ def test_peers_without_their_python(workers, capsys):
   assert '--peers_python' in error and error.count('\n') == 1
 
 
-def test_worker_that_dies_is_told(monkeypatch, capsys):
+def test_worker_that_dies_is_reported(monkeypatch, capsys):
   monkeypatch.setattr(benchmark.machine, 'peak', lambda: 1e9)
   monkeypatch.setattr(
     benchmark.subprocess, 'Popen', lambda *args, **kwargs: _Process([])
@@ -395,7 +395,7 @@ def test_worker_that_dies_is_told(monkeypatch, capsys):
   assert capsys.readouterr().err.endswith('\nerror: rigl ended with code 7.\n')
 
 
-def test_worker_that_has_died_before_its_turn_is_told():
+def test_worker_that_has_died_before_its_turn_is_reported():
   code = 'import sys; sys.stdin.close(); print("gone", flush=True); sys.exit(7)'
   worker = benchmark._Worker('rigl', [sys.executable, '-c', code])
   worker._process.wait()
@@ -515,7 +515,7 @@ def test_layers_without_kernels(monkeypatch):
 
 
 @pytest.mark.parametrize('shape', ['', '3,4', '3,4,x', '3,0,5', '1,2,3,4'])
-def test_shapes_that_are_none(shape, user_error):
+def test_text_that_is_not_a_shape(shape, user_error):
   with user_error(f'--shape is {shape!r}, but must be', '3: inputs, outputs'):
     layers.BENCHMARK.make('dense', _layer_arguments(f'--shape={shape}'))
 

@@ -54,7 +54,7 @@ def test_winners(results, tmp_path, capsys):
   assert sum(int(row['runs']) for row in rows) == 10
 
 
-def test_the_best_alone(results, capsys):
+def test_only_the_best(results, capsys):
   assert _run(f'--results={results}', '--top=1') == 0
   lines = capsys.readouterr().out.splitlines()
   # Of each method the first, and the paper's.

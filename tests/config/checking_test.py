@@ -141,7 +141,7 @@ def test_a_macro_that_nothing_uses_is_refused(binding, part, user_error):
     ('sparsify.keep_dense = (1, @s/Nothng)', 'no configurable Nothng.'),
   ],
 )
-def test_a_name_that_nothing_has_is_refused(binding, part, user_error):
+def test_an_unknown_name_is_refused(binding, part, user_error):
   with user_error(part):
     _check(DQN, binding)
 

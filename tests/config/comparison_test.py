@@ -41,7 +41,7 @@ def test_what_does_not_change_a_config(same):
     ('A = -1', 'A = -  1'),
   ],
 )
-def test_the_same_value_written_otherwise(one, other):
+def test_the_same_value_written_differently(one, other):
   assert differing_bindings(one, other) == []
 
 

@@ -75,13 +75,13 @@ def test_by_task_is_called():
     ("include 'gin_configs/none.gin'\n", ['none.gin', 'no such file']),
   ],
 )
-def test_what_is_no_gin(text, parts, config, user_error):
+def test_text_that_is_not_gin(text, parts, config, user_error):
   with user_error(*parts):
     config(text)
 
 
 @pytest.mark.parametrize('binding', ['A', 'A = ', '= 3', ''])
-def test_what_is_no_binding(binding, user_error):
+def test_text_that_is_not_a_binding(binding, user_error):
   with user_error('--gin_bindings'):
     gin_text.Config([], [binding])
 

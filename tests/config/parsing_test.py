@@ -54,7 +54,9 @@ def test_a_runs_config_imports_nothing_from_the_current_directory(
   assert sys.path == before
 
 
-def test_it_does_where_the_runs_own_command_did(run, monkeypatch, user_error):
+def test_it_imports_where_the_runs_own_command_did(
+  run, monkeypatch, user_error
+):
   with_import = run.with_name('mine.gin')
   with_import.write_text(run.read_text())
   with gin.unlock_config():
@@ -81,7 +83,7 @@ def test_it_does_where_the_runs_own_command_did(run, monkeypatch, user_error):
       parsing.parse([str(run)], is_saved=True)
 
 
-def test_it_does_from_what_pythonpath_names(run, monkeypatch):
+def test_it_imports_from_what_pythonpath_names(run, monkeypatch):
   monkeypatch.setenv('PYTHONPATH', os.getcwd())
   sys.path.insert(0, os.getcwd())
   with parsing.search_path(''):

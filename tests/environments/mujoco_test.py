@@ -282,7 +282,7 @@ def test_unusable_task_is_a_user_error_of_one_line(name, named):
 
 
 @pytest.mark.parametrize('name', [3, ['Ant-v4'], None])
-def test_what_is_no_name_of_a_task_is_a_user_error(name, user_error):
+def test_value_that_is_not_a_name_of_a_task_is_a_user_error(name, user_error):
   with user_error(f'env_name is {name!r}', 'a text in quotes'):
     mujoco_tasks.create.__wrapped__(name, seed=0)
 

@@ -177,7 +177,7 @@ def test_ds_td3_as_released(tmp_path):
   assert _adapted(agent, 925001) == (31, 10, 0)
 
 
-def test_ds_td3_as_printed_adapts_otherwise(tmp_path):
+def test_ds_td3_as_printed_adapts_differently(tmp_path):
   agent = agent_from(tmp_path, column_file('ds_td3'))
   for step in (923999, 974999):  # 5 % of 800 weights, half of each sign.
     assert _adapted(agent, step) == (20, 20, 40)

@@ -250,7 +250,7 @@ def test_no_compiler_for_a_wheel_is_one_line(monkeypatch, tmp_path, capfd):
   assert 'no C++ compiler' in line
 
 
-def test_a_torn_object_is_compiled_anew(cache, monkeypatch, tmp_path):
+def test_a_torn_object_is_compiled_again(cache, monkeypatch, tmp_path):
   _compiler(tmp_path, monkeypatch, WRITES)
   path = build.library()
   whole = path.read_bytes()

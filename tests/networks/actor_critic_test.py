@@ -304,7 +304,7 @@ def test_ppo_is_initialized_as_released(network):
 
 
 @pytest.mark.parametrize('network', NETWORKS)
-def test_weight_decay_is_of_kernels_alone(network):
+def test_weight_decay_applies_to_kernels_only(network):
   assert not actor_critics.build(network).losses
   made = actor_critics.build(
     network, weight_decay=1e-3, weight_decay_factor=0.5

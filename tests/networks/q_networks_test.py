@@ -187,7 +187,7 @@ def test_seed_decides_all_initial_weights(case):
 
 @pytest.mark.parametrize('case,factor', zip(SMALL_NETWORKS, (1.0, 0.5, 0.5)))
 @pytest.mark.parametrize('decay_output', [None, False, True])
-def test_weight_decay_is_of_kernels_alone(case, factor, decay_output):
+def test_weight_decay_applies_to_kernels_only(case, factor, decay_output):
   chosen = {} if decay_output is None else {'decay_output': decay_output}
   model = _build(*case, weight_decay=1e-3, **chosen)
   for layer in wrappers.named_layers(model).values():

@@ -250,7 +250,7 @@ def test_a_save_writes_only_what_is_new(tmp_path):
   assert len(manifest['segments']) == 2
 
 
-def test_an_episode_goes_on_after_a_load(tmp_path):
+def test_an_episode_continues_after_a_load(tmp_path):
   """The row of the next observation is open when the buffer is saved."""
   buffer = _make(10, batch_size=50, shapes=((), ()))
   buffer.add(1, 0, 0, 1, 2, False)

@@ -15,7 +15,7 @@ _MODES = pytest.mark.parametrize(
     {'in_turn': False},
     {'in_turn': False, 'threads': 3},
   ],
-  ids=['in turn', 'in turn, helped', 'alone', 'by team'],
+  ids=['in turn', 'in turn, helped', 'single', 'by team'],
 )
 
 
@@ -161,7 +161,7 @@ def test_variables_are_read_and_written(operations, how):
 
 
 @_MODES
-def test_what_nobody_asks_for_is_still_written(operations, how):
+def test_gradients_that_are_not_asked_for(operations, how):
   count = tf.Variable(0)
 
   def step(x):

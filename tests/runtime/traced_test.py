@@ -58,7 +58,7 @@ def test_each_part_can_be_switched_off(
   assert seen == set(traced._PARTS[1 : used + 1])
 
 
-def test_a_part_that_there_is_not(monkeypatch):
+def test_an_unknown_part(monkeypatch):
   monkeypatch.setenv('RIGL_RL_RUNTIME', 'teams')
   with pytest.raises(errors.UserError) as error:
     traced.Traced(_function, *_SPECS)
@@ -209,7 +209,7 @@ def test_packed_numbers_become_float32():
   assert number == 2
 
 
-def test_what_was_traced_is_told():
+def test_outputs_and_variables_of_a_traced_function():
   variable = tf.Variable(1.0)
   function = traced.Traced(lambda x: (variable * x, x), tf.TensorSpec((5,)))
   assert [output.shape for output in function.outputs] == [(5,), (5,)]

@@ -110,7 +110,7 @@ def test_auto_compresses_a_neighbor_that_has_all_its_weights(
   assert _stored_sparsely(model) == [True, True, expected]
 
 
-def test_auto_compresses_few_inputs_beside_others_alone():
+def test_auto_compresses_few_inputs_only_beside_others():
   model = _network(
     0.5,
     units=(64, 600, 300),

@@ -88,7 +88,7 @@ def test_layers_have_the_sparsity_asked_for(name):
 
 
 @each_algorithm
-def test_masks_are_binary_and_change_on_update_steps_alone(name):
+def test_masks_are_binary_and_change_only_on_update_steps(name):
   history = history_of(name)
   for step, (before, after) in enumerate(zip(history, history[1:])):
     for old, new in zip(before.masks, after.masks):

@@ -67,7 +67,7 @@ def _gin_file(tmp_path, monkeypatch, no_gin_config):
   sys.modules.pop(module, None)
 
 
-def test_algorithm_named_in_a_gin_file_alone(gin_file):
+def test_algorithm_named_only_in_a_gin_file(gin_file):
   gin.parse_config_file(gin_file)
   model = tf.keras.Sequential([tf.keras.layers.Dense(2, use_bias=False)])
   model.build((None, 4))

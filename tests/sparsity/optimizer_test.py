@@ -103,7 +103,7 @@ def test_two_networks_in_one_optimizer():
     ),
   ],
 )
-def test_what_is_no_optimizer_of_these(make, user_error):
+def test_unsupported_optimizers(make, user_error):
   with user_error('SparseOptimizer.inner', 'tf.keras.optimizers.legacy'):
     make_optimizer([make_layer(WEIGHT, MASK)], make())
 

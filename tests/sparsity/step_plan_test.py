@@ -106,7 +106,7 @@ def test_in_graph_it_is_decided_by_the_step(period):
     assert list(map(bool, found)) == [plan.trains_actor, plan.updates_targets]
 
 
-def test_a_plan_holds_inside_alone():
+def test_a_plan_holds_only_inside():
   sparse = _optimizer(interval=1)
   (layer,) = sparse.layers
   before = layer.mask.numpy()

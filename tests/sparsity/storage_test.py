@@ -146,7 +146,7 @@ def test_regularizers(densely):
   stored_layers.assert_close(tf.add_n(masked.losses), tf.add_n(sparse.losses))
 
 
-def test_a_regularizer_of_the_bias_alone():
+def test_a_regularizer_of_the_bias_only():
   masked, sparse = _twins(bias_regularizer=tf.keras.regularizers.L1(0.2))
   assert len(sparse.losses) == 1
   stored_layers.assert_close(sparse.losses, masked.losses)

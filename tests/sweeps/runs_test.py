@@ -330,7 +330,7 @@ def test_too_short_to_train_without_a_history(user_error):
     sweep.runs(gin_bindings=bindings)
 
 
-def test_least_scale_named_is_enough(user_error):
+def test_the_scale_that_an_error_names_is_enough(user_error):
   sweep = definition.Sweep('mine', (_grid(over={'SEED': 0}),))
   with user_error('at least 0.0101'):
     sweep.runs(scale=0.01)

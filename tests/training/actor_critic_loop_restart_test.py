@@ -124,7 +124,7 @@ def test_damaged_newest_checkpoint(tmp_path, damaged):
   runs.assert_same_run(tmp_path / 'whole', tmp_path / 'torn')
 
 
-def test_episode_that_cannot_go_on(tmp_path):
+def test_episode_that_cannot_be_continued(tmp_path):
   """Another one begins, and no transition leads from the one to the other."""
   arguments = {
     'create_environment': runs.ForgetfulEnvironment,

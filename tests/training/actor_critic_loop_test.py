@@ -46,7 +46,7 @@ def test_run_shorter_than_the_period(tmp_path):
   assert runs.steps(tmp_path) == [15]
 
 
-def test_one_gradient_step_a_step_once_the_random_ones_are_over(tmp_path):
+def test_one_gradient_step_per_step_after_the_random_ones(tmp_path):
   loop = noted_loop.run(tmp_path, train_steps=30)
   assert loop.agent.gradient_steps == 20
   assert loop.agent.calls == ['random'] * 10 + ['explore', 'train'] * 20
@@ -104,13 +104,13 @@ def test_what_is_stored(tmp_path):
       assert tuple(np.concatenate([np.ravel(x) for x in row]).tolist()) in known
 
 
-def test_agent_is_told_what_it_acts_on_next(tmp_path):
+def test_agent_is_given_what_it_acts_on_next(tmp_path):
   """The observation given to a train step; after an episode, a new one."""
   loop = noted_loop.run(tmp_path, train_steps=40)
   calls, observations = loop.agent.calls[10:], loop.agent.observations
   assert calls == ['explore', 'train'] * 30
-  for told, acted_on in zip(observations[1::2], observations[2::2]):
-    np.testing.assert_array_equal(told, acted_on)
+  for given, acted_on in zip(observations[1::2], observations[2::2]):
+    np.testing.assert_array_equal(given, acted_on)
 
 
 def test_episode_returns(tmp_path):

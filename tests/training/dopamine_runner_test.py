@@ -134,7 +134,7 @@ def test_torn_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
   assert runs.evaluations(tmp_path / 'torn') == whole
 
 
-def test_goes_on_from_a_checkpoint_of_an_earlier_version(tmp_path):
+def test_continues_from_a_checkpoint_of_an_earlier_version(tmp_path):
   """Those had the replay's manifest in the agent's state, and `iteration`."""
   _run(tmp_path / 'whole')
   whole = runs.evaluations(tmp_path / 'whole')

@@ -156,7 +156,7 @@ def test_policy_returns_are_added_in_float64():
   assert abs(total - 20_000 * float(np.float32(0.1))) < 1e-6
 
 
-def test_policy_on_mujoco_depends_on_the_seeds_alone():
+def test_policy_on_mujoco_depends_only_on_the_seeds():
   weights = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
 
   def policy(observations):

@@ -63,7 +63,7 @@ def test_a_module_within_is_a_use(capsys):
   assert capsys.readouterr().out == 'loaded\n'
 
 
-def test_a_package_does_without_another_one(monkeypatch):
+def test_a_package_works_without_an_optional_one(monkeypatch):
   monkeypatch.setattr(lean, '_WHEN_USED', ())
   lean.install()
   assert _import('wants_probe.part').__name__ == 'wants_probe.part'

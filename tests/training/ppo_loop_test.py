@@ -312,7 +312,7 @@ def test_checkpoints(tmp_path, period, saved):
   assert runs.checkpointer(tmp_path).steps() == saved
 
 
-def test_episode_that_cannot_go_on(tmp_path):
+def test_episode_that_cannot_be_continued(tmp_path):
   """Another one begins, and no step leads from the one to the other."""
   arguments = {'create_environment': runs.ForgetfulEnvironment}
   runs.interrupt(_make_loop(tmp_path, **arguments), 2)

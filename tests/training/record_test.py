@@ -216,7 +216,7 @@ def test_what_no_earlier_run_could_bind_is_left_out_where_it_is_not_used():
   assert set(used['bindings']) == {'train.smoke', 'train.extended'}
 
 
-def test_networks_that_differ_are_not_told_as_one():
+def test_networks_that_differ_are_not_described_as_one():
   found = _describe(
     'train.runner = @ActorCriticLoop',
     'ActorCriticLoop.create_agent = @SparseSacAgent',

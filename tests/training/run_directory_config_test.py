@@ -59,7 +59,7 @@ def test_several_differences_macros_first(run):
   )
 
 
-def test_whose_figures_it_is_among_may_differ(run):
+def test_the_paper_may_differ(run):
   """Runs of an earlier version do not say."""
   again = run_directory.RunDirectory(run.path())
   assert again.prepare(CONFIG + "train.paper = 'sokar22'\n")
@@ -88,7 +88,7 @@ def test_a_longer_run_is_refused_with_advice(tmp_path):
     assert str(error.value).endswith(end)
 
 
-def test_the_length_alone_is_named_where_it_alone_differs(tmp_path):
+def test_only_the_length_is_named_where_only_it_differs(tmp_path):
   run = run_directory.RunDirectory(str(tmp_path))
   run.prepare('train.train_steps = %TRAIN_STEPS\nTRAIN_STEPS = 5\na.b = 1\n')
   with pytest.raises(UserError) as error:

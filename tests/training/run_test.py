@@ -132,13 +132,13 @@ def _continue(tmp_path):
   return before, (tmp_path / 'run.json').read_bytes()
 
 
-def test_the_description_stays_as_the_run_goes_on(tmp_path, capsys):
+def test_the_description_stays_as_the_run_continues(tmp_path, capsys):
   before, after = _continue(tmp_path)
   assert after == before
   assert 'note:' not in capsys.readouterr().err
 
 
-def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, monkeypatch, capsys):
+def test_a_run_that_continues_elsewhere_says_so(tmp_path, monkeypatch, capsys):
   made = [
     {'git_revision': 'abc', 'processor': 'A', 'versions': {'numpy': '2.0'}},
     {'git_revision': 'abd', 'processor': 'A', 'versions': {'numpy': '2.1'}},

@@ -149,7 +149,7 @@ def test_noise_has_a_stream_of_its_own(tmp_path):
 # --------------------------------------------------------------------- restart
 
 
-def test_goes_on_without_the_run(tmp_path):
+def test_continues_without_the_run(tmp_path):
   agent, environment = _make(seed=1)
   run = _save(tmp_path / 'run', agent, environment)
   agent, environment = _make(seed=2)

@@ -137,7 +137,7 @@ def _checkpoints(base_dir):
   return checkpointing.Checkpointer(str(base_dir / 'checkpoints'))
 
 
-def test_evaluations_and_what_is_told_of_them(tmp_path):
+def test_evaluations_and_what_is_reported_of_them(tmp_path):
   loop = _run(tmp_path)
   rows = record.read_evaluations(str(tmp_path))
   assert [row['step'] for row in rows] == _ENDS
@@ -319,7 +319,7 @@ class _Forgetful:
     return {**self._environment.get_state(), 'simulator': None}
 
 
-def test_episode_that_cannot_go_on(tmp_path):
+def test_episode_that_cannot_be_continued(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     _run(tmp_path, fail_in_period=9, wrap=_Forgetful)
   loop = _CountingLoop(tmp_path, wrap=_Forgetful)

@@ -108,7 +108,7 @@ def test_without_references_nothing_is_drawn(tmp_path):
     figures.draw('graesser22/fig16', analysis.load(tmp_path), OPTIONS)
 
 
-def test_short_references_are_told(tmp_path):
+def test_short_references_are_reported(tmp_path):
   _write(tmp_path / 'p', 'RigL', 'PPO', 'Ant-v4', 10.0)
   _write(
     *(tmp_path / 'd', 'Dense', 'SAC', 'Ant-v4', 10.0),

@@ -147,7 +147,7 @@ def test_figure_14(write, tmp_path):
   assert _values(name, tmp_path, 'ERK: DQN, Acrobot') == {('RigL', 0.8): -90.0}
 
 
-def test_a_level_alone_is_not_drawn(write, tmp_path):
+def test_a_single_level_is_not_drawn(write, tmp_path):
   write('dense', 'Dense', task='HalfCheetah-v4')
   with pytest.raises(figures.NothingToDraw):
     figures.draw('graesser22/fig14', analysis.load(tmp_path), OPTIONS)

@@ -189,7 +189,7 @@ def test_versions_of_a_task_have_panels_of_their_own(tmp_path):
   )
 
 
-def test_runs_of_a_point_that_differ_are_told(tmp_path):
+def test_runs_of_a_point_that_differ_are_reported(tmp_path):
   for seed, decay in enumerate((1e-6, 1e-4)):
     synthetic_runs.write_run(
       *(tmp_path / str(seed), 'RigL'),
