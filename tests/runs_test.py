@@ -12,8 +12,9 @@ import tensorflow as tf
 
 import rigl_rl
 from helpers import tiny
+from helpers.runs import interrupt_from
 from rigl_rl import runs
-from rigl_rl.training import progress, saved_run
+from rigl_rl.training import saved_run
 
 _FILE = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _BINDINGS = {
@@ -92,15 +93,8 @@ def test_a_finished_run_is_not_trained_again(trained, capsys):
 def test_an_interrupt_passes_and_the_run_continues(
   trained, tmp_path, monkeypatch
 ):
-  evaluated = progress.Progress.evaluated
-
-  def interrupt(self, step, return_mean):
-    if step >= 400:
-      raise KeyboardInterrupt
-    evaluated(self, step, return_mean)
-
   with monkeypatch.context() as patch:
-    patch.setattr(progress.Progress, 'evaluated', interrupt)
+    interrupt_from(patch, 400)
     with pytest.raises(KeyboardInterrupt):
       rigl_rl.train(_FILE, _BINDINGS, tmp_path / 'run')
   assert gin.config_str() == ''

@@ -9,7 +9,6 @@ from rigl_rl.training import (
   dopamine_runner,
   extension,
   ppo_loop,
-  progress,
   record,
   run_directory,
 )
@@ -64,18 +63,6 @@ def _schedules(monkeypatch):
   return ends
 
 
-def _interrupt(monkeypatch, steps):
-  """Interrupts when an evaluation is written and no checkpoint yet."""
-  evaluated = progress.Progress.evaluated
-
-  def interrupt(self, step, return_mean):
-    if step >= steps:
-      raise KeyboardInterrupt
-    evaluated(self, step, return_mean)
-
-  monkeypatch.setattr(progress.Progress, 'evaluated', interrupt)
-
-
 @pytest.mark.parametrize(
   'config, choice, steps, window',
   [
@@ -107,7 +94,7 @@ def test_an_extended_run(
 
   # Killed and continued, with or without the flag, it is the same.
   with monkeypatch.context() as patch:
-    _interrupt(patch, 240)
+    runs.interrupt_from(patch, 240)
     assert _train(tmp_path / 'cut', config, 300, flag) == 130
     assert not run_directory.RunDirectory(str(tmp_path / 'cut')).finished
   assert _train(tmp_path / 'cut', config, 300) == 0
@@ -121,7 +108,7 @@ def test_an_extended_run(
 def test_what_cannot_be_extended(tmp_path, monkeypatch, capsys):
   # A run that is not finished.
   with monkeypatch.context() as patch:
-    _interrupt(patch, 80)
+    runs.interrupt_from(patch, 80)
     assert _train(tmp_path / 'cut', _SAC, 200) == 130
   capsys.readouterr()
   assert _train(tmp_path / 'cut', _SAC, 300, '--extend=stay') == 2

@@ -11,7 +11,7 @@ import pytest
 
 from rigl_rl.config import parsing
 from rigl_rl.environments import mujoco
-from rigl_rl.training import checkpointing, record, run
+from rigl_rl.training import checkpointing, progress, record, run
 
 
 def train(base_dir, gin_file, *bindings):
@@ -101,6 +101,18 @@ def interrupt(loop, period):
   loop._evaluate = fail
   with pytest.raises(KeyboardInterrupt):
     loop.run_experiment()
+
+
+def interrupt_from(monkeypatch, step):
+  """Interrupts runs, from a step on, between evaluation and checkpoint."""
+  evaluated = progress.Progress.evaluated
+
+  def interrupt(self, step_, return_mean):
+    if step_ >= step:
+      raise KeyboardInterrupt
+    evaluated(self, step_, return_mean)
+
+  monkeypatch.setattr(progress.Progress, 'evaluated', interrupt)
 
 
 def resume(make, base_dir, period):

@@ -8,6 +8,7 @@ import gin
 import numpy as np
 import pytest
 
+from helpers import runs
 from rigl_rl.config import parsing
 from rigl_rl.sparsity import distributions
 from rigl_rl.training import (
@@ -34,19 +35,6 @@ def _make(tmp_path, loop_class, gin_file, bindings, train_steps):
   return loop_class(
     run_directory.RunDirectory(str(tmp_path)), seed=0, train_steps=train_steps
   )
-
-
-def _interrupt(evaluate, number):
-  """Stops a run by an error in one of its evaluations."""
-  calls = []
-
-  def interrupted(*arguments):
-    calls.append(arguments)
-    if len(calls) == number:
-      raise KeyboardInterrupt
-    return evaluate(*arguments)
-
-  return interrupted
 
 
 def _assert_pruned(layers):
@@ -99,9 +87,7 @@ def test_dqn(tmp_path, seed):
 
   runner = make()
   if seed >= 4:  # A run that is stopped, and resumed.
-    runner._evaluate = _interrupt(runner._evaluate, 2)
-    with pytest.raises(KeyboardInterrupt):
-      runner.run_experiment()
+    runs.interrupt(runner, 1)
     runner = make()
     assert 0 < runner.steps_done < train_steps
   runner.run_experiment()
@@ -193,9 +179,7 @@ def test_off_policy(tmp_path, gin_file, more, seed):
 
   loop = make()
   if seed % 2:
-    loop._evaluate = _interrupt(loop._evaluate, 2)
-    with pytest.raises(KeyboardInterrupt):
-      loop.run_experiment()
+    runs.interrupt(loop, 1)
     loop = make()
     assert loop.steps_done > 0
   loop.run_experiment()
