@@ -1,13 +1,6 @@
-"""Kernels and inputs of layers that are stored sparsely."""
+"""Inputs of layers that are stored sparsely, and what they must give."""
 
 import numpy as np
-import pytest
-
-
-@pytest.fixture(autouse=True)
-def kernels(request):
-  if 'nothing_loaded' not in request.fixturenames:
-    request.getfixturevalue('operations')
 
 
 def examples(*shape):

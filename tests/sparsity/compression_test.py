@@ -18,6 +18,8 @@ from rigl_rl.sparsity import (
 )
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 
+pytestmark = pytest.mark.usefixtures('kernels')
+
 # A cheap first layer, two large ones, a cheap last one.
 UNITS = (4, 300, 200, 2)
 

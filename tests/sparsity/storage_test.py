@@ -9,6 +9,8 @@ import tensorflow as tf
 from helpers import stored_layers
 from rigl_rl.sparsity import sparse_kernel, step_plan, wrappers
 
+pytestmark = pytest.mark.usefixtures('kernels')
+
 
 def _twins(inputs=7, units=5, **arguments):
   """Two built layers that are alike, the second one stored sparsely."""
