@@ -16,6 +16,8 @@ from helpers.runs import interrupt_from
 from rigl_rl import runs
 from rigl_rl.training import saved_run
 
+pytestmark = pytest.mark.usefixtures('no_gin_config')
+
 _FILE = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 _BINDINGS = {
   'SPARSITY': 0.5,
@@ -29,11 +31,6 @@ _BINDINGS = {
   'DopamineRunner.evaluation_period': 200,
   'DopamineRunner.evaluation_episodes': 3,
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
 
 
 @pytest.fixture(scope='module')

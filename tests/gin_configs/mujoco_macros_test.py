@@ -13,10 +13,7 @@ from helpers.graesser22_tables import (
 )
 from rigl_rl.config import parsing
 
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
+pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 @pytest.mark.parametrize(

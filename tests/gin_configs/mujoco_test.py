@@ -20,10 +20,7 @@ from helpers.graesser22_tables import (
 from rigl_rl.replay import transition_buffer
 from rigl_rl.sparsity import wrappers
 
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
+pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 def _check_networks(agent, suite, row, **activations):

@@ -22,10 +22,7 @@ from helpers.sokar22_tables import (
 from rigl_rl.agents import targets
 from rigl_rl.training import run_directory
 
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
+pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 def _check_adapts(loop, t):

@@ -20,10 +20,7 @@ from helpers.sokar22_tables import (
 )
 from rigl_rl.environments import mujoco, specs
 
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
+pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 def _sparse_networks(suite):

@@ -26,10 +26,7 @@ from rigl_rl.replay import transition_buffer
 from rigl_rl.sparsity import wrappers
 from rigl_rl.training import scores
 
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
+pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 def _check_networks(agent, column):

@@ -9,10 +9,7 @@ import pytest
 
 from helpers import damages, noted_loop, runs
 
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
+pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 @pytest.mark.parametrize('period', [1, 3])

@@ -16,10 +16,7 @@ from rigl_rl.agents import sac
 from rigl_rl.config import parsing
 from rigl_rl.training import actor_critic_loop, record, run_directory
 
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
+pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,10 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 import rigl_rl
 from helpers import summaries, tiny
 
+pytestmark = pytest.mark.usefixtures('no_gin_config')
+
 _LAYERS = ('dense1', 'dense2', 'output')
 _HPARAMS = '_hparams_/session_start_info'
-
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """Nothing is bound before or after a run."""
 
 
 def _train(gin_file, directory, *bindings):

@@ -13,17 +13,14 @@ from rigl_rl.environments import mujoco
 from rigl_rl.training import checkpointing, run_directory
 from rigl_rl.training.saved_policy import saved_policy
 
+pytestmark = pytest.mark.usefixtures('no_gin_config')
+
 _BINDINGS = (
   # Only in the actor's scope, where no copy of it is made.
   'actor/SquashedGaussianActor.hidden_units = (8, 6)',
   'Critic.hidden_units = (8, 8)',
   'SPARSITY = 0.5',
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
 
 
 def _make(*bindings, seed=0, task='Hopper-v4', method='rigl'):

@@ -11,6 +11,8 @@ from helpers import runs, tiny
 from rigl_rl.sparsity.wrappers import named_layers
 from rigl_rl.training import run_directory, saved_run
 
+pytestmark = pytest.mark.usefixtures('no_gin_config')
+
 _MORE = ('SPARSITY = 0.5', 'UpdateSchedule.interval = 5', 'SEED = 3')
 _HOPPER = (*_MORE, 'TRAIN_STEPS = 60')
 _OFF_POLICY = (
@@ -52,11 +54,6 @@ _RUNS = {
     'PPOLoop.evaluation_episodes = 3',
   ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_bindings(no_gin_config):
-  """None of an earlier test, nor of this one afterwards."""
 
 
 @pytest.fixture(scope='module')
