@@ -75,13 +75,12 @@ def draw(directory: pathlib.Path) -> list[pathlib.Path]:
       ['Medians and ranges of three turns.'],
     )
   }
-  for name, kind, title in (
-    ('classic_control', _Sizes(()), 'DQN, dense and sparse, by size.'),
-    ('sac_and_ppo', _SmallCurves(), _RIGL),
-    ('learning_curves', _Curves(), _RIGL),
+  for name, kind in (
+    ('classic_control', _Sizes('DQN, dense and sparse, by size.', ())),
+    ('sac_and_ppo', _SmallCurves(_RIGL)),
+    ('learning_curves', _Curves(_RIGL)),
   ):
-    request = base.Request(name, title)
-    figures[name] = kind.draw(request).figure
+    figures[name] = kind.draw(base.Request(name)).figure
   written = []
   for name, figure in figures.items():
     written.append(directory / f'{name}.png')

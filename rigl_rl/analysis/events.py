@@ -4,35 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import re
 
 import pandas as pd
 
 from rigl_rl import files, quiet, readers
 
-# Patterns of names that earlier versions wrote, and the names of today.
-_EARLIER_NAMES = {
-  r'gradients/snr': 'gradients/snr/online',
-  r'train/loss': 'train/loss/total',
-  r'train/(actor|critic|alpha)_loss': r'train/loss/\1',
-  r'train/policy_gradient_loss': 'train/loss/actor',
-  r'train/value_estimation_loss': 'train/loss/value',
-  r'train/entropy_regularization_loss': 'train/loss/entropy',
-  r'train/l2_regularization_loss': 'train/loss/weight_decay',
-  r'actor/share_of_parameters': 'networks/actor_share',
-  r'sparsity/(.+)': r'masks/online/\1/sparsity',
-  r'(\w+)/sparsity/(.+)': r'masks/\1/\2/sparsity',
-  r'masks/drop_fraction': 'masks/online/drop_fraction',
-  r'(\w+)/masks/drop_fraction': r'masks/\1/drop_fraction',
-}
-
-
-def current_name(name: str) -> str:
-  """Returns what a scalar is called today that any version wrote."""
-  for pattern, current in _EARLIER_NAMES.items():
-    if match := re.fullmatch(pattern, name):
-      return match.expand(current)
-  return name
+# Names that earlier versions wrote and figures read, and the names of today.
+_RENAMED = {'gradients/snr': 'gradients/snr/online'}
 
 
 def read_scalars(run: str, prefix: str) -> pd.DataFrame:
@@ -45,8 +23,7 @@ def read_scalars(run: str, prefix: str) -> pd.DataFrame:
 
   Args:
     run: the run directory.
-    prefix: of the scalars' names, such as 'gradients/snr'; names that earlier
-      versions wrote are given as those of today.
+    prefix: of the scalars' names, such as 'gradients/snr'.
 
   Returns:
     name, step, value; in order of names and steps. What follows a torn record,
@@ -86,7 +63,7 @@ def _read(path: str, prefix: str) -> tuple[float, dict[tuple[str, int], float]]:
     if event.session_log.status == event_pb2.SessionLog.START:
       start = event.step
     for value in event.summary.value:
-      name = current_name(value.tag)
+      name = _RENAMED.get(value.tag, value.tag)
       is_scalar = not value.tensor.tensor_shape.dim  # Hyper-parameters are not.
       if is_scalar and name.startswith(prefix):
         number = tensor_util.make_ndarray(value.tensor).item()

@@ -48,14 +48,10 @@ def family(task: str) -> str:
 
 
 def human_normalized(score: float, game: str) -> float:
-  """Returns a return as a share of a human's: 0 is random play, 1 a human's.
-
-  Args:
-    score: a return of the game, undiscounted.
-    game: as in the papers, such as 'MsPacman'.
+  """Returns a game's return as a share of a human's.
 
   Returns:
-    (score - random) / (human - random).
+    (score - random) / (human - random): 0 is random play, 1 a human's.
 
   Raises:
     UserError: the game is not one of the paper's.
@@ -70,10 +66,7 @@ def human_normalized(score: float, game: str) -> float:
 
 
 def read_references(text: str) -> dict[str, float]:
-  """Parses a table of references: lines of `task,score`, under that header.
-
-  Args:
-    text: CSV.
+  """Parses a CSV table of references: lines of `task,score`, with that header.
 
   Returns:
     {task: score}. A name without a version applies to all versions.

@@ -7,7 +7,7 @@ import html
 import math
 import numbers
 import re
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import pandas as pd
 from rigl_rl.analysis.figures.base import Drawing
 from rigl_rl.wording import count
 
+_text = html.escape
 _TITLE = 'Sparse training in deep RL: results'
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1100px;
@@ -70,31 +71,22 @@ def make_report(
     problems: the table of directories that could not be read.
     about: what to say of where it comes from, by name: command, versions.
   """
-  is_finished = runs.finished.astype(bool)
   drawn = [section for section in sections if section.drawing]
   missing = [
     f'<li><b>{_text(section.title)}</b> {_text(section.missing)}.</li>'
     for section in sections
     if not section.drawing
   ]
-  origins = ''.join(
-    f'<tr><td>{_text(name)}</td><td>{_text(value)}</td></tr>'
-    for name, value in about.items()
-  )
   chapters = []  # Of each its anchor, title and content.
   if missing:
-    chapters.append(('missing', 'What is missing', _list(missing, 'missing')))
+    content = f'<ul class="missing">{"".join(missing)}</ul>'
+    chapters.append(('missing', 'What is missing', content))
   if len(problems):
-    title = 'Directories left out'
-    chapters.append(('problems', title, _table(problems)))
+    chapters.append(('problems', 'Directories left out', _table(problems)))
   chapters += [(s.name.replace('/', '_'), s.title, _section(s)) for s in drawn]
-  chapters.append(('runs', 'Runs', _runs(runs.assign(finished=is_finished))))
-  content = (
-    f'{_versions(runs[is_finished])}<p>This page:</p>'
-    f'<table class="about">{origins}</table>'
-  )
-  chapters.append(('about', 'Where this comes from', content))
-  contents = _list(
+  chapters.append(('runs', 'Runs', _runs(runs)))
+  chapters.append(('about', 'Where this comes from', _origins(runs, about)))
+  contents = ''.join(
     f'<li><a href="#{anchor}">{_text(title)}</a></li>'
     for anchor, title, _ in chapters
   )
@@ -103,7 +95,7 @@ def make_report(
     for anchor, title, content in chapters
   )
   summary = (
-    f'{count(len(runs), "run")}, {is_finished.sum():,} of them finished; '
+    f'{count(len(runs), "run")}, {runs.finished.sum():,} of them finished; '
     f'{len(drawn)} of {len(sections)} figures and tables.'
   )
   return f"""<!doctype html>
@@ -112,14 +104,10 @@ def make_report(
 <style>{_STYLE}</style></head><body>
 <h1>{_TITLE}</h1>
 <p>{summary}</p>
-{contents}
+<ul class="">{contents}</ul>
 {body}
 </body></html>
 """
-
-
-def _list(items: Iterable[str], kind: str = '') -> str:
-  return f'<ul class="{kind}">{"".join(items)}</ul>'
 
 
 def _section(section: Section) -> str:
@@ -171,13 +159,20 @@ def _runs(runs: pd.DataFrame) -> str:
   )
 
 
-def _versions(finished: pd.DataFrame) -> str:
-  """With which versions the finished runs were made, and how many."""
-  if not len(finished):
-    return ''
-  known = finished[['versions', 'git_revision']].replace('', 'not known')
-  counts = known.value_counts().rename('runs').reset_index()
-  return f'<p>Finished runs:</p>{_table(counts)}'
+def _origins(runs: pd.DataFrame, about: Mapping[str, str]) -> str:
+  """With which versions the finished runs were made, and the page."""
+  rows = ''.join(
+    f'<tr><td>{_text(name)}</td><td>{_text(value)}</td></tr>'
+    for name, value in about.items()
+  )
+  page = f'<p>This page:</p><table class="about">{rows}</table>'
+  if not runs.finished.any():
+    return page
+  known = runs[runs.finished][['versions', 'git_revision']]
+  counts = (
+    known.replace('', 'not known').value_counts().reset_index(name='runs')
+  )
+  return f'<p>Finished runs:</p>{_table(counts)}{page}'
 
 
 def _table(table: pd.DataFrame, most_rows: int | None = None) -> str:
@@ -207,7 +202,3 @@ def _cell(value: Any) -> str:
   if size >= 1e9 or not math.isfinite(size):
     return f'{value:.4g}'.replace('e+', 'e')
   return f'{value:,.0f}' if size >= 1000 else f'{value:.4g}'
-
-
-def _text(value: str) -> str:
-  return html.escape(value)

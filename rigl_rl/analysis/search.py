@@ -14,7 +14,6 @@ import math
 import os
 from typing import Any, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from rigl_rl import sweeps, wording
@@ -68,46 +67,32 @@ def settings(
   names = _parameters(runs)
   keys = ['method', *dict.fromkeys(map(parameter_title, names))]
   scores = _scores(results, base_dir)
-  planned = pd.DataFrame(
-    {
-      **dict.fromkeys(keys, math.nan),
-      'method': run.label,
-      **{
-        parameter_title(name): _shown(run.values[name])
-        for name in names
-        if name in run.values
-      },
-      'task': _task(run),
-      'score': scores.get(run.directory, math.nan),
-      # What the gin files have is not bound again.
-      'in_paper': not set(names) & set(run.bindings),
-    }
-    for run in runs
-  )
+  rows = []
+  for run in runs:
+    used = [name for name in names if name in run.values]
+    values = {parameter_title(name): _shown(run.values[name]) for name in used}
+    rows.append(
+      {
+        **dict.fromkeys(keys, math.nan),
+        'method': run.label,
+        **values,
+        'task': next(filter(None, map(run.values.get, TASK_MACROS)), ''),
+        'score': scores.get(run.directory, math.nan),
+        # What the gin files have is not bound again.
+        'in_paper': not set(names) & set(run.bindings),
+      }
+    )
+  planned = pd.DataFrame(rows)
   if planned.task.nunique() > 1:
     pairs = zip(planned.score, planned.task)
     planned['score'] = [normalization.human_normalized(*pair) for pair in pairs]
-  rows = []
+  found = []
   for values, own in planned.groupby(keys, sort=False, dropna=False):
-    by_task = [
-      of_task.dropna().to_numpy()
-      for _, of_task in own.groupby('task', sort=False).score
-    ]
-    found = np.concatenate(by_task)
-    rows.append(
-      {
-        **dict(zip(keys, values)),
-        'score': float(np.mean([*map(np.mean, by_task)]))
-        if all(map(len, by_task))
-        else math.nan,
-        'score_std': float(np.std(found)) if len(found) else math.nan,
-        'runs': len(found),
-        'planned': len(own),
-        'winner': False,
-        'in_paper': own.in_paper.iloc[0],
-      }
-    )
-  table = pd.DataFrame(rows, columns=[*keys, *COLUMNS])
+    means = own.groupby('task', sort=False).score.apply(lambda s: s.mean())
+    row = *values, means.mean(skipna=False), own.score.std(ddof=0)
+    counts = own.score.count(), len(own)
+    found.append((*row, *counts, False, own.in_paper.iloc[0]))
+  table = pd.DataFrame(found, columns=[*keys, *COLUMNS])
   parts = [_ranked(own) for _, own in table.groupby('method', sort=False)]
   return pd.concat(parts, ignore_index=True)
 
@@ -125,13 +110,7 @@ def _ranked(own: pd.DataFrame) -> pd.DataFrame:
 def notes(
   sweep: sweeps.Sweep, results: tables.Results, base_dir: str
 ) -> list[str]:
-  """Returns what a reader has to know of a table of `settings`, in sentences.
-
-  Args:
-    sweep: of the search.
-    results: what `load` found in the base directory.
-    base_dir: of launch.sweep.
-  """
+  """Returns what a reader must know of a table of `settings`, in sentences."""
   runs = sweep.runs()
   scores = _scores(results, base_dir)
   done = sum(not math.isnan(scores.get(r.directory, math.nan)) for r in runs)
@@ -169,10 +148,6 @@ def _parameters(runs: Sequence[sweeps.Run]) -> list[str]:
   return sorted(
     varied, key=lambda name: ranks.get(name.rpartition('.')[2], len(ranks))
   )
-
-
-def _task(run: sweeps.Run) -> str:
-  return str(next((run.values[n] for n in TASK_MACROS if n in run.values), ''))
 
 
 def _shown(value: Any) -> Any:

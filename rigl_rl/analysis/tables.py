@@ -25,11 +25,6 @@ RUN_COLUMNS = (
   *('sparsity', 'size_sparsity', 'distribution', 'width', 'seed', 'scale'),
   'directory',
 )
-# Further columns of the table of runs, by which figures choose runs.
-_MORE_COLUMNS = (
-  *(name for name in attributes.FIELDS if name not in RUN_COLUMNS),
-  *('initial_policy_share', 'swept', 'fingerprint', 'setting'),
-)
 _SIZES = (
   *('weights', 'active_weights', 'forward_flops', 'training_flops'),
   'training_flops_by_weights',
@@ -38,9 +33,12 @@ _AREA = 'learning_curve_area'
 _SCORES = ('final_score', _AREA, f'{_AREA}_per_step')
 _MEASURES = ('gradient_steps', 'parameters', 'actor_share', 'seconds')
 RESULT_COLUMNS = ('finished', 'steps', *_SCORES, *_MEASURES, *_SIZES)
-# Text, in the table of runs: how far small dense networks are from their target
-# sizes; what a run was made with.
-_TEXT_COLUMNS = ('size_mismatch', 'git_revision', 'versions')
+# Behind the swept bindings in the table of runs.
+_MORE_COLUMNS = (
+  *(name for name in attributes.FIELDS if name not in RUN_COLUMNS),
+  *('initial_policy_share', 'swept', 'fingerprint', 'setting'),
+  *(*RESULT_COLUMNS, 'size_mismatch', 'git_revision', 'versions'),
+)
 # Of columns that would have none if there were no row, or only nan in it.
 _KINDS = {
   **{
@@ -145,10 +143,7 @@ def load(
   run_columns = (*RUN_COLUMNS, *swept)
   return Results(
     evaluations=_table(evaluations, [*run_columns, *EVALUATION_COLUMNS]),
-    runs=_table(
-      runs,
-      [*run_columns, *_MORE_COLUMNS, *RESULT_COLUMNS, *_TEXT_COLUMNS],
-    ),
+    runs=_table(runs, [*run_columns, *_MORE_COLUMNS]),
     problems=pd.DataFrame(problems, columns=['directory', 'reason']),
   )
 
@@ -192,13 +187,12 @@ def save(results: Results, directory: str) -> list[str]:
   Raises:
     UserError: the directory cannot be written to.
   """
-  tables = {'evaluations': results.evaluations, 'runs': results.runs}
-  if len(results.problems):
-    tables['problems'] = results.problems
-  written = {os.path.join(directory, f'{n}.csv'): t for n, t in tables.items()}
-  for path, table in written.items():
-    paths.write(path, to_csv(table))
-  return list(written)
+  written = []
+  for name, table in vars(results).items():
+    if len(table) or name != 'problems':
+      written.append(os.path.join(directory, f'{name}.csv'))
+      paths.write(written[-1], to_csv(table))
+  return written
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -280,8 +274,7 @@ def _digest(bindings: Mapping[str, str]) -> str:
 
 def _bindings(sweep: Mapping[str, Any]) -> dict[str, Any]:
   """What a sweep varied, as columns; a column of ours keeps its meaning."""
-  own = {*RUN_COLUMNS, *_MORE_COLUMNS, *RESULT_COLUMNS}
-  own |= {*EVALUATION_COLUMNS, *_TEXT_COLUMNS}
+  own = {*RUN_COLUMNS, *_MORE_COLUMNS, *EVALUATION_COLUMNS}
   return {
     name: _plain(value)
     for name, value in dict(sweep.get('bindings') or {}).items()
@@ -312,9 +305,10 @@ def _sizes(
   record_lib.check_networks(networks)
   if not networks:
     return {**dict.fromkeys(_SIZES, math.nan), 'size_mismatch': ''}
+  layers = {name: n['layers'].values() for name, n in networks.items()}
   active = {
-    name: sum(layer['active_weights'] for layer in network['layers'].values())
-    for name, network in networks.items()
+    name: sum(layer['active_weights'] for layer in own)
+    for name, own in layers.items()
   }
   # What is trained every second step costs half as much.
   by_example = sum(n['training_flops'] / n['period'] for n in networks.values())
@@ -326,9 +320,7 @@ def _sizes(
   return {
     'weights': float(
       sum(
-        math.prod(layer['kernel'])
-        for network in networks.values()
-        for layer in network['layers'].values()
+        math.prod(layer['kernel']) for own in layers.values() for layer in own
       )
     ),
     'active_weights': sum(active.values()),

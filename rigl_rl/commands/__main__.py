@@ -7,46 +7,33 @@ import of TensorFlow.
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import os
-import pkgutil
-import re
+import pathlib
 import sys
 
 
 def commands() -> list[str]:
   """Returns the names of the modules of this package that have a `main`."""
-  names = []
-  for module in pkgutil.iter_modules([os.path.dirname(__file__)]):
-    if module.name.startswith('_'):
-      continue
-    # Read, not imported: an import would load TensorFlow for each of them.
-    spec = module.module_finder.find_spec(module.name, None)
-    source = spec.loader.get_source(spec.name) or ''
-    if re.search(r'^def main\(', source, re.MULTILINE):
-      names.append(module.name)
-  return sorted(names)
+  # Read, not imported: an import would load TensorFlow for each of them.
+  modules = pathlib.Path(__file__).parent.glob('[a-z]*.py')
+  mains = (m for m in modules if '\ndef main(' in m.read_text('utf-8'))
+  return sorted(module.stem for module in mains)
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Runs one command.
+  """Runs the command that `argv`, or the process, names; returns its exit code.
 
-  Args:
-    argv: The command's name and its arguments; those of the process if None.
-
-  Returns:
-    The exit code: the command's own, or 2 if there is no such command.
+  The code is 2 if there is no such command.
   """
   argv = sys.argv[1:] if argv is None else argv
   available = commands()
   usage = f'usage: rigl-rl {{{",".join(available)}}} ARGS'
-  if argv and argv[0] in ('-h', '--help'):
-    print(usage)
-    return 0
   if not argv:
     print(usage, file=sys.stderr)
     return 2
   name = argv[0]
+  if name in ('-h', '--help'):
+    print(usage)
+    return 0
   if name not in available:
     print(f'rigl-rl: no command {name!r}; {usage}', file=sys.stderr)
     return 2

@@ -21,11 +21,7 @@ _PACKAGE = os.path.dirname(os.path.abspath(errors.__file__)) + os.sep
 
 
 def invocation(command: str) -> str:
-  """Returns how a command is typed: as this process was, where that is known.
-
-  Args:
-    command: its name, such as 'train'.
-  """
+  """Returns how a command is typed: as this process was, if that is known."""
   if os.path.basename(sys.argv[0]) == 'rigl-rl':
     return f'rigl-rl {command}'
   return f'python -m launch.{command}'
@@ -46,7 +42,6 @@ def add_gin_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--gin_files',
     action='append',
-    default=[],
     metavar='FILE',
     required=True,
     help='a gin file; may be repeated, later ones win',
@@ -54,40 +49,31 @@ def add_gin_arguments(parser: argparse.ArgumentParser) -> None:
   add_bindings_argument(parser)
 
 
-def add_bindings_argument(parser: argparse.ArgumentParser) -> None:
+def add_bindings_argument(
+  parser: argparse.ArgumentParser, of_what: str = ''
+) -> None:
+  """Adds --gin_bindings; `of_what` says what they are bindings of."""
   parser.add_argument(
     '--gin_bindings',
     action='append',
     default=[],
     metavar='BINDING',
-    help="a binding that wins, such as 'SPARSITY=0.95'; may be repeated",
+    help=f"a binding{of_what} that wins, such as 'SPARSITY=0.95'; may be "
+    'repeated',
   )
 
 
 def add_thread_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    '--inter_op_threads',
-    type=int,
-    default=2,
-    metavar='N',
-    help='TensorFlow operations at a time (default: 2)',
-  )
-  parser.add_argument(
-    '--intra_op_threads',
-    type=int,
-    default=1,
-    metavar='N',
-    help='threads within one operation (default: 1)',
-  )
+  for name, default, text in (
+    ('inter', 2, 'TensorFlow operations at a time (default: 2)'),
+    ('intra', 1, 'threads within one operation (default: 1)'),
+  ):
+    flag = f'--{name}_op_threads'
+    parser.add_argument(flag, type=int, default=default, metavar='N', help=text)
 
 
 def check_at_least(arguments: argparse.Namespace, **lows: int) -> None:
-  """Raises UserError on a number that is given, and too low.
-
-  Args:
-    arguments: of the command.
-    **lows: the lowest numbers allowed, by the names of their flags.
-  """
+  """Raises UserError on a number that is given, and below its flag's lowest."""
   for name, low in lows.items():
     value = getattr(arguments, name)
     if value is not None and value < low:
@@ -110,16 +96,18 @@ def start_tensorflow(arguments: argparse.Namespace) -> None:
   )
 
 
-def run(command: Callable[[], None]) -> int:
-  """Runs a command; a user's mistake becomes one line and exit code 2."""
+def run(command: Callable[[], int | None]) -> int:
+  """Runs a command; returns its exit code, or 0 if it has none.
+
+  A user's mistake becomes one line and exit code 2.
+  """
   quiet.open_streams()
   lean.install()
   with _interrupts():
-    code = 0
     try:
       try:
         with errors.of_incomplete_config():
-          command()
+          code = command() or 0
       except UserError as error:
         _print_error(error)
         code = 2

@@ -109,6 +109,7 @@ def _print_totals(job) -> None:
   def total(name, counts=job.counts):
     return jobs.total(counts, name)
 
+  dense = job.dense_counts
   parameters = total('parameters')
   rows = {
     'parameters': f'{parameters:,} ({total("active_weights"):,} active '
@@ -124,7 +125,6 @@ def _print_totals(job) -> None:
       f'{jobs.by_network(mismatches)} of the parameters that these dense '
       'networks match'
     )
-  dense = job.dense_counts
   if 'actor' in job.counts:
     share = job.counts['actor'].parameters / parameters
     dense_share = dense['actor'].parameters / total('parameters', dense)
@@ -164,15 +164,9 @@ def _print_totals(job) -> None:
 
 
 _FORMATS = {
-  'sparsity': '{:.4f}',
-  'active': '{:,}',
-  'of': '{:,}',
-  'biases': '{:,}',
-  'parameters': '{:,}',
-  'forward_flops': '{:.4g}',
-  'training_flops': '{:.4g}',
-  'forward_share': '{:.4f}',
-  'training_share': '{:.4f}',
+  **dict.fromkeys(('active', 'of', 'biases', 'parameters'), '{:,}'),
+  **dict.fromkeys(('forward_flops', 'training_flops'), '{:.4g}'),
+  **dict.fromkeys(('sparsity', 'forward_share', 'training_share'), '{:.4f}'),
 }
 
 

@@ -23,51 +23,55 @@ import importlib.metadata
 import os
 import shlex
 import sys
-from typing import Any, Sequence
+from typing import Sequence
 
+from rigl_rl import analysis, files, sweeps, wording
+from rigl_rl.analysis import (
+  figures,
+  normalization,
+  paths,
+  report,
+  statistics,
+  tables,
+)
+from rigl_rl.analysis.figures import style
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
+from rigl_rl.training import provenance
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command; returns its exit code."""
   parser = command_line.make_parser('figures', __doc__)
-  parser.add_argument(
+  add = parser.add_argument
+  add(
     '--figure',
     required=True,
     action='append',
     metavar='NAME',
     help='a figure or table, or all; may be repeated',
   )
-  parser.add_argument(
-    '--results',
-    required=True,
-    metavar='DIR',
-    help='directory that holds run directories',
+  add(
+    '--results', required=True, metavar='DIR', help='directory that holds runs'
   )
-  parser.add_argument(
+  add(
     '--out', required=True, metavar='DIR', help='where to; created if missing'
   )
-  parser.add_argument(
+  add(
     '--x',
     default='parameters',
     metavar='AXIS',
     help='axis of figures 2 and 8 to 12: parameters (default), forward_flops '
     'or training_flops',
   )
-  parser.add_argument(
+  add(
     '--references',
     metavar='FILE',
     help='CSV with the columns task,score: what MuJoCo scores are normalized '
     'by (default: those of dense SAC among the results)',
   )
-  parser.add_argument(
-    '--resamples',
-    type=int,
-    metavar='N',
-    help='of each bootstrap (default: 2000)',
-  )
-  parser.add_argument(
+  add_resamples(parser)
+  add(
     '--comparable_policies',
     type=int,
     default=3,
@@ -82,9 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
-  from rigl_rl import analysis
-  from rigl_rl.analysis import figures, report, tables
-
   wants_all = 'all' in arguments.figure
   names = figures.names()
   if not wants_all:
@@ -110,7 +111,7 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
       sections, results.runs, results.problems, _about(typed)
     )
     path = os.path.join(arguments.out, 'report.html')
-    analysis.paths.write(path, page)
+    paths.write(path, page)
     tables.save(results, arguments.out)
     print(f'report: {path}')
     for section in missing:
@@ -123,26 +124,31 @@ def _draw_all(arguments: argparse.Namespace, typed: Sequence[str]) -> None:
     )
 
 
-def load(directories: Sequence[str], flag: str) -> Any:
-  """Loads runs; says how many there are, and which are left out."""
-  from rigl_rl import analysis, wording
+def add_resamples(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    '--resamples',
+    type=int,
+    default=statistics.RESAMPLES,
+    metavar='N',
+    help='of each bootstrap (default: %(default)s)',
+  )
 
+
+def load(directories: Sequence[str], flag: str) -> analysis.Results:
+  """Loads runs; says how many there are, and which are left out."""
   results = analysis.load(*directories, flag=flag)
   for problem in results.problems.itertuples():
-    print(
-      f'left out: {problem.directory}: {problem.reason}',
-      file=sys.stderr,
-    )
+    left_out = f'left out: {problem.directory}: {problem.reason}'
+    print(left_out, file=sys.stderr)
   where = ', '.join(directories)
   print(f'{wording.count(len(results.runs), "run")} in {where}')
   return results
 
 
-def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
+def _options(
+  arguments: argparse.Namespace, names: Sequence[str]
+) -> figures.Options:
   """What a user may choose, checked before anything is read."""
-  from rigl_rl import files
-  from rigl_rl.analysis import figures, normalization, statistics
-
   command_line.check_at_least(arguments, resamples=1, comparable_policies=0)
   references = None
   if arguments.references:
@@ -157,7 +163,7 @@ def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
   return figures.Options(
     x=arguments.x,
     references=references,
-    resamples=arguments.resamples or statistics.RESAMPLES,
+    resamples=arguments.resamples,
     comparable_policies=arguments.comparable_policies,
     planned={name: _planned(name) for name in names},
   )
@@ -165,8 +171,6 @@ def _options(arguments: argparse.Namespace, names: Sequence[str]) -> Any:
 
 def _planned(name: str) -> int:
   """Counts the runs of a figure's sweep, except those others start from."""
-  from rigl_rl import sweeps
-
   try:
     runs = sweeps.load(name).runs()
   except UserError:  # What is only counted has none.
@@ -175,11 +179,10 @@ def _planned(name: str) -> int:
   return sum(run.directory not in needed for run in runs)
 
 
-def _write(name: str, drawing: Any, out: str) -> tuple[str, bytes | None]:
+def _write(
+  name: str, drawing: figures.Drawing, out: str
+) -> tuple[str, bytes | None]:
   """Writes a figure's files; returns their common path, and the PNG."""
-  from rigl_rl.analysis import paths, tables
-  from rigl_rl.analysis.figures import style
-
   contents = {'csv': tables.to_csv(drawing.data)}
   if drawing.figure is None:
     contents['md'] = drawing.markdown
@@ -194,8 +197,6 @@ def _write(name: str, drawing: Any, out: str) -> tuple[str, bytes | None]:
 
 def _about(typed: Sequence[str]) -> dict[str, str]:
   """Command and versions."""
-  from rigl_rl.training import provenance
-
   found = {
     'command': f'{command_line.invocation("figures")} {shlex.join(typed)}',
     'git revision': provenance.git_revision() or 'not known',

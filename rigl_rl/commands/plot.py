@@ -14,6 +14,8 @@ import argparse
 import os
 from typing import Sequence
 
+from rigl_rl.analysis import paths, statistics, tables
+from rigl_rl.analysis.figures import base, comparison, style
 from rigl_rl.commands import command_line, figures
 from rigl_rl.errors import UserError
 
@@ -21,42 +23,28 @@ from rigl_rl.errors import UserError
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command; returns its exit code."""
   parser = command_line.make_parser('plot', __doc__)
-  parser.add_argument(
-    'runs', nargs='+', metavar='RUN', help='directory of a run, or of runs'
-  )
-  parser.add_argument(
-    '--out', required=True, metavar='FILE', help='a .png, .pdf or .csv file'
-  )
-  parser.add_argument(
+  add = parser.add_argument
+  add('runs', nargs='+', metavar='RUN', help='directory of a run, or of runs')
+  add('--out', required=True, metavar='FILE', help='a .png, .pdf or .csv file')
+  add(
     '--statistic',
     default='mean',
     metavar='NAME',
     help='over the runs of a group: mean (default) or iqm',
   )
-  parser.add_argument(
+  add(
     '--x',
     default='steps',
     metavar='AXIS',
     help='steps (default), seconds or flops; FLOPs of finished runs only',
   )
-  parser.add_argument(
-    '--resamples',
-    type=int,
-    default=2000,
-    metavar='N',
-    help='of each bootstrap (default: 2000)',
-  )
-  parser.add_argument(
-    '--title', default='Learning curves', help='above the figure'
-  )
+  figures.add_resamples(parser)
+  add('--title', default='Learning curves', help='above the figure')
   arguments = parser.parse_intermixed_args(argv)
   return command_line.run(lambda: _plot(arguments))
 
 
 def _plot(arguments: argparse.Namespace) -> None:
-  from rigl_rl.analysis import paths, statistics, tables
-  from rigl_rl.analysis.figures import base, comparison, style
-
   ending = os.path.splitext(arguments.out)[1].lower()
   for flag, value, allowed in (
     ('statistic', arguments.statistic, statistics.STATISTICS),
@@ -71,9 +59,11 @@ def _plot(arguments: argparse.Namespace) -> None:
   command_line.check_at_least(arguments, resamples=1)
   paths.check_writable(arguments.out)
   results = figures.load(arguments.runs, 'RUN')
-  figure = comparison.Comparison(arguments.statistic, arguments.x)
+  figure = comparison.Comparison(
+    arguments.title, arguments.statistic, arguments.x
+  )
   options = base.Options(resamples=arguments.resamples)
-  request = base.Request('plot', arguments.title, results, options)
+  request = base.Request('plot', results, options)
   try:
     drawing = figure.draw(request)
   except base.NothingToDraw as reason:

@@ -18,21 +18,23 @@ import math
 import os
 from typing import Any, Sequence
 
-from rigl_rl import wording
+import pandas as pd
+
+from rigl_rl import analysis, sweeps, wording
+from rigl_rl.analysis import paths, search, tables
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
+from rigl_rl.sweeps import definition
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command; returns its exit code."""
   parser = command_line.make_parser('search_winner', __doc__)
-  parser.add_argument(
-    '--results',
-    required=True,
-    metavar='DIR',
-    help='the --base_dir of launch.sweep',
+  add = parser.add_argument
+  add(
+    '--results', required=True, metavar='DIR', help='--base_dir of launch.sweep'
   )
-  parser.add_argument(
+  add(
     '--sweep',
     action='append',
     metavar='FILE',
@@ -40,26 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     'may be repeated (default: all searches of the paper of which there are '
     'runs)',
   )
-  parser.add_argument(
-    '--top',
-    type=int,
-    metavar='N',
-    help='print only the N best settings of a method',
-  )
-  parser.add_argument(
-    '--out',
-    metavar='CSV',
-    help='write all settings there, those without runs too',
-  )
+  add('--top', type=int, metavar='N', help="print a method's N best settings")
+  add('--out', metavar='CSV', help='write all settings, those without runs too')
   arguments = parser.parse_args(argv)
   return command_line.run(lambda: _search(arguments))
 
 
 def _search(arguments: argparse.Namespace) -> None:
-  from rigl_rl import analysis, sweeps
-  from rigl_rl.analysis import search
-  from rigl_rl.sweeps import definition
-
   command_line.check_at_least(arguments, top=1)
   given = arguments.sweep
   names = given or [name for name in definition.shipped() if '/search_' in name]
@@ -71,30 +60,31 @@ def _search(arguments: argparse.Namespace) -> None:
         'task, sparsity and seed.'
       )
   results = analysis.load(arguments.results)
-  tables, missing = {}, []
+  found, missing = {}, []
   for sweep in searches:
     table = search.settings(sweep, results, arguments.results)
     if table.runs.sum():
-      tables[sweep.name] = table
+      found[sweep.name] = table
       print(sweep.name)
       print(' '.join(search.notes(sweep, results, arguments.results)))
       _print(table, arguments.top)
     else:
       missing.append(sweep.name)
-  if missing and (given or not tables):
+  if missing and (given or not found):
     raise UserError(
       f'--results is {arguments.results!r}, but holds no finished run of '
       f'{", ".join(missing)}: it must be the --base_dir of launch.sweep.'
     )
   if arguments.out:
-    _write(arguments.out, tables)
+    if os.path.isdir(arguments.out):
+      raise UserError(f'--out is {arguments.out!r}, but must be a file.')
+    table = pd.concat(found, names=['sweep', None]).reset_index('sweep')
+    paths.write(arguments.out, tables.to_csv(table))
     print(f'All settings: {arguments.out}')
 
 
-def _print(table: Any, top: int | None) -> None:
+def _print(table: pd.DataFrame, top: int | None) -> None:
   """Prints each method's settings, the best first, and its winner."""
-  from rigl_rl.analysis import search
-
   parameters = [
     name for name in table.columns if name not in ('method', *search.COLUMNS)
   ]
@@ -104,18 +94,18 @@ def _print(table: Any, top: int | None) -> None:
     marks = own.winner.map({True: '* ', False: ''})
     marks = (marks + own.in_paper.map({True: 'paper', False: ''})).str.strip()
     is_shown = (own.runs > 0) & (own.index < (top or len(own))) | (marks != '')
-    lines = [
-      [
-        str(rank + 1) if math.isfinite(row.score) else '–',
-        *(_written(row[name]) for name in used),
-        *(_number(row[name]) for name in ('score', 'score_std')),
-        f'{row.runs} of {row.planned}',
-        marks[rank],
-      ]
-      for rank, row in own[is_shown].iterrows()
-    ]
-    header = [method, *used, 'score', 'std', 'runs', '']
-    print(f'\n{wording.columns([header, *lines])}')
+    lines = [[method, *used, 'score', 'std', 'runs', '']]
+    for rank, row in own[is_shown].iterrows():
+      lines.append(
+        [
+          str(rank + 1) if math.isfinite(row.score) else '–',
+          *map(_written, row[used]),
+          *map(_number, row[['score', 'score_std']]),
+          f'{row.runs} of {row.planned}',
+          marks[rank],
+        ]
+      )
+    print(f'\n{wording.columns(lines)}')
     left_out = int(((own.runs == 0) & (marks == '')).sum())
     if left_out:
       left = wording.count(left_out, 'setting')
@@ -134,15 +124,3 @@ def _written(value: Any) -> str:
 
 def _number(value: float) -> str:
   return f'{value:,.4g}' if math.isfinite(value) else '–'
-
-
-def _write(path: str, tables: dict[str, Any]) -> None:
-  import pandas as pd
-
-  from rigl_rl.analysis import paths
-  from rigl_rl.analysis import tables as tables_lib
-
-  if os.path.isdir(path):
-    raise UserError(f'--out is {path!r}, but must be a file.')
-  table = pd.concat(tables, names=['sweep', None]).reset_index('sweep')
-  paths.write(path, tables_lib.to_csv(table).encode('utf-8'))

@@ -17,7 +17,7 @@ import os
 import shlex
 import signal
 import sys
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from rigl_rl import locks, sweeps, wording
 from rigl_rl.commands import command_line
@@ -26,32 +26,20 @@ from rigl_rl.errors import UserError
 from rigl_rl.sweeps import costs
 from rigl_rl.sweeps.executors import jobs, local, loop
 
-_LOCK = '.sweep.lock'
 TRAIN = (sys.executable, '-m', 'rigl_rl.commands', 'train')
 
 
 def main(
   argv: Sequence[str] | None = None, train: Sequence[str] = TRAIN
 ) -> int:
-  """Runs the command.
-
-  Args:
-    argv: its arguments; those of the process if None.
-    train: the command that trains a run; tests have one of their own.
+  """Runs the command; `train` trains a run, and tests have one of their own.
 
   Returns:
     The exit code: 1 if a run failed, 128 + the signal's number if one came.
   """
   argv = sys.argv[1:] if argv is None else list(argv)
   arguments = _parser().parse_args(argv)
-  return run(lambda: _sweep(arguments, argv, train))
-
-
-def run(command: Callable[[], int]) -> int:
-  """Runs a command that returns an exit code of its own."""
-  codes = []
-  code = command_line.run(lambda: codes.append(command()))
-  return code or codes[0]
+  return command_line.run(lambda: _sweep(arguments, argv, train))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,13 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     'repeated, then all must hold',
   )
   add('--seeds', help=SEEDS_HELP)
-  add(
-    '--gin_bindings',
-    action='append',
-    default=[],
-    metavar='BINDING',
-    help='a binding for all runs, which wins; may be repeated',
-  )
+  command_line.add_bindings_argument(parser, ' of all runs')
   add_executor_arguments(parser)
   add(
     '--steps_per_second',
@@ -202,10 +184,10 @@ def absolute(base_dir: str) -> str:
 
 @contextlib.contextmanager
 def _alone(base_dir: str) -> Iterator[None]:
-  """Keeps other sweeps out of the base directory until this process ends."""
+  """Keeps other sweeps out of the base directory."""
   try:
     os.makedirs(base_dir, exist_ok=True)
-    descriptor = locks.acquire(os.path.join(base_dir, _LOCK))
+    descriptor = locks.acquire(os.path.join(base_dir, '.sweep.lock'))
   except locks.Locked as holder:
     raise UserError(
       f'--base_dir is {base_dir!r}, where another sweep is at work '
@@ -317,10 +299,10 @@ def train_jobs(
   typed: str,
   speeds: Mapping[str, float] = costs.STEPS_PER_SECOND,
 ) -> int:
-  """Trains the runs that are not finished; returns the exit code.
+  """Trains the runs that are not finished, in order; returns the exit code.
 
   Args:
-    all_jobs: in the order to start them in.
+    all_jobs: what trains them.
     base_dir: the directory of all runs.
     arguments: those of `add_executor_arguments`.
     typed: the command that continues.

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   seeds.add_arguments(parser)
   arguments = parser.parse_args(argv)
   if arguments.seeds is not None:
-    return sweep.run(lambda: _train_seeds(arguments, argv))
+    return command_line.run(lambda: _train_seeds(arguments, argv))
   return command_line.run(lambda: _train(arguments))
 
 

@@ -114,11 +114,7 @@ class Header(NamedTuple):
 
 
 def make(policy: Any, title: str) -> Header:
-  """Writes a policy in C.
-
-  Args:
-    policy: a `saved_run.Policy`.
-    title: what it is, in words.
+  """Writes a `saved_run.Policy` in C; `title` says what it is.
 
   Raises:
     UserError: its network is no multi-layer perceptron.

@@ -60,16 +60,6 @@ def test_what_tensorflow_writes(tmp_path):
   [
     ('gradients/snr', 'gradients/snr/online'),
     ('gradients/snr/actor', 'gradients/snr/actor'),
-    ('train/loss', 'train/loss/total'),
-    ('train/critic_loss', 'train/loss/critic'),
-    ('train/policy_gradient_loss', 'train/loss/actor'),
-    ('train/return', 'train/return'),
-    ('sparsity/dense1', 'masks/online/dense1/sparsity'),
-    ('critic_2/sparsity/dense1', 'masks/critic_2/dense1/sparsity'),
-    ('masks/drop_fraction', 'masks/online/drop_fraction'),
-    ('actor/masks/drop_fraction', 'masks/actor/drop_fraction'),
-    ('masks/actor/drop_fraction', 'masks/actor/drop_fraction'),
-    ('actor/share_of_parameters', 'networks/actor_share'),
   ],
 )
 def test_names_of_earlier_versions(tmp_path, earlier, current):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import types
 
 import pandas as pd
 import pytest
@@ -86,7 +87,7 @@ def test_a_table(results, tmp_path):
 
 def test_all_with_a_report(results, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(counted, 'read_costs', _no_costs)
-  monkeypatch.setattr(counted, 'read_training_cost', _no_training_cost)
+  monkeypatch.setattr(counted, 'read_job', _no_job)
   out = tmp_path / 'out'
   code = _run(
     '--figure=all', f'--results={results}', f'--out={out}', '--resamples=20'
@@ -130,12 +131,13 @@ def _no_costs(gin_file, gin_binding, sparsities):
   ]
 
 
-def _no_training_cost(gin_file, gin_binding):
-  return {
-    f'{kind}_{what}': 1.0
-    for kind in ('dense', 'sparse')
-    for what in ('weights', 'flops')
-  }
+def _no_job(gin_file, gin_binding):
+  counts = {'actor': types.SimpleNamespace(active_weights=1)}
+  return types.SimpleNamespace(
+    counts=counts,
+    dense_counts=counts,
+    training_flops_by_weights=lambda counts: 1.0,
+  )
 
 
 def test_figure_7_without_training(tmp_path):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from rigl_rl.commands import command_line, seeds, sweep, train
+from rigl_rl.commands import command_line, seeds, train
 
 _DQN = 'gin_configs/graesser22/dqn_classic/rigl.gin'
 # Instead of launch.train: the score is 10 times the seed; seed 9 fails.
@@ -36,7 +36,7 @@ def run(tmp_path):
     parser.add_argument('--base_dir')
     seeds.add_arguments(parser)
     argv = [f'--gin_files={_DQN}', f'--base_dir={tmp_path}/runs', *flags]
-    return sweep.run(
+    return command_line.run(
       lambda: seeds.train(
         parser.parse_args(argv),
         argv,

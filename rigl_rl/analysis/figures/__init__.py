@@ -43,29 +43,17 @@ def find(name: str) -> str:
 
 def title_of(name: str) -> str:
   """Returns a figure's title, with its paper."""
-  paper = {
-    'graesser22': 'Graesser et al. (2022)',
-    'sokar22': 'Sokar et al. (2022)',
-  }[name.partition('/')[0]]
-  return f'{paper}. {registry.FIGURES[name].title}.'
+  return registry.FIGURES[name].title
 
 
 def draw(
   name: str, results: tables.Results, options: Options | None = None
 ) -> Drawing:
-  """Draws a figure from what results there are.
-
-  Args:
-    name: as `names` returns it.
-    results: as `load` returns them.
-    options: what a user may choose.
-
-  Returns:
-    The figure or table, and its data.
+  """Draws a figure or table from what results there are.
 
   Raises:
     NothingToDraw: there is no run for it.
     UserError: an option does not fit.
   """
-  request = base.Request(name, title_of(name), results, options or Options())
-  return registry.FIGURES[name].kind.draw(request)
+  request = base.Request(name, results, options or Options())
+  return registry.FIGURES[name].draw(request)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pandas as pd
 
@@ -80,8 +79,13 @@ class ReturnByActorShare(base.Kind):
         cells.append(base.Cell(title, own, of_task, budget))
     return base.Found(data, cells)
 
-  def draw_panel(self, axes, cell, canvas):
-    _mark_dense(axes, cell.panel, canvas.marks)
+  def draw_panel(self, axes, cell):
+    full = cell.panel[selection.near(cell.panel.budget, [1])]
+    full = full[full.standard_split & (full.method == 'Dense')]
+    for dense in full[:1].itertuples():
+      level, split = dense.return_mean, 100 * dense.actor_share
+      base.level(axes, level, zorder=1, label='dense at full width')
+      base.mark(axes, split, zorder=1, label='standard split')
     for method in style.ordered(cell.points.method):
       own = cell.points[cell.points.method == method]
       own = own.sort_values('actor_share')
@@ -89,21 +93,6 @@ class ReturnByActorShare(base.Kind):
       x = 100 * own.actor_share
       base.shade(axes, x, own, look.color)
       base.bars(axes, x, own, look.color)
-      canvas.lines[method] = base.line(axes, x, own.return_mean, look)
+      base.line(axes, x, own.return_mean, look, label=method)
     axes.set_xlim(0, 100)
     axes.yaxis.set_major_formatter(style.short_number)
-
-
-def _mark_dense(
-  axes: Any, of_task: pd.DataFrame, marks: dict[str, Any]
-) -> None:
-  """Draws the dense agent's return and split."""
-  full = of_task[selection.near(of_task.budget, [1]) & of_task.standard_split]
-  full = full[full.method == 'Dense']
-  if len(full):
-    marks['dense at full width'] = base.level(
-      axes, full.return_mean.iloc[0], zorder=1
-    )
-    marks['standard split'] = base.mark(
-      axes, 100 * full.actor_share.iloc[0], zorder=1
-    )

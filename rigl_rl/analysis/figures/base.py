@@ -5,12 +5,20 @@ from __future__ import annotations
 import abc
 import dataclasses
 import itertools
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import (
+  Any,
+  ClassVar,
+  Iterable,
+  Iterator,
+  Mapping,
+  NamedTuple,
+  Sequence,
+)
 
 import pandas as pd
 
 from rigl_rl import wording
-from rigl_rl.analysis import statistics
+from rigl_rl.analysis import normalization, statistics
 from rigl_rl.analysis.figures import mismatch, selection, style
 from rigl_rl.errors import UserError
 
@@ -80,13 +88,11 @@ class Request:
 
   Attributes:
     name: of the figure, as `figures.names` returns it.
-    title: above it.
-    results: as `tables.load` returns them; None where none are needed.
+    results: of `tables.load`; None where none are needed.
     options: what the user chose.
   """
 
   name: str
-  title: str
   results: Any = None
   options: Options = Options()
   _drawn: list[pd.DataFrame] = dataclasses.field(default_factory=list)
@@ -96,12 +102,9 @@ class Request:
   def select(
     self, *args: Any, among: pd.DataFrame | None = None, **kwargs: Any
   ) -> pd.DataFrame:
-    """Chooses runs as `selection.select` does; notes what was left out.
+    """Chooses runs, of all results or `among` some; notes what was left out.
 
-    Args:
-      *args: of `selection.select`, behind the runs.
-      among: the runs to choose from; None for all results.
-      **kwargs: of `selection.select`.
+    The arguments are those of `selection.select`, behind the runs.
     """
     runs = self.results.runs if among is None else among
     chosen, notes = selection.select(runs, *args, **kwargs)
@@ -113,10 +116,8 @@ class Request:
   ) -> pd.DataFrame:
     """Counts the runs of a panel, and returns those that it draws.
 
-    Args:
-      runs: those that fit the panel.
-      columns: what makes a point, see `selection.once_a_seed`.
-      unfinished: whether unfinished runs are drawn, as far as they came.
+    With `unfinished`, unfinished runs are drawn as far as they came; `columns`
+    make a point, see `selection.once_a_seed`.
     """
     drawn = runs if unfinished else selection.finished(runs)
     drawn, notes = selection.once_a_seed(drawn, columns)
@@ -229,9 +230,13 @@ class Panel:
   def by_version(
     self, runs: pd.DataFrame
   ) -> Iterator[tuple[Panel, pd.DataFrame]]:
-    """Yields a panel of runs that may be averaged over tasks, per version."""
-    for version, own in selection.by_version(runs):
-      yield dataclasses.replace(self, title=self.title + version), own
+    """Yields what may be averaged over tasks: per version, if one has two."""
+    if not selection.with_versions(runs.task):
+      yield self, runs
+      return
+    versions = runs.task.map(lambda t: t[len(normalization.family(t)) :])
+    for version, own in runs.groupby(versions):
+      yield dataclasses.replace(self, title=f'{self.title}, {version}'), own
 
 
 class Cell(NamedTuple):
@@ -271,24 +276,12 @@ class Found(NamedTuple):
   notes: Sequence[str] | None = None
 
 
-class Canvas(NamedTuple):
-  """A figure that is being drawn.
-
-  Attributes:
-    x: name of all x axes; '' if panels name their own.
-    lines: what the legend shows first, by label.
-    marks: what it shows behind them.
-  """
-
-  x: str
-  lines: dict[str, Any]
-  marks: dict[str, Any]
-
-
+@dataclasses.dataclass(frozen=True)
 class Kind(abc.ABC):
   """A kind of figure: a dataclass of what its figures differ in.
 
   Attributes:
+    title: above it.
     columns: panels side by side, at most, in a figure of one row.
     x_label: name of all x axes; '' if panels name their own.
     y_label: the same of y axes.
@@ -297,11 +290,13 @@ class Kind(abc.ABC):
     grid: of `style.grid`.
   """
 
+  title: str
+
   columns = 3
   x_label = y_label = ''
   intervals = style.SHADED
   empty = 'no finished run'
-  grid: Mapping[str, Any] = {}
+  grid: ClassVar[Mapping[str, Any]] = {}
 
   def draw(self, request: Request) -> Drawing:
     """Draws it; see `figures.draw`."""
@@ -315,19 +310,22 @@ class Kind(abc.ABC):
       face.append(style.intervals(self.intervals, found.data.runs))
     rows = _places(found.cells, self.columns)
     x_label = self.x_label if found.x_label is None else found.x_label
-    canvas = Canvas(x_label, {}, {})
+    legend = found.legend or style.ordered(found.data.get('method', ()))
+    handles: dict[str, Any] = {}
     with style.settings():
       figure, grid = style.grid(len(rows), len(rows[0]), **self.grid)
       for axes, cell in zip(grid.flat, itertools.chain(*rows)):
         if cell is not None:
           axes.set_title(cell.title)
-          self.draw_panel(axes, cell, canvas)
-      style.label_axes(grid, canvas.x, self.y_label)
-      style.add_header(figure, request.title, face)
-      order = found.legend or style.ordered(canvas.lines)
-      lines = {k: canvas.lines[k] for k in order if k in canvas.lines}
-      if lines or canvas.marks:
-        style.add_legend(figure, {**lines, **canvas.marks})
+          self.draw_panel(axes, cell)
+          drawn, labels = axes.get_legend_handles_labels()
+          handles.update(zip(labels, drawn))
+      style.label_axes(grid, x_label, self.y_label)
+      style.add_header(figure, self.title, face)
+      if handles:
+        # What is pointed out goes behind the lines.
+        order = dict.fromkeys([*legend, *handles])
+        style.add_legend(figure, {k: handles[k] for k in order if k in handles})
     return Drawing(found.data, notes, figure)
 
   @abc.abstractmethod
@@ -339,8 +337,8 @@ class Kind(abc.ABC):
     """
 
   @abc.abstractmethod
-  def draw_panel(self, axes: Any, cell: Cell, canvas: Canvas) -> None:
-    """Draws a panel that has points; adds what the legend shows to canvas."""
+  def draw_panel(self, axes: Any, cell: Cell) -> None:
+    """Draws a panel that has points, with labels of what the legend shows."""
 
 
 def _places(cells: Sequence[Cell], columns: int) -> list[list[Cell | None]]:
@@ -364,19 +362,18 @@ def cells(
   return [Cell(p.title, data[data[column] == p.title], p) for p in panels]
 
 
-def line(axes: Any, x: Any, y: Any, look: style.Style, **kwargs: Any) -> Any:
-  """Draws a line; returns its handle."""
+def line(axes: Any, x: Any, y: Any, look: style.Style, **kwargs: Any) -> None:
+  """Draws a line."""
   kwargs = {'linestyle': look.line, 'marker': look.marker, **kwargs}
-  (handle,) = axes.plot(x, y, color=look.color, **kwargs)
-  return handle
+  axes.plot(x, y, color=look.color, **kwargs)
 
 
 def curve(
   axes: Any, x: Any, y: Any, look: style.Style, marks: int = 6, **kwargs: Any
-) -> Any:
+) -> None:
   """Draws a line of many points, on which a few markers tell it from others."""
   every = max(len(x) // marks, 1)
-  return line(axes, x, y, look, markevery=every, markersize=4.5, **kwargs)
+  line(axes, x, y, look, markevery=every, markersize=4.5, **kwargs)
 
 
 def shade(axes: Any, x: Any, points: pd.DataFrame, color: str, alpha=0.13):
@@ -387,22 +384,19 @@ def shade(axes: Any, x: Any, points: pd.DataFrame, color: str, alpha=0.13):
 
 def bars(axes: Any, x: Any, points: pd.DataFrame, color: str, width=0.8):
   """Draws intervals as vertical lines: a single point has no area."""
-  axes.vlines(
-    x, points.return_low, points.return_high, color=color, linewidth=width
-  )
+  low, high = points.return_low, points.return_high
+  axes.vlines(x, low, high, color=color, linewidth=width)
 
 
-def level(axes: Any, y: float, method: str = 'Dense', **kwargs: Any) -> Any:
+def level(axes: Any, y: float, method: str = 'Dense', **kwargs: Any) -> None:
   """Draws a horizontal line that other methods are compared with."""
   kwargs = {'linewidth': 0.9, 'linestyle': (0, (7, 3)), **kwargs}
-  return axes.axhline(y, color=style.of_method(method).color, **kwargs)
+  axes.axhline(y, color=style.of_method(method).color, **kwargs)
 
 
-def mark(axes: Any, x: float, **kwargs: Any) -> Any:
+def mark(axes: Any, x: float, **kwargs: Any) -> None:
   """Draws a vertical line at a value that is pointed out."""
-  return axes.axvline(
-    x, color=style.GRAY, linewidth=1.1, linestyle=':', **kwargs
-  )
+  axes.axvline(x, color=style.GRAY, linewidth=1.1, linestyle=':', **kwargs)
 
 
 def markdown(

@@ -18,15 +18,9 @@ LINE = ['task', 'curve', 'density']
 
 
 def candidates(runs: pd.DataFrame, count: int) -> pd.DataFrame:
-  """Returns the runs that can be chosen.
+  """Returns the runs that can be chosen: all if `count` is 0.
 
-  Args:
-    runs: finished ones, with the columns of LINE.
-    count: policies per line; 0 for all.
-
-  Returns:
-    All runs if `count` is 0. Otherwise those whose final score has no noise,
-    one per line and seed.
+  Otherwise those whose final score has no noise, one per line and seed.
   """
   if not count:
     return runs
@@ -34,11 +28,7 @@ def candidates(runs: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def choose(runs: pd.DataFrame, count: int) -> tuple[pd.DataFrame, str]:
-  """Chooses each line's policies.
-
-  Args:
-    runs: what `candidates` returned, at least one.
-    count: policies per line, >= 1; 0 for all.
+  """Chooses policies among `candidates`, `count` per line, 0 for all.
 
   Returns:
     The chosen runs, with a column `policies` that says how they were chosen,

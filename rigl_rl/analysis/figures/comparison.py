@@ -11,7 +11,7 @@ from matplotlib import ticker
 
 from rigl_rl import files, readers, wording
 from rigl_rl.analysis import pooling
-from rigl_rl.analysis.figures import base, selection, style
+from rigl_rl.analysis.figures import base, curves, selection, style
 from rigl_rl.training import record
 
 # What can be on the x axis, and what it is called.
@@ -35,7 +35,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison(base.Kind):
+class Comparison(curves.Curves):
   """One panel per task; runs of a line differ in their seed only.
 
   Attributes:
@@ -46,7 +46,7 @@ class Comparison(base.Kind):
   statistic: str = 'mean'
   x: str = 'steps'
 
-  y_label = 'return'
+  alpha = 0.13
   grid = {'panel': (3.4, 2.5)}
 
   def find(self, request):
@@ -66,20 +66,21 @@ class Comparison(base.Kind):
       if count:
         notes.append(f'{wording.count(count, "run")} {what}.')
     points = []
-    keys = ['task', 'line', 'number']
-    for values, group in evaluations.groupby(keys):
+    groups = evaluations.groupby(['task', 'line', 'number'])
+    for (task, line, number), group in groups:
+      estimate = request.estimate(
+        *(group, task, line, str(number)),
+        score='return_mean',
+        statistic=self.statistic,
+      )
       points.append(
         {
-          **dict(zip(keys[:2], values)),
+          'task': task,
+          'line': line,
           'method': group.method.iloc[0],
           'steps': float(group.step.mean()),
           self.x: float(group.x.mean()),
-          **request.estimate(
-            group,
-            *map(str, values),
-            score='return_mean',
-            statistic=self.statistic,
-          ),
+          **estimate,
         }
       )
     notes.insert(0, f'{wording.count(is_drawn.sum(), "run")}.')
@@ -91,6 +92,8 @@ class Comparison(base.Kind):
     looks = {line: style.of_method(line, lines) for line in lines}
     if set(lines) != set(data.method) or len(set(looks.values())) < len(looks):
       looks = {line: style.of_setting(n) for n, line in enumerate(lines)}
+    # Curves go up and down too much for other styles of lines.
+    looks = {line: look._replace(line='-') for line, look in looks.items()}
     return base.Found(
       data,
       [base.Cell(task, own, looks) for task, own in data.groupby('task')],
@@ -100,27 +103,14 @@ class Comparison(base.Kind):
       face_notes=[f'Lines: {_WORDS[self.statistic]} over runs.'],
     )
 
-  def draw_panel(self, axes, cell, canvas):
-    for line, own in cell.points.groupby('line', sort=False):
-      x, y = own[self.x], own[f'return_{self.statistic}']
-      look = cell.panel[line]
-      base.shade(axes, x, own, look.color)
-      # Curves go up and down too much for other styles of lines.
-      canvas.lines[line] = base.curve(axes, x, y, look, linestyle='-')
+  def draw_panel(self, axes, cell):
+    super().draw_panel(axes, cell)
     if self.x == 'flops':
       axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
-    else:
-      axes.xaxis.set_major_formatter(style.short_number)
-    axes.yaxis.set_major_formatter(style.short_number)
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
-    axes.margins(x=0.02)
 
 
 def labels(runs: pd.DataFrame) -> pd.Series:
   """Names runs by what differs among those of a task, except seeds.
-
-  Args:
-    runs: of the table of runs.
 
   Returns:
     Labels such as 'RigL' or 'RigL, 90 %', equal for runs that differ in their

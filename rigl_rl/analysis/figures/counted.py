@@ -42,16 +42,16 @@ class FlopsAgainstSparsity(base.Kind):
     cells = [base.Cell(*panel) for panel in data.groupby('panel', sort=False)]
     return base.Found(data, cells, notes=_NOTES)
 
-  def draw_panel(self, axes, cell, canvas):
+  def draw_panel(self, axes, cell):
     points = cell.points
     dense = points.forward_flops.iloc[0] / points.forward_share.iloc[0]
     distributions = points.groupby('distribution', sort=False)
     for index, (distribution, own) in enumerate(distributions, 1):
       x, look = 100 * own.sparsity, style.of_setting(index)
-      handle = base.line(axes, x, own.forward_flops, look, markersize=4)
-      canvas.lines[_NAMES.get(distribution, distribution)] = handle
-    canvas.marks['dense'] = base.level(axes, dense)
-    canvas.marks['80 % sparse'] = base.mark(axes, 80)
+      label = _NAMES.get(distribution, distribution)
+      base.line(axes, x, own.forward_flops, look, markersize=4, label=label)
+    base.level(axes, dense, label='dense')
+    base.mark(axes, 80, label='80 % sparse')
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(style.short_number)
     share = axes.secondary_yaxis(
@@ -74,6 +74,7 @@ class CostTable:
     tasks: with versions, in order.
   """
 
+  title: str
   gin_files: Mapping[str, str]
   tasks: tuple[str, ...]
 
@@ -82,23 +83,29 @@ class CostTable:
     rows = []
     for agent, file in self.gin_files.items():
       for task in self.tasks:
-        cost = read_training_cost(file, f'ENV_NAME={task!r}')
-        for method, kind in ((agent, 'dense'), (f'DS-{agent}', 'sparse')):
-          weights, flops = cost[f'{kind}_weights'], cost[f'{kind}_flops']
+        job = read_job(file, f'ENV_NAME={task!r}')
+        dense, sparse = job.dense_counts, job.counts
+        dense_weights = _weights(dense)
+        dense_flops = job.training_flops_by_weights(dense)
+        for method, counts in ((agent, dense), (f'DS-{agent}', sparse)):
+          weights, flops = (
+            _weights(counts),
+            job.training_flops_by_weights(counts),
+          )
           rows.append(
             {
               'task': task,
               'method': method,
-              'sparsity': 1 - weights / cost['dense_weights'],
+              'sparsity': 1 - weights / dense_weights,
               'weights': weights,
               'training_flops': flops,
-              'share': flops / cost['dense_flops'],
+              'share': flops / dense_flops,
               'runs': 0,
             }
           )
     data = pd.DataFrame(rows).drop_duplicates(['task', 'method'])
     markdown = base.markdown(
-      request.title,
+      self.title,
       _NOTES,
       ('task', 'system', 'sparsity', 'weights', 'training FLOPs', 'of dense'),
       [
@@ -116,29 +123,17 @@ def read_costs(
   gin_file: str, gin_binding: str, sparsities: Sequence[float]
 ) -> list[dict[str, Any]]:
   """Counts FLOPs at several sparsities, as `launch.cost` does."""
-  job = _read_job(gin_file, gin_binding)
+  job = read_job(gin_file, gin_binding)
   from rigl_rl.costs import jobs
 
   return jobs.sparsity_rows(job, sparsities)
 
 
-def read_training_cost(gin_file: str, gin_binding: str) -> dict[str, float]:
-  """Counts weights and FLOPs of a training as Sokar et al. do.
-
-  Returns:
-    dense_weights, sparse_weights, dense_flops and sparse_flops.
-  """
-  job = _read_job(gin_file, gin_binding)
-  from rigl_rl.costs import jobs
-
-  found: dict[str, float] = {}
-  for kind, counts in (('sparse', job.counts), ('dense', job.dense_counts)):
-    found[f'{kind}_weights'] = jobs.total(counts, 'active_weights')
-    found[f'{kind}_flops'] = job.training_flops_by_weights(counts)
-  return found
+def _weights(counts: Mapping[str, Any]) -> int:
+  return sum(count.active_weights for count in counts.values())
 
 
-def _read_job(gin_file: str, gin_binding: str) -> Any:
+def read_job(gin_file: str, gin_binding: str) -> Any:
   """Builds the networks of a config; imports TensorFlow only here."""
   with quiet.import_quietly():
     from rigl_rl.config import parsing

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import pandas as pd
 from matplotlib import ticker
 
 from rigl_rl.analysis.figures import base, selection, style
+
+
+class Curves(base.Kind):
+  """Lines over training; a cell's panel is their styles, by label.
+
+  Attributes:
+    x: column of what is on the x axis.
+    statistic: over the runs of a line, 'mean' or 'iqm'.
+    alpha: opacity of the intervals.
+  """
+
+  x = 'step'
+  statistic = 'mean'
+  alpha = 0.15
+  y_label = 'return'
+
+  def draw_panel(self, axes, cell):
+    for line, own in cell.points.groupby('line', sort=False):
+      look, x = cell.panel[line], own[self.x]
+      base.shade(axes, x, own, look.color, self.alpha)
+      y = own[f'return_{self.statistic}']
+      base.curve(axes, x, y, look, label=line)
+    axes.xaxis.set_major_formatter(style.short_number)
+    axes.yaxis.set_major_formatter(style.short_number)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
+    axes.margins(x=0.02)
 
 
 class Line(NamedTuple):
@@ -25,7 +51,7 @@ class Line(NamedTuple):
 
   label: str
   method: str
-  where: Mapping[str, Any] = {}
+  where: Mapping[str, float] = {}
   setting: int | None = None
 
   def matching(self, runs: pd.DataFrame) -> pd.DataFrame:
@@ -35,6 +61,12 @@ class Line(NamedTuple):
       distances = (runs[column].astype(float) - value).abs()
       runs = runs[distances <= 0.02 * abs(value)]
     return runs
+
+  def look(self) -> style.Style:
+    """Returns its style."""
+    if self.setting is None:
+      return style.of_method(self.method)
+    return style.of_setting(self.setting)
 
 
 def take(
@@ -46,17 +78,12 @@ def take(
 ) -> list[pd.DataFrame]:
   """Returns the runs of Sokar et al. that each line is drawn from.
 
-  Args:
-    lines: all of the panel or table.
-    request: of the figure, which counts them.
-    tasks: without versions.
-    varied: what `selection.select` lets runs differ in.
-    unfinished: whether unfinished runs are drawn, as far as they came.
+  `tasks` are without versions; `varied` is of `selection.select`, `unfinished`
+  of `Request.take`.
   """
   # Runs of other figures may be longer, and would push these out.
-  candidates = pd.concat(
-    [line.matching(request.results.runs) for line in lines]
-  )
+  runs = [line.matching(request.results.runs) for line in lines]
+  candidates = pd.concat(runs)
   candidates = candidates[~candidates.index.duplicated()]
   found = []
   for line in lines:
@@ -67,8 +94,7 @@ def take(
       varied=varied,
       among=candidates,
     )
-    own = line.matching(own)
-    found.append(request.take(own, ['task'], unfinished))
+    found.append(request.take(line.matching(own), ['task'], unfinished))
   return found
 
 
@@ -90,89 +116,61 @@ class Panel:
 
 
 @dataclasses.dataclass(frozen=True)
-class LearningCurves(base.Kind):
+class LearningCurves(Curves):
   """Figures 1 to 4 of Sokar et al. (2022).
 
   Lines are means over seeds, "the shaded region represents the standard
   deviation of the average evaluation over 5 runs" (figure 1): of their number,
   not one less.
-
-  Attributes:
-    panels: in order.
-    columns: panels side by side.
   """
 
   panels: tuple[Panel, ...]
   columns: int = 3
 
   x_label = 'environment steps'
-  y_label = 'return'
   intervals = 'Shaded areas: standard deviation over runs.'
   empty = 'no run'
   grid = {'panel': (2.8, 2.2)}
 
   def find(self, request):
-    points, panels = [], []
+    points, cells = [], []
     for panel in self.panels:
       by_line = take(panel.lines, request, [panel.task], panel.varied, True)
       for task in selection.tasks_of(pd.concat(by_line), [panel.task]):
         title = panel.title.format(task=task)
-        panels.append(dataclasses.replace(panel, title=title))
+        own = []
         for line, runs in zip(panel.lines, by_line):
-          what = {
-            'panel': title,
-            'task': task,
-            'line': line.label,
-            'method': line.method,
-          }
-          own = _points(runs[runs.task == task], request.results.evaluations)
-          points += [{**what, **row} for row in own]
+          what = {'panel': title, 'task': task}
+          what |= {'line': line.label, 'method': line.method}
+          drawn = runs[runs.task == task]
+          found = _points(drawn, request.results.evaluations)
+          own += [{**what, **row} for row in found]
+        points += own
+        shown = pd.DataFrame(own)
+        if own:
+          shown['return_low'] = shown.return_mean - shown.return_std
+          shown['return_high'] = shown.return_mean + shown.return_std
+        looks = {line.label: line.look() for line in panel.lines}
+        cells.append(base.Cell(title, shown, looks))
     legend = dict.fromkeys(
       line.label for panel in self.panels for line in panel.lines
     )
     if not points:
       raise base.NothingToDraw(f'no run of {", ".join(legend)}')
-    data = pd.DataFrame(points)
-    return base.Found(data, base.cells(data, panels), legend=list(legend))
-
-  def draw_panel(self, axes, cell, canvas):
-    for line in cell.panel.lines:
-      own = cell.points[cell.points.line == line.label]
-      if len(own):
-        canvas.lines[line.label] = _draw_line(axes, own, line)
-    axes.xaxis.set_major_formatter(style.short_number)
-    axes.yaxis.set_major_formatter(style.short_number)
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
-    axes.margins(x=0.02)
+    return base.Found(pd.DataFrame(points), cells, legend=list(legend))
 
 
 def _points(
   runs: pd.DataFrame, evaluations: pd.DataFrame
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
   """Mean and standard deviation over runs, evaluation by evaluation."""
   own = evaluations[evaluations.directory.isin(runs.directory)]
-  points = []
   # Steps may differ by an episode from run to run; the number does not.
   for _, group in own.groupby(own.groupby('directory').cumcount()):
     returns = group.return_mean.to_numpy(float)
-    points.append(
-      {
-        'step': float(group.step.mean()),
-        'return_mean': float(returns.mean()),
-        'return_std': float(returns.std()),
-        'runs': len(returns),
-      }
-    )
-  return points
-
-
-def _draw_line(axes: Any, points: pd.DataFrame, line: Line) -> Any:
-  look = style.of_method(line.method)
-  if line.setting is not None:
-    look = style.of_setting(line.setting)
-  area = points.assign(
-    return_low=points.return_mean - points.return_std,
-    return_high=points.return_mean + points.return_std,
-  )
-  base.shade(axes, points.step, area, look.color, alpha=0.15)
-  return base.curve(axes, points.step, points.return_mean, look)
+    yield {
+      'step': float(group.step.mean()),
+      'return_mean': float(returns.mean()),
+      'return_std': float(returns.std()),
+      'runs': len(returns),
+    }

@@ -62,31 +62,26 @@ class InterquartileMeans(base.Kind):
         ]
     if not points:
       wanted = dict.fromkeys(f'{p.agent} ({p.network})' for p in self.panels)
-      raise base.NothingToDraw(
-        ' '.join(dict.fromkeys(reasons))
-        or f'no finished run of {", ".join(wanted)}'
-      )
+      why = ' '.join(dict.fromkeys(reasons))
+      raise base.NothingToDraw(why or f'no finished run of {", ".join(wanted)}')
     data = pd.DataFrame(points)
-    cells = base.cells(data, panels)
-    units = {_axis(cell.panel) for cell in cells if len(cell.points)}
+    units = {_axis(p) for p in panels if (data.panel == p.title).any()}
     x_label = units.pop() if len(units) == 1 else ''
+    cells = [
+      cell._replace(panel=(cell.panel, '' if x_label else _axis(cell.panel)))
+      for cell in base.cells(data, panels)
+    ]
     return base.Found(data, cells, x_label)
 
-  def draw_panel(self, axes, cell, canvas):
-    if not canvas.x:
-      axes.set_xlabel(_axis(cell.panel))
+  def draw_panel(self, axes, cell):
+    panel, x_label = cell.panel
+    axes.set_xlabel(x_label)
     names = []
     for position, (_, point) in enumerate(cell.points.iterrows()):
       look = style.of_method(point.method)
       if math.isfinite(point.iqm_low):
-        axes.barh(
-          position,
-          point.iqm_high - point.iqm_low,
-          left=point.iqm_low,
-          height=0.62,
-          **style.filled(look),
-          linewidth=0.6,
-        )
+        bar = position, point.iqm_high - point.iqm_low, 0.62, point.iqm_low
+        axes.barh(*bar, **style.filled(look), linewidth=0.6)
       axes.plot(
         point.iqm,
         position,
@@ -97,7 +92,7 @@ class InterquartileMeans(base.Kind):
         markersize=7.5,
       )
       name = 'Dense: 100 %' if point.method == 'Dense' else point.method
-      wanted = len(cell.panel.tasks)
+      wanted = len(panel.tasks)
       missing = point.num_tasks < wanted
       names.append(
         f'{name}\n{wording.count(point.runs, "run")}'
@@ -129,14 +124,11 @@ def _point(
   runs: pd.DataFrame, panel: base.Panel, method: str, request: base.Request
 ) -> dict[str, Any]:
   by_task = {
-    task: group.normalized.to_numpy() for task, group in runs.groupby('task')
+    task: own.to_numpy() for task, own in runs.groupby('task').normalized
   }
-  most = max(map(len, by_task.values()))
-  scores = np.full((most, len(by_task)), math.nan)
-  for column, values in enumerate(by_task.values()):
-    scores[: len(values), column] = values
+  scores = pd.DataFrame.from_dict(by_task, orient='index').T
   estimate = statistics.interquartile_mean(
-    scores,
+    scores.to_numpy(),
     *(request.name, panel.title, method),
     resamples=request.options.resamples,
   )

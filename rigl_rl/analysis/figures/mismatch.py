@@ -17,14 +17,10 @@ _NOTED = 0.01
 
 
 def cell(runs: pd.DataFrame) -> str:
-  """Returns what a figure's CSV says of a point.
+  """Returns what a figure's CSV says of a point, as its runs have it.
 
-  Args:
-    runs: behind the point.
-
-  Returns:
-    By network, shares of its target size: 'actor +0.05571, value +0.04911';
-    several tasks by name; '' if all widths are bound as numbers.
+  By network, shares of its target size: 'actor +0.05571, value +0.04911';
+  several tasks by name; '' if all widths are bound as numbers.
   """
   own = runs[runs.size_mismatch != '']
   texts = own.drop_duplicates(['task', 'size_mismatch'])
@@ -40,31 +36,29 @@ def note(runs: pd.DataFrame) -> list[str]:
 
   It has, for each network at each size, the largest mismatch above 1 %, and the
   first task that has it.
-
-  Args:
-    runs: that are drawn.
   """
-  found: dict[str, dict[str, tuple[float, str]]] = {}
   order = ['size_sparsity', 'budget', 'agent', 'network', 'task']
-  for run in runs[runs.size_mismatch != ''].sort_values(order).itertuples():
-    for part in run.size_mismatch.split(', '):
-      name, value = part.split()
-      value = float(value)
-      if abs(value) > _NOTED:
-        largest = found.setdefault(_size(run), {})
-        network = _network(run, name)
-        if abs(value) > abs(largest.get(network, (0.0, ''))[0]):
-          largest[network] = value, run.task
+  found = pd.DataFrame(
+    [
+      (_size(run), _network(run, name), float(value), run.task)
+      for run in runs[runs.size_mismatch != ''].sort_values(order).itertuples()
+      for name, value in map(str.split, run.size_mismatch.split(', '))
+    ],
+    columns=['size', 'network', 'value', 'task'],
+  )
+  found = found[found.value.abs() > _NOTED]
+  if not len(found):
+    return []
+  groups = found.groupby(['size', 'network'], sort=False).value
+  largest = found.loc[groups.agg(lambda values: values.abs().idxmax())]
   each = '; '.join(
     f'at {size} '
     + ', '.join(
-      f'{network} up to {style.percent(value)} ({task})'
-      for network, (value, task) in largest.items()
+      f'{one.network} up to {style.percent(one.value)} ({one.task})'
+      for one in own.itertuples()
     )
-    for size, largest in found.items()
+    for size, own in largest.groupby('size', sort=False)
   )
-  if not each:
-    return []
   return [f'Dense networks more than 1 % off their target size: {each}.']
 
 

@@ -17,13 +17,8 @@ FILE = 'observation_noise.csv'
 # `step` is the checkpoint's; `asked_episodes` is empty where as many were
 # played as in training.
 COLUMNS = (
-  'observation_noise',
-  'return_mean',
-  'return_std',
-  'episodes',
-  'step',
-  'seed',
-  'asked_episodes',
+  *('observation_noise', 'return_mean', 'return_std', 'episodes'),
+  *('step', 'seed', 'asked_episodes'),
 )
 _VARIED = ('DopamineRunner.evaluation_noise', 'observation_noise')
 # By share of the parameters; the method's color and marker stay its own.
@@ -101,31 +96,27 @@ class ReturnByNoise(base.Kind):
     return base.Found(
       data,
       [base.Cell(game, data[data.game == game]) for game in self.games],
-      legend=[
-        _label(m, density) for density in self.densities for m in methods
-      ],
+      legend=[_label(m, d) for d in self.densities for m in methods],
       face_notes=[rule, "Percentages are of the full network's parameters."],
     )
 
-  def draw_panel(self, axes, cell, canvas):
+  def draw_panel(self, axes, cell):
     axes.yaxis.set_major_formatter(style.short_number)
     points = cell.points
     for density, line in zip(self.densities, _LINES):
       of_density = points[selection.near(points.density, [density])]
       for method in style.ordered(of_density.method):
         own = of_density[of_density.method == method]
-        look = style.of_method(method)
+        look = style.of_method(method)._replace(line=line)
         x = own.observation_noise
         base.shade(axes, x, own, look.color, alpha=0.08)
-        canvas.lines[_label(method, density)] = base.curve(
-          axes,
-          x,
-          own.return_mean,
-          look,
+        # Hollow where networks are smaller.
+        face = look.color if density == 1 else 'white'
+        base.curve(
+          *(axes, x, own.return_mean, look),
           marks=8,
-          linestyle=line,
-          # Hollow where networks are smaller.
-          markerfacecolor=look.color if density == 1 else 'white',
+          markerfacecolor=face,
+          label=_label(method, density),
         )
 
 
@@ -150,15 +141,10 @@ def _points(
   )
   points = []
   for values, group in scores.drop_duplicates([*keys, 'seed']).groupby(keys):
-    game, method, density, noise = values
-    stream = (game, method, f'{density:g}', f'{noise:g}')
-    points.append(
-      {
-        **dict(zip(keys, values)),
-        **request.estimate(group, *stream, score='score'),
-        'policies': group.policies.iloc[0],
-      }
-    )
+    stream = [v if isinstance(v, str) else f'{v:g}' for v in values]
+    point = dict(zip(keys, values))
+    point |= request.estimate(group, *stream, score='score')
+    points.append({**point, 'policies': group.policies.iloc[0]})
   return pd.DataFrame(points)
 
 
@@ -190,8 +176,6 @@ def _read(run: Any) -> list[tuple[float, float]]:
     # Evaluated while it was still being trained, it was another policy.
     if row.get('step', str(run.steps)) == str(run.steps)
   ]
-  if found:
-    return found
-  if run.observation_noise:
+  if run.observation_noise and not found:
     return [(run.observation_noise, run.final_score)]
-  return []
+  return found

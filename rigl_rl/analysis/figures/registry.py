@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
 
 from rigl_rl import tasks
 from rigl_rl.analysis.figures import (
@@ -18,6 +18,10 @@ from rigl_rl.analysis.figures import (
   snr,
 )
 
+_PAPERS = {
+  'graesser22': 'Graesser et al. (2022)',
+  'sokar22': 'Sokar et al. (2022)',
+}
 _CLASSIC = ('CartPole', 'Acrobot', 'MountainCar')
 _MUJOCO = ('HalfCheetah', 'Walker2d', 'Humanoid')
 _MORE_MUJOCO = ('Hopper', 'Ant')
@@ -25,17 +29,9 @@ _ALL_MUJOCO = (*_MUJOCO, *_MORE_MUJOCO)
 _GAMES = tasks.GRAESSER22_GAMES
 _THREE_GAMES = _GAMES[:3]
 _SOKAR_TASKS = ('HalfCheetah', 'Walker2d', 'Hopper', 'Ant', 'Humanoid')
-
-
-class Entry(NamedTuple):
-  """A figure or table: its title, and what draws it, `kind.draw(request)`."""
-
-  title: str
-  kind: Any
-
-
-def _size(title: str, *rows: base.Panel) -> Entry:
-  return Entry(title, size.ReturnAgainstSize(rows))
+_SPARSE = ('Static', 'SET', 'RigL', 'Pruning')
+_METHODS = ('Dense', *_SPARSE)
+_AT_80 = {'sparsity': 0.8, 'distribution': 'erdos_renyi_kernel'}
 
 
 def _sac(tasks, **kwargs):
@@ -50,7 +46,7 @@ def _atari(network, tasks, **kwargs):
   return base.Panel('', 'DQN', network, tasks, **kwargs)
 
 
-def _by_agent(number: str, words: str, **kwargs) -> dict[str, Entry]:
+def _by_agent(number: int, words: str, **kwargs) -> dict[str, base.Kind]:
   """Figures 2 and 12: one row of panels per agent."""
   rows = (
     ('dqn', 'DQN (CNN) on Atari', _atari('CNN', _THREE_GAMES, **kwargs)),
@@ -58,35 +54,20 @@ def _by_agent(number: str, words: str, **kwargs) -> dict[str, Entry]:
     ('ppo', 'PPO on MuJoCo', _ppo(_MUJOCO, **kwargs)),
   )
   return {
-    f'graesser22/fig{number}_{name}': _size(
-      f'Figure {int(number)}, row {index}: {words}{title}', row
+    f'graesser22/fig{number:02}_{name}': size.ReturnAgainstSize(
+      f'Figure {number}, row {index}: {words}{title}', (row,)
     )
     for index, (name, title, row) in enumerate(rows, 1)
   }
 
 
-def _iqm(title: str, *panels: base.Panel) -> Entry:
-  return Entry(title, iqm.InterquartileMeans(panels))
-
-
 def _iqm_by_sparsity(title, agent, network, *by_sparsity):
   """Panels of 50, 90, 95 and 99 %, each with its tasks."""
-  return _iqm(
-    title,
-    *(
-      base.Panel(f'{100 * x:g} %', agent, network, tasks, sparsity=x)
-      for x, tasks in zip((0.5, 0.9, 0.95, 0.99), by_sparsity)
-    ),
+  panels = (
+    base.Panel(f'{100 * x:g} %', agent, network, tasks, sparsity=x)
+    for x, tasks in zip((0.5, 0.9, 0.95, 0.99), by_sparsity)
   )
-
-
-_SPARSE = ('Static', 'SET', 'RigL', 'Pruning')
-_METHODS = ('Dense', *_SPARSE)
-_AT_80 = {'sparsity': 0.8, 'distribution': 'erdos_renyi_kernel'}
-
-
-def _settings(title: str, *panels: settings.Panel, columns: int = 3) -> Entry:
-  return Entry(title, settings.ReturnBySetting(panels, columns))
+  return iqm.InterquartileMeans(title, tuple(panels))
 
 
 def _initializer(name: str, distribution: str) -> settings.Panel:
@@ -95,7 +76,7 @@ def _initializer(name: str, distribution: str) -> settings.Panel:
     'initializer',
     ('Static', 'SET', 'RigL'),
     {'sparsity': 0.8, 'distribution': distribution},
-    ('sparsify.initializer',),
+    ('initializer',),
   )
 
 
@@ -103,12 +84,9 @@ def _within(
   title, distribution, keep_dense='', agent='SAC', task='HalfCheetah'
 ):
   """A panel of figure 14."""
+  where = {'distribution': distribution, 'keep_dense': keep_dense}
   return settings.Panel(
-    title,
-    'sparsity',
-    _SPARSE,
-    {'distribution': distribution, 'keep_dense': keep_dense},
-    ('sparsify.keep_dense', 'keep_dense'),
+    *(title, 'sparsity', _SPARSE, where, ('keep_dense',)),
     agent=agent,
     task=task,
     level='Dense',
@@ -136,13 +114,9 @@ def _ds_td3(setting: int, label: str, **where: float) -> curves.Line:
   return curves.Line(f'DS-TD3, {label}', 'DS-TD3', where, setting)
 
 
-def _curves(title: str, *panels: curves.Panel, columns: int = 3) -> Entry:
-  return Entry(title, curves.LearningCurves(panels, columns))
-
-
-def _by_task(title: str, lines: tuple[curves.Line, ...]) -> Entry:
+def _by_task(title: str, lines: tuple[curves.Line, ...]) -> base.Kind:
   panels = (curves.Panel('{task}', task, lines) for task in _SOKAR_TASKS)
-  return _curves(title, *panels)
+  return curves.LearningCurves(title, tuple(panels))
 
 
 def _continued(letter: str, thousands: int) -> curves.Panel:
@@ -156,122 +130,109 @@ def _continued(letter: str, thousands: int) -> curves.Panel:
   )
 
 
-def _returns(title: str, columns: tuple[curves.Line, ...]) -> Entry:
-  kind = score_table.ScoreTable('final_score', 2, True, columns, _SOKAR_TASKS)
-  return Entry(title, kind)
+def _returns(title: str, columns: tuple[curves.Line, ...]):
+  return score_table.ScoreTable(
+    title, 'final_score', 2, True, columns, _SOKAR_TASKS
+  )
 
 
-def _areas(title: str, columns: tuple[curves.Line, ...]) -> Entry:
+def _areas(title: str, columns: tuple[curves.Line, ...]):
   score = 'learning_curve_area_per_step'
-  kind = score_table.ScoreTable(score, 4, False, columns, _SOKAR_TASKS)
-  return Entry(title, kind)
+  return score_table.ScoreTable(title, score, 4, False, columns, _SOKAR_TASKS)
 
 
-FIGURES = {
-  'graesser22/fig01': _iqm(
+_KINDS = {
+  'graesser22/fig01': iqm.InterquartileMeans(
     'Figure 1: IQM at 90 % sparsity',
-    base.Panel('SAC', 'SAC', 'MLP', _ALL_MUJOCO, sparsity=0.9),
-    base.Panel('PPO', 'PPO', 'MLP', _ALL_MUJOCO, sparsity=0.9),
-    base.Panel('DQN (CNN)', 'DQN', 'CNN', _GAMES, sparsity=0.9),
-    base.Panel('DQN (ResNet)', 'DQN', 'ResNet', _GAMES, sparsity=0.9),
+    (
+      base.Panel('SAC', 'SAC', 'MLP', _ALL_MUJOCO, sparsity=0.9),
+      base.Panel('PPO', 'PPO', 'MLP', _ALL_MUJOCO, sparsity=0.9),
+      base.Panel('DQN (CNN)', 'DQN', 'CNN', _GAMES, sparsity=0.9),
+      base.Panel('DQN (ResNet)', 'DQN', 'ResNet', _GAMES, sparsity=0.9),
+    ),
   ),
-  **_by_agent('02', ''),
-  'graesser22/fig03': Entry(
+  **_by_agent(2, ''),
+  'graesser22/fig03': actor_share.ReturnByActorShare(
     "Figure 3: the actor's share of the parameters, at three budgets, SAC",
-    actor_share.ReturnByActorShare(_MUJOCO, (1.0, 0.2, 0.1)),
+    _MUJOCO,
+    (1.0, 0.2, 0.1),
   ),
-  'graesser22/fig04': _settings(
+  'graesser22/fig04': settings.ReturnBySetting(
     'Figure 4: sensitivity of SAC at 80 % sparsity',
-    settings.Panel(
-      'Distribution',
-      'distribution',
-      _SPARSE,
-      {'sparsity': 0.8},
-      level='Dense',
+    (
+      settings.Panel(
+        *('Distribution', 'distribution', _SPARSE, {'sparsity': 0.8}),
+        level='Dense',
+      ),
+      settings.Panel(
+        *('Weight decay', 'weight_decay', _METHODS, _AT_80, ('weight_decay',))
+      ),
+      _initializer('ERK', 'erdos_renyi_kernel'),
+      _initializer('uniform', 'uniform'),
     ),
-    settings.Panel(
-      'Weight decay',
-      'weight_decay',
-      _METHODS,
-      _AT_80,
-      ('WEIGHT_DECAY',),
-    ),
-    _initializer('ERK', 'erdos_renyi_kernel'),
-    _initializer('uniform', 'uniform'),
     columns=2,
   ),
-  'graesser22/fig05': Entry(
+  'graesser22/fig05': snr.SnrOverTraining(
     'Figure 5: signal-to-noise ratio of gradients',
-    snr.SnrOverTraining(
-      (
-        _snr('DQN', 'DQN', _CLASSIC, 'online'),
-        _snr('SAC, actor', 'SAC', _ALL_MUJOCO, 'actor'),
-        _snr('SAC, critic', 'SAC', _ALL_MUJOCO, 'critic'),
-      )
+    (
+      _snr('DQN', 'DQN', _CLASSIC, 'online'),
+      _snr('SAC, actor', 'SAC', _ALL_MUJOCO, 'actor'),
+      _snr('SAC, critic', 'SAC', _ALL_MUJOCO, 'critic'),
     ),
   ),
-  'graesser22/fig06': Entry(
+  'graesser22/fig06': noise.ReturnByNoise(
     'Figure 6: robustness to observation noise, DQN (CNN)',
-    noise.ReturnByNoise(
-      _THREE_GAMES, ('Dense', 'Small dense', 'SET', 'RigL'), (1.0, 0.5, 0.1)
-    ),
+    _THREE_GAMES,
+    ('Dense', 'Small dense', 'SET', 'RigL'),
+    (1.0, 0.5, 0.1),
   ),
-  'graesser22/fig07': Entry(
+  'graesser22/fig07': counted.FlopsAgainstSparsity(
     'Figure 7: FLOPs by sparsity, MsPacman',
-    counted.FlopsAgainstSparsity(
-      {
-        'Nature CNN': 'gin_configs/graesser22/dqn_atari_cnn/static.gin',
-        'IMPALA ResNet': 'gin_configs/graesser22/dqn_atari_resnet/static.gin',
-      },
-      'GAME="MsPacman"',
-      (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99),
-    ),
+    {
+      'Nature CNN': 'gin_configs/graesser22/dqn_atari_cnn/static.gin',
+      'IMPALA ResNet': 'gin_configs/graesser22/dqn_atari_resnet/static.gin',
+    },
+    'GAME="MsPacman"',
+    (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99),
   ),
-  'graesser22/fig08': _size(
+  'graesser22/fig08': size.ReturnAgainstSize(
     'Figure 8: DQN on classic control, ERK and uniform sparsity',
-    base.Panel('ERK, ', 'DQN', 'MLP', _CLASSIC),
-    base.Panel('Uniform, ', 'DQN', 'MLP', _CLASSIC, 'uniform'),
+    (
+      base.Panel('ERK, ', 'DQN', 'MLP', _CLASSIC),
+      base.Panel('Uniform, ', 'DQN', 'MLP', _CLASSIC, 'uniform'),
+    ),
   ),
-  'graesser22/fig09': _size(
+  'graesser22/fig09': size.ReturnAgainstSize(
     'Figure 9: SAC and PPO on Hopper and Ant',
-    _sac(_MORE_MUJOCO),
-    _ppo(_MORE_MUJOCO),
+    (_sac(_MORE_MUJOCO), _ppo(_MORE_MUJOCO)),
   ),
-  'graesser22/fig10': _size(
-    'Figure 10: DQN (CNN) by game', _atari('CNN', _GAMES)
+  'graesser22/fig10': size.ReturnAgainstSize(
+    'Figure 10: DQN (CNN) by game', (_atari('CNN', _GAMES),)
   ),
-  'graesser22/fig11': _size(
-    'Figure 11: DQN (ResNet) by game', _atari('ResNet', _GAMES)
+  'graesser22/fig11': size.ReturnAgainstSize(
+    'Figure 11: DQN (ResNet) by game', (_atari('ResNet', _GAMES),)
   ),
-  **_by_agent('12', 'uniform sparsity, ', distribution='uniform'),
-  'graesser22/fig13': _settings(
+  **_by_agent(12, 'uniform sparsity, ', distribution='uniform'),
+  'graesser22/fig13': settings.ReturnBySetting(
     'Figure 13: sensitivity of SAC at 80 % sparsity',
-    settings.Panel(
-      'Drop fraction',
-      'drop_fraction',
-      ('SET', 'RigL'),
-      _AT_80,
-      ('SET.drop_fraction', 'RigL.drop_fraction'),
-    ),
-    settings.Panel(
-      'Update interval',
-      'update_interval',
-      ('SET', 'RigL', 'Pruning'),
-      _AT_80,
-      ('UpdateSchedule.interval',),
-      level='Static',
-    ),
-    settings.Panel(
-      'Batch size',
-      'batch_size',
-      _METHODS,
-      _AT_80,
-      ('TransitionBuffer.batch_size',),
+    (
+      settings.Panel(
+        *('Drop fraction', 'drop_fraction', ('SET', 'RigL'), _AT_80),
+        ('drop_fraction',),
+      ),
+      settings.Panel(
+        *('Update interval', 'update_interval', ('SET', 'RigL', 'Pruning')),
+        *(_AT_80, ('interval',)),
+        level='Static',
+      ),
+      settings.Panel(
+        *('Batch size', 'batch_size', _METHODS, _AT_80, ('batch_size',))
+      ),
     ),
   ),
-  'graesser22/fig14': _settings(
+  'graesser22/fig14': settings.ReturnBySetting(
     'Figure 14: non-uniform (ERK) and uniform sparsity within networks',
-    *(
+    tuple(
       panel
       for name, rule in (('ERK', 'erdos_renyi_kernel'), ('Uniform', 'uniform'))
       for panel in (
@@ -282,16 +243,12 @@ FIGURES = {
     ),
   ),
   'graesser22/fig15': _iqm_by_sparsity(
-    'Figure 15: IQM of SAC by sparsity',
-    'SAC',
-    'MLP',
+    *('Figure 15: IQM of SAC by sparsity', 'SAC', 'MLP'),
     *[_ALL_MUJOCO] * 3,
     ('HalfCheetah', 'Hopper', 'Walker2d'),
   ),
   'graesser22/fig16': _iqm_by_sparsity(
-    'Figure 16: IQM of PPO by sparsity',
-    'PPO',
-    'MLP',
+    *('Figure 16: IQM of PPO by sparsity', 'PPO', 'MLP'),
     *[_ALL_MUJOCO] * 2,
     ('Ant', 'HalfCheetah', 'Hopper', 'Walker2d'),
     ('HalfCheetah', 'Hopper', 'Walker2d'),
@@ -303,54 +260,53 @@ FIGURES = {
     'Figure 18: IQM of DQN (ResNet) by sparsity', 'DQN', 'ResNet', *[_GAMES] * 4
   ),
   'sokar22/fig01': _by_task('Figure 1: learning curves', _SYSTEMS),
-  'sokar22/fig02': _curves(
+  'sokar22/fig02': curves.LearningCurves(
     'Figure 2: DS-TD3 by adaptation schedule (a) and sparsity (b)',
-    curves.Panel(
-      '(a) schedule e, {task}',
-      'HalfCheetah',
-      (
-        _DENSE_TD3,
-        *(
-          _ds_td3(setting, f'e = {interval}', update_interval=interval)
-          for setting, interval in enumerate((200, 500, 1000, 2000), 1)
+    (
+      curves.Panel(
+        '(a) schedule e, {task}',
+        'HalfCheetah',
+        (
+          _DENSE_TD3,
+          *(
+            _ds_td3(setting, f'e = {interval}', update_interval=interval)
+            for setting, interval in enumerate((200, 500, 1000, 2000), 1)
+          ),
         ),
+        ('interval',),
       ),
-      ('UpdateSchedule.interval',),
-    ),
-    curves.Panel(
-      '(b) sparsity, {task}',
-      'HalfCheetah',
-      (
-        _DENSE_TD3,
-        _ds_td3(5, '25 %', sparsity=0.25),
-        # What the paper's λ give, .506, or SPARSITY=0.5.
-        _ds_td3(3, '50 %', sparsity=0.505),
-        _ds_td3(6, '80 %', sparsity=0.8),
+      curves.Panel(
+        '(b) sparsity, {task}',
+        'HalfCheetah',
+        (
+          _DENSE_TD3,
+          _ds_td3(5, '25 %', sparsity=0.25),
+          # What the paper's λ give, .506, or SPARSITY=0.5.
+          _ds_td3(3, '50 %', sparsity=0.505),
+          _ds_td3(6, '80 %', sparsity=0.8),
+        ),
+        ('SPARSITY',),
       ),
-      ('SPARSITY',),
     ),
     columns=2,
   ),
-  'sokar22/fig03': _curves(
+  'sokar22/fig03': curves.LearningCurves(
     'Figure 3: first samples drawn from policies trained for 5e5 (a) and 7e5 '
     'steps (b)',
-    _continued('a', 500),
-    _continued('b', 700),
+    (_continued('a', 500), _continued('b', 700)),
     columns=2,
   ),
   'sokar22/fig04': _by_task(
     'Figure 4: learning curves of SAC and DS-SAC, hard target updates',
     _HARD_SYSTEMS,
   ),
-  'sokar22/costs': Entry(
+  'sokar22/costs': counted.CostTable(
     'Section 4.6: weights and training FLOPs, with the sparsities of table 3',
-    counted.CostTable(
-      {
-        'TD3': 'gin_configs/sokar22/td3/ds_td3.gin',
-        'SAC': 'gin_configs/sokar22/sac/ds_sac.gin',
-      },
-      tuple(f'{task}-v4' for task in _SOKAR_TASKS),
-    ),
+    {
+      'TD3': 'gin_configs/sokar22/td3/ds_td3.gin',
+      'SAC': 'gin_configs/sokar22/sac/ds_sac.gin',
+    },
+    tuple(f'{task}-v4' for task in _SOKAR_TASKS),
   ),
   'sokar22/table01': _returns(
     'Table 1: mean return of the last 10 evaluations', _SYSTEMS
@@ -363,4 +319,11 @@ FIGURES = {
     'Table 5: mean return of the last 10 evaluations, hard target updates',
     _HARD_SYSTEMS,
   ),
+}
+# Titles begin with the paper.
+FIGURES = {
+  name: dataclasses.replace(
+    kind, title=f'{_PAPERS[name.partition("/")[0]]}. {kind.title}.'
+  )
+  for name, kind in _KINDS.items()
 }

@@ -26,6 +26,7 @@ class ScoreTable:
     tasks: without versions, in order.
   """
 
+  title: str
   score: str
   decimals: int
   with_std: bool
@@ -59,7 +60,7 @@ class ScoreTable:
       of_task = data[data.task == task].set_index('method')
       rows.append([task, *self._cells(of_task, labels, most)])
     notes = request.notes
-    text = base.markdown(request.title, notes, ['task', *labels], rows)
+    text = base.markdown(self.title, notes, ['task', *labels], rows)
     if most > 1:
       text += f'\nCells that do not say otherwise are of {most} runs.\n'
     return base.Drawing(data, notes, markdown=text)

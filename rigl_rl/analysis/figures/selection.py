@@ -54,8 +54,9 @@ def select(
     network: 'MLP', 'CNN' or 'ResNet'; None for all.
     tasks: without versions; None for all.
     paper: 'graesser22' or 'sokar22'.
-    varied: what the figure varies beyond the paper's main comparison, names of
-      bindings or of columns. Runs that differ in anything else are left out.
+    varied: what the figure varies beyond the paper's main comparison: bindings,
+      parameters ('drop_fraction' of any algorithm, 'weight_decay') or columns.
+      Runs that differ in anything else are left out.
     by_task: whether the runs of each task must have one length, or, where they
       are averaged over tasks, the runs of all tasks.
     distribution: of sparse networks; None for all.
@@ -71,8 +72,12 @@ def select(
     wanted &= runs.network == network
   if tasks is not None:
     wanted &= runs.task.map(normalization.family).isin(list(tasks))
-  swept = runs.swept.map(lambda names: set(names.split(',')) - {''})
-  wanted &= swept.map(allowed.issuperset).astype(bool)
+  wanted &= runs.swept.map(
+    lambda names: all(
+      name in allowed or name.rpartition('.')[2].lower() in allowed
+      for name in filter(None, names.split(','))
+    )
+  ).astype(bool)
   for column, standard in _STANDARD.items():
     if column not in allowed:
       wanted &= runs[column] == standard
@@ -110,12 +115,8 @@ def select(
 def dense_sac(runs: pd.DataFrame) -> pd.DataFrame:
   """Returns the runs by whose scores MuJoCo's are normalized.
 
-  Args:
-    runs: as `load` returns them.
-
-  Returns:
-    The finished ones of the dense SAC of Graesser et al. at full width and in
-    its own configuration, one per seed and task.
+  They are the finished ones of the dense SAC of Graesser et al. at full width
+  and in its own configuration, one per seed and task.
   """
   chosen, _ = select(runs, 'SAC', 'MLP', methods=['Dense'])
   return once_a_seed(finished(chosen), ['task'])[0]
@@ -160,32 +161,13 @@ def once_a_seed(
 def tasks_of(runs: pd.DataFrame, families: Sequence[str]) -> tuple[str, ...]:
   """Returns the tasks of runs, with their versions.
 
-  Args:
-    runs: of the table of runs.
-    families: tasks without versions, in order; one that has no run is among
-      the results unchanged.
+  `families` are without, in order; one that has no run is returned unchanged.
   """
   found: list[str] = []
   for family in families:
     tasks = {t for t in runs.task if normalization.family(t) == family}
     found += sorted(tasks) or [family]
   return tuple(found)
-
-
-def by_version(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-  """Splits runs that are averaged over tasks, if a task has two versions.
-
-  Args:
-    runs: of the table of runs.
-
-  Returns:
-    What to add to a title, and the runs: ('', all of them), or a part for each
-    version, such as (', -v4', those of tasks with this version).
-  """
-  if not with_versions(runs.task):
-    return [('', runs)]
-  versions = runs.task.map(lambda t: t[len(normalization.family(t)) :])
-  return [(f', {version}', own) for version, own in runs.groupby(versions)]
 
 
 def with_versions(tasks: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 
 import pandas as pd
 from matplotlib import ticker
@@ -53,12 +53,7 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True)
 class ReturnBySetting(base.Kind):
-  """Figures 4, 13 and 14 of Graesser et al.
-
-  Attributes:
-    panels: in order.
-    columns: panels side by side.
-  """
+  """Figures 4, 13 and 14 of Graesser et al."""
 
   panels: tuple[Panel, ...]
   columns: int = 3
@@ -80,14 +75,11 @@ class ReturnBySetting(base.Kind):
       )
       if (drawn.method == panel.level).all():
         drawn = drawn[:0]  # There is nothing to compare the level with.
-      others = set(selection.tasks_of(runs, [normalization.family(task)]))
-      if others - {task}:
-        notes.append(
-          f'{panel.title}: {task}; not drawn: '
-          f'{", ".join(sorted(others - {task}))}.'
-        )
+      versions = selection.tasks_of(runs, [normalization.family(task)])
+      if others := ', '.join(sorted({*versions} - {task})):
+        notes.append(f'{panel.title}: {task}; not drawn: {others}.')
       request.add(drawn, own, notes)
-      found = _points(drawn, panel, request)
+      found = list(_points(drawn, panel, request))
       title = panel.title
       if found and not panel.task:
         title += f', {task}'
@@ -98,7 +90,7 @@ class ReturnBySetting(base.Kind):
       raise base.NothingToDraw(f'no finished run of: {titles}')
     return base.Found(pd.DataFrame(points), cells)
 
-  def draw_panel(self, axes, cell, canvas):
+  def draw_panel(self, axes, cell):
     panel, points = cell.panel, cell.points
     level = points[points.method == panel.level]
     points = points[points.method != panel.level]
@@ -110,18 +102,12 @@ class ReturnBySetting(base.Kind):
       look = style.of_method(method, methods)
       offset = (index - (len(methods) - 1) / 2) * width
       positions = [values.index(value) + offset for value in own.value]
-      canvas.lines[method] = axes.bar(
-        positions,
-        own.return_mean,
-        width=0.9 * width,
-        **style.filled(look),
-        linewidth=0.8,
-      )
+      how = {'linewidth': 0.8, 'label': method, **style.filled(look)}
+      axes.bar(positions, own.return_mean, width=0.9 * width, **how)
       base.bars(axes, positions, own, '#1a1a1a', width=1.1)
     if len(level):
-      canvas.marks[_LEVELS[panel.level]] = base.level(
-        axes, level.return_mean.iloc[0], panel.level, linewidth=1.1, zorder=3
-      )
+      y, label = level.return_mean.iloc[0], _LEVELS[panel.level]
+      base.level(axes, y, panel.level, linewidth=1.1, zorder=3, label=label)
     axes.set_xlabel(_NAMES.get(panel.column, panel.column.replace('_', ' ')))
     names = [_written(value, panel.column) for value in values]
     axes.set_xticks(range(len(values)), names)
@@ -154,42 +140,34 @@ def _main_task(runs: pd.DataFrame, panel: Panel) -> str:
   """The task on which most values were tried; '' without runs."""
   by_task = runs.groupby('task')
   counts, sizes = by_task[panel.column].nunique(), by_task.size()
-  return min(
-    counts.index,
-    key=lambda task: (
-      -counts[task],
-      normalization.family(task) != _SEARCHED,
-      -sizes[task],
-      task,
-    ),
-    default='',
-  )
+
+  def rank(task):
+    is_other = normalization.family(task) != _SEARCHED
+    return -counts[task], is_other, -sizes[task], task
+
+  return min(counts.index, key=rank, default='')
 
 
 def _points(
   runs: pd.DataFrame, panel: Panel, request: base.Request
-) -> list[dict[str, Any]]:
-  points = []
+) -> Iterator[dict[str, Any]]:
   for method in style.ordered(runs.method):
     of_method = runs[runs.method == method]
     groups = of_method.groupby(panel.column)
     for value, group in [('', of_method)] if method == panel.level else groups:
-      points.append(
-        {
-          'panel': panel.title,
-          'task': group.task.iloc[0],
-          'setting': panel.column,
-          'value': value,
-          'method': method,
-          **request.estimate(group, panel.title, method, str(value)),
-        }
-      )
-  return points
+      yield {
+        'panel': panel.title,
+        'task': group.task.iloc[0],
+        'setting': panel.column,
+        'value': value,
+        'method': method,
+        **request.estimate(group, panel.title, method, str(value)),
+      }
 
 
 def _written(value: Any, column: str) -> str:
   if isinstance(value, str):
     return _NAMES.get(value, value)
-  return (
-    f'{100 * value:.3g} %' if column == 'sparsity' else style.setting(value)
-  )
+  if column == 'sparsity':
+    return f'{100 * value:.3g} %'
+  return style.setting(value)

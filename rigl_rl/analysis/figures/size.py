@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Iterator
 
 import pandas as pd
 from matplotlib import patheffects
@@ -36,7 +36,7 @@ class ReturnAgainstSize(base.Kind):
         row.select(request), ['task', 'method', 'size_sparsity', 'width']
       )
       for task in selection.tasks_of(runs, row.tasks):
-        own = _points(runs[runs.task == task], row, request)
+        own = list(_points(runs[runs.task == task], row, request))
         points += own
         title = row.title + task
         cells.append(base.Cell(title, pd.DataFrame(own), x, row.title))
@@ -48,18 +48,15 @@ class ReturnAgainstSize(base.Kind):
       raise base.NothingToDraw(f'no finished run of {" or ".join(wanted)}')
     return base.Found(pd.DataFrame(points), cells, base.AXES[x])
 
-  def draw_panel(self, axes, cell, canvas):
+  def draw_panel(self, axes, cell):
     points, x = cell.points, cell.panel
     dense = points[points.method == 'Dense']
     if len(dense):
-      canvas.marks['dense at full width'] = base.level(
-        axes, dense.return_mean.iloc[0], zorder=1
-      )
+      full = dense.return_mean.iloc[0]
+      base.level(axes, full, zorder=1, label='dense at full width')
     marked = _marked_position(points, dense, x)
     if marked is not None:
-      canvas.marks[f'{100 * _MARKED:g} % sparse'] = base.mark(
-        axes, marked, zorder=1
-      )
+      base.mark(axes, marked, zorder=1, label=f'{100 * _MARKED:g} % sparse')
     for method in style.ordered(points.method):
       own = points[points.method == method]
       # The curve of dense networks ends in the one of full width.
@@ -70,7 +67,7 @@ class ReturnAgainstSize(base.Kind):
       base.line(axes, line[x], line.return_mean, look, marker='')
       base.bars(axes, own[x], own, look.color)
       base.line(axes, own[x], own.return_mean, look, linestyle='', zorder=3)
-      canvas.lines[method] = base.line(axes, [], [], look)
+      base.line(axes, [], [], look, label=method)
     _annotate(axes, points, x)
     axes.margins(x=0.08, y=0.14)  # Room for annotations.
     style.log_axis(axes.xaxis, points[x])
@@ -79,9 +76,8 @@ class ReturnAgainstSize(base.Kind):
 
 def _points(
   runs: pd.DataFrame, row: base.Panel, request: base.Request
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
   """A task's row of data for each method and size, in order."""
-  points = []
   for method in style.ordered(runs.method):
     of_method = runs[runs.method == method]
     # Widths bound as numbers match no sparsity; then each width is a point.
@@ -92,24 +88,20 @@ def _points(
       task, width = group.task.iloc[0], group.width.iloc[0]
       sparsity = round(float(group.size_sparsity.mean()), 6)
       is_dense = method in selection.DENSE
-      points.append(
-        {
-          'row': row.title.strip(', '),
-          'task': task,
-          'agent': row.agent,
-          'network': row.network,
-          'method': method,
-          'sparsity': sparsity,
-          'distribution': '' if is_dense else row.distribution,
-          **group[list(base.AXES)].mean(),
-          'biases': float((group.parameters - group.active_weights).mean()),
-          'size_mismatch': mismatch.cell(group),
-          **request.estimate(
-            group, row.title, task, method, f'{sparsity:.6f}', width
-          ),
-        }
-      )
-  return points
+      stream = row.title, task, method, f'{sparsity:.6f}', width
+      yield {
+        'row': row.title.strip(', '),
+        'task': task,
+        'agent': row.agent,
+        'network': row.network,
+        'method': method,
+        'sparsity': sparsity,
+        'distribution': '' if is_dense else row.distribution,
+        **group[list(base.AXES)].mean(),
+        'biases': float((group.parameters - group.active_weights).mean()),
+        'size_mismatch': mismatch.cell(group),
+        **request.estimate(group, *stream),
+      }
 
 
 def _marked_position(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Iterator
 
 import pandas as pd
 
@@ -18,12 +18,8 @@ _PREFIX = 'gradients/snr'
 class SnrOverTraining(base.Kind):
   """Figure 5 of Graesser et al.
 
-  A line is the mean over tasks of the mean over seeds.
-
-  Attributes:
-    panels: in order.
-    methods: dense, and the one sparse method.
-    bins: points of a line; ratios between two of them are averaged.
+  A line is the mean over tasks of the mean over seeds. It has `bins` points;
+  ratios between two of them are averaged.
   """
 
   panels: tuple[base.Panel, ...]
@@ -37,7 +33,8 @@ class SnrOverTraining(base.Kind):
   grid = {'panel': (2.9, 2.4)}
 
   def find(self, request):
-    points, panels = [], []
+    points: list[dict[str, Any]] = []
+    panels = []
     scalars: dict[str, pd.DataFrame] = {}
     for panel in self.panels:
       own = panel.select(request, by_task=False, methods=self.methods)
@@ -65,17 +62,15 @@ class SnrOverTraining(base.Kind):
       tasks = set(' '.join(cell.points.tasks).split())
       count = f', {wording.count(len(tasks), "task")}' if tasks else ''
       cells.append(cell._replace(title=cell.title + count, panel=sparsities))
-    lines = (
-      data[['sparsity', 'method']].drop_duplicates().sort_values('sparsity')
-    )
+    lines = data.drop_duplicates(['sparsity', 'method']).sort_values('sparsity')
     legend = [_label(line.method, line.sparsity) for line in lines.itertuples()]
     return base.Found(data, cells, legend=legend)
 
-  def draw_panel(self, axes, cell, canvas):
+  def draw_panel(self, axes, cell):
     for (sparsity, method), own in cell.points.groupby(['sparsity', 'method']):
       look = style.of_setting(cell.panel.index(sparsity))
       label = _label(method, sparsity)
-      canvas.lines[label] = base.curve(axes, own.step, own.snr, look)
+      base.curve(axes, own.step, own.snr, look, label=label)
     style.log_axis(axes.yaxis, cell.points.snr)
     axes.xaxis.set_major_formatter(style.short_number)
     axes.margins(x=0.02)
@@ -85,7 +80,7 @@ class SnrOverTraining(base.Kind):
     panel: base.Panel,
     runs: pd.DataFrame,
     scalars: dict[str, pd.DataFrame],
-  ) -> list[dict[str, Any]]:
+  ) -> Iterator[dict[str, Any]]:
     """The points of the panel's lines."""
     parts = []
     for run in runs.itertuples():
@@ -101,22 +96,19 @@ class SnrOverTraining(base.Kind):
         )
       )
     if not sum(map(len, parts)):
-      return []
-    points = []
+      return
     groups = pd.concat(parts).groupby(['method', 'sparsity', 'bin'])
-    for keys, group in groups:
+    for (method, sparsity, _), group in groups:
       by_run = group.groupby(['task', 'directory']).value.mean()
-      points.append(
-        {
-          'panel': panel.title,
-          **dict(zip(('method', 'sparsity'), keys)),
-          'step': float(group.step.mean()),
-          'snr': float(by_run.groupby('task').mean().mean()),
-          'tasks': ' '.join(sorted(set(group.task))),
-          'runs': group.directory.nunique(),
-        }
-      )
-    return points
+      yield {
+        'panel': panel.title,
+        'method': method,
+        'sparsity': sparsity,
+        'step': float(group.step.mean()),
+        'snr': float(by_run.groupby('task').mean().mean()),
+        'tasks': ' '.join(sorted(set(group.task))),
+        'runs': group.directory.nunique(),
+      }
 
 
 def _label(method: str, sparsity: float) -> str:

@@ -78,13 +78,13 @@ class TimeAgainstSparsity(base.Kind):
     legend = list(_NAMES.values())
     return base.Found(self.times, cells, legend=legend, notes=self.notes)
 
-  def draw_panel(self, axes, cell, canvas):
+  def draw_panel(self, axes, cell):
     times = cell.points
     shown = [name for name in _NAMES if name in set(times.storage)]
     for index, storage in enumerate(shown, start=1):
       own = times[times.storage == storage].sort_values('sparsity')
       look = style.of_setting(index)
-      canvas.lines[_NAMES[storage]] = axes.errorbar(
+      axes.errorbar(
         (100 * own.sparsity).to_numpy(),
         own.time.to_numpy(),
         yerr=[
@@ -95,11 +95,11 @@ class TimeAgainstSparsity(base.Kind):
         linestyle=look.line,
         marker=look.marker,
         capsize=2,
+        label=_NAMES[storage],
       )
-    canvas.marks[_REFERENCE] = base.level(axes, 1)
-    (canvas.marks['ideal: active weights'],) = axes.plot(
-      [0, 100], [1, 0], color=style.GRAY, linewidth=1.1, linestyle=':'
-    )
+    base.level(axes, 1, label=_REFERENCE)
+    ideal = {'color': style.GRAY, 'linewidth': 1.1, 'linestyle': ':'}
+    axes.plot([0, 100], [1, 0], label='ideal: active weights', **ideal)
     axes.set_xlim(min(100 * times.sparsity.min() - 5, 45), 100)
     axes.set_ylim(0, 1.08 * max(1, times.high.max()))
 
@@ -108,5 +108,5 @@ def time_against_sparsity(
   times: pd.DataFrame, title: str, notes: Sequence[str] = ()
 ) -> Any:
   """Draws relative times; returns matplotlib's figure."""
-  request = base.Request('speed', title)
-  return TimeAgainstSparsity(times, notes).draw(request).figure
+  kind = TimeAgainstSparsity(title, times, notes)
+  return kind.draw(base.Request('speed')).figure

@@ -88,12 +88,10 @@ def ordered(methods: Iterable[str]) -> list[str]:
 
 
 def of_method(method: str, among: Collection[str] = ()) -> Style:
-  """Returns a method's style.
+  """Returns the style of a method, as the tables name it.
 
-  Args:
-    method: as the tables name it.
-    among: all methods of the figure; those not ours get the remaining styles,
-      in order of names.
+  Those not ours get the remaining styles, in order of names `among` all methods
+  of the figure.
   """
   if method in _STYLES:
     return _STYLES[method]
@@ -133,14 +131,8 @@ def grid(
 ) -> tuple[Figure, Any]:
   """Makes a figure of panels, without pyplot, which is global state.
 
-  Args:
-    rows: of panels.
-    columns: of panels.
-    panel: width and height of each, in inches.
-    **kwargs: of `Figure.subplots`.
-
-  Returns:
-    The figure and an array [rows, columns] of axes.
+  `panel` is the width and height of each, in inches; `kwargs` are of
+  `Figure.subplots`. Returns the figure and an array [rows, columns] of axes.
   """
   width = max(panel[0] * columns + 0.6, 5.0)
   figure = Figure(
@@ -167,12 +159,7 @@ def _make_room(figure: Figure, lines: int) -> None:
 
 
 def intervals(text: str, runs: Sequence[int]) -> str:
-  """Says what intervals are, as far as there are any.
-
-  Args:
-    text: what they are.
-    runs: behind each point; a single one has no interval.
-  """
+  """Says what intervals are, unless each point is of a single run."""
   if max(runs) == 1:
     return 'Points of one run, without intervals.'
   return f'{text} Points of one run have none.' if min(runs) == 1 else text
@@ -181,9 +168,7 @@ def intervals(text: str, runs: Sequence[int]) -> str:
 def add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
   """Writes the legend below all panels, in as many columns as fit; makes room.
 
-  Args:
-    figure: all of whose panels have been drawn.
-    handles: what was drawn, by label.
+  All panels have been drawn; `handles` are by label.
   """
   longest = max(map(len, handles), default=1)
   room = max(int(figure.get_figwidth() / (0.55 + 0.075 * longest)), 1)
@@ -213,9 +198,7 @@ def label_axes(axes: Any, x: str, y: str) -> None:
   for column in axes.T:
     for cell in [cell for cell in column if cell.axison][-1:]:
       cell.set_xlabel(x or cell.get_xlabel())
-      cell.tick_params(
-        labelbottom=True
-      )  # A panel below that shares it hides it.
+      cell.tick_params(labelbottom=True)  # A panel below may hide it.
   for row in axes:
     for cell in [cell for cell in row if cell.axison][:1]:
       cell.set_ylabel(y or cell.get_ylabel())
@@ -247,12 +230,7 @@ def _written(value: float, digits: int) -> str:
 
 
 def log_axis(axis: Any, values: Sequence[float]) -> None:
-  """Makes an axis logarithmic, with ticks that are read at a glance.
-
-  Args:
-    axis: of matplotlib.
-    values: what is drawn.
-  """
+  """Makes an axis of these values logarithmic, with ticks that read easily."""
   getattr(axis.axes, f'set_{axis.axis_name}scale')('log')
   ratio = max(values) / min(values) if min(values) > 0 else 10
   # Within two decades, powers of ten would be too few ticks.
@@ -264,12 +242,7 @@ def log_axis(axis: Any, values: Sequence[float]) -> None:
 
 
 def rendered(figure: Figure, kind: str) -> bytes:
-  """Returns a figure as a file; the same one gives the same bytes.
-
-  Args:
-    figure: made within `settings()`.
-    kind: 'png' or 'pdf'.
-  """
+  """Returns a figure as 'png' or 'pdf'; the same one gives the same bytes."""
   metadata = {'pdf': {'CreationDate': None}, 'png': {'Software': None}}[kind]
   buffer = io.BytesIO()
   with settings():

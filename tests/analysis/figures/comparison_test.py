@@ -27,11 +27,10 @@ def _labels(directory):
 def _draw(directory, **kwargs):
   request = base.Request(
     'plot',
-    'Title',
     analysis.load(directory),
     base.Options(resamples=20),
   )
-  return comparison.Comparison(**kwargs).draw(request)
+  return comparison.Comparison('Title', **kwargs).draw(request)
 
 
 def test_what_differs_is_named(write, tmp_path):

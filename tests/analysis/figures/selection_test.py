@@ -21,7 +21,7 @@ def load(tmp_path):
 
 def _request(planned=None):
   options = base.Options(planned={'name': planned} if planned else {})
-  return base.Request('name', 'Title', None, options)
+  return base.Request('name', None, options)
 
 
 def test_agents_networks_and_papers(load):
