@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any, Mapping, Sequence
+from typing import Any, Sequence
 
 import pandas as pd
 
@@ -66,7 +66,7 @@ def settings(
   runs = sweep.runs()
   names = _parameters(runs)
   keys = ['method', *dict.fromkeys(map(parameter_title, names))]
-  scores = _scores(results, base_dir)
+  scores = _by_directory(results, base_dir).final_score
   rows = []
   for run in runs:
     used = [name for name in names if name in run.values]
@@ -112,18 +112,21 @@ def notes(
 ) -> list[str]:
   """Returns what a reader must know of a table of `settings`, in sentences."""
   runs = sweep.runs()
-  scores = _scores(results, base_dir)
-  done = sum(not math.isnan(scores.get(r.directory, math.nan)) for r in runs)
+  points = pd.Series(
+    {
+      run.directory: repr((run.label, sorted(run.values.items())))
+      for run in runs
+    }
+  )
+  own = _by_directory(results, base_dir)
+  own = own[own.index.isin(points.index) & own.finished]
+  done = own.final_score.notna().sum()
   found = [f'{done:,} of {wording.count(len(runs), "run")} finished.']
   if done < len(runs):
     found.append('Winners are of what there is.')
-  points = {
-    run.directory: repr((run.label, sorted(run.values.items()))) for run in runs
-  }
-  point = [points.get(_relative(d, base_dir)) for d in results.runs.directory]
-  own = results.runs.assign(point=pd.Series(point, results.runs.index, object))
-  own = own[own.point.notna() & own.finished.astype(bool)]
-  found += pooling.differences(own, ['point'])
+  found += pooling.differences(
+    own.assign(point=points.reindex(own.index)), ['point']
+  )
   scales = sorted(set(own.scale))
   if scales and scales != [1.0]:
     shares = ', '.join(f'{100 * scale:g} %' for scale in scales)
@@ -154,12 +157,8 @@ def _shown(value: Any) -> Any:
   return value.strip('@') if isinstance(value, str) else value
 
 
-def _relative(directory: str, base_dir: str) -> str:
-  path = os.path.relpath(directory, os.path.expanduser(base_dir))
-  return path.replace(os.sep, '/')
-
-
-def _scores(results: tables.Results, base_dir: str) -> Mapping[str, float]:
-  """Final scores of finished runs, by directory within the base directory."""
-  directories = [_relative(d, base_dir) for d in results.runs.directory]
-  return dict(zip(directories, results.runs.final_score))
+def _by_directory(results: tables.Results, base_dir: str) -> pd.DataFrame:
+  """The table of runs, indexed by directories within the base directory."""
+  base_dir = os.path.expanduser(base_dir)
+  paths = (os.path.relpath(d, base_dir) for d in results.runs.directory)
+  return results.runs.set_axis([p.replace(os.sep, '/') for p in paths])

@@ -108,19 +108,10 @@ def of_setting(index: int) -> Style:
   return look._replace(color=_OTHERS[index].color)
 
 
-def tint(color: str) -> tuple[float, float, float]:
-  """Returns a color for areas: lighter, and hiding what is behind it."""
-  red, green, blue = (0.45 + 0.55 * part for part in colors.to_rgb(color))
-  return red, green, blue
-
-
 def filled(look: Style) -> dict[str, Any]:
-  """Returns how matplotlib draws a bar in a style."""
-  return {
-    'color': tint(look.color),
-    'hatch': look.hatch,
-    'edgecolor': look.color,
-  }
+  """Returns how matplotlib draws a bar in a style, hiding what is behind it."""
+  lighter = [0.45 + 0.55 * part for part in colors.to_rgb(look.color)]
+  return {'color': lighter, 'hatch': look.hatch, 'edgecolor': look.color}
 
 
 def grid(
