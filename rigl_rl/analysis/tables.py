@@ -13,8 +13,7 @@ from typing import Any, Iterator, Mapping
 import pandas as pd
 
 from rigl_rl import files, readers
-from rigl_rl.analysis import paths
-from rigl_rl.training import attributes, scores
+from rigl_rl.training import attributes, paths, scores
 from rigl_rl.training import record as record_lib
 
 _SWEEP = 'sweep.json'

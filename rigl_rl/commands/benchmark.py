@@ -29,7 +29,7 @@ from rigl_rl.benchmarks import (
 )
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
-from rigl_rl.training import provenance
+from rigl_rl.training import paths, provenance
 
 _PEERS = pathlib.Path(benchmark.__file__).parent / 'peers.py'
 BENCHMARKS = {
@@ -320,7 +320,7 @@ def _save_turns(
   """Writes the steps per second of all turns so far."""
   import pandas as pd
 
-  from rigl_rl.analysis import paths, tables
+  from rigl_rl.analysis import tables
 
   parts = []
   for width, rates in found.items():
@@ -339,7 +339,7 @@ def _save_figure(
   """Writes times against sparsity, and their figure, if there are any."""
   import pandas as pd
 
-  from rigl_rl.analysis import paths, tables
+  from rigl_rl.analysis import tables
   from rigl_rl.analysis.figures import speed, style
 
   def write(name, data):

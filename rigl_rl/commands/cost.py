@@ -29,6 +29,7 @@ from rigl_rl import quiet, wording
 from rigl_rl.commands import command_line
 from rigl_rl.config import checking
 from rigl_rl.errors import UserError
+from rigl_rl.training import paths
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,8 +82,6 @@ def _cost(arguments: argparse.Namespace) -> None:
     print()
     _print_table(rows)
   if arguments.csv:
-    from rigl_rl.analysis import paths
-
     table = command_line.to_csv(list(rows[0]), rows)
     paths.write(arguments.csv, table, '--csv')
 

@@ -31,7 +31,7 @@ from rigl_rl.commands import command_line
 from rigl_rl.compat import linking
 from rigl_rl.environments import recording
 from rigl_rl.errors import UserError
-from rigl_rl.training import record, run_directory
+from rigl_rl.training import paths, record, run_directory
 
 _ELLIPSES = ('...', '…')
 _MOST_LEVELS = 1000
@@ -110,8 +110,6 @@ class _NoPixelsError(UserError):
 
 
 def _evaluate_all(arguments: argparse.Namespace) -> None:
-  from rigl_rl.analysis import paths
-
   levels = parse_levels(arguments.observation_noise)
   _check(arguments, levels)
   found = _find_runs(arguments.run)
@@ -169,8 +167,6 @@ def _check(
   arguments: argparse.Namespace, levels: Sequence[float] | None
 ) -> None:
   """Raises UserError on flags that are out of range, before anything loads."""
-  from rigl_rl.analysis import paths
-
   command_line.check_at_least(arguments, checkpoint=0, episodes=1, seed=0)
   if arguments.video is not None:
     recording.check_path(arguments.video)
@@ -185,8 +181,6 @@ def _check(
 
 def _find_runs(directories: Sequence[str]) -> list[str]:
   """Returns the run directories in some directories, each once."""
-  from rigl_rl.analysis import paths
-
   found: dict[str, None] = {}
   for directory in directories:
     below = dict.fromkeys(paths.find_runs(directory, '--run'))
@@ -331,8 +325,6 @@ class _Kept:
       **self._how,
     }
     if self._is_used:
-      from rigl_rl.analysis import paths
-
       self._rows[str(step), level] = row
       kept = sorted(key for key in self._rows if key[0] == str(step))
       rows = [self._rows[key] for key in kept]

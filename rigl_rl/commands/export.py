@@ -27,7 +27,7 @@ import numpy as np
 from rigl_rl import files, quiet
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
-from rigl_rl.training import record, run_directory
+from rigl_rl.training import paths, record, run_directory
 
 # On which a compiled policy is compared with the run's.
 _OBSERVATIONS = 1000
@@ -51,8 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-  from rigl_rl.analysis import paths
-
   out = arguments.out
   ending = os.path.splitext(out)[1]
   if ending not in _WRITERS:
@@ -79,7 +77,6 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _write_arrays(policy: Any, out: str, title: str) -> None:
   from rigl_rl import npz
-  from rigl_rl.analysis import paths
   from rigl_rl.export import weights
 
   del title
@@ -101,7 +98,6 @@ def _write_saved_model(policy: Any, out: str, title: str) -> None:
 
 
 def _write_header(policy: Any, out: str, title: str) -> None:
-  from rigl_rl.analysis import paths
   from rigl_rl.export import c_header
 
   header = c_header.make(policy, title)

@@ -29,7 +29,6 @@ from rigl_rl import analysis, files, sweeps, wording
 from rigl_rl.analysis import (
   figures,
   normalization,
-  paths,
   report,
   statistics,
   tables,
@@ -37,7 +36,7 @@ from rigl_rl.analysis import (
 from rigl_rl.analysis.figures import style
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
-from rigl_rl.training import provenance
+from rigl_rl.training import paths, provenance
 
 
 def main(argv: Sequence[str] | None = None) -> int:

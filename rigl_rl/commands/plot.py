@@ -14,10 +14,11 @@ import argparse
 import os
 from typing import Sequence
 
-from rigl_rl.analysis import paths, statistics, tables
+from rigl_rl.analysis import statistics, tables
 from rigl_rl.analysis.figures import base, comparison, style
 from rigl_rl.commands import command_line, figures
 from rigl_rl.errors import UserError
+from rigl_rl.training import paths
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,10 +21,11 @@ from typing import Any, Sequence
 import pandas as pd
 
 from rigl_rl import analysis, sweeps, wording
-from rigl_rl.analysis import paths, search, tables
+from rigl_rl.analysis import search, tables
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps import definition
+from rigl_rl.training import paths
 
 
 def main(argv: Sequence[str] | None = None) -> int:

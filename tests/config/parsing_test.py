@@ -8,6 +8,7 @@ import pytest
 
 from rigl_rl import analysis
 from rigl_rl.config import gin_paths, parsing
+from rigl_rl.training import paths
 
 _MODULE = 'a_module_of_the_current_directory'
 
@@ -112,6 +113,6 @@ def test_a_file_is_not_written_through_a_link(tmp_path):
   path.parent.mkdir()
   path.symlink_to(victim)
   (path.parent / f'table.csv.tmp-{os.getpid()}').symlink_to(victim)
-  analysis.paths.write(str(path), b'new')
+  paths.write(str(path), b'new')
   assert victim.read_text() == 'kept' and path.read_bytes() == b'new'
   assert not path.is_symlink() and len(list(path.parent.iterdir())) == 1

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from rigl_rl import files
-from rigl_rl.analysis import paths
+from rigl_rl.training import paths
 
 
 @pytest.mark.parametrize('scheme', ['', 'file://'])
