@@ -7,7 +7,7 @@ which streams are made nor on Python's `hash`, which differs from process to
 process.
 
 The same SEED on the same machine gives the same numbers; a checkpoint holds
-the state of every stream (see `generator_state`).
+the state of every stream.
 """
 
 from __future__ import annotations
@@ -22,12 +22,7 @@ from rigl_rl.errors import UserError
 
 
 def check_seed(seed: Any) -> int:
-  """Returns SEED as a Python integer.
-
-  Raises:
-    UserError: `seed` is not an integer >= 0; a bool is none. There is no upper
-      limit.
-  """
+  """Returns SEED as a Python integer; UserError unless it is one, >= 0."""
   is_integer = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
   if not is_integer or seed < 0:
     raise UserError(f'SEED is {seed!r}; it must be an integer >= 0')
@@ -80,35 +75,3 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
   """
   # Named, since the default bit generator may change with NumPy's version.
   return np.random.Generator(np.random.PCG64(_sequence(seed, names)))
-
-
-def _plain(value: Any) -> Any:
-  """Turns NumPy arrays and scalars into lists and numbers."""
-  if isinstance(value, dict):
-    return {key: _plain(item) for key, item in value.items()}
-  if isinstance(value, (np.ndarray, np.generic)):
-    return value.tolist()
-  return value
-
-
-def generator_state(gen: np.random.Generator) -> dict[str, Any]:
-  """Returns the position of a generator in its stream, as JSON values.
-
-  Its integers have up to 128 bits. Any of NumPy's bit generators will do.
-  """
-  return _plain(gen.bit_generator.state)
-
-
-def restore_generator(gen: np.random.Generator, state: dict[str, Any]) -> None:
-  """Puts a generator, in place, where `generator_state` found one.
-
-  Raises:
-    ValueError: `state` belongs to another kind of bit generator.
-  """
-  expected = type(gen.bit_generator).__name__
-  found = state.get('bit_generator')
-  if found != expected:
-    raise ValueError(
-      f'the state of a {found} generator does not fit a {expected} one'
-    )
-  gen.bit_generator.state = state

@@ -97,28 +97,16 @@ def test_bad_stream_name_is_refused(name):
     seeding.stream_seed(0, name)
 
 
-@pytest.mark.parametrize(
-  'bit_generator', ['PCG64', 'PCG64DXSM', 'MT19937', 'Philox', 'SFC64']
-)
-def test_generator_state_survives_json(bit_generator):
-  def new():
-    return np.random.Generator(getattr(np.random, bit_generator)(5))
-
-  gen = new()
+def test_generator_state_survives_json():
+  gen = seeding.generator(5, 'a')
   # A 32-bit draw leaves half of a 64-bit one in the state.
   gen.integers(2**20, size=7, dtype=np.uint32)
   gen.standard_normal(3)
-  state = json.loads(json.dumps(seeding.generator_state(gen)))
+  state = json.loads(json.dumps(gen.bit_generator.state))
   expected = gen.integers(2**20, size=9, dtype=np.uint32)
   expected_normal = gen.standard_normal(5)
 
-  restored = new()
-  seeding.restore_generator(restored, state)
+  restored = seeding.generator(5, 'b')
+  restored.bit_generator.state = state
   assert (restored.integers(2**20, size=9, dtype=np.uint32) == expected).all()
   assert (restored.standard_normal(5) == expected_normal).all()
-
-
-def test_state_of_another_bit_generator_is_refused():
-  state = seeding.generator_state(np.random.Generator(np.random.Philox(0)))
-  with pytest.raises(ValueError, match='Philox generator does not fit a PCG64'):
-    seeding.restore_generator(seeding.generator(0, 'a'), state)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
 from tf_agents.policies import greedy_policy
 from tf_agents.trajectories import time_step as ts
 
-from rigl_rl import seeding
 from rigl_rl.agents import sparse_networks
-from rigl_rl.agents import variables as variables_lib
-from rigl_rl.sparsity import diagnostics, wrappers
+from rigl_rl.sparsity import diagnostics, sparse_kernel, wrappers
 
 
 class ActorCriticAgent:
@@ -21,7 +19,14 @@ class ActorCriticAgent:
   The subclass sets all attributes, `_numpy_actor` (a
   `numpy_mlp.NumpyActor`), `_rng` (of exploration), and
   `_summarize_gradient_snr` (whether summaries hold the signal-to-noise ratio of
-  the gradients). It gives the methods that raise NotImplementedError here.
+  the gradients). It also gives
+
+    _last_losses(): the losses of the last train step, by name, {} before it:
+      'total', and its parts by the network (or temperature) they train.
+    _train_scalars(): what TensorBoard shows as train/NAME beside the losses.
+    _mean_losses(): the size of the last minibatch; and by name, a function that
+      computes the mean loss on it, and the networks whose gradients count.
+    _other_variables: those of no trained network, nor of its optimizer.
 
   Attributes:
     networks: the trained networks, by name.
@@ -41,12 +46,8 @@ class ActorCriticAgent:
 
   def greedy_actions(self, observations: tf.Tensor) -> tf.Tensor:
     """As `greedy_policy`, in a graph, by TF-Agents' own policy."""
-    batch = tf.shape(observations)[:1]
-    time_step = ts.TimeStep(
-      tf.fill(batch, ts.StepType.MID),
-      tf.zeros(batch),
-      tf.ones(batch),
-      observations,
+    time_step = ts.transition(
+      observations, tf.zeros(tf.shape(observations)[:1])
     )
     return greedy_policy.GreedyPolicy(self.policy).action(time_step).action
 
@@ -58,28 +59,6 @@ class ActorCriticAgent:
   @property
   def observation_dtype(self) -> tf.DType:
     return self.time_step_spec.observation.dtype
-
-  def _last_losses(self) -> Mapping[str, tf.Tensor]:
-    """Returns the losses of the last train step, by name; none before it.
-
-    That is 'total', and its parts by the network (or temperature) they train.
-    """
-    raise NotImplementedError
-
-  def _train_scalars(self) -> Mapping[str, Any]:
-    """Returns what TensorBoard shows as train/NAME, beside the losses."""
-    raise NotImplementedError
-
-  def _mean_losses(
-    self,
-  ) -> tuple[int, Mapping[str, tuple[Callable[[], tf.Tensor], Sequence[str]]]]:
-    """Returns the losses that `gradient_snr` measures.
-
-    Returns:
-      The size of the last minibatch. And by name, a function that computes the
-      mean loss on it, and the names of the networks whose gradients count.
-    """
-    raise NotImplementedError
 
   def gradient_snr(self) -> dict[str, tf.Tensor]:
     """Signal-to-noise ratios of the gradients on the last minibatch.
@@ -126,28 +105,23 @@ class ActorCriticAgent:
 
   @property
   def title(self) -> str:
-    """The method in words; see `method_title`."""
+    """The method in words; see `SparseNetworks.title`."""
     return self.networks.title
 
   def describe(self) -> dict[str, Any]:
     """Returns the networks' current sizes and costs."""
     return self.networks.describe()
 
-  @property
-  def _other_variables(self) -> list[tf.Variable]:
-    """Variables that belong to no trained network and no optimizer of one."""
-    raise NotImplementedError
-
   def get_state(self) -> dict[str, Any]:
     """Returns all that a resumed run needs, as arrays and JSON values."""
     return {
       'networks': self.networks.get_state(),
-      'others': variables_lib.read(self._other_variables),
-      'exploration': seeding.generator_state(self._rng),
+      'others': list(map(sparse_kernel.read, self._other_variables)),
+      'exploration': self._rng.bit_generator.state,
     }
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Restores what `get_state` returned, bit for bit."""
     self.networks.set_state(state['networks'])
-    variables_lib.assign(self._other_variables, state['others'])
-    seeding.restore_generator(self._rng, state['exploration'])
+    sparse_kernel.assign(self._other_variables, state['others'])
+    self._rng.bit_generator.state = state['exploration']

@@ -29,7 +29,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Callable
 
 import gin
 
@@ -45,27 +45,12 @@ if TYPE_CHECKING:
   from rigl_rl.agents import off_policy, ppo
   from rigl_rl.environments import mujoco
 
-
-class _Role(NamedTuple):
-  """A kind of network that an agent makes.
-
-  Attributes:
-    inputs: maps the specs of observations and actions to the arguments of its
-      constructor beside a seed.
-    copies: how many of them an agent has.
-    macro: what the names of its macros begin with.
-  """
-
-  inputs: Callable[..., tuple[Any, ...]]
-  copies: int
-  macro: str
-
-
-# By the argument of the agent's constructor, which is the gin scope, too.
-_ROLES = {
-  'actor': _Role(lambda *specs: specs, 1, 'ACTOR'),
-  'critic': _Role(lambda *specs: (specs,), 2, 'CRITIC'),
-  'value': _Role(lambda observation, _: (observation,), 1, 'CRITIC'),
+# By the argument of the agent's constructor, which is the gin scope too: maps
+# the specs of observations and actions to what the network is made from.
+_INPUTS: dict[str, Callable[..., tuple[Any, ...]]] = {
+  'actor': lambda *specs: specs,
+  'critic': lambda *specs: (specs,),
+  'value': lambda observation, _: (observation,),
 }
 
 
@@ -102,7 +87,7 @@ class Budget:
     with gin.config_scope(None):
       self._specs = specs.find_specs(create_environment)
       arguments = inspect.signature(agent).parameters
-      names = [name for name in _ROLES if name in arguments]
+      names = [name for name in _INPUTS if name in arguments]
       if len(names) != 2 or names[0] != 'actor':
         raise UserError(
           f'Budget.agent is {agent.__name__}, but must be an agent that has an '
@@ -110,19 +95,18 @@ class Budget:
         )
       self._constructors = bindings.read(agent, names)
 
-    dense = {
-      name: _ROLES[name].copies
-      * widths.num_parameters(self._shapes(name, width=1.0))
+    actor, others = (
+      _copies(name) * widths.num_parameters(self._shapes(name, width=1.0))
       for name in names
-    }
-    self._dense_total = sum(dense.values())
-    share = actor_share or dense['actor'] / self._dense_total
-    # Of the budget, by role: all networks of that role together.
+    )
+    self._dense_total = actor + others
+    share = actor_share or actor / self._dense_total
+    # Of the budget: the actor's, and that of the critics together.
     self._shares = {names[0]: share, names[1]: 1 - share}
 
   def _shapes(self, name: str, **kwargs) -> dict[str, tuple[int, ...]]:
     """Returns the kernel shapes of a network, as the agent would make it."""
-    inputs = _ROLES[name].inputs(*self._specs)
+    inputs = _INPUTS[name](*self._specs)
     with gin.config_scope([name]):
       network = self._constructors[name](*inputs, seed=0, **kwargs)
     return network.layer_shapes()
@@ -142,7 +126,7 @@ class Budget:
         f'A budget is asked for in the gin scope {name!r}, but must be in '
         f'{" or ".join(self._shares)}, as in @actor/budget_sparsity().'
       )
-    share = self._shares[name] / _ROLES[name].copies
+    share = self._shares[name] / _copies(name)
     return self._dense_total * self._total * share
 
   def sparsity(self, name: str) -> float:
@@ -206,26 +190,31 @@ class Budget:
 
   def _out_of_range(self, name: str, least: int, most: int) -> str:
     """Says which values of the user's binding are possible."""
-    role = _ROLES[name]
+    is_standard = self._actor_share is None
+    whole = self._shares[name] if is_standard else self._total
     limits = [
-      count * role.copies / self._dense_total for count in (least, most)
+      count * _copies(name) / self._dense_total / whole
+      for count in (least, most)
     ]
-    if self._actor_share is None:
-      limits = [limit / self._shares[name] for limit in limits]
-    else:
-      limits = [limit / self._total for limit in limits]
+    if not is_standard:
       if name != 'actor':
         limits = [1 - limit for limit in reversed(limits)]
       limits = [min(max(limit, 1e-4), 1 - 1e-4) for limit in limits]
     # Rounded towards each other, so that both are allowed.
     low = math.ceil(1e4 * limits[0]) / 1e4
     high = math.floor(1e4 * limits[1]) / 1e4
+    macro = 'ACTOR' if name == 'actor' else 'CRITIC'
     return (
       f'{self.binding}, but must be in [{low:g}, {high:g}] for '
-      f'{role.macro}_SPARSITY: it gives a network of the scope {name} '
+      f'{macro}_SPARSITY: it gives a network of the scope {name} '
       f'{self.parameters(name):,.0f} parameters, which can have {least + 1:,} '
       f'to {most:,} at its width.'
     )
+
+
+def _copies(name: str) -> int:
+  """Returns how many networks an agent has in a scope."""
+  return 2 if name == 'critic' else 1
 
 
 def _sparsity(density: float) -> float:

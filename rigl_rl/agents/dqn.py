@@ -11,12 +11,12 @@ from dopamine.agents.dqn import dqn_agent
 
 from rigl_rl import seeding
 from rigl_rl.agents import (
-  description,
   epsilons,
   gradient_steps,
   losses,
   optimizers,
   q_learner,
+  sparse_networks,
 )
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import (
@@ -86,6 +86,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   Attributes:
     learner: takes the gradient steps.
+    networks: the trained network, by its name 'online'.
     online, target, layers, optimizer: the learner's.
     training_steps: agent steps taken in training.
   """
@@ -171,7 +172,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
         f'{min_replay_history:,} steps come before training '
         '(SparseDQNAgent.min_replay_history).'
       )
-    self._total_gradient_steps = self._schedule.count(train_steps)
+    total_steps = self._schedule.count(train_steps)
     self.gamma = gamma
     self.update_horizon = update_horizon
     self.cumulative_gamma = gamma**update_horizon
@@ -179,7 +180,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.learner = q_learner.QLearner(
       lambda: build_network(num_actions, self.observation_shape, seed),
       optimizer(),
-      self._total_gradient_steps,
+      total_steps,
       seed,
       self.compute_losses,
       batch_size,
@@ -188,6 +189,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     )
     self.online, self.layers = self.learner.online, self.learner.layers
     self.target, self.optimizer = self.learner.target, self.learner.optimizer
+    self.networks = sparse_networks.SparseNetworks(seed, total_steps)
+    self.networks.add('online', self.online, self.layers, self.optimizer)
     self.stack_size = self.state_shape[-1]
     self.state = np.zeros((1, *self.state_shape), observation_space.dtype)
     self._replay = circular_buffer.ReplayBuffer(
@@ -213,7 +216,6 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.summary_writer = summary_writer
     self.summary_writing_frequency = summary_writing_frequency
     self._summarize_gradient_snr = summarize_gradient_snr
-    self._mask_summaries = description.MaskSummaries()
     self._rng = seeding.generator(seed, 'exploration')
     # Q-values of `state`, where the train step has just computed them.
     self._q_values = None
@@ -341,7 +343,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   def extend(self, train_steps: int) -> None:
     """Counts costs over a longer training; schedules stay unchanged."""
-    self._total_gradient_steps = self._schedule.count(train_steps)
+    self.networks.total_steps = self._schedule.count(train_steps)
 
   def check_loss(self) -> None:
     """Raises UserError if the last loss is not finite."""
@@ -362,22 +364,13 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       tf.summary.scalar('train/loss/total', self.learner.loss)
       tf.summary.scalar('train/epsilon', self._epsilon())
       tf.summary.scalar('train/q_mean', self.learner.q_mean())
-      self._mask_summaries.write(self._parts)
+      self.networks.write_summaries()
       if self._summarize_gradient_snr:
         tf.summary.scalar('gradients/snr/online', self.learner.gradient_snr())
 
   def describe(self) -> dict[str, Any]:
     """Returns the network's size and cost, for run.json and summary.json."""
-    return description.describe(self._parts, self._total_gradient_steps)
-
-  @property
-  def _parts(self) -> dict[str, description.Parts]:
-    return {'online': (self.online, self.layers, self.optimizer)}
-
-  @property
-  def networks(self) -> dict[str, q_networks.QNetwork]:
-    """The trained network by its name."""
-    return {'online': self.online}
+    return self.networks.describe()
 
   @property
   def replay(self) -> circular_buffer.ReplayBuffer:
@@ -385,39 +378,19 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
 
   @property
   def title(self) -> str:
-    """The method in words; see `method_title`."""
-    return description.method_title(self.layers)
+    """The method in words; see `SparseNetworks.title`."""
+    return self.networks.title
 
   def get_state(self) -> dict[str, Any]:
     """Returns what a resumed run needs, except the replay buffer."""
     return {
       **self.learner.get_state(),
       'training_steps': self.training_steps,
-      'exploration': seeding.generator_state(self._rng),
+      'exploration': self._rng.bit_generator.state,
     }
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Restores what `get_state` returned."""
     self.learner.set_state(state)
     self.training_steps = state['training_steps']
-    seeding.restore_generator(self._rng, state['exploration'])
-
-  def bundle_and_checkpoint(
-    self, checkpoint_dir: str, iteration_number: int
-  ) -> dict[str, Any]:
-    """Returns all that a resumed run needs, for Dopamine's own Runner."""
-    del iteration_number
-    return {**self.get_state(), 'replay': self._replay.save(checkpoint_dir)}
-
-  def unbundle(
-    self,
-    checkpoint_dir: str,
-    iteration_number: int,
-    bundle_dictionary: dict[str, Any],
-  ) -> bool:
-    """Restores what `bundle_and_checkpoint` returned; returns True."""
-    del iteration_number
-    self.set_state(bundle_dictionary)
-    # Last: it empties the buffer if it fails.
-    self._replay.load(checkpoint_dir, bundle_dictionary['replay'])
-    return True
+    self._rng.bit_generator.state = state['exploration']

@@ -172,7 +172,6 @@ class SparsePPOAgent(
       },
       optimizer,
       optimizer_scope='ppo',
-      scopes={'actor': 'actor', 'value': 'value'},
     )
     self._planner = step_plan.StepPlanner([self._sparse_optimizer])
     self._discount = gamma
@@ -439,11 +438,11 @@ class SparsePPOAgent(
   def get_state(self):
     return {
       **super().get_state(),
-      'minibatches': seeding.generator_state(self._shuffle_rng),
+      'minibatches': self._shuffle_rng.bit_generator.state,
       'rollouts_done': self._rollouts_done,
     }
 
   def set_state(self, state):
     super().set_state(state)
-    seeding.restore_generator(self._shuffle_rng, state['minibatches'])
+    self._shuffle_rng.bit_generator.state = state['minibatches']
     self._rollouts_done = state['rollouts_done']

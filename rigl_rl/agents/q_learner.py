@@ -10,10 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl import seeding
-from rigl_rl.agents import variables as variables_lib
 from rigl_rl.networks import numpy_mlp, q_networks
 from rigl_rl.runtime import traced
-from rigl_rl.sparsity import compression, diagnostics, step_plan, wrappers
+from rigl_rl.sparsity import (
+  compression,
+  diagnostics,
+  sparse_kernel,
+  step_plan,
+  wrappers,
+)
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 
 # Of transitions: states `(batch, *state)`; actions, rewards, and 1 where the
@@ -272,7 +277,7 @@ class QLearner:
     self._wait()
     self._begun = None
     return {
-      name: variables_lib.read(variables)
+      name: list(map(sparse_kernel.read, variables))
       for name, variables in self._variables.items()
     }
 
@@ -289,6 +294,6 @@ class QLearner:
     self._wait()
     self._begun = None
     for name, variables in self._variables.items():
-      variables_lib.assign(variables, state[name])
+      sparse_kernel.assign(variables, state[name])
     self._compressor.note_new_masks()
     self._steps_done = self.optimizer.steps_taken

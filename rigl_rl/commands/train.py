@@ -20,7 +20,6 @@ from rigl_rl.config import checking, gin_text
 from rigl_rl.errors import UserError
 from rigl_rl.training import (
   attributes,
-  checkpointing,
   extension,
   run_directory,
   smoke,
@@ -108,7 +107,7 @@ def _train(arguments: argparse.Namespace) -> None:
     print(f'Next:    tensorboard --logdir {shlex.quote(directory.events)}')
     print(f'         {evaluate} --run={shlex.quote(directory.path())}')
   except KeyboardInterrupt as interrupt:
-    steps = checkpointing.Checkpointer(directory.checkpoints).steps()
+    steps = directory.checkpoints.steps()
     how = f'continues from step {steps[-1]:,}' if steps else 'starts again'
     raise KeyboardInterrupt(f'; the same command {how}') from interrupt
 

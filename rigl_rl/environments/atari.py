@@ -62,19 +62,12 @@ class AleGame:
     observation_space: gymnasium.spaces.Box of shape (height, width, 3).
   """
 
-  metadata = {'render.modes': ['rgb_array']}
-  reward_range = (-float('inf'), float('inf'))
-
   def __init__(
     self, rom: str, seed: int, sticky_actions: float, full_action_set: bool
   ):
     """Loads a game; see `create_atari_environment`.
 
-    Args:
-      rom: name of the ROM in ale-py, such as 'space_invaders'.
-      seed: non-negative integer.
-      sticky_actions: probability in [0, 1).
-      full_action_set: whether all 18 actions of the console are offered.
+    `rom` is its name in ale-py, such as 'space_invaders'.
     """
     self._rom = rom
     self._sticky_actions = sticky_actions
@@ -106,12 +99,7 @@ class AleGame:
     self._action_in_effect = ale_py.Action.NOOP
 
   def step(self, action: int) -> tuple[None, float, bool, dict[str, Any]]:
-    """Plays one frame.
-
-    Returns:
-      None (the screen is read from `ale`), the reward, whether the game is
-      over, and an empty dict.
-    """
+    """Plays one frame; returns no observation, for the screen is in `ale`."""
     if self._sticky_actions == 0 or self._rng.random() >= self._sticky_actions:
       self._action_in_effect = self._actions[action]
     reward = self.ale.act(self._action_in_effect)

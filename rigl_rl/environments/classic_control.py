@@ -35,8 +35,8 @@ class ClassicControlEnvironment(gymnasium_tasks.TaskEnvironment):
   """
 
   def __init__(self, env: gymnasium.Env, env_name: str, seed: int):
-    """Wraps a task; see `_set_up_task`."""
-    self._set_up_task(env, env_name, seed)
+    """Wraps a task; see `TaskEnvironment`."""
+    super().__init__(env, env_name, seed)
     self.action_space = self._env.action_space
     self.observation_space = self._env.observation_space
     self.game_over = False
@@ -70,24 +70,11 @@ class ClassicControlEnvironment(gymnasium_tasks.TaskEnvironment):
     observation = np.asarray(observation, dtype=np.float32)
     return observation, float(reward), bool(terminated), info
 
-  def get_state(self) -> dict[str, Any]:
-    """Returns all that decides what comes next, as JSON values and arrays.
+  def get_state(self):
+    return {**super().get_state(), 'game_over': self.game_over}
 
-    Within an episode, that includes the simulator's state only for gymnasium's
-    own classic control tasks: others may hide state anywhere.
-    """
-    return {**self._get_task_state(), 'game_over': self.game_over}
-
-  def set_state(self, state: dict[str, Any]) -> None:
-    """Continues where `get_state` was called, on the same task.
-
-    If that was within an episode of a task whose simulator state is unknown,
-    the next call must be `reset`.
-
-    Raises:
-      ValueError: if the state belongs to another task.
-    """
-    self._set_task_state(state)
+  def set_state(self, state):
+    super().set_state(state)
     self.game_over = bool(state['game_over'])
 
 
@@ -107,9 +94,7 @@ def create_classic_control_environment(
     UserError: if there is no such task, or it is of another kind.
   """
   env = _KIND.make(env_name, render)
-  actions, observations = env.action_space, env.observation_space
+  actions = env.action_space
   if not isinstance(actions, gymnasium.spaces.Discrete) or actions.start != 0:
     raise _KIND.error(env_name, f'has actions {actions}')
-  if not gymnasium_tasks.is_vector(observations):
-    raise _KIND.error(env_name, f'has observations {observations}')
   return ClassicControlEnvironment(env, env_name, seed)

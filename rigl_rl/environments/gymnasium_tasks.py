@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import wrappers
 
-from rigl_rl import errors, seeding, tasks, wording
+from rigl_rl import errors, tasks, wording
 
 # What gymnasium.make puts around a task and our environments do themselves.
 _REPLACED_WRAPPERS = (
@@ -55,7 +55,7 @@ class TaskKind:
 
     Raises:
       UserError: if there is no such task, it cannot be made, or it has no
-        pictures.
+        pictures, or no vector of observations.
     """
     module, _, task = str(env_name).rpartition(':')
     if render:
@@ -81,6 +81,8 @@ class TaskKind:
     if env.spec.id != task:
       env.close()
       raise self.error(env_name, 'names no version')
+    if not is_vector(env.observation_space):
+      raise self.error(env_name, f'has observations {env.observation_space}')
     return env
 
   def error(self, env_name: Any, reason: str) -> errors.UserError:
@@ -152,13 +154,13 @@ def unwrap(env: gymnasium.Env) -> tuple[gymnasium.Env, int | None]:
 
 
 class TaskEnvironment:
-  """What our environments of one gymnasium task share; a mixin.
+  """What our environments of one gymnasium task share.
 
   It keeps the seed, the time limit and the state of the task, and names the
   task in errors of the task's own code.
   """
 
-  def _set_up_task(
+  def __init__(
     self,
     env: gymnasium.Env,
     env_name: str,
@@ -175,6 +177,7 @@ class TaskEnvironment:
       max_episode_steps: steps after which an episode is cut; None for the
         task's own limit.
     """
+    super().__init__()
     self._env, limit = unwrap(env)
     if max_episode_steps is not None:
       limit = max_episode_steps
@@ -203,10 +206,7 @@ class TaskEnvironment:
     return observation
 
   def _step_task(self, action: Any) -> tuple[np.ndarray, Any, bool, dict]:
-    """Takes a step; returns observation, reward, terminated and info.
-
-    `_in_episode` is false after it if the episode has ended.
-    """
+    """Returns observation, reward, terminated, info; updates `_in_episode`."""
     try:
       observation, reward, terminated, truncated, info = self._env.step(action)
     except Exception as error:
@@ -252,23 +252,28 @@ class TaskEnvironment:
   def close(self) -> None:
     self._env.close()
 
-  def _get_task_state(self) -> dict[str, Any]:
-    """Returns the task's part of `get_state`."""
+  def get_state(self) -> dict[str, Any]:
+    """Returns all that decides what comes next, as JSON values and arrays.
+
+    Within an episode, that includes the simulator's state, to the bit, only for
+    gymnasium's own classic control and MuJoCo tasks: others may hide state
+    anywhere.
+    """
     task = self._env.unwrapped
     return {
       'env_name': self._env_name,
       'seed': self._seed,
-      'rng': seeding.generator_state(task.np_random) if self._started else None,
+      'rng': task.np_random.bit_generator.state if self._started else None,
       'in_episode': self._in_episode,
       'elapsed_steps': self._elapsed_steps,
       'simulator': self._get_simulator_state() if self._in_episode else None,
     }
 
-  def _set_task_state(self, state: dict[str, Any]) -> bool:
-    """Puts the task where `_get_task_state` found it.
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Continues where `get_state` was called, on the same task and bindings.
 
-    Returns:
-      Whether there is an episode that can continue.
+    If that was within an episode of a task whose simulator state is unknown,
+    the episode ends here, cut off.
 
     Raises:
       ValueError: if the state belongs to another task.
@@ -282,7 +287,7 @@ class TaskEnvironment:
       # A new generator: a task that was never reset would seed its own from the
       # system.
       generator = np.random.Generator(np.random.PCG64(0))
-      seeding.restore_generator(generator, state['rng'])
+      generator.bit_generator.state = state['rng']
       self._env.unwrapped.np_random = generator
     # An earlier version saved no seed for classic control.
     self._seed = state.get('seed', None if self._started else self._seed)
@@ -292,15 +297,9 @@ class TaskEnvironment:
     )
     if self._in_episode:
       self._set_simulator_state(state['simulator'])
-    return self._in_episode
 
   def _get_simulator_state(self) -> dict[str, Any] | None:
-    """Returns the simulator's state within an episode, JSON and NumPy values.
-
-    Returns:
-      None for tasks other than gymnasium's own classic control, since they may
-      hide state anywhere.
-    """
+    """Returns JSON and NumPy values; None if the task may hide state."""
     task = self._env.unwrapped
     if not type(task).__module__.startswith(_CLASSIC_CONTROL_MODULE):
       return None

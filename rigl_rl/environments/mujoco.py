@@ -91,21 +91,17 @@ class MujocoEnvironment(
     clip_actions: bool = False,
     max_episode_steps: Count | None = None,
   ):
-    """Wraps a task; see also `_set_up_task`.
+    """Wraps a task.
 
     Args:
-      env: what gymnasium.make returned, with a 1-D Box of observations and a
-        bounded 1-D Box of actions.
-      env_name: its gymnasium id.
-      seed: non-negative integer, for the first reset.
+      env, env_name, seed, max_episode_steps: as `TaskEnvironment` takes them;
+        observations are a 1-D Box, actions a bounded one.
       num_observed: how many of the task's own values are observed, the first
         ones; None for all.
       padding: number of zeros that follow them.
       clip_actions: whether actions are clipped to their bounds.
-      max_episode_steps: see `_set_up_task`.
     """
-    super().__init__()
-    self._set_up_task(env, env_name, seed, max_episode_steps)
+    super().__init__(env, env_name, seed, max_episode_steps)
     self._clip_actions = clip_actions
     self._low = np.asarray(self._env.action_space.low, np.float32)
     self._high = np.asarray(self._env.action_space.high, np.float32)
@@ -155,13 +151,7 @@ class MujocoEnvironment(
     padded[:num_observed] = observation[:num_observed]
     return padded
 
-  def get_state(self) -> dict[str, Any]:
-    """Returns all that decides what comes next, as JSON values and arrays.
-
-    Within an episode, that includes the simulator's state, to the bit, only for
-    gymnasium's own MuJoCo and classic control tasks: others may hide state
-    anywhere.
-    """
+  def get_state(self):
     time_step = self._current_time_step
     if time_step is not None:
       time_step = {
@@ -170,19 +160,10 @@ class MujocoEnvironment(
         'discount': float(time_step.discount),
         'observation': time_step.observation.copy(),
       }
-    return {**self._get_task_state(), 'time_step': time_step}
+    return {**super().get_state(), 'time_step': time_step}
 
-  def set_state(self, state: dict[str, Any]) -> None:
-    """Continues where `get_state` was called, on the same task and bindings.
-
-    If that was within an episode of a task whose simulator state is unknown,
-    this cuts the episode off: the current TimeStep is its LAST one, with
-    discount 1.
-
-    Raises:
-      ValueError: if the state belongs to another task.
-    """
-    goes_on = self._set_task_state(state)
+  def set_state(self, state):
+    super().set_state(state)
     time_step = state['time_step']
     if time_step is not None:
       time_step = ts.TimeStep(
@@ -191,7 +172,7 @@ class MujocoEnvironment(
         np.float32(time_step['discount']),
         np.array(time_step['observation'], np.float32),
       )
-    if state['in_episode'] and not goes_on:
+    if state['in_episode'] and not self._in_episode:  # Cut off, by discount 1.
       time_step = time_step._replace(step_type=_LAST)
     self._current_time_step = time_step
 
@@ -269,7 +250,7 @@ def create_mujoco_environment(
       f' with ENV_NAME={tasks.quoted(env_name)}: it is an option of'
       f' {" and ".join(_BEFORE_CONTACT_FORCES)} only.'
     )
-  actions, observations = env.action_space, env.observation_space
+  actions = env.action_space
   is_real = np.issubdtype(actions.dtype, np.floating)
   if not gymnasium_tasks.is_vector(actions) or not is_real:
     raise _KIND.error(env_name, f'has actions {actions}')
@@ -278,8 +259,6 @@ def create_mujoco_environment(
       env_name,
       f'has an infinite range of actions, {actions}; it must be finite',
     )
-  if not gymnasium_tasks.is_vector(observations):
-    raise _KIND.error(env_name, f'has observations {observations}')
   num_observed, padding = None, 0
   if not use_contact_forces:
     num_observed = _BEFORE_CONTACT_FORCES.get(task)

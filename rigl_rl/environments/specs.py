@@ -18,11 +18,7 @@ def find_specs(
   Raises:
     UserError: if there is no such task.
   """
-  environment = create_environment(seed=0)
-  try:
-    return (
-      tensor_spec.from_spec(environment.observation_spec()),
-      tensor_spec.from_spec(environment.action_spec()),
+  with create_environment(seed=0) as environment:
+    return tensor_spec.from_spec(
+      (environment.observation_spec(), environment.action_spec())
     )
-  finally:
-    environment.close()

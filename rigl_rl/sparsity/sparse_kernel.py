@@ -196,7 +196,15 @@ def read(variable: tf.Variable) -> np.ndarray:
 def assign(
   variables: Sequence[tf.Variable], arrays: Sequence[np.ndarray]
 ) -> None:
-  """Assigns what `read` returned, of either storage, to variables."""
+  """Assigns what `read` returned, of either storage, to variables.
+
+  Raises:
+    ValueError: there are more or fewer arrays than variables.
+  """
+  if len(variables) != len(arrays):
+    raise ValueError(
+      f'The checkpoint has {len(arrays)} arrays for {len(variables)} variables.'
+    )
   pairs = [(v, _kernel_of(v), array) for v, array in zip(variables, arrays)]
   # Masks first: which weights are stored depends on them.
   for variable, kernel, array in pairs:

@@ -16,8 +16,8 @@ from rigl_rl.config.domains import Count, Episodes
 from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
 from rigl_rl.replay import transition_buffer
-from rigl_rl.training import checkpointing, saved_policy, tf_agents_loop
 from rigl_rl.training import run_directory as run_directory_lib
+from rigl_rl.training import saved_policy, tf_agents_loop
 
 if TYPE_CHECKING:
   from rigl_rl.agents import off_policy
@@ -78,12 +78,10 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
         '(ActorCriticLoop.initial_collect_steps).'
       )
     self._initial_collect_steps = initial_collect_steps
-    environment = create_environment(
-      seed=seeding.stream_seed(seed, 'environment')
-    )
-    agent = create_agent(
-      *tf_agents_loop.make_specs(environment),
-      seed=seed,
+    environment, agent = tf_agents_loop.make(
+      create_environment,
+      create_agent,
+      seed,
       gradient_steps=train_steps - initial_collect_steps,
     )
     replay = create_replay(
@@ -103,7 +101,7 @@ class ActorCriticLoop(tf_agents_loop.TFAgentsLoop):
         initial_policy, agent, environment, seed=seed
       )
       # A mistake is reported before anything is written.
-      if not checkpointing.Checkpointer(run_directory.checkpoints).steps():
+      if not run_directory.checkpoints.steps():
         self._initial_policy = self._make_initial_policy()
     super().__init__(
       create_environment,

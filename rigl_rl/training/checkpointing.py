@@ -124,16 +124,16 @@ class Checkpointer:
 
   def __init__(self, directory: str):
     """Names the directory, by any path of tf.io.gfile; `save` makes it."""
-    self._directory = os.fspath(directory)
+    self.directory = os.fspath(directory)
     self._rejected: set[int] = set()
 
   def _path(self, step: int) -> str:
-    return os.path.join(self._directory, f'ckpt-{step}')
+    return os.path.join(self.directory, f'ckpt-{step}')
 
   def steps(self) -> list[int]:
     """Returns the steps of all checkpoints, sound or not, ascending."""
     matches = (
-      _NAME.fullmatch(name) for name in files.list_names(self._directory)
+      _NAME.fullmatch(name) for name in files.list_names(self.directory)
     )
     return sorted(int(match[1]) for match in matches if match)
 
@@ -202,9 +202,9 @@ class Checkpointer:
       return step, state
     if not reasons:
       return None
-    shown = '; '.join(reasons.values()).replace(self._directory + os.sep, '')
+    shown = '; '.join(reasons.values()).replace(self.directory + os.sep, '')
     raise UserError(
-      f'{self._directory} holds checkpoints, but none can be used: {shown}. '
+      f'{self.directory} holds checkpoints, but none can be used: {shown}. '
       'Nothing was changed. To start afresh, give another --base_dir, or move '
       'this directory away.'
     )
@@ -267,7 +267,7 @@ class Checkpointer:
       # `clean` puts it back if the process dies between the two lines.
       files.rename(path, replaced)
     files.rename(temporary, path)
-    files.flush_directory(self._directory)
+    files.flush_directory(self.directory)
     files.remove(replaced)
 
   def _delete_old(self) -> None:
@@ -279,8 +279,8 @@ class Checkpointer:
 
   def clean(self) -> None:
     """Removes what a killed or failed save left behind."""
-    for name in files.list_names(self._directory):
-      path = os.path.join(self._directory, name)
+    for name in files.list_names(self.directory):
+      path = os.path.join(self.directory, name)
       if name.endswith(_REPLACED) and _NAME.match(name):
         original = path[: -len(_REPLACED)]
         if files.exists(original):

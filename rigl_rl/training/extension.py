@@ -17,7 +17,7 @@ import gin
 from rigl_rl.config.domains import Count
 from rigl_rl.config.gin_text import Config
 from rigl_rl.errors import UserError
-from rigl_rl.training import attributes, checkpointing, record, run_directory
+from rigl_rl.training import attributes, record, run_directory
 
 Choice = Literal['stay', 'stretch']
 Extended = Sequence[tuple[Count, Choice]]
@@ -56,7 +56,7 @@ def bind(base_dir: str, choice: str | None) -> None:
         f'train.train_steps is {value!r}, but must be a number with --extend.'
       )
   if choice and before < steps_now:
-    steps = checkpointing.Checkpointer(directory.checkpoints).steps()
+    steps = directory.checkpoints.steps()
     if not steps or steps[-1] < before:
       raise UserError(
         f'--extend is {choice!r}, but the run in {base_dir!r} must first be '

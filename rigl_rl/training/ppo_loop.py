@@ -9,7 +9,6 @@ import gin
 import numpy as np
 from tf_agents.trajectories import time_step as ts
 
-from rigl_rl import seeding
 from rigl_rl.agents import ppo
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, CountOrZero, Episodes, Range
@@ -62,12 +61,10 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
     """
     check_arguments(type(self), locals())
     num_rollouts = math.ceil(train_steps / rollout_steps)
-    environment = create_environment(
-      seed=seeding.stream_seed(seed, 'environment')
-    )
-    agent = create_agent(
-      *tf_agents_loop.make_specs(environment),
-      seed=seed,
+    environment, agent = tf_agents_loop.make(
+      create_environment,
+      create_agent,
+      seed,
       rollout_steps=rollout_steps,
       num_rollouts=num_rollouts,
     )
@@ -112,13 +109,14 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
     for i in range(len(rollout.reward)):
       action, mean, std = self.agent.explore(observation)
       time_step = environment.step(action)
-      row = (
-        *(observation, action, mean, std),
-        *(time_step.reward, time_step.discount, time_step.observation),
-        time_step.step_type == ts.StepType.LAST,
-      )
-      for field, value in zip(rollout, row):
-        field[i] = value
+      rollout.observation[i] = observation
+      rollout.action[i] = action
+      rollout.mean[i] = mean
+      rollout.std[i] = std
+      rollout.reward[i] = time_step.reward
+      rollout.discount[i] = time_step.discount
+      rollout.next_observation[i] = time_step.observation
+      rollout.is_last[i] = time_step.step_type == ts.StepType.LAST
       observation = self._go_on(time_step, episodes)
       self._count_step()
     return episodes

@@ -127,7 +127,7 @@ def read(directory: str) -> dict[str, Any]:
     What `attributes.describe` returns, and
 
       title: the method in words: 'RigL at 90 % sparsity'.
-      networks: by name, their sizes as training began, see `describe_network`.
+      networks: by name, their sizes as training began, see `SparseNetworks`.
       parameters: active weights and biases of all of them.
       made_with: {step, git_revision, processor, versions} of the process that
         began the run, and of each that continued it with others.

@@ -33,7 +33,7 @@ from typing import Any
 from rigl_rl import files, locks, readers
 from rigl_rl.config.gin_text import Config, Key, same
 from rigl_rl.errors import UserError
-from rigl_rl.replay import segments
+from rigl_rl.replay import ring
 from rigl_rl.training import attributes, checkpointing
 from rigl_rl.training import record as record_lib
 
@@ -61,7 +61,7 @@ class RunDirectory:
   Nothing is touched before `check`.
 
   Attributes:
-    checkpoints: path for the `Checkpointer`.
+    checkpoints: the `Checkpointer`.
     replay: path for the files of a replay buffer.
     events: path for TensorBoard's events.
   """
@@ -80,7 +80,8 @@ class RunDirectory:
       # A directory to go up from need not be there.
       base_dir = os.path.realpath(base_dir)
     self._base_dir = base_dir
-    self.checkpoints, self.replay, self.events = map(self.path, _DIRECTORIES)
+    checkpoints, self.replay, self.events = map(self.path, _DIRECTORIES)
+    self.checkpoints = checkpointing.Checkpointer(checkpoints)
     self._is_extended = False
     self._evaluations: list[dict[str, Any]] = []
     self._timing: list[dict[str, Any]] = []
@@ -256,15 +257,14 @@ class RunDirectory:
     for name in files.list_names(self._base_dir):
       if name.startswith(unfinished):
         files.remove(self.path(name))
-    checkpointing.Checkpointer(self.checkpoints).clean()
+    self.checkpoints.clean()
     self.clean_replay()
 
   def clean_replay(self) -> None:
     """Removes files of a replay buffer that no checkpoint names."""
-    names = checkpointing.Checkpointer(self.checkpoints).names
     # A checkpoint that cannot be read may name any file.
     with contextlib.suppress(readers.FileError):
-      segments.delete_unused(self.replay, names())
+      ring.delete_unused(self.replay, self.checkpoints.names())
 
   @property
   def evaluations(self) -> list[dict[str, Any]]:

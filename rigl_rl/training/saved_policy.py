@@ -14,11 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl import files, readers, seeding, tasks
-from rigl_rl.agents import variables as variables_lib
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import NonNegative
 from rigl_rl.errors import UserError
-from rigl_rl.training import checkpointing
+from rigl_rl.sparsity import sparse_kernel
 from rigl_rl.training import run_directory as run_directory_lib
 
 
@@ -41,7 +40,7 @@ class SavedPolicy:
 
     `rng` draws the noise.
     """
-    variables_lib.assign(actor.variables, weights)
+    sparse_kernel.assign(actor.variables, weights)
     self._greedy = agent.policy_by(actor)
     self._weights = weights
     self._noise = np.float32(noise)
@@ -58,10 +57,7 @@ class SavedPolicy:
 
   def get_state(self) -> dict[str, Any]:
     """Returns what a resumed policy needs; see `saved_policy`."""
-    return {
-      'weights': self._weights,
-      'noise': seeding.generator_state(self._rng),
-    }
+    return {'weights': self._weights, 'noise': self._rng.bit_generator.state}
 
 
 @gin.configurable(denylist=['agent', 'environment', 'seed', 'state'])
@@ -106,7 +102,7 @@ def saved_policy(
     weights = _read_weights(run, agent, actor, environment)
   else:
     weights = state['weights']
-    seeding.restore_generator(rng, state['noise'])
+    rng.bit_generator.state = state['noise']
   return SavedPolicy(agent, actor, weights, noise, rng)
 
 
@@ -128,12 +124,11 @@ def _read_weights(
   directory = run_directory_lib.RunDirectory(run or '.')
   if not run or not files.is_directory(directory.path()):
     raise error('but there is no such directory')
-  path = directory.checkpoints
-  loaded = checkpointing.Checkpointer(path).load_latest()
+  loaded = directory.checkpoints.load_latest()
   if loaded is None:
     raise error('which holds no whole checkpoint')
   state = loaded[1]
-  with readers.contents_of(path):
+  with readers.contents_of(directory.checkpoints.directory):
     # DQN's checkpoints have no networks by name.
     networks = state['agent'].get('networks', {}).get('networks', {})
     task = state['environment'].get('env_name')

@@ -13,12 +13,19 @@ from rigl_rl import seeding
 from rigl_rl.training import evaluation, training_loop
 
 
-def make_specs(environment: Any) -> tuple[Any, Any]:
-  """Returns the time steps' and the actions' spec, as agents take them."""
-  return (
-    tensor_spec.from_spec(environment.time_step_spec()),
-    tensor_spec.from_spec(environment.action_spec()),
+def make(
+  create_environment: Callable[..., Any],
+  create_agent: Callable[..., Any],
+  seed: int,
+  **length: int,
+) -> tuple[Any, Any]:
+  """Makes a loop's environment, and its agent, which trains for a `length`."""
+  environment = create_environment(
+    seed=seeding.stream_seed(seed, 'environment')
   )
+  specs = (environment.time_step_spec(), environment.action_spec())
+  agent = create_agent(*tensor_spec.from_spec(specs), seed=seed, **length)
+  return environment, agent
 
 
 class TFAgentsLoop(training_loop.TrainingLoop):

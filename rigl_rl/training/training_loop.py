@@ -13,12 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl import files
-from rigl_rl.training import (
-  background,
-  checkpointing,
-  event_writer,
-  progress,
-)
+from rigl_rl.training import background, event_writer, progress
 from rigl_rl.training import run_directory as run_directory_lib
 
 
@@ -278,21 +273,20 @@ class TrainingLoop:
     state['run_directory'] = self._run_directory.get_state()
     step = state['steps_done']
     if self._replay is None:
-      self._checkpointer.save(step, state)
+      self._run_directory.checkpoints.save(step, state)
       return
     directory = self._run_directory.replay
     files.make_directory(directory)
     try:
       state['loop']['replay'] = self._replay.save(directory)
-      self._checkpointer.save(step, state)
+      self._run_directory.checkpoints.save(step, state)
     finally:
       self._run_directory.clean_replay()
 
   def _resume_latest(self) -> None:
     """Resumes from the newest checkpoint that can be used, if there is one."""
-    path = self._run_directory.checkpoints
-    self._checkpointer = checkpointing.Checkpointer(path)
-    fresh = self._get_whole_state() if self._checkpointer.steps() else {}
+    checkpoints = self._run_directory.checkpoints
+    fresh = self._get_whole_state() if checkpoints.steps() else {}
 
     def resume(state: dict[str, Any]) -> None:
       try:
@@ -301,7 +295,7 @@ class TrainingLoop:
         self._set_whole_state(fresh)
         raise
 
-    self._checkpointer.load_latest(resume)
+    checkpoints.load_latest(resume)
 
   def _resume(self, state: dict[str, Any]) -> None:
     """Resumes from a checkpoint, or raises an error."""

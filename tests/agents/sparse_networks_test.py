@@ -112,12 +112,14 @@ def test_scopes_bind_networks_and_schedules_apart():
       actor/sparsify.sparsity = 0.25
       critic/UpdateSchedule.interval = 5
       critic/adam.learning_rate = 0.125
+      other/adam.learning_rate = 0.25
       second/sparsify.sparsity = 0.75
   """)
   networks = sparse_networks.SparseNetworks(0, 20)
   networks.build(_ACTORS, optimizers.adam, 'actor')
+  networks.build(_CRITICS, optimizers.adam, 'critic')
   networks.build(
-    _CRITICS, optimizers.adam, 'critic', scopes={'critic_2': 'second'}
+    {'second': (actor_critic.Critic, (_SPECS,))}, optimizers.adam, 'other'
   )
   sparsities = {
     name: part['sparsity']
@@ -127,7 +129,8 @@ def test_scopes_bind_networks_and_schedules_apart():
   for name, expected in (
     ('actor', 0.25),
     ('critic_1', 0.5),
-    ('critic_2', 0.75),
+    ('critic_2', 0.5),
+    ('second', 0.75),
   ):
     assert sparsities[name] == pytest.approx(expected, abs=0.1)
   actor, critic = networks.optimizers['actor'], networks.optimizers['critic']
@@ -135,6 +138,8 @@ def test_scopes_bind_networks_and_schedules_apart():
   assert critic.mask_updater.schedule.interval == 5
   assert float(critic.inner.learning_rate) == 0.125
   assert networks.optimizer_of('critic_2') is critic
+  assert networks.optimizer_of('second') is networks.optimizers['other']
+  assert float(networks.optimizers['other'].inner.learning_rate) == 0.25
 
 
 def test_period_delays_one_optimizer():

@@ -190,7 +190,7 @@ def _check_agent(agent, suite, **changed):
   assert inner.epsilon == suite.adam_epsilon
   error = agent._loss(tf.constant([3.0]), tf.constant([0.0]))
   assert error.numpy().tolist() == [suite.loss_of_3]
-  assert agent._total_gradient_steps == suite.gradient_steps
+  assert agent.networks.total_steps == suite.gradient_steps
 
 
 def _check_network(agent, suite, kernels):

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import transitions
 from rigl_rl import errors
-from rigl_rl.replay import circular_buffer, segments
+from rigl_rl.replay import circular_buffer, ring
 
 
 def _json(manifest):
@@ -41,7 +41,7 @@ def _assert_continues_alike(ours, restored, twins):
 def test_a_restored_buffer_continues_to_the_bit(
   tmp_path, monkeypatch, stack_size, horizon, dtype
 ):
-  monkeypatch.setattr(segments, 'SEGMENT_SIZE', 9)
+  monkeypatch.setattr(ring, 'SEGMENT_SIZE', 9)
   twins = transitions.Twins(
     stack_size, horizon, 23, dtype, seed=stack_size + horizon
   )

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from helpers import damages
-from rigl_rl import errors
-from rigl_rl.replay import segments, transition_buffer
+from rigl_rl import errors, readers
+from rigl_rl.replay import ring, transition_buffer
 
 _OBSERVATION_SHAPE, _ACTION_SHAPE = (3,), (2,)
 
@@ -202,7 +202,7 @@ def test_delete_unused(make, tmp_path):
     saved.append(buffer.save(str(tmp_path)))
   before = set(os.listdir(tmp_path))
   named = json.dumps(saved[-2:], default=str)
-  segments.delete_unused(str(tmp_path), lambda name: f'"{name}"' in named)
+  ring.delete_unused(str(tmp_path), lambda name: f'"{name}"' in named)
   after = set(os.listdir(tmp_path))
   assert 'ckpt.json' in after and after < before
   for manifest in saved[-2:]:
@@ -268,7 +268,7 @@ def test_a_load_that_is_interrupted_leaves_an_empty_buffer(
   def interrupted(*arguments):
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(segments.Segments, 'load', interrupted)
+  monkeypatch.setattr(readers, 'read_arrays', interrupted)
   with pytest.raises(KeyboardInterrupt):
     buffer.load(str(tmp_path), manifest)
   with pytest.raises(RuntimeError, match='empty'):

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from rigl_rl import errors
-from rigl_rl.replay import circular_buffer, segments, transition_buffer
+from rigl_rl.replay import circular_buffer, ring, transition_buffer
 
 _GAMMA = 0.9
 
 
 @pytest.fixture(autouse=True)
 def _short_files(monkeypatch):
-  monkeypatch.setattr(segments, 'SEGMENT_SIZE', 7)
+  monkeypatch.setattr(ring, 'SEGMENT_SIZE', 7)
 
 
 # ------------------------------------------------------------ ReplayBuffer, DQN

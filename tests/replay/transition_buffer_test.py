@@ -8,7 +8,7 @@ import pytest
 
 from helpers import transitions
 from rigl_rl import errors
-from rigl_rl.replay import segments, transition_buffer
+from rigl_rl.replay import ring, transition_buffer
 
 _SHAPES = (4,), (2,)
 
@@ -211,7 +211,7 @@ def _assert_continue_alike(buffers, walk):
 def test_a_restored_buffer_continues_to_the_bit(
   tmp_path, monkeypatch, capacity
 ):
-  monkeypatch.setattr(segments, 'SEGMENT_SIZE', 6)
+  monkeypatch.setattr(ring, 'SEGMENT_SIZE', 6)
   walk = _Walk(capacity)
   buffer, never_saved = _make(capacity), _make(capacity)
   for moment in range(12):

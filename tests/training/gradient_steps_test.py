@@ -93,7 +93,7 @@ def test_dqn(tmp_path, seed):
   runner.run_experiment()
   agent = runner.agent
   assert agent.training_steps == runner.steps_done == train_steps
-  planned = agent._total_gradient_steps
+  planned = agent.networks.total_steps
   assert planned > 5
   assert runner.describe()['gradient_steps'] == planned
   schedule = agent.optimizer.mask_updater.schedule

@@ -77,7 +77,8 @@ def test_tilde_is_the_home_directory(tmp_path, monkeypatch):
   run = run_directory.RunDirectory('~/runs/1')
   run.prepare(CONFIG)
   assert (tmp_path / 'runs' / '1' / 'config.gin').exists()
-  assert run.checkpoints == str(tmp_path / 'runs' / '1' / 'checkpoints')
+  expected = tmp_path / 'runs' / '1' / 'checkpoints'
+  assert run.checkpoints.directory == str(expected)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def _save(base_dir, agent, environment, step=20, changes=None):
     'steps_done': step,
     **(changes or {}),
   }
-  checkpointing.Checkpointer(directory.checkpoints).save(step, state)
+  directory.checkpoints.save(step, state)
   return str(base_dir)
 
 

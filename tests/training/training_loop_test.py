@@ -12,7 +12,7 @@ from helpers import summaries
 from rigl_rl import files
 from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
-from rigl_rl.replay import segments
+from rigl_rl.replay import ring
 from rigl_rl.training import (
   checkpointing,
   record,
@@ -328,23 +328,23 @@ def test_episode_that_cannot_be_continued(tmp_path):
   assert loop._episode_return == 0
 
 
-class _Replay:
+class _Replay(ring.Ring):
   """Counts in files of its own."""
 
   def __init__(self):
-    self.counts = np.zeros(50)
-    self.segments = segments.Segments({'count': self.counts})
-    self.added = 0
+    rng = np.random.default_rng(0)
+    super().__init__(50, 1, {'count': np.zeros(50)}, {}, rng)
 
   def save(self, directory):
-    self.counts[self.added] = self.added
-    self.added += 1
-    saved = self.segments.save(directory, 0, self.added)
-    return {'added': self.added, 'segments': saved}
+    self._columns['count'][self._count] = self._count
+    self._count += 1
+    return super().save(directory)
 
-  def load(self, directory, manifest):
-    self.segments.load(directory, manifest['segments'], 0, manifest['added'])
-    self.added = manifest['added']
+  def _get_state(self):
+    return {}
+
+  def _set_state(self, manifest):
+    pass
 
 
 def test_a_full_disk_at_any_moment(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from helpers import summaries
-from rigl_rl.agents import description
+from rigl_rl.agents import sparse_networks
 from rigl_rl.sparsity import algorithms, wrappers
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 
@@ -17,7 +17,8 @@ def test_sparsity_and_moves_of_masks_are_written(tmp_path):
   optimizer = sparse_optimizer.make_sparse_optimizer(
     tf.keras.optimizers.legacy.SGD(), layers, total_steps=100
   )
-  of_masks = description.MaskSummaries()
+  networks = sparse_networks.SparseNetworks(seed=0, total_steps=100)
+  networks.add('online', model, layers, optimizer)
   for step, mask in enumerate(
     [
       [[1, 1, 1, 1], [0, 0, 0, 0]],
@@ -27,7 +28,7 @@ def test_sparsity_and_moves_of_masks_are_written(tmp_path):
   ):
     layers[0].mask.assign(np.float32(mask))
     with tf.summary.create_file_writer(str(tmp_path)).as_default(step=step):
-      of_masks.write({'online': (model, layers, optimizer)})
+      networks.write_summaries()
 
   found = summaries.scalars(tmp_path)
   sparsity, moved = (

@@ -1,4 +1,4 @@
-"""Tests of rigl_rl.replay.segments."""
+"""Tests of Ring: what a checkpoint of its rows writes, and reads."""
 
 import json
 import os
@@ -7,42 +7,46 @@ import numpy as np
 import pytest
 
 from helpers import damages
-from rigl_rl.replay import segments
+from rigl_rl.replay import ring as ring_lib
 
 
-class _Ring:
+class _Ring(ring_lib.Ring):
   """A ring of two columns; by default, row i holds i."""
 
-  def __init__(self, num_slots=10):
+  def __init__(self, num_slots=10, capacity=None, **columns):
     self.number = np.zeros(num_slots, np.int64)
     self.pair = np.zeros((num_slots, 2), np.float32)
-    self.segments = segments.Segments(
-      {'number': self.number, 'pair': self.pair}
+    super().__init__(
+      capacity or num_slots,
+      batch_size=1,
+      columns={'number': self.number, 'pair': self.pair, **columns},
+      signature={},
+      rng=np.random.default_rng(0),
     )
-    self.count = 0
+
+  def _get_state(self):
+    return {}
+
+  def _set_state(self, manifest):
+    pass
 
   def add(self, *rows):
     for row in rows:
-      slot = self.count % len(self.number)
+      slot = self._count % self._num_slots
       self.number[slot] = row
       self.pair[slot] = (row, -row)
-      self.count += 1
-
-  @property
-  def start(self):
-    return max(0, self.count - len(self.number))
+      self._count += 1
 
   def save(self, directory):
-    saved = self.segments.save(str(directory), self.start, self.count)
+    saved = super().save(str(directory))
     return json.loads(json.dumps(saved))  # It is JSON values.
 
-  def load(self, directory, saved, count):
-    self.count = count
-    self.segments.load(str(directory), saved, self.start, count)
+  def load(self, directory, manifest):
+    super().load(str(directory), manifest)
 
   def rows(self):
     """The numbers that are kept, from the oldest on."""
-    slots = np.arange(self.start, self.count) % len(self.number)
+    slots = np.arange(self._oldest, self._count) % self._num_slots
     numbers = self.number[slots].tolist()
     assert self.pair[slots].tolist() == [[n, -n] for n in numbers]
     return numbers
@@ -56,17 +60,20 @@ def _files(directory):
   }
 
 
-def _delete_unused(directory, kept):
-  needed = {segment['file'] for segment in kept}
-  segments.delete_unused(str(directory), needed.__contains__)
+def _names(*manifests):
+  return {s['file'] for each in manifests for s in each['segments']}
 
 
-def _ranges(saved):
-  return [(segment['start'], segment['stop']) for segment in saved]
+def _delete_unused(directory, *kept):
+  ring_lib.delete_unused(str(directory), _names(*kept).__contains__)
+
+
+def _ranges(manifest):
+  return [(s['start'], s['stop']) for s in manifest['segments']]
 
 
 def test_what_is_saved_is_loaded(tmp_path, monkeypatch):
-  monkeypatch.setattr(segments, 'SEGMENT_SIZE', 4)
+  monkeypatch.setattr(ring_lib, 'SEGMENT_SIZE', 4)
   ring = _Ring(13)
   rng = np.random.default_rng(0)
   added = []
@@ -76,7 +83,7 @@ def test_what_is_saved_is_loaded(tmp_path, monkeypatch):
     added += rows
     saved = ring.save(tmp_path)
     restored = _Ring(13)
-    restored.load(tmp_path, saved, ring.count)
+    restored.load(tmp_path, saved)
     assert restored.rows() == ring.rows() == added[-13:]
 
 
@@ -96,18 +103,18 @@ def test_a_save_writes_only_what_is_new(tmp_path):
   assert {name: after[name] for name in before} == before
   (new,) = set(after) - set(before)
   assert new.startswith('replay-000000000030-000000000035-')
-  assert [s['file'] for s in second] == [*before, new]
+  assert [s['file'] for s in second['segments']] == [*before, new]
 
   # A restored ring continues in the same way.
   restored = _Ring(100)
-  restored.load(tmp_path, second, 35)
+  restored.load(tmp_path, second)
   restored.add(*range(5))
   restored.save(tmp_path)
   assert len(_files(tmp_path)) == 3
 
 
 def test_segments_are_bounded_and_old_ones_forgotten(tmp_path, monkeypatch):
-  monkeypatch.setattr(segments, 'SEGMENT_SIZE', 10)
+  monkeypatch.setattr(ring_lib, 'SEGMENT_SIZE', 10)
   ring = _Ring(25)
   ring.add(*range(23))
   assert _ranges(ring.save(tmp_path)) == [(0, 10), (10, 20), (20, 23)]
@@ -126,25 +133,26 @@ def test_segments_are_bounded_and_old_ones_forgotten(tmp_path, monkeypatch):
   saved = ring.save(tmp_path)
   assert _ranges(saved) == [(78, 88), (88, 98), (98, 100), (100, 103)]
   restored = _Ring(25)
-  restored.load(tmp_path, saved, 103)
+  restored.load(tmp_path, saved)
   assert restored.rows() == list(range(60))[-25:]
 
 
 def test_fewer_rows_than_slots_may_be_kept(tmp_path):
   """A ring may hold more slots than its owner needs rows."""
-  ring = _Ring(10)
+  ring = _Ring(10, capacity=7)
   ring.add(*range(24))
-  saved = ring.segments.save(str(tmp_path), 17, 24)
+  saved = ring.save(tmp_path)
   assert _ranges(saved) == [(17, 20), (20, 24)]
-  restored = _Ring(10)
-  restored.segments.load(str(tmp_path), saved, 17, 24)
-  assert restored.number[[7, 8, 9, 0, 1, 2, 3]].tolist() == list(range(17, 24))
+  restored = _Ring(10, capacity=7)
+  restored.load(tmp_path, saved)
+  assert restored.rows() == list(range(17, 24))
 
 
 def test_an_empty_ring_has_no_files(tmp_path):
-  assert _Ring().save(tmp_path) == []
+  saved = _Ring().save(tmp_path)
+  assert saved['segments'] == []
   assert not _files(tmp_path)
-  _Ring().load(tmp_path, [], 0)
+  _Ring().load(tmp_path, saved)
 
 
 def test_another_directory_gets_everything(tmp_path):
@@ -156,7 +164,7 @@ def test_another_directory_gets_everything(tmp_path):
   ring.add(4)
   saved = ring.save(other)
   restored = _Ring()
-  restored.load(other, saved, 4)
+  restored.load(other, saved)
   assert restored.rows() == [1, 2, 3, 4]
 
 
@@ -177,35 +185,39 @@ def test_damage_is_found(tmp_path, damage):
   earlier = ring.save(tmp_path)
   ring.add(4, 5)
   later = ring.save(tmp_path)
-  damage(tmp_path / later[-1]['file'])
+  damage(tmp_path / later['segments'][-1]['file'])
   restored = _Ring()
   with pytest.raises(ValueError, match='segment .*replay-.* (missing|damaged)'):
-    restored.load(tmp_path, later, 5)
-  restored.load(tmp_path, earlier, 3)
+    restored.load(tmp_path, later)
+  restored.load(tmp_path, earlier)
   assert restored.rows() == [1, 2, 3]
 
 
 def test_lacking_rows_are_found(tmp_path, monkeypatch):
-  monkeypatch.setattr(segments, 'SEGMENT_SIZE', 2)
+  monkeypatch.setattr(ring_lib, 'SEGMENT_SIZE', 2)
   ring = _Ring()
   ring.add(1, 2, 3, 4, 5)
   saved = ring.save(tmp_path)
+  segments = saved['segments']
   for lost in range(3):
+    lacking = segments[:lost] + segments[lost + 1 :]
     with pytest.raises(ValueError, match='lacks the rows'):
-      _Ring().load(tmp_path, saved[:lost] + saved[lost + 1 :], 5)
+      _Ring().load(tmp_path, {**saved, 'segments': lacking})
   with pytest.raises(ValueError, match='lacks the rows from 5'):
-    _Ring().load(tmp_path, saved, 6)
+    _Ring().load(tmp_path, {**saved, 'count': 6})
 
 
 def test_a_save_after_a_failed_load_writes_everything(tmp_path):
   ring = _Ring()
   ring.add(1, 2)
   saved = ring.save(tmp_path)
-  damages.remove(tmp_path / saved[0]['file'])
+  damages.remove(tmp_path / saved['segments'][0]['file'])
   with pytest.raises(ValueError, match='missing'):
-    ring.load(tmp_path, saved, 2)
+    ring.load(tmp_path, saved)
+  assert ring.rows() == []
+  ring.add(1, 2)
   ring.save(tmp_path)
-  assert set(_files(tmp_path)) == {saved[0]['file']}
+  assert set(_files(tmp_path)) == _names(saved)
 
 
 def test_an_abandoned_future_is_not_mixed_in(tmp_path):
@@ -216,13 +228,13 @@ def test_an_abandoned_future_is_not_mixed_in(tmp_path):
   abandoned = ring.save(tmp_path)
 
   other = _Ring()
-  other.load(tmp_path, fork, 3)
+  other.load(tmp_path, fork)
   other.add(6, 7)
   taken = other.save(tmp_path)
   # The same range, other contents, and both are there.
   for saved, end in ((abandoned, [4, 5]), (taken, [6, 7])):
     restored = _Ring()
-    restored.load(tmp_path, saved, 5)
+    restored.load(tmp_path, saved)
     assert restored.rows() == [1, 2, 3] + end
 
 
@@ -235,14 +247,14 @@ def test_delete_unused(tmp_path):
   checkpoints = []
   for _ in range(6):
     ring.add(1, 2, 3, 4)
-    checkpoints.append((ring.save(tmp_path), ring.count))
-  kept = [segment for saved, _ in checkpoints[-2:] for segment in saved]
-  _delete_unused(tmp_path, kept)
-  assert set(_files(tmp_path)) == {s['file'] for s in kept} | {'ckpt.json'}
-  for saved, count in checkpoints[-2:]:
-    _Ring(10).load(tmp_path, saved, count)
+    checkpoints.append(ring.save(tmp_path))
+  kept = checkpoints[-2:]
+  _delete_unused(tmp_path, *kept)
+  assert set(_files(tmp_path)) == _names(*kept) | {'ckpt.json'}
+  for saved in kept:
+    _Ring(10).load(tmp_path, saved)
   with pytest.raises(ValueError, match='missing'):
-    _Ring(10).load(tmp_path, *checkpoints[0])
+    _Ring(10).load(tmp_path, checkpoints[0])
 
 
 def test_delete_unused_of_the_last_save(tmp_path):
@@ -256,7 +268,7 @@ def test_delete_unused_of_the_last_save(tmp_path):
   ring.add(5)
   saved = ring.save(tmp_path)
   restored = _Ring()
-  restored.load(tmp_path, saved, 5)
+  restored.load(tmp_path, saved)
   assert restored.rows() == [1, 2, 3, 4, 5]
 
 
@@ -264,14 +276,6 @@ def test_other_columns_are_refused(tmp_path):
   ring = _Ring()
   ring.add(1, 2)
   saved = ring.save(tmp_path)
-  for columns in (
-    {'number': np.zeros(10, np.int32)},
-    {'number': np.zeros((10, 1), np.int64)},
-  ):
+  for number in (np.zeros(10, np.int32), np.zeros((10, 1), np.int64)):
     with pytest.raises(ValueError, match='holds number of shape'):
-      segments.Segments(columns).load(str(tmp_path), saved, 0, 2)
-
-
-def test_columns_have_as_many_slots_each():
-  with pytest.raises(ValueError, match=r'\[2, 3\] slots'):
-    segments.Segments({'a': np.zeros(2), 'b': np.zeros(3)})
+      _Ring(number=number).load(tmp_path, saved)
