@@ -205,7 +205,6 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     )
 
     self.min_replay_history = min_replay_history
-    self.update_period = update_period
     self.target_update_period = target_update_period
     self.epsilon_fn = epsilons.in_advance(epsilon_fn)
     self.epsilon_train = epsilon_train
@@ -316,10 +315,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
   def end_episode(self, reward: float, terminal: bool = True) -> None:
     """Stores the last transition of an episode.
 
-    Args:
-      reward: the last reward.
-      terminal: whether the last state is terminal; False where a time limit
-        cut the episode: then its value is not 0.
+    `terminal` is False where a time limit cut the episode: the value of the
+    last state is not 0 then.
     """
     if not self.eval_mode:
       self._replay.add(

@@ -9,9 +9,8 @@ import dataclasses
 class GradientSteps:
   """Says at which agent steps DQN trains, and so how often.
 
-  All code that plans, takes or counts gradient steps asks this class. Agent
-  steps are counted from 0; before agent step t the replay buffer has stored t
-  transitions. As in Dopamine, training has begun at step t if
+  Agent steps are counted from 0; before agent step t the replay buffer has
+  stored t transitions. As in Dopamine, training has begun at step t if
   t > min_replay_history, and then takes a gradient step at each t that
   update_period divides.
 

@@ -37,11 +37,9 @@ def huber_loss(
 def not_finite(when: str, data: Mapping[str, Any], remedy: str) -> UserError:
   """Builds the error for a loss that is not finite, naming the cause.
 
-  Args:
-    when: how far training is, such as '100 gradient steps'.
-    data: what the loss was computed from, arrays by name. `observation`,
-      `next_observation` and `reward` are the environment's.
-    remedy: what to try where the environment is not the cause.
+  That is the environment if its `observation`, `next_observation` or `reward`
+  in `data`, from which the loss was computed, is not finite; otherwise the
+  message advises the `remedy`. `when` is such as '100 gradient steps'.
   """
   for name in ('observation', 'next_observation', 'reward'):
     values = np.asarray(data.get(name, ()))

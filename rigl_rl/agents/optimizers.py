@@ -149,10 +149,9 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
 
 
 def _groups(grads_and_vars):
-  """Groups pairs: one operation takes the step for each group.
+  """Groups pairs, each for one operation, which waits for all its gradients.
 
-  An operation waits for all its gradients. So twin networks, such as two
-  critics, have groups of their own.
+  So twin networks, such as two critics, have groups of their own.
   """
   shapes = [variable.shape.as_list() for _, variable in grads_and_vars]
   count = len(shapes)

@@ -306,7 +306,6 @@ class SparsePPOAgent(
     )
 
   def _values(self, observation):
-    """Values of observations, by the normalization of this moment."""
     step_type = tf.fill(tf.shape(observation)[:1], ts.StepType.MID)
     values, _ = self.collect_policy.apply_value_network(
       observation, step_type, training=False

@@ -81,7 +81,7 @@ class QLearner:
       losses: `SparseDQNAgent.compute_losses`.
       batch_size: transitions in a minibatch.
       observation_dtype: of states.
-      overlaps: whether a thread computes gradients.
+      overlaps: see the class.
     """
     self.online, self.layers = build()
     self.target, _ = build()
@@ -134,11 +134,7 @@ class QLearner:
     )
 
   def _trace(self, plan: step_plan.StepPlan) -> tuple[traced.Traced, ...]:
-    """Returns what a gradient step calls.
-
-    That is `_train`; or, if it overlaps, `_compute_gradients` and
-    `_apply_gradients`.
-    """
+    """Returns `_train`; or, if it overlaps, gradients' and step's function."""
     states = self._states(self._batch_size)
     batch = (states, tf.TensorSpec((3, self._batch_size), tf.float32), states)
     if not self.overlaps:
@@ -215,11 +211,7 @@ class QLearner:
     self._begun = plan, functions, gradients
 
   def finish(self, state: np.ndarray) -> tf.Tensor:
-    """Finishes the gradient step that has begun.
-
-    Returns:
-      The Q-values of a state `(1, *state)` by the new weights.
-    """
+    """Finishes the step; returns Q-values of `(1, *state)` by new weights."""
     plan, functions, gradients = self._begun
     self._begun = None
     if gradients is None:

@@ -132,9 +132,7 @@ class Checkpointer:
 
   def steps(self) -> list[int]:
     """Returns the steps of all checkpoints, sound or not, ascending."""
-    matches = (
-      _NAME.fullmatch(name) for name in files.list_names(self.directory)
-    )
+    matches = map(_NAME.fullmatch, files.list_names(self.directory))
     return sorted(int(match[1]) for match in matches if match)
 
   def _read_tree(self, step: int) -> tuple[Any, str]:
@@ -219,14 +217,10 @@ class Checkpointer:
     return lambda name: any(f'"{name}"' in text for text in texts)
 
   def save(self, step: int, state: dict[str, Any]) -> None:
-    """Writes the checkpoint of `step`, then deletes what is out of date.
+    """Writes the checkpoint of `step` >= 0, then deletes what is out of date.
 
     That is all but the newest `KEPT`, and those that `load_latest` had to pass
     over. A checkpoint of the same step is replaced.
-
-    Args:
-      step: number of the checkpoint, >= 0; the highest is the newest.
-      state: the nested state, see the class.
 
     Raises:
       TypeError: a leaf cannot be part of a checkpoint. Nothing was written.

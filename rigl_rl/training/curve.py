@@ -35,10 +35,8 @@ def draw_curve(
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
-  steps, mean, std = (
-    np.array([row[name] for row in history], dtype=float)
-    for name in ('step', 'return_mean', 'return_std')
-  )
+  names = ('step', 'return_mean', 'return_std')
+  steps, mean, std = np.transpose([[row[n] for n in names] for row in history])
   score = scores.final_score(mean)
   color = '#1f5fa8'
   figure = Figure(figsize=(7, 4), dpi=150, layout='constrained')

@@ -24,12 +24,9 @@ class Progress:
   def __init__(
     self, total: int, initial: int, loss: Callable[[], float | None]
   ):
-    """Shows the bar.
+    """Shows the bar at `initial` of `total` environment steps.
 
-    Args:
-      total: environment steps of the whole run.
-      initial: environment steps done before.
-      loss: returns the loss of the last train step; None before the first one.
+    `loss` returns the loss of the last train step; None before the first one.
     """
     self._total = total
     self._tenth = 10 * initial // total

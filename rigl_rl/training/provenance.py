@@ -92,12 +92,9 @@ def collect() -> dict[str, Any]:
 
 def differences(before: Mapping[str, Any], here: Mapping[str, Any]) -> str:
   """Says how two results of `collect` differ: 'numpy was 1.0, is 2.0, …'."""
+  names = ('git_revision', 'processor')
   earlier, later = (
-    {
-      'git revision': made['git_revision'],
-      'processor': made['processor'],
-      **made['versions'],
-    }
+    {**{n.replace('_', ' '): made[n] for n in names}, **made['versions']}
     for made in (before, here)
   )
   return ', '.join(

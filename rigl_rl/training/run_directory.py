@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -286,19 +285,12 @@ class RunDirectory:
       return_mean: over the episodes of this evaluation.
       return_std: their population standard deviation, divided by their number.
       episodes: how many they are.
-
-    Raises:
-      ValueError: the step is not above the last one.
     """
     if step <= self.last_step:
       raise ValueError(f'step {step} comes after {self.last_step}')
-    row = {
-      'step': operator.index(step),
-      'return_mean': float(return_mean),
-      'return_std': float(return_std),
-      'episodes': operator.index(episodes),
-    }
-    self._evaluations.append(row)
+    row = (step, return_mean, return_std, episodes)
+    kinds = record_lib.EVALUATION_COLUMNS.items()
+    self._evaluations.append({n: kind(v) for (n, kind), v in zip(kinds, row)})
     self._write_table(record_lib.EVALUATIONS, self._evaluations)
 
   def _write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -312,10 +304,8 @@ class RunDirectory:
   ) -> None:
     """Adds a row to timing.csv, which restarts do not reproduce.
 
-    Args:
-      step: training steps so far.
-      seconds: wall-clock time of training, summed over restarts.
-      steps_per_second: training steps per second since the previous row.
+    `seconds` of training are summed over restarts; the speed is that since the
+    previous row.
     """
     row = zip(_TIMING_COLUMNS, (step, seconds, steps_per_second))
     self._timing.append(dict(row))
@@ -333,10 +323,7 @@ class RunDirectory:
     return record_lib.settings(record_lib.describe(self._base_dir))
 
   def get_state(self) -> dict[str, Any]:
-    """Returns the evaluations so far, for a checkpoint.
-
-    Timing is left out, so that equal runs have equal checkpoints.
-    """
+    """Returns the evaluations so far; equal runs have equal checkpoints."""
     return {'evaluations': self.evaluations}
 
   def set_state(self, state: Mapping[str, Any]) -> None:
@@ -355,11 +342,7 @@ class RunDirectory:
     self._timing = [row for row in timing if row['step'] <= self.last_step]
 
   def read_summary(self) -> dict[str, Any] | None:
-    """Returns the content of summary.json, or None if there is none.
-
-    One that cannot be used counts as none, with a warning: the run writes it
-    again.
-    """
+    """Returns summary.json; None if there is none that can be used."""
     path = self.path(record_lib.SUMMARY)
     if not files.exists(path):
       return None

@@ -109,11 +109,7 @@ def saved_policy(
 def _read_weights(
   run: str | None, agent: Any, actor: tf.keras.layers.Layer, environment: Any
 ) -> list[np.ndarray]:
-  """Returns the variables of a run's actor, if they fit the agent's.
-
-  Raises:
-    UserError: if they do not, or there are none.
-  """
+  """Returns the variables of a run's actor; UserError if they do not fit."""
 
   def error(reason: str, needed: str = 'of the same agent') -> UserError:
     return UserError(

@@ -62,8 +62,8 @@ class TFAgentsLoop(training_loop.TrainingLoop):
   ) -> np.ndarray:
     """Returns the observation to act on after a step, before it is counted.
 
-    If the episode ended, its return and length are appended to `episodes`, and
-    the observation is the first of a new episode.
+    If the episode ended, that is the first of a new one, and `episodes` gets
+    its return and length.
     """
     self._episode_return += float(time_step.reward)
     # Not is_last(), which takes longer than everything else here.
