@@ -36,14 +36,13 @@ import gin
 from rigl_rl.config import bindings
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Positive, Range
-from rigl_rl.environments import specs
+from rigl_rl.environments import mujoco
 from rigl_rl.errors import UserError
 from rigl_rl.networks import widths
 from rigl_rl.sparsity import distributions, wrappers
 
 if TYPE_CHECKING:
   from rigl_rl.agents import off_policy, ppo
-  from rigl_rl.environments import mujoco
 
 # By the argument of the agent's constructor, which is the gin scope too: maps
 # the specs of observations and actions to what the network is made from.
@@ -85,7 +84,7 @@ class Budget:
     self._actor_share = actor_share
     # Outside of the scope in which gin evaluates this, as the agent is bound.
     with gin.config_scope(None):
-      self._specs = specs.find_specs(create_environment)
+      self._specs = mujoco.find_specs(create_environment)
       arguments = inspect.signature(agent).parameters
       names = [name for name in _INPUTS if name in arguments]
       if len(names) != 2 or names[0] != 'actor':

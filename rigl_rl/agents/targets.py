@@ -16,8 +16,9 @@ from rigl_rl.kernels import loader
 from rigl_rl.sparsity import masks, wrappers
 
 Layers = Sequence[wrappers.SparseWrapper]
-# Of the online network's layers, the target's, and whether masks have moved.
-# Called just after the target has moved; `copy_masks` just before.
+# Of the online network's sparse layers, the target's in the same order, and
+# whether an online mask may have changed since the last update. Called just
+# after the target has moved; `copy_masks` just before.
 MaskUpdate = Callable[[Layers, Layers, bool], None]
 
 
@@ -51,14 +52,8 @@ def copy_masks(online: Layers, target: Layers, masks_moved: bool) -> None:
 
   Before the target moves: where both are zero, a move leaves zero. Kernels that
   are stored sparsely cannot move until the same weights are active.
-
-  Args:
-    online: the online network's sparse layers.
-    target: the target network's, in the same order.
-    masks_moved: whether an online mask may have changed since the last update;
-      if not, there is no residue.
   """
-  if not masks_moved:
+  if not masks_moved:  # Then there is no residue.
     return
   for source, layer in zip(online, target):
     layer.storage.copy_mask(source.storage)
@@ -71,11 +66,6 @@ def keep_largest(online: Layers, target: Layers, masks_moved: bool) -> None:
   MaintainSparsity of Sokar et al. (2022), algorithm 3: after each update, in
   each layer, the ‖θ‖₀ weights of the largest magnitude stay, where θ is the
   online layer's kernel.
-
-  Args:
-    online: the online network's sparse layers.
-    target: the target network's, in the same order, just updated.
-    masks_moved: not used.
   """
   del masks_moved
   sources = [layer.kernel for layer in online]

@@ -74,9 +74,9 @@ def _read_actor_critic(bound: Mapping[str, Any], num_actions: int | None):
   from tf_agents.specs import tensor_spec
   from tf_agents.trajectories import time_step as ts
 
-  from rigl_rl.environments import specs
+  from rigl_rl.environments import mujoco
 
-  observation_spec, action_spec = specs.find_specs(loop['create_environment'])
+  observation_spec, action_spec = mujoco.find_specs(loop['create_environment'])
   if num_actions is not None:
     action_spec = tensor_spec.BoundedTensorSpec(
       (num_actions,), action_spec.dtype, -1.0, 1.0, action_spec.name

@@ -139,11 +139,7 @@ def unwrap(env: gymnasium.Env) -> tuple[gymnasium.Env, int | None]:
   """Takes off the wrappers that gymnasium.make puts around every task.
 
   Each costs a Python call per step. Only the time limit changes what an agent
-  sees; the caller has to keep it.
-
-  Returns:
-    The task, in its own wrappers, and the steps after which an episode is cut;
-    None if there is no limit.
+  sees: returned is the task, in its own wrappers, and that limit, maybe None.
   """
   limits = []
   while isinstance(env, _REPLACED_WRAPPERS):

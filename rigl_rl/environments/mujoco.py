@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Callable
 
 import gin
 import gymnasium
 import mujoco
 import numpy as np
 from tf_agents.environments import py_environment
-from tf_agents.specs import array_spec
+from tf_agents.specs import array_spec, tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import errors, tasks
@@ -273,6 +273,19 @@ def create_mujoco_environment(
     clip_actions=clip_actions,
     max_episode_steps=max_episode_steps,
   )
+
+
+def find_specs(
+  create_environment: Callable[..., py_environment.PyEnvironment],
+) -> tuple[tensor_spec.TensorSpec, tensor_spec.BoundedTensorSpec]:
+  """Returns the specs of a task's observations and actions, as tensors.
+
+  `create_environment` makes an environment from a seed.
+  """
+  with create_environment(seed=0) as environment:
+    return tensor_spec.from_spec(
+      (environment.observation_spec(), environment.action_spec())
+    )
 
 
 @contextlib.contextmanager

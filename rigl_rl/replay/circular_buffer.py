@@ -215,11 +215,9 @@ class ReplayBuffer(ring.Ring):
     self._exclude(first, self._episode_begin)
 
   def _cut_episode(self, end: int) -> None:
-    """Notes that the episode was cut before transition `end`.
-
-    The next state of its last `update_horizon` transitions is unknown, and no
-    terminal flag tells the agent not to bootstrap from it.
-    """
+    """Notes that the episode was cut before transition `end`."""
+    # The next state of its last transitions is unknown, and no terminal flag
+    # tells the agent not to bootstrap from it.
     self._exclude(max(self._episode_begin, end - self._update_horizon), end)
 
   def _exclude(self, first: int, end: int) -> None:
@@ -227,11 +225,7 @@ class ReplayBuffer(ring.Ring):
     self._is_excluded[np.arange(first, end) % self.capacity] = True
 
   def sample(self) -> Batch:
-    """Returns `batch_size` transitions.
-
-    Raises:
-      UserError: if there is no valid transition.
-    """
+    """Returns `batch_size` transitions; UserError if there is no valid one."""
     return self._gather(self._draw())
 
   def _reachable(self) -> tuple[int, int]:
@@ -245,9 +239,8 @@ class ReplayBuffer(ring.Ring):
 
   def _valid_slots(self) -> np.ndarray:
     """Returns the slots of all transitions that may be sampled."""
-    slots = np.arange(*self._reachable())
-    slots %= self.capacity
-    return slots[~self._is_excluded.take(slots)]
+    slots = np.arange(*self._reachable()) % self.capacity
+    return slots[~self._is_excluded[slots]]
 
   def _draw(self) -> np.ndarray:
     """Returns slots of valid transitions, drawn uniformly with replacement."""
@@ -291,9 +284,8 @@ class ReplayBuffer(ring.Ring):
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Looks update_horizon transitions ahead, or as far as a terminal one.
 
-    Returns:
-      The slots of the next states (not modulo the capacity); whether there was
-      a terminal transition; the sum of gamma^i r_i up to it or the horizon.
+    Returns slots of next states (not modulo the capacity), whether there was a
+    terminal transition, and the sum of gamma^i r_i up to it or the horizon.
     """
     terminals, rewards = self._columns['terminal'], self._columns['reward']
     steps = np.zeros(slots.shape, dtype=np.int64)

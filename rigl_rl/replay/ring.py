@@ -107,17 +107,13 @@ class Ring:
     is_excluded: np.ndarray,
     max_attempts: float = math.inf,
   ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws rows of [first, end), uniformly with replacement.
+    """Draws `batch_size` rows of [first, end), uniformly with replacement.
 
-    Args:
-      first: a row.
-      end: a row behind it.
-      is_excluded: bool (slots,); a row in such a slot is drawn again.
-      max_attempts: how many draws in vain end that.
+    Those in slots that `is_excluded`, bool (slots,), are drawn again, until
+    there were `max_attempts` draws in vain.
 
     Returns:
-      The slots of `batch_size` rows; and the places in which they are excluded,
-      none within `max_attempts`.
+      Their slots; and the places in which they are excluded still.
     """
     slots = self._rng.integers(first, end, self.batch_size)
     slots %= self._num_slots

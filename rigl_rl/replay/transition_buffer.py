@@ -124,11 +124,10 @@ class TransitionBuffer(ring.Ring):
     Arrays are cast to float32 and copied.
 
     Args:
-      observation: of shape observation_shape.
+      observation, next_observation: of shape observation_shape.
       action: of shape action_shape.
       reward: received for the action.
       discount: 0 if the action terminated the episode, else 1.
-      next_observation: of shape observation_shape.
       is_last: whether the episode ends here, terminated or cut off.
 
     Raises:
@@ -172,11 +171,7 @@ class TransitionBuffer(ring.Ring):
     self._next_observation = None
 
   def sample(self) -> Transitions:
-    """Returns `batch_size` transitions, new arrays.
-
-    Raises:
-      RuntimeError: if none has been added.
-    """
+    """Returns `batch_size` transitions, new arrays."""
     if not self._count:
       raise RuntimeError('The replay is empty: there is nothing to sample.')
     # At most half of the rows are boundaries (one more if the oldest is one),

@@ -20,15 +20,8 @@ from rigl_rl.kernels import loader
 _PARTS = ('tensorflow', 'traced', 'call', 'team')
 # Which TensorFlow's executor for one thread cannot run.
 _CONTROL_FLOW = {
-  'Case',
-  'For',
-  'If',
-  'PartitionedCall',
-  'StatefulPartitionedCall',
-  'StatelessCase',
-  'StatelessIf',
-  'StatelessWhile',
-  'While',
+  *('Case', 'StatelessCase', 'If', 'StatelessIf', 'While', 'StatelessWhile'),
+  *('For', 'PartitionedCall', 'StatefulPartitionedCall'),
 }
 # A train step with at most this many products of weights and examples is faster
 # if no scheduler tracks which operations could run at the same time.
@@ -172,10 +165,9 @@ def _of_one_vector(function, shapes):
 
 
 def _as_one_tensor(arrays, size):
-  """Returns arrays as one float32 vector.
+  """Returns arrays as one float32 vector, which shares an array's memory.
 
-  It shares its memory with an array, aligned as TensorFlow wants it: sooner
-  than by tf.constant, which copies, and runs an operation.
+  Sooner than by tf.constant, which copies, and runs an operation.
   """
   memory = np.empty(size + _ALIGNMENT, np.float32)
   begin = -memory.ctypes.data % (4 * _ALIGNMENT) // 4

@@ -3,13 +3,13 @@
 import gin
 import pytest
 
-from rigl_rl.environments import mujoco, specs
+from rigl_rl.environments import mujoco
 
 pytestmark = pytest.mark.usefixtures('no_gin_config')
 
 
 def _sizes(create_environment=mujoco.create_mujoco_environment):
-  return tuple(spec.shape for spec in specs.find_specs(create_environment))
+  return tuple(spec.shape for spec in mujoco.find_specs(create_environment))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_specs_are_those_of_the_environment():
   environment = mujoco.create_mujoco_environment(seed=0)
   own = (environment.observation_spec(), environment.action_spec())
   for found, expected in zip(
-    specs.find_specs(mujoco.create_mujoco_environment), own
+    mujoco.find_specs(mujoco.create_mujoco_environment), own
   ):
     assert (found.shape, found.name) == (expected.shape, expected.name)
     assert found.dtype.as_numpy_dtype == expected.dtype
