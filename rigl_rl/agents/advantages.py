@@ -20,10 +20,8 @@ def generalized_advantages(
   within each episode: an episode's last step has no A_{t+1}.
 
   Args:
-    rewards: float (steps,).
+    rewards, values, next_values: r_t, V(s_t), V(s_{t+1}), float (steps,).
     discounts: float (steps,), γ, and 0 where the episode terminated.
-    values: float (steps,), V(s_t).
-    next_values: float (steps,), V(s_{t+1}).
     is_last: bool (steps,), whether the episode ended, or was cut.
     lambda_: λ, in [0, 1].
 

@@ -391,3 +391,16 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.learner.set_state(state)
     self.training_steps = state['training_steps']
     self._rng.bit_generator.state = state['exploration']
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+    """Returns all that a resumed run needs, for Dopamine's own Runner."""
+    del iteration_number
+    return {**self.get_state(), 'replay': self._replay.save(checkpoint_dir)}
+
+  def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):
+    """Restores what `bundle_and_checkpoint` returned; returns True."""
+    del iteration_number
+    self.set_state(bundle_dictionary)
+    # Last: it empties the buffer if it fails.
+    self._replay.load(checkpoint_dir, bundle_dictionary['replay'])
+    return True

@@ -24,11 +24,15 @@ from rigl_rl.sparsity import compression, step_plan
 class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
   """A mixin for TF-Agents' actor-critic agents, before the stock class.
 
-  The subclass's constructor calls this one. It gives `explore`; `_act`, which
-  returns what `explore` needs of the actor for observations (batch, n), in a
-  train step, and `_act_in_numpy`, which does the same outside of it; and
-  `_losses_of`, which maps a Transition to functions that compute the actor's
-  and the critics' mean loss. All such agents have the arguments
+  The subclass's constructor calls this one. It gives
+
+    explore(observation): samples an action (m,) for an observation (n,).
+    _act(observations): what `explore` needs of the actor for (batch, n), in a
+      train step; `_act_in_numpy` is the same outside of it.
+    _losses_of(transition): functions that compute the actor's and the critics'
+      mean loss.
+
+  All such agents have the arguments
 
     time_step_spec: of the environment, as tensors.
     action_spec: of the environment, as tensors.
@@ -162,10 +166,6 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
   def _note_new_masks(self) -> None:
     for compressor in self._compressors:
       compressor.note_new_masks()
-
-  def explore(self, observation: np.ndarray) -> np.ndarray:
-    """Samples an action, of shape (m,), for an observation of shape (n,)."""
-    raise NotImplementedError
 
   def _draw_seed(self, draw: int) -> tf.Tensor:
     """Returns a stateless seed of this train step: a restart draws the same."""

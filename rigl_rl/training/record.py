@@ -215,9 +215,9 @@ def _add_sizes_before(record: dict[str, Any], path: str) -> None:
 def _as_recorded_now(bindings: Mapping[str, str]) -> dict[str, str]:
   """Leaves out bindings that gin recorded, but that changed nothing.
 
-  Those of what ReplayBuffer inherited from, defaults of TF-Agents' that our
-  agents pass now, and the default of a `by_task` that only a check had read.
-  With them no run of today would equal one of then.
+  With them no run of today would equal one of then: those of what ReplayBuffer
+  inherited from, TF-Agents' defaults that our agents pass now, and the default
+  of a `by_task` that only a check had read.
   """
   return {
     name: value

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -288,9 +289,13 @@ class RunDirectory:
     """
     if step <= self.last_step:
       raise ValueError(f'step {step} comes after {self.last_step}')
-    row = (step, return_mean, return_std, episodes)
-    kinds = record_lib.EVALUATION_COLUMNS.items()
-    self._evaluations.append({n: kind(v) for (n, kind), v in zip(kinds, row)})
+    row = {
+      'step': operator.index(step),
+      'return_mean': float(return_mean),
+      'return_std': float(return_std),
+      'episodes': operator.index(episodes),
+    }
+    self._evaluations.append(row)
     self._write_table(record_lib.EVALUATIONS, self._evaluations)
 
   def _write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

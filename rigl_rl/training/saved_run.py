@@ -37,15 +37,10 @@ class Policy:
     self.observation_shape = (first, *(n for n in others if n > 1))
 
   def __call__(self, observation: np.ndarray) -> np.ndarray:
-    """Acts.
+    """Returns the action for an observation, of `observation_shape`.
 
-    Args:
-      observation: one, of `observation_shape`, or a batch of them,
-        `(batch, *observation_shape)`.
-
-    Returns:
-      For one observation its action: `(m,)`, or an integer where actions are
-      discrete. For a batch `(batch, m)`, or `(batch,)`.
+    It is `(m,)`, or an integer where actions are discrete. A batch of
+    observations gets `(batch, m)`, or `(batch,)`.
 
     Raises:
       UserError: the observation has another shape.

@@ -67,8 +67,7 @@ class TrainingLoop:
       run_directory: where the run is written.
       seed: the run's SEED.
       train_steps: environment steps of training.
-      agent: what is trained.
-      environment: what it is trained on.
+      agent, environment: see the class.
       evaluation_period: environment steps between evaluations; the last one
         comes at the end of training.
       checkpoint_period: evaluations between checkpoints.
@@ -100,8 +99,7 @@ class TrainingLoop:
   def extend(self, lengths: Sequence[int]) -> None:
     """Trains longer than the agent's schedules count; see `extension`.
 
-    Args:
-      lengths: environment steps of the run at first, and of each extension.
+    `lengths` are environment steps of the run at first, and of each extension.
     """
     self._set_lengths(lengths)
 
