@@ -103,8 +103,8 @@ def import_quietly() -> Iterator[None]:
   """Hides everything that imports print, unless one of them fails.
 
   Catches stdout and stderr at the level of file descriptors, where C++
-  libraries write. If the block raises something else than a UserError, what was
-  caught goes to stderr.
+  libraries write. If the block raises anything but a UserError, the caught
+  output goes to stderr.
   """
   silence()
   if is_verbose():

@@ -1,6 +1,6 @@
 """Ring: rows in a ring of arrays, how they are drawn, and their checkpoints.
 
-Row number i, counted from the first ever added, lies in slot i modulo the
+Row number i, counted from the first ever added, is in slot i modulo the
 number of slots. A save writes ranges of rows, segments, into files that are
 never changed again, each under a name that holds a checksum of its contents; a
 list of such files is a checkpoint of the rows.

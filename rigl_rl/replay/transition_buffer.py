@@ -72,22 +72,20 @@ class TransitionBuffer(ring.Ring):
     # One row more: it holds the next observation of the newest transition.
     rows = capacity + 1
     # Not zeros: these are touched, and take memory, when they are written.
-    self._observations = np.empty((rows, *self._observation_shape), np.float32)
-    self._actions = np.empty((rows, *self._action_shape), np.float32)
-    self._rewards = np.empty(rows, np.float32)
-    self._discounts = np.empty(rows, np.float32)
-    # Whether a row holds no transition, but what an episode ended with.
-    self._is_boundary = np.zeros(rows, dtype=bool)
+    columns = {
+      'observation': np.empty((rows, *self._observation_shape), np.float32),
+      'action': np.empty((rows, *self._action_shape), np.float32),
+      'reward': np.empty(rows, np.float32),
+      'discount': np.empty(rows, np.float32),
+      # Whether a row holds no transition, but what an episode ended with.
+      'is_boundary': np.zeros(rows, dtype=bool),
+    }
+    self._observations, self._actions, *rest = columns.values()
+    self._rewards, self._discounts, self._is_boundary = rest
     super().__init__(
       capacity,
       batch_size,
-      columns={
-        'observation': self._observations,
-        'action': self._actions,
-        'reward': self._rewards,
-        'discount': self._discounts,
-        'is_boundary': self._is_boundary,
-      },
+      columns,
       signature={
         'buffer': 'TransitionBuffer',
         'capacity': capacity,

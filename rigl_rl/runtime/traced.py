@@ -18,7 +18,7 @@ from rigl_rl.kernels import loader
 
 # What RIGL_RL_RUNTIME in the environment may be: each adds to those before it.
 _PARTS = ('tensorflow', 'traced', 'call', 'team')
-# Which TensorFlow's executor for one thread cannot run.
+# Operations that TensorFlow's executor for one thread cannot run.
 _CONTROL_FLOW = {
   *('Case', 'StatelessCase', 'If', 'StatelessIf', 'While', 'StatelessWhile'),
   *('For', 'PartitionedCall', 'StatefulPartitionedCall'),
@@ -182,7 +182,7 @@ def is_small_step(
   """Whether a train step of some networks should run in turn.
 
   Args:
-    networks: those that are trained, built.
+    networks: the trained networks, built.
     batch_size: examples in a minibatch.
   """
   weights = sum(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
 import gin
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import seeding
-from rigl_rl.agents import sac
+from rigl_rl.agents import off_policy, sac
 from rigl_rl.config import bindings
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, Episodes
@@ -18,9 +18,6 @@ from rigl_rl.errors import UserError
 from rigl_rl.replay import transition_buffer
 from rigl_rl.training import run_directory as run_directory_lib
 from rigl_rl.training import saved_policy, tf_agents_loop
-
-if TYPE_CHECKING:
-  from rigl_rl.agents import off_policy
 
 
 @gin.configurable(denylist=['run_directory', 'seed', 'train_steps'])

@@ -211,7 +211,7 @@ class Checkpointer:
     """Returns a function that says whether a checkpoint names a file.
 
     Raises:
-      FileError: a checkpoint cannot be read, and so may name any.
+      FileError: a checkpoint cannot be read, and so may name any file.
     """
     texts = [json.dumps(self._read_tree(step)[0]) for step in self.steps()]
     return lambda name: any(f'"{name}"' in text for text in texts)

@@ -22,7 +22,6 @@ from rigl_rl.training import attributes, record, run_directory
 Choice = Literal['stay', 'stretch']
 Extended = Sequence[tuple[Count, Choice]]
 CHOICES = get_args(Choice)
-BINDING = 'train.extended'
 
 
 def bind(base_dir: str, choice: str | None) -> None:
@@ -46,10 +45,10 @@ def bind(base_dir: str, choice: str | None) -> None:
     existing = Config([directory.path(record.CONFIG)])
   if existing is None:
     return
-  extended = existing.value(BINDING, ())
-  before = existing.value('train.train_steps')
+  extended = existing.value(record.EXTENDED, ())
+  before = existing.value(record.LENGTH)
   now = Config.of_text(gin.config_str())
-  steps_now = now.value('train.train_steps')
+  steps_now = now.value(record.LENGTH)
   for value in (before, steps_now) if choice else ():
     if not isinstance(value, int):
       raise UserError(
@@ -67,7 +66,7 @@ def bind(base_dir: str, choice: str | None) -> None:
     extended = (*extended, (before, choice))
   if extended:
     with gin.unlock_config():
-      gin.bind_parameter(BINDING, extended)
+      gin.bind_parameter(record.EXTENDED, extended)
 
 
 def _check_stretch(config: Config) -> None:

@@ -53,7 +53,7 @@ _DEFAULTS_BEFORE = {
   'Td3Agent.target_critic_network_2': 'None',
 }
 # Bindings that an extension changes.
-_LENGTHS = ('train.train_steps', 'train.extended')
+LENGTH, EXTENDED = 'train.train_steps', 'train.extended'
 # Parameters of any class that do not change what is learned.
 _WITHOUT_EFFECT = ('checkpoint_period', 'summarize_gradient_snr')
 
@@ -294,8 +294,8 @@ def write(directory: str, record: Mapping[str, Any], step: int) -> str:
   if files.exists(path):
     try:
       given, record = record, read(directory)
-      bound = {k: v for k, v in given['bindings'].items() if k in _LENGTHS}
-      record['bindings'].update(bound)
+      names = given['bindings'].keys() & {LENGTH, EXTENDED}
+      record['bindings'].update({n: given['bindings'][n] for n in names})
       record['train_steps'] = given['train_steps']
       made_with = [made for made in record['made_with'] if made['step'] < step]
     except readers.FileError as error:

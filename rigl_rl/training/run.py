@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import gin
 import tensorflow as tf
@@ -22,10 +22,8 @@ from rigl_rl.training import (
   run_directory,
   scores,
   tracking,
+  training_loop,
 )
-
-if TYPE_CHECKING:
-  from rigl_rl.training import training_loop
 
 
 def train_files(

@@ -164,13 +164,13 @@ class RunDirectory:
     try:
       with readers.contents_of(self.path(record_lib.CONFIG)):
         configs.append(Config.of_text(existing))
-        ours, theirs = (len(c.value(_EXTENDED, ())) for c in configs)
+        ours, theirs = (len(c.value(record_lib.EXTENDED, ())) for c in configs)
         self._is_extended = ours > theirs
         # The first one changes no result, and runs of earlier versions have
         # none.
         ignored = ['train.paper']
         if self._is_extended:
-          ignored += ['TRAIN_STEPS', _LENGTH, _EXTENDED]
+          ignored += ['TRAIN_STEPS', record_lib.LENGTH, record_lib.EXTENDED]
         for each in configs:
           for name in ignored:
             each.bindings.pop(Key.parse(name), None)
@@ -178,11 +178,12 @@ class RunDirectory:
         ours, theirs = (attributes.Bindings(each).values for each in configs)
         if not same(ours, theirs):
           differences = configs[0].differences(configs[1])
-          length = theirs.get(_LENGTH)
-          is_longer = attributes.is_number(length) and ours[_LENGTH] > length
-          if is_longer and same({**ours, _LENGTH: length}, theirs):
+          length = theirs.get(record_lib.LENGTH)
+          if attributes.is_number(length) and ours[record_lib.LENGTH] > length:
+            ours = {**ours, record_lib.LENGTH: length}
+          if same(ours, theirs):
             hint = ', or --extend'
-            names = ('TRAIN_STEPS', _LENGTH)
+            names = ('TRAIN_STEPS', record_lib.LENGTH)
             found = [text for text in differences if text.split()[0] in names]
             differences = found or differences
     except readers.FileError as error:

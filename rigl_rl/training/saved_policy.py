@@ -7,7 +7,8 @@ agent that learns from scratch.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import dataclasses
+from typing import Any, Callable, Sequence
 
 import gin
 import numpy as np
@@ -21,43 +22,37 @@ from rigl_rl.sparsity import sparse_kernel
 from rigl_rl.training import run_directory as run_directory_lib
 
 
+@dataclasses.dataclass
 class SavedPolicy:
   """Acts greedily by an actor's weights, plus noise.
 
   The weights are part of its state: a restarted run needs nothing of the run
   that they come from.
+
+  Attributes:
+    greedy: the actor with these weights, as a `NumpyActor`.
+    weights: of the actor's variables.
+    noise: standard deviation, float32, in halves of the range of actions.
+    rng: draws the noise.
   """
 
-  def __init__(
-    self,
-    agent: Any,
-    actor: tf.keras.layers.Layer,
-    weights: list[np.ndarray],
-    noise: float,
-    rng: np.random.Generator,
-  ):
-    """Gives the weights to `actor`, a copy of the agent's; see `saved_policy`.
-
-    `rng` draws the noise.
-    """
-    sparse_kernel.assign(actor.variables, weights)
-    self._greedy = agent.policy_by(actor)
-    self._weights = weights
-    self._noise = np.float32(noise)
-    self._rng = rng
+  greedy: Callable[[np.ndarray], np.ndarray]
+  weights: list[np.ndarray]
+  noise: np.float32
+  rng: np.random.Generator
 
   def __call__(self, observation: np.ndarray) -> np.ndarray:
     """Returns an action, of shape (m,), for an observation of shape (n,)."""
-    action = self._greedy(observation[None])[0]
-    if self._noise:
-      noise = self._rng.standard_normal(action.shape, np.float32)
-      action += self._noise * self._greedy.magnitude * noise
-      np.clip(action, self._greedy.low, self._greedy.high, out=action)
+    action = self.greedy(observation[None])[0]
+    if self.noise:
+      noise = self.rng.standard_normal(action.shape, np.float32)
+      action += self.noise * self.greedy.magnitude * noise
+      np.clip(action, self.greedy.low, self.greedy.high, out=action)
     return action
 
   def get_state(self) -> dict[str, Any]:
     """Returns what a resumed policy needs; see `saved_policy`."""
-    return {'weights': self._weights, 'noise': self._rng.bit_generator.state}
+    return {'weights': self.weights, 'noise': self.rng.bit_generator.state}
 
 
 @gin.configurable(denylist=['agent', 'environment', 'seed', 'state'])
@@ -103,7 +98,8 @@ def saved_policy(
   else:
     weights = state['weights']
     rng.bit_generator.state = state['noise']
-  return SavedPolicy(agent, actor, weights, noise, rng)
+  sparse_kernel.assign(actor.variables, weights)
+  return SavedPolicy(agent.policy_by(actor), weights, np.float32(noise), rng)
 
 
 def _read_weights(
