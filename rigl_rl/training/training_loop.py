@@ -85,7 +85,7 @@ class TrainingLoop:
     self._run_directory = run_directory
     self._seed = seed
     self._evaluation_period = evaluation_period
-    self._set_lengths([train_steps])
+    TrainingLoop.extend(self, [train_steps])
     self._checkpoint_period = checkpoint_period
     self._replay = replay
     self._evaluation_processes = evaluation_processes
@@ -101,17 +101,11 @@ class TrainingLoop:
 
     `lengths` are environment steps of the run at first, and of each extension.
     """
-    self._set_lengths(lengths)
-
-  def _set_lengths(self, lengths: Sequence[int]) -> None:
     self._lengths = lengths
     # Steps after each of which comes an evaluation, as the last of each length.
-    self._period_ends = [0]
     period = self._evaluation_period
-    for length in lengths:
-      first = (self._period_ends[-1] // period + 1) * period
-      self._period_ends += [*range(first, length, period), length]
-    del self._period_ends[0]
+    periods = range(period, lengths[-1], period)
+    self._period_ends = sorted({*periods, *lengths})
 
   def train(self, end_step: int) -> list[tuple[float, float]]:
     """Trains until `end_step` environment steps are done, or somewhat more.
