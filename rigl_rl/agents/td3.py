@@ -7,7 +7,7 @@ from typing import Annotated, Callable
 import gin
 import numpy as np
 import tensorflow as tf
-from tf_agents.agents import tf_agent
+from tf_agents.agents import data_converter, tf_agent
 from tf_agents.agents.td3 import td3_agent
 from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import common
@@ -111,7 +111,10 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
 
   def _train(self, experience, weights=None):
     """Takes a step of the critics, then the rest of algorithm 1."""
-    time_steps, policy_steps, next_time_steps = experience
+    as_transition = data_converter.AsTransition(
+      self.data_context, squeeze_time_dim=True
+    )
+    time_steps, policy_steps, next_time_steps = as_transition(experience)
 
     def train(name, compute_loss):
       variables = self.networks.trained_by(name)
