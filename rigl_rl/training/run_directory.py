@@ -49,8 +49,6 @@ _FILES = (
   *(record_lib.EVALUATIONS, record_lib.SUMMARY, _TIMING, CURVE, 'probe'),
 )
 
-_LENGTH = 'train.train_steps'
-_EXTENDED = 'train.extended'
 # A message about a conflict names at most this many bindings.
 _MAX_DIFFERENCES = 5
 
