@@ -226,7 +226,7 @@ def _evaluate(
   Returns:
     A row of _COLUMNS for each episode that was played.
   """
-  from rigl_rl.training import run_directory, saved_run
+  from rigl_rl.training import saved_run
 
   kept = _Kept(directory, arguments)
   newest = run_directory.checkpoints(directory).steps()[-1]

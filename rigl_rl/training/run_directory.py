@@ -371,7 +371,7 @@ def checkpoints(
   Raises:
     UserError: it has none; or none of `step`, if that is given.
   """
-  reader = checkpointing.Checkpointer(RunDirectory(directory).checkpoints)
+  reader = RunDirectory(directory).checkpoints
   steps = reader.steps()
   if not steps:
     raise UserError(
