@@ -18,7 +18,7 @@ from helpers.sokar22_tables import (
   shapes_of,
   size_of,
 )
-from rigl_rl.environments import mujoco, specs
+from rigl_rl.environments import mujoco
 
 pytestmark = pytest.mark.usefixtures('no_gin_config')
 
@@ -28,7 +28,7 @@ def _sparse_networks(suite):
 
   No agent is built: but for that all is as in a run.
   """
-  observation, action = specs.find_specs(mujoco.create_mujoco_environment)
+  observation, action = mujoco.find_specs(mujoco.create_mujoco_environment)
   actor = 'DeterministicActor' if suite == 'td3' else 'SquashedGaussianActor'
   layers = {}
   for name in NETWORKS:

@@ -72,5 +72,5 @@ def make_state(value=1.0):
     '$array': 0,
     '$$x': 1,
     'like_a_reference': {'$array': 0},
-    'generator': seeding.generator_state(seeding.generator(1, 'a')),
+    'generator': seeding.generator(1, 'a').bit_generator.state,
   }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.run_directories import CONFIG, row
-from rigl_rl.training import checkpointing, record, run_directory
+from rigl_rl.training import record, run_directory
 
 
 def test_evaluations_are_written_exactly(run):
@@ -74,7 +74,7 @@ def test_restart_equals_a_run_never_stopped(tmp_path):
   for step in (1, 2):
     run.append_evaluation(**evaluation(step))
     run.append_timing(step, 10.0 * step, 100.0)
-  checkpointer = checkpointing.Checkpointer(run.checkpoints)
+  checkpointer = run.checkpoints
   checkpointer.save(2, run.get_state())
   # After the checkpoint, then killed.
   run.append_evaluation(**evaluation(3))
