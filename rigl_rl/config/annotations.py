@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from typing import Callable, Sequence
+from typing import Any, Callable, Iterable, Sequence
 
-from rigl_rl.config.domains import (
-  SIMPLE,
-  Anything,
-  Domain,
-  Either,
-  Function,
-  Items,
-  Length,
-  Number,
-  Options,
-  Range,
-  Table,
-)
+from rigl_rl.config import domains
+from rigl_rl.config.domains import SIMPLE, Anything, Domain
 
 
 def read(
@@ -56,14 +45,14 @@ def _read_subscript(annotation: ast.Subscript, look_up) -> Domain:
   if head == 'Literal':
     values = [ast.literal_eval(part) for part in parts]
     return _join(
-      Options(kind, tuple(v for v in values if type(v) is kind))
+      domains.Options(kind, tuple(v for v in values if type(v) is kind))
       for kind in dict.fromkeys(map(type, values))
     )
   if head == 'Callable':
     given = None
     if isinstance(parts[0], ast.List):
       given = tuple(read(part, look_up) for part in parts[0].elts)
-    return Function(read(parts[-1], look_up), given)
+    return domains.Function(read(parts[-1], look_up), given)
   if head == 'Annotated':
     return _narrow(read(parts[0], look_up), parts[1:])
   if head == 'Optional':
@@ -71,34 +60,34 @@ def _read_subscript(annotation: ast.Subscript, look_up) -> Domain:
   if head == 'Union':
     return _join(read(part, look_up) for part in parts)
   outer = SIMPLE.get(head)
-  if isinstance(outer, Items):
+  if isinstance(outer, domains.Items):
     if head in ('tuple', 'Tuple') and ast.unparse(parts[-1]) != '...':
       fixed = tuple(read(part, look_up) for part in parts)
-      return Items(_join(fixed), fixed=fixed)
-    return Items(read(parts[0], look_up))
-  if isinstance(outer, Table):
+      return domains.Items(_join(fixed), fixed=fixed)
+    return domains.Items(read(parts[0], look_up))
+  if isinstance(outer, domains.Table):
     keys, content = (read(part, look_up) for part in parts)
-    return Table(keys, content)
+    return domains.Table(keys, content)
   return Anything(unread=ast.unparse(annotation))
 
 
-def _narrow(domain: Domain, metadata: Sequence[ast.expr]) -> Domain:
+def _narrow(domain: Any, metadata: Sequence[ast.expr]) -> Domain:
   """Applies what `Annotated` adds to a type."""
   for item in metadata:
     if not isinstance(item, ast.Call):
       continue
     name = ast.unparse(item.func).rpartition('.')[2]
     arguments = [ast.literal_eval(argument) for argument in item.args]
-    if name == 'Range' and isinstance(domain, Number):
-      domain = dataclasses.replace(domain, range=Range(*arguments))
-    elif name == 'Length' and isinstance(domain, (Items, Table)):
-      domain = dataclasses.replace(domain, least=Length(*arguments).least)
+    if name == 'Range' and isinstance(domain, domains.Number):
+      domain = dataclasses.replace(domain, range=domains.Range(*arguments))
+    elif name == 'Length' and hasattr(domain, 'least'):
+      domain = dataclasses.replace(domain, least=arguments[0])
   return domain
 
 
-def _join(domains) -> Domain:
+def _join(parts: Iterable[Domain]) -> Domain:
   members: list[Domain] = []
-  for domain in domains:
-    inner = domain.members if isinstance(domain, Either) else (domain,)
+  for domain in parts:
+    inner = domain.members if isinstance(domain, domains.Either) else (domain,)
     members += [member for member in inner if member not in members]
-  return members[0] if len(members) == 1 else Either(tuple(members))
+  return members[0] if len(members) == 1 else domains.Either(tuple(members))

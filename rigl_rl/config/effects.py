@@ -17,15 +17,8 @@ import gin
 
 from rigl_rl import wording
 from rigl_rl.compat import gin as gin_compat
-from rigl_rl.config.gin_text import (
-  Config,
-  Key,
-  Macro,
-  Reference,
-  Selector,
-  enclosing,
-  references,
-)
+from rigl_rl.config import gin_text
+from rigl_rl.config.gin_text import Config, Key, Reference
 from rigl_rl.errors import UserError
 
 
@@ -42,7 +35,7 @@ class Given:
     """By configurable and scope, the parameters that gin has supplied."""
     found: dict[str, dict[str, set[str]]] = {}
     for (scope, selector), parameters in gin_compat.used().items():
-      found.setdefault(Selector(selector), {})[scope] = parameters
+      found.setdefault(gin_text.Selector(selector), {})[scope] = parameters
     return found
 
   @functools.cached_property
@@ -129,7 +122,9 @@ class Given:
     found: dict[Key, list[str]] = {}
     for scope, parameters in self._used.get(key.selector, {}).items():
       if key.parameter in parameters and _is_within(scope, key.scope):
-        around = (key._replace(scope=s) for s in enclosing(scope)[::-1])
+        around = (
+          key._replace(scope=s) for s in gin_text.enclosing(scope)[::-1]
+        )
         winner = next(k for k in around if k in self.config.bindings)
         found.setdefault(winner, []).append(scope)
     return found
@@ -140,7 +135,7 @@ class Given:
       reasons = [
         self._why_idle(user)
         for user, value in self.config.bindings.items()
-        if Macro(key.selector) in references(value)
+        if gin_text.Macro(key.selector) in gin_text.references(value)
       ]
       return reasons[0] if reasons and all(reasons) else ''
     winners = self._winners(key)

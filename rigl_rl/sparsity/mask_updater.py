@@ -56,14 +56,8 @@ class MaskUpdater(tf.Module):
     ]
 
   def is_update_step(self, step) -> tf.Tensor:
-    """Whether any mask changes at gradient step `step`, counted from 0.
-
-    Some may only change at the window's end, see `updates_at_window_end`.
-    """
-    is_update = self.schedule.is_update_step(step)
-    if self._at_window_end:
-      is_update |= self.schedule.is_last_step(step)
-    return is_update
+    """Whether any mask changes at gradient step `step`, counted from 0."""
+    return self.schedule.is_update_step(step, self._at_window_end)
 
   def update_steps(self) -> np.ndarray:
     """Returns the steps at which a mask changes, in order."""

@@ -136,12 +136,13 @@ class UpdateSchedule:
       wait = (offset - (steps_before + 1 + self.begin_step)) % interval
     self.first_update_step = self.begin_step + int(wait)
 
-  def is_update_step(self, step) -> tf.Tensor:
-    """Whether `step` is on the interval."""
+  def is_update_step(self, step, with_end: bool = False) -> tf.Tensor:
+    """Whether `step` is on the interval, or, if asked, the window's last."""
     step = tf.cast(step, tf.int64)
     since_first = step - self.first_update_step
     in_window = (since_first >= 0) & (step <= self.end_step)
-    return in_window & tf.equal(since_first % self.interval, 0)
+    is_update = in_window & tf.equal(since_first % self.interval, 0)
+    return is_update | self.is_last_step(step) if with_end else is_update
 
   def is_last_step(self, step) -> tf.Tensor:
     """Whether `step` is the window's last."""

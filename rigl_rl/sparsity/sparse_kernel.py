@@ -148,15 +148,18 @@ def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
   """Passes `(batch, inputs)` through the active weights of dense layers."""
   layers = [kernel._layer for kernel in kernels]
   empty = tf.zeros((0,))
-  operations: Any = loader.load()
-  return operations.rigl_sparse_chain(
-    x=x,
-    values=[kernel.trained for kernel in kernels],
-    structure=[kernel.structure for kernel in kernels],
-    bias=[empty if layer.bias is None else layer.bias for layer in layers],
-    units=[kernels[0].shape[0], *(kernel.shape[1] for kernel in kernels)],
-    activations=list(map(_activation_name, layers)),
-  ).y
+  return (
+    kernels[0]
+    ._operations.rigl_sparse_chain(
+      x=x,
+      values=[kernel.trained for kernel in kernels],
+      structure=[kernel.structure for kernel in kernels],
+      bias=[empty if layer.bias is None else layer.bias for layer in layers],
+      units=[kernels[0].shape[0], *(kernel.shape[1] for kernel in kernels)],
+      activations=list(map(_activation_name, layers)),
+    )
+    .y
+  )
 
 
 def adopt(slot: tf.Variable, variable: tf.Variable) -> None:
