@@ -27,7 +27,7 @@ def load() -> Any | None:
   config of a run. Numbers differ by rounding, only where layers store their
   active weights only or the steps of a small network run in turn.
   """
-  if not is_enabled():
+  if os.environ.get('RIGL_RL_KERNELS') == '0':
     return None
   with _lock:
     if not _loaded:
@@ -42,11 +42,6 @@ def suits(variable: tf.Variable) -> bool:
 
 def is_on_cpu(variable: tf.Variable) -> bool:
   return tf.DeviceSpec.from_string(variable.device).device_type == 'CPU'
-
-
-def is_enabled() -> bool:
-  """Whether RIGL_RL_KERNELS leaves the kernels switched on."""
-  return os.environ.get('RIGL_RL_KERNELS', '') != '0'
 
 
 def _load() -> Any | None:

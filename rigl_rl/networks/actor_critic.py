@@ -76,18 +76,12 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
         raise ValueError(f'The networks take and give vectors, but got {spec}.')
     check_arguments(type(self), arguments, self.gin_name())
     super().__init__(arguments['input_tensor_spec'], name=arguments['name'])
-    self._set_up_layers(
-      arguments['width'],
-      arguments['weight_decay'],
-      arguments['weight_decay_factor'],
-      arguments['seed'],
-    )
+    self._set_up_layers(arguments)
     self._hidden_units = tuple(arguments['hidden_units'])
     self.activation = arguments['activation']
     self._num_outputs = outputs_per_action * vectors[-1].shape[0] or 1
-    initializers = {name: arguments[name] for name in _INITIALIZERS}
-    for name, initializer in initializers.items():
-      example, *numbers = _INITIALIZERS[name]
+    for name, (example, *numbers) in _INITIALIZERS.items():
+      initializer = arguments[name]
       try:
         initializer(**dict.fromkeys(numbers, 1))
       except TypeError as error:
@@ -98,11 +92,11 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
           f'function of {" and ".join(numbers)}, such as {example}.'
         ) from error
     self._choose_width(self.layer_shapes)
+    biases = arguments['bias_initializer']
     self._make_perceptron(
       self.layer_shapes(),
-      self.activation,
-      output_bias_initializer=initializers['bias_initializer'],
-      **initializers,
+      (self.activation, arguments['kernel_initializer'], biases),
+      (None, arguments['output_initializer'], biases),
     )
 
   def layer_shapes(

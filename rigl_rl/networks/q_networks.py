@@ -51,9 +51,7 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
         released code only for Atari.
     """
     super().__init__(name=name)
-    self._set_up_layers(
-      width, weight_decay, weight_decay_factor, seed, decay_output
-    )
+    self._set_up_layers(locals())
     self.num_actions = int(num_actions)
 
   def build(self, input_shape):
@@ -110,20 +108,17 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
     return self._perceptron_shapes(fan_in, self.num_actions, width)
 
   def _make_layers(self):
+    truncated = functools.partial(
+      tf.keras.initializers.VarianceScaling,
+      2.0,
+      mode='fan_in',
+      distribution='truncated_normal',
+    )
+    small = functools.partial(tf.keras.initializers.RandomUniform, -0.03, 0.03)
     self._make_perceptron(
       self.layer_shapes(self.state_shape),
-      'relu',
-      kernel_initializer=functools.partial(
-        tf.keras.initializers.VarianceScaling,
-        2.0,
-        mode='fan_in',
-        distribution='truncated_normal',
-      ),
-      output_initializer=functools.partial(
-        tf.keras.initializers.RandomUniform, -0.03, 0.03
-      ),
-      bias_initializer=sparse_layers.zero_biases,
-      output_bias_initializer=lambda **_: tf.keras.initializers.Constant(-0.2),
+      ('relu', truncated, sparse_layers.zero_biases),
+      (None, small, lambda **_: tf.keras.initializers.Constant(-0.2)),
     )
 
   def call(self, state):

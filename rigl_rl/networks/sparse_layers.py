@@ -11,7 +11,7 @@ construction.
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Literal, Mapping, Union
+from typing import Any, Callable, Literal, Mapping, Optional, Union
 
 import gin
 import tensorflow as tf
@@ -31,6 +31,8 @@ KernelInitializer = Callable[[int], tf.keras.initializers.Initializer]
 # Makes that of a bias from an int32 seed and the layer's fan-in: the shape of a
 # bias does not tell it.
 BiasInitializer = Callable[[int, int], tf.keras.initializers.Initializer]
+# Activation, and initializers of kernel and bias.
+_DenseArguments = tuple[Optional[str], KernelInitializer, BiasInitializer]
 
 
 class SumOfSquares(tf.keras.regularizers.Regularizer):
@@ -70,20 +72,13 @@ class SparseLayers:
     l2_coefficient: c = λ · factor.
   """
 
-  def _set_up_layers(
-    self,
-    width: WidthOrRule,
-    weight_decay: float,
-    weight_decay_factor: float,
-    seed: int,
-    decay_output: bool = True,
-  ) -> None:
-    """Keeps the arguments."""
-    self.width = width
-    self.size_mismatch = None
-    self.seed = int(seed)
-    self.l2_coefficient = weight_decay * weight_decay_factor
-    self._decay_output = decay_output
+  def _set_up_layers(self, arguments: Mapping[str, Any]) -> None:
+    """Keeps what all networks have of a constructor's `locals()`."""
+    self.width, self.size_mismatch = arguments['width'], None
+    self.seed = int(arguments['seed'])
+    factor = arguments['weight_decay_factor']
+    self.l2_coefficient = arguments['weight_decay'] * factor
+    self._decay_output = arguments.get('decay_output', True)
 
   @classmethod
   def gin_name(cls) -> str:
@@ -114,13 +109,11 @@ class SparseLayers:
     # A term of weight 0 would still cost its arithmetic.
     if self.l2_coefficient and (path != 'output' or self._decay_output):
       options['kernel_regularizer'] = SumOfSquares(self.l2_coefficient)
-    initializer = kernel_initializer(seed=self._seed_of(path, 'kernel'))
+    seed = wrappers.derive_seed(self.seed, f'{path}/kernel')
+    initializer = kernel_initializer(seed=seed)
     return wrappers.SparseWrapper(
       kind(*shape, kernel_initializer=initializer, name=path, **options)
     )
-
-  def _seed_of(self, path: str, weights: str) -> int:
-    return wrappers.derive_seed(self.seed, f'{path}/{weights}')
 
 
 class PerceptronLayers(SparseLayers):
@@ -145,38 +138,26 @@ class PerceptronLayers(SparseLayers):
   def _make_perceptron(
     self,
     shapes: Mapping[str, tuple[int, int]],
-    activation: str,
-    kernel_initializer: KernelInitializer,
-    output_initializer: KernelInitializer,
-    bias_initializer: BiasInitializer,
-    output_bias_initializer: BiasInitializer,
+    hidden: _DenseArguments,
+    output: _DenseArguments,
   ) -> None:
-    """Sets the layers as attributes: those of `_perceptron_shapes`, in order.
-
-    The activation, and initializers without 'output', are of hidden layers.
-    """
-
-    def make(path, activation, kernel_initializer, bias_initializer):
-      fan_in, units = shapes[path]
-      return self._make(
-        tf.keras.layers.Dense,
-        path,
-        units,
-        activation=activation,
-        kernel_initializer=kernel_initializer,
-        bias_initializer=bias_initializer(
-          seed=self._seed_of(path, 'bias'), fan_in=fan_in
-        ),
+    """Sets the layers, those of `_perceptron_shapes`, as attributes."""
+    layers = []
+    for path, (fan_in, units) in shapes.items():
+      of_layer = output if path == 'output' else hidden
+      activation, kernel_initializer, bias_initializer = of_layer
+      seed = wrappers.derive_seed(self.seed, f'{path}/bias')
+      layers.append(
+        self._make(
+          tf.keras.layers.Dense,
+          path,
+          units,
+          activation=activation,
+          kernel_initializer=kernel_initializer,
+          bias_initializer=bias_initializer(seed=seed, fan_in=fan_in),
+        )
       )
-
-    *hidden, output = shapes
-    self._hidden_layers = [
-      make(path, activation, kernel_initializer, bias_initializer)
-      for path in hidden
-    ]
-    self._output_layer = make(
-      output, None, output_initializer, output_bias_initializer
-    )
+    *self._hidden_layers, self._output_layer = layers
 
   def _call_perceptron(self, x: tf.Tensor) -> tf.Tensor:
     """Maps `(batch, inputs)` to `(batch, num_outputs)`."""
