@@ -7,9 +7,8 @@ Q-values, `(batch, num_actions)`. `QNetwork` describes the arguments.
 from __future__ import annotations
 
 import functools
-import inspect
 import math
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import gin
 import tensorflow as tf
@@ -22,6 +21,9 @@ from rigl_rl.networks.sparse_layers import WidthOrRule
 
 class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
   """What the Q-networks share: width, weight decay, and seeded layers.
+
+  Each constructor names all arguments: gin checks bindings by them, and the
+  defaults are the network's own.
 
   A width may follow from the state's shape, so the layers are made when the
   network is first called.
@@ -50,9 +52,12 @@ class QNetwork(sparse_layers.SparseLayers, tf.keras.Model):
       decay_output: whether weight decay includes the last kernel; in the
         released code only for Atari.
     """
-    super().__init__(name=name)
-    self._set_up_layers(locals())
-    self.num_actions = int(num_actions)
+    self._initialize(locals())
+
+  def _initialize(self, arguments: Mapping[str, Any]) -> None:
+    super().__init__(name=arguments['name'])
+    self._set_up_layers(arguments)
+    self.num_actions = int(arguments['num_actions'])
 
   def build(self, input_shape):
     """Makes the layers for states of shape `input_shape[1:]`."""
@@ -100,7 +105,8 @@ class MLPQNetwork(sparse_layers.PerceptronLayers, QNetwork):
     Args:
       hidden_units: units of each hidden layer at width 1.
     """
-    super().__init__(**_arguments(locals()))
+    check_arguments(type(self), locals())
+    self._initialize(locals())
     self._hidden_units = tuple(hidden_units)
 
   def layer_shapes(self, state_shape, width=None):
@@ -154,7 +160,8 @@ class _ConvolutionalQNetwork(QNetwork):
       dense_units: units of the dense layer at width 1. The paper has 512; the
         released code has 256 in the ResNet.
     """
-    super().__init__(**_arguments(locals()))
+    check_arguments(type(self), locals())
+    self._initialize(locals())
     self._dense_units = dense_units
 
   def layer_shapes(self, state_shape, width=None):
@@ -270,17 +277,6 @@ def build_q_network(
   model = network(num_actions=num_actions, seed=seed, name=name)
   model(tf.zeros((1, *observation_shape, stack_size)))
   return model
-
-
-def _arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-  """Checks a constructor's locals, and picks what QNetwork's takes.
-
-  Each network's constructor names all arguments: gin checks bindings by them,
-  and the defaults are the network's own.
-  """
-  check_arguments(type(arguments['self']), arguments)
-  names = [*inspect.signature(QNetwork.__init__).parameters][1:]
-  return {name: arguments[name] for name in names}
 
 
 def _image_shape(state_shape: Sequence[int]) -> tuple[int, int, int]:
