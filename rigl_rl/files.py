@@ -125,11 +125,7 @@ def made_for_now(path: str) -> Iterator[None]:
 
 
 def remove(path: str) -> None:
-  """Removes a file, a link, or a directory with all that is in it.
-
-  Links are not followed: what they lead to stays. Nothing happens if there is
-  nothing.
-  """
+  """Removes a file, a directory, or a link, which is not followed, if any."""
   with _writing(path) as system:
     if system.isdir(path) and not os.path.islink(path):
       system.rmtree(path)

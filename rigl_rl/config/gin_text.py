@@ -298,10 +298,9 @@ class Config:
     return references(self._written if replaced else [*self.bindings.values()])
 
   def source(self, key: Key) -> str:
-    """Returns what a user would change: a macro, or the binding itself.
+    """Returns what a user would change: the binding, or what it is bound to.
 
-    Such as 'SPARSITY (sparsify.sparsity)', where the parameter is bound to
-    %SPARSITY, perhaps by way of other macros.
+    Such as 'SPARSITY (sparsify.sparsity)', perhaps by way of other macros.
     """
     found, via = key, []
     while isinstance(value := self.bindings.get(found), Macro):

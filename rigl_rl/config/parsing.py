@@ -97,10 +97,8 @@ def origin() -> str:
 def search_path(modules_from: str) -> Iterator[None]:
   """Takes the current directory off Python's path, unless a run needs it.
 
-  It stays if PYTHONPATH names it, or if the package itself lies there.
-
-  Args:
-    modules_from: what `origin` returned when the run began.
+  It stays if `origin` returned it when the run began, if PYTHONPATH names it,
+  or if the package itself lies there.
   """
   here = os.path.realpath(os.getcwd())
   before = list(sys.path)

@@ -32,12 +32,10 @@ class Compressor:
   """Stores a network's layers sparsely where `sparsify.storage` asks for it.
 
   'auto' chooses the dense layers that then take less time, by the measured cost
-  of a weight in either storage.
-
-  A layer that is pruned starts dense, and so masked, with any storage. It
-  becomes sparse as soon as that takes less time, and gives up room whenever
-  half of it is empty. All of this follows from the masks, so that a resumed run
-  does the same.
+  of a weight in either storage. A layer that is pruned starts dense, and so
+  masked; it becomes sparse as soon as that takes less time, and gives up room
+  whenever half of it is empty. All of this follows from the masks, so that a
+  resumed run does the same.
   """
 
   def __init__(

@@ -27,12 +27,9 @@ class Call(NamedTuple):
 def record_layers(
   layers: Sequence[tf.keras.layers.Layer],
 ) -> Iterator[list[Call]]:
-  """Records every call of some layers, without changing their results.
+  """Yields a list that grows by a `Call` with each call of some layers.
 
   In a tf.function, enter it inside the function: it acts during tracing.
-
-  Yields:
-    A list that grows by a `Call` with each call.
   """
   calls: list[Call] = []
   with contextlib.ExitStack() as stack:

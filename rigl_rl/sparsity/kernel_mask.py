@@ -110,8 +110,7 @@ def laid_aside(layers: Iterable[tf.keras.layers.Layer]) -> Iterator[None]:
 def to_json(value: Any) -> Any:
   """Returns an algorithm or function as JSON: where to import it, and settings.
 
-  One that no module holds, such as a lambda, is returned unchanged: a layer can
-  then be copied, but not be saved.
+  One that no module holds, such as a lambda, is copied, but cannot be saved.
   """
   kind = value if inspect.isfunction(value) else type(value)
   name = user_code.name_of(kind)
@@ -121,11 +120,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-  """Returns what `to_json` was given.
-
-  Raises:
-    UserError: no module that was imported holds it.
-  """
+  """Returns what `to_json` was given, of a module that was imported."""
   if not isinstance(value, dict):
     return value
   kind = _find(value['name'])

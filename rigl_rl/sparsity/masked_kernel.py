@@ -43,10 +43,9 @@ class MaskedKernel:
   def call(self, inputs: tf.Tensor, densely: bool) -> tf.Tensor:
     """Maps `(batch, ..., in)` to the layer's outputs.
 
-    `densely` says whether the gradient of `trained` must be that of all
-    weights; here it always is.
+    If `densely`, the gradient of `trained` must be that of all weights.
     """
-    del densely
+    del densely  # Here it always is.
     return self._layer(inputs)
 
   def change_mask(

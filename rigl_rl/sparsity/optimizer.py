@@ -112,8 +112,7 @@ class SparseOptimizer(tf.Module, tf.keras.optimizers.legacy.Optimizer):
   def get_config(self):
     """Returns the inner optimizer's config, since layers are the model's.
 
-    So a loaded model is compiled with the inner optimizer. Where that cannot
-    change masks, `KernelMask` says at the first step what to do.
+    A loaded model is compiled with it; `KernelMask` refuses it if masks change.
     """
     if isinstance(self.inner, tf.compat.v1.train.Optimizer):
       raise UserError(
