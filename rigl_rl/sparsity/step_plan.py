@@ -64,7 +64,9 @@ class StepPlanner:
     Without a `target_period` no train step updates targets.
     """
     # By step: those that change masks in it.
-    self._mask_updates = collections.defaultdict(frozenset)
+    self._mask_updates: dict[int, frozenset[Any]] = collections.defaultdict(
+      frozenset
+    )
     for optimizer in optimizers:
       for step in optimizer.update_steps().tolist():
         self._mask_updates[step] |= {optimizer}
