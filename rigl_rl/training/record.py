@@ -55,7 +55,11 @@ _DEFAULTS_BEFORE = {
 # Bindings that an extension changes.
 LENGTH, EXTENDED = 'train.train_steps', 'train.extended'
 # Parameters of any class that do not change what is learned.
-_WITHOUT_EFFECT = ('checkpoint_period', 'summarize_gradient_snr')
+_WITHOUT_EFFECT = (
+  'checkpoint_period',
+  'evaluation_processes',
+  'summarize_gradient_snr',
+)
 
 
 def settings(record: Mapping[str, Any]) -> dict[str, str]:

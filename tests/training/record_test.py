@@ -196,6 +196,7 @@ def test_settings_do_not_tell_seeds_apart():
         f'SEED = {seed}',
         'sparsify.algorithm = @RigL()',
         f'Loop.checkpoint_period = {seed}',
+        f'PPOLoop.evaluation_processes = {seed}',
         'critic/RigL.drop_fraction = 0.3',
       )
     )
