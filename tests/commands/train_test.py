@@ -165,7 +165,7 @@ def test_flags(arguments, capsys):
 def test_interrupted(tmp_path, capsys, monkeypatch):
   from rigl_rl.training import run
 
-  def interrupt(base_dir, given):
+  def interrupt(base_dir, given, track):
     raise KeyboardInterrupt
 
   monkeypatch.setattr(run, 'train', interrupt)
@@ -183,7 +183,7 @@ def test_interrupted(tmp_path, capsys, monkeypatch):
 def test_bugs_are_not_hidden(tmp_path, monkeypatch):
   from rigl_rl.training import run
 
-  def fail(base_dir, given):
+  def fail(base_dir, given, track):
     raise RuntimeError('a bug')
 
   monkeypatch.setattr(run, 'train', fail)
