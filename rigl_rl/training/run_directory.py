@@ -248,6 +248,12 @@ class RunDirectory:
           f'which holds {name} but no {record_lib.CONFIG}; give another '
           '--base_dir'
         )
+    # A run above others would hide them from analysis.
+    for name in files.list_names(self._base_dir):
+      if files.exists(self.path(name, record_lib.CONFIG)):
+        raise self._error(
+          f'which holds runs, such as {name}; give a directory of its own'
+        )
     return None
 
   def _clean(self) -> None:

@@ -208,3 +208,11 @@ def test_a_full_disk_is_one_line_and_leaves_no_probe(
   with user_error('cannot be written to (No space left on device)'):
     run.check(CONFIG)
   assert os.listdir(run.path()) == ['config.gin']
+
+
+def test_a_directory_of_runs_is_no_run(tmp_path, user_error):
+  (tmp_path / 'seed0').mkdir()
+  (tmp_path / 'seed0' / 'config.gin').touch()
+  (tmp_path / 'sweep.log').touch()
+  with user_error('--base_dir is', 'holds runs, such as seed0'):
+    run_directory.RunDirectory(str(tmp_path)).check(CONFIG)
