@@ -205,6 +205,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     )
 
     self.min_replay_history = min_replay_history
+    self.update_period = update_period
     self.target_update_period = target_update_period
     self.epsilon_fn = epsilons.in_advance(epsilon_fn)
     self.epsilon_train = epsilon_train

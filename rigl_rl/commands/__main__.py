@@ -15,7 +15,7 @@ def commands() -> list[str]:
   """Returns the names of the modules of this package that have a `main`."""
   # Read, not imported: an import would load TensorFlow for each of them.
   modules = pathlib.Path(__file__).parent.glob('[a-z]*.py')
-  mains = (m for m in modules if '\ndef main(' in m.read_text('utf-8'))
+  mains = (m for m in modules if '\ndef main(' in f'\n{m.read_text("utf-8")}')
   return sorted(module.stem for module in mains)
 
 

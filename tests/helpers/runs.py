@@ -90,7 +90,7 @@ def assert_same_run(base_dir, other_dir):
 
 
 def interrupt(loop, period):
-  """Makes the loop fail as it begins the evaluation after `period` others."""
+  """Lets a loop fail as it begins the evaluation after `period` others."""
   evaluate = loop._evaluate
 
   def fail(number):
@@ -101,6 +101,7 @@ def interrupt(loop, period):
   loop._evaluate = fail
   with pytest.raises(KeyboardInterrupt):
     loop.run_experiment()
+  return loop
 
 
 def interrupt_from(monkeypatch, step):
