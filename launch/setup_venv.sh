@@ -134,7 +134,7 @@ _install_with_uv() {
 }
 
 _install_with_pip() {
-  _say 'installing all packages with pip (3 GB; uv would be faster)'
+  _say 'installing all packages with pip (4 GB; uv would be faster)'
   _try _pip "$PYTHON" -m pip --disable-pip-version-check --no-input install \
     --no-deps --require-hashes -r requirements.txt || return 1
   _pip "$PYTHON" -m pip --disable-pip-version-check --no-input install \
@@ -194,7 +194,7 @@ _setup() {
   fi
   _mark
   local log="$VENV/install.log"
-  _say "installing into ${VENV##*/} (3 GB, some minutes; log:" \
+  _say "installing into ${VENV##*/} (4 GB, some minutes; log:" \
     "${VENV##*/}/install.log)"
   # Without this, an interrupted client would look like one that gave up.
   trap 'exit 130' INT TERM
