@@ -8,8 +8,8 @@ set them for the methods that they inherit. By the library's class:
   SacAgent: _actions_and_log_probs, _get_target_updater.
   Td3Agent: _get_target_updater.
   PyEnvironment: _current_time_step, _reset, _step.
-  Runner: _checkpointer, _end_episode,
-    _initialize_checkpointer_and_maybe_resume, _run_one_episode, _run_one_step.
+  Runner: _end_episode, _initialize_checkpointer_and_maybe_resume,
+    _run_one_episode, _run_one_step.
   DQNAgent: _observation, _record_observation, _replay,
     _select_action, _train_step.
   OptimizerV2: _create_slots, _resource_apply_dense.
