@@ -3,6 +3,9 @@
 python examples/tf_agents_sac.py
 """
 
+import rigl_rl  # Before TF-Agents: it chooses Keras 2.
+
+# isort: split
 import tensorflow as tf
 from tf_agents.agents.ddpg import critic_network
 from tf_agents.agents.sac import sac_agent, tanh_normal_projection_network
@@ -13,7 +16,6 @@ from tf_agents.policies import random_tf_policy
 from tf_agents.replay_buffers import tf_uniform_replay_buffer
 from tf_agents.utils import common
 
-import rigl_rl
 from rigl_rl.environments import mujoco
 
 STEPS = 300

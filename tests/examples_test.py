@@ -1,8 +1,10 @@
 """Every example runs as it stands, and prints what it promises."""
 
+import os
 import pathlib
 import re
 import runpy
+import subprocess
 import sys
 
 import nbclient
@@ -25,6 +27,17 @@ def run(tmp_path, monkeypatch, capsys, no_gin_config):
     return capsys.readouterr().out
 
   return run_example
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', sorted(EXAMPLES))
+def test_a_process_of_its_own_can_import_it(name):
+  """Without this process's choice of Keras."""
+  environment = dict(os.environ)
+  environment.pop('TF_USE_LEGACY_KERAS', None)
+  path = str(EXAMPLES[name])
+  code = f'import runpy; runpy.run_path({path!r}, run_name="example")'
+  subprocess.run([sys.executable, '-c', code], env=environment, check=True)
 
 
 def _shares(text, of='are zero'):
