@@ -119,11 +119,11 @@ def import_quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def start_tensorflow_quietly() -> Iterator[None]:
-  """Hides what TensorFlow's C++ side prints as it is imported and starts.
+  """Hides what TensorFlow's C++ side prints at import and at start.
 
-  For imports in a user's own process: warnings and log levels of Python stay as
-  they are. Nothing is hidden where TensorFlow is imported already, or the user
-  has set TF_CPP_MIN_LOG_LEVEL.
+  For imports in a user's own process: warnings and log levels of Python do
+  not change. Nothing is hidden where TensorFlow is imported already, or the
+  user has set TF_CPP_MIN_LOG_LEVEL.
   """
   name = 'TF_CPP_MIN_LOG_LEVEL'
   if is_verbose() or name in os.environ or 'tensorflow' in sys.modules:

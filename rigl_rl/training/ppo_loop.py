@@ -51,7 +51,7 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
       evaluation_episodes: episodes of an evaluation, played side by side.
       checkpoint_period: evaluations between checkpoints.
       evaluation_processes: evaluations that may be played at a time, each in a
-        process of its own, while training goes on; results do not depend on it.
+        process of its own, while training continues; results are the same.
         0: training waits for each. None: one per core that TensorFlow may use;
         0 if there is only one, or the task is not of gymnasium's own, since a
         fork may break others.

@@ -78,7 +78,7 @@ def follow(
       group=environ('WANDB_RUN_GROUP', f'{name}, {digest[:6]}'),
       name=environ('WANDB_NAME', f'{name}, seed {described["seed"]}'),
       config=record.with_numbers(described['bindings']),
-      # The run's own lines stay as they are.
+      # The run's own lines are printed unchanged.
       settings=wandb.Settings(console='off', silent=True),
     )
   except wandb.errors.Error as error:

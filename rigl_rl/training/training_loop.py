@@ -74,7 +74,7 @@ class TrainingLoop:
       replay: buffer whose transitions are in files beside the checkpoints; None
         if there is none.
       evaluation_processes: how many evaluations may run at a time in processes
-        of their own, while training goes on; with 0, training waits. A replay
+        of their own, while training continues; with 0, training waits. A replay
         needs 0.
 
     Raises:

@@ -229,7 +229,7 @@ def test_overlapped_training_takes_the_same_steps(target_period):
     small_dqn.play(agent, 30)
   plain, overlapped = agents
   assert plain.optimizer.step == overlapped.optimizer.step == 6
-  same_target = target_period % 4 == 0  # Else the previous step's.
+  same_target = target_period % 4 == 0  # Otherwise the previous step's.
   for one, other in zip(
     small_dqn.values(plain, 'online'), small_dqn.values(overlapped, 'online')
   ):

@@ -110,7 +110,7 @@ def test_evaluations(tmp_path, train_steps, period, expected):
 
 
 class _Counter(background.Call):
-  """Counts the calls whose result nobody has asked for yet."""
+  """Counts the calls whose result has not been read yet."""
 
   running, most = 0, 0
 
