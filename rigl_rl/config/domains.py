@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import numbers
+import re
 from typing import Annotated, Any, Sequence
 
 from rigl_rl import wording
@@ -30,6 +31,10 @@ class Range:
   """Bounds of a number, as mathematics writes them: `Range('[0, 1)')`."""
 
   text: str
+
+  def __post_init__(self):
+    if not re.fullmatch(r'[\[(][^,]+, [^,]+[\])]', self.text):
+      raise ValueError(f'{self.text!r} is no range such as "[0, 1)"')
 
   @property
   def low(self) -> float:

@@ -21,3 +21,11 @@ def test_not_allowed(value, user_error):
   allowed = 'a whole number of at least 1'
   with user_error(f'thing.size is {value!r}, but must be {allowed}.'):
     domains.check('thing.size', value, domains.COUNT)
+
+
+@pytest.mark.parametrize(
+  'text', ['0..1', '[0 1]', '[0, 1', '0, 1', '[, 1]', '']
+)
+def test_a_malformed_range_is_refused(text):
+  with pytest.raises(ValueError, match='is no range such as'):
+    domains.Range(text)
