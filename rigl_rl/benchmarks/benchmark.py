@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import abc
 import argparse
-import dataclasses
 import tempfile
 from typing import Callable, Sequence
 
@@ -11,39 +11,49 @@ from typing import Callable, Sequence
 SPARSITIES = (50, 80, 90, 95, 99)
 
 
-@dataclasses.dataclass(frozen=True)
-class Benchmark:
+class Benchmark(abc.ABC):
   """A comparison of speeds.
 
   Attributes:
     contenders: in the order in which they are shown.
     references: those that ratios are to, one column each.
+    peers: contenders of other libraries.
     first_steps: fill the replay buffer, and trace all kinds of steps.
     least_steps: a turn has at least as many.
-    add_arguments: adds the benchmark's own flags to a parser.
-    make: builds a contender by its name and the flags: returns a function that
-      takes about so many steps, and returns how many.
-    peers: contenders of other libraries.
-    peer_arguments: returns the arguments of `peers.py` for a peer.
-    multiply_adds: returns those of a contender's step, of active weights only;
-      None if they are not counted.
   """
 
   contenders: Sequence[str]
   references: Sequence[str]
-  first_steps: int
-  least_steps: int
-  add_arguments: Callable[[argparse.ArgumentParser], None]
-  make: Callable[[str, argparse.Namespace], Callable[[int], int]]
   peers: Sequence[str] = ()
-  peer_arguments: Callable[[str, argparse.Namespace], list[str]] | None = None
-  multiply_adds: Callable[[str, argparse.Namespace], float] | None = None
+  first_steps: int = 520
+  least_steps: int = 10
 
+  @abc.abstractmethod
+  def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    """Adds the benchmark's own flags to a parser."""
 
-def add_sparsity_argument(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    '--sparsity', type=float, default=0.9, help='of rigl (default: 0.9)'
-  )
+  @abc.abstractmethod
+  def make(
+    self, contender: str, arguments: argparse.Namespace
+  ) -> Callable[[int], int]:
+    """Builds a contender.
+
+    Returns:
+      A function that takes about so many steps, and returns how many.
+    """
+
+  def peer_arguments(
+    self, contender: str, arguments: argparse.Namespace
+  ) -> list[str]:
+    """Returns the arguments of `peers.py` for a peer."""
+    raise NotImplementedError
+
+  def multiply_adds(
+    self, contender: str, arguments: argparse.Namespace
+  ) -> float | None:
+    """Returns those of a step, of active weights only; None if not counted."""
+    del contender, arguments
+    return None
 
 
 def parse_contender(name: str) -> tuple[str, float | None]:

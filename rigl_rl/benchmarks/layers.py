@@ -12,89 +12,92 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Callable
 
 from rigl_rl.benchmarks import benchmark
 from rigl_rl.errors import UserError
 
-_PEERS = ('torch', *(f'sparseprop_{s}' for s in benchmark.SPARSITIES))
 
+class Layers(benchmark.Benchmark):
+  """One layer of some shape; peers need a Python of their own."""
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    '--shape',
-    default='256,256,256',
-    help='inputs, outputs and examples (default: 256,256,256)',
+  peers = ('torch', *(f'sparseprop_{s}' for s in benchmark.SPARSITIES))
+  contenders = (
+    *peers,
+    'dense',
+    *(f'sparse_{s}' for s in benchmark.SPARSITIES),
   )
+  references = ('dense', 'sparseprop_90', 'sparseprop_95')
+  first_steps = 10
 
+  def add_arguments(self, parser):
+    parser.add_argument(
+      '--shape',
+      default='256,256,256',
+      help='inputs, outputs and examples (default: 256,256,256)',
+    )
 
-def _peer_arguments(contender: str, arguments: argparse.Namespace) -> list[str]:
-  library, sparsity = benchmark.parse_contender(contender)
-  return [
-    f'--library={library}',
-    f'--sparsity={sparsity or 0.0}',
-    f'--shape={",".join(map(str, _shape(arguments)))}',
-    f'--threads={arguments.intra_op_threads}',
-  ]
+  def peer_arguments(self, contender, arguments):
+    library, sparsity = benchmark.parse_contender(contender)
+    return [
+      f'--library={library}',
+      f'--sparsity={sparsity or 0.0}',
+      f'--shape={",".join(map(str, _shape(arguments)))}',
+      f'--threads={arguments.intra_op_threads}',
+    ]
 
+  def make(self, contender, arguments):
+    inputs, outputs, examples = _shape(arguments)
+    import tensorflow as tf
 
-def _make(
-  contender: str, arguments: argparse.Namespace
-) -> Callable[[int], int]:
-  inputs, outputs, examples = _shape(arguments)
-  import tensorflow as tf
+    from rigl_rl.kernels import loader
+    from rigl_rl.sparsity import wrappers
 
-  from rigl_rl.kernels import loader
-  from rigl_rl.sparsity import wrappers
+    storage, sparsity = benchmark.parse_contender(contender)
+    layer = wrappers.SparseWrapper(
+      tf.keras.layers.Dense(
+        outputs, kernel_initializer=tf.keras.initializers.GlorotUniform(seed=0)
+      ),
+      sparsity or 0.0,
+    )
+    layer.build((None, inputs))
+    if storage == 'sparse':
+      if loader.load() is None:
+        raise UserError(
+          f'--contenders names {contender}, which needs the compiled '
+          'operations: a C++ compiler, and RIGL_RL_KERNELS not 0.'
+        )
+      layer.store_sparsely()
+    x = tf.random.stateless_normal((examples, inputs), (1, 2))
+    dy = tf.random.stateless_normal((examples, outputs), (3, 4))
+    variables = [x, *layer.trainable_variables]
 
-  storage, sparsity = benchmark.parse_contender(contender)
-  layer = wrappers.SparseWrapper(
-    tf.keras.layers.Dense(
-      outputs, kernel_initializer=tf.keras.initializers.GlorotUniform(seed=0)
-    ),
-    sparsity or 0.0,
-  )
-  layer.build((None, inputs))
-  if storage == 'sparse':
-    if loader.load() is None:
-      raise UserError(
-        f'--contenders names {contender}, which needs the compiled operations: '
-        'a C++ compiler, and RIGL_RL_KERNELS not 0.'
-      )
-    layer.store_sparsely()
-  x = tf.random.stateless_normal((examples, inputs), (1, 2))
-  dy = tf.random.stateless_normal((examples, outputs), (3, 4))
+    def step():
+      with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+      return [y, *tape.gradient(y, variables, dy)]
 
-  variables = [x, *layer.trainable_variables]
+    # The loop is part of the graph, so that no Python is timed. Each step
+    # carries its results to the next; TensorFlow would remove unused ones.
+    @tf.function(autograph=False)
+    def run(steps):
+      return tf.while_loop(
+        lambda i, *_: i < steps,
+        lambda i, *_: [i + 1, *step()],
+        [0, *map(tf.zeros_like, (dy, *variables))],
+        parallel_iterations=1,
+      )[-1]
 
-  def step():
-    with tf.GradientTape() as tape:
-      tape.watch(x)
-      y = layer(x)
-    return [y, *tape.gradient(y, variables, dy)]
+    def train(steps):
+      run(tf.constant(steps)).numpy()
+      return steps
 
-  # The loop is part of the graph, so that no Python is timed. Each step carries
-  # its results to the next; TensorFlow would remove unused ones.
-  @tf.function(autograph=False)
-  def run(steps):
-    return tf.while_loop(
-      lambda i, *_: i < steps,
-      lambda i, *_: [i + 1, *step()],
-      [0, *map(tf.zeros_like, (dy, *variables))],
-      parallel_iterations=1,
-    )[-1]
+    return train
 
-  def train(steps):
-    run(tf.constant(steps)).numpy()
-    return steps
-
-  return train
-
-
-def _multiply_adds(contender: str, arguments: argparse.Namespace) -> float:
-  """Of the output, the gradient of the input and that of the kernel."""
-  _, sparsity = benchmark.parse_contender(contender)
-  return 3 * math.prod(_shape(arguments)) * (1 - (sparsity or 0.0))
+  def multiply_adds(self, contender, arguments):
+    # Of the output, the gradient of the input and that of the kernel.
+    _, sparsity = benchmark.parse_contender(contender)
+    return 3 * math.prod(_shape(arguments)) * (1 - (sparsity or 0.0))
 
 
 def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
@@ -108,20 +111,3 @@ def _shape(arguments: argparse.Namespace) -> tuple[int, ...]:
       'separated by commas, of which there are 3: inputs, outputs, examples.'
     )
   return shape
-
-
-BENCHMARK = benchmark.Benchmark(
-  contenders=(
-    *_PEERS,
-    'dense',
-    *(f'sparse_{s}' for s in benchmark.SPARSITIES),
-  ),
-  references=('dense', 'sparseprop_90', 'sparseprop_95'),
-  first_steps=10,
-  least_steps=10,
-  add_arguments=_add_arguments,
-  make=_make,
-  multiply_adds=_multiply_adds,
-  peers=_PEERS,
-  peer_arguments=_peer_arguments,
-)

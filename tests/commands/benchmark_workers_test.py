@@ -1,7 +1,6 @@
 """What the benchmark's workers run: agents, layers, and the peers' Python."""
 
 import argparse
-import dataclasses
 import io
 import sys
 import types
@@ -33,8 +32,8 @@ def test_worker_trains_what_each_line_says(monkeypatch, capsys):
   monkeypatch.setattr(
     benchmark.command_line, 'start_tensorflow', lambda arguments: None
   )
-  fake = dataclasses.replace(benchmark.BENCHMARKS['dqn'], make=make)
-  monkeypatch.setitem(benchmark.BENCHMARKS, 'dqn', fake)
+  kind = type(benchmark.BENCHMARKS['dqn'])
+  monkeypatch.setattr(kind, 'make', lambda self, *given: make(*given))
   monkeypatch.setattr(sys, 'stdin', io.StringIO('10\n20\n'))
   code = benchmark.main(['dqn', '--task=Acrobot-v1', '--worker=dense'])
   assert code == 0
@@ -144,7 +143,7 @@ def test_a_python_of_peers_that_is_not_there(tmp_path, capsys):
 
 def _layer_arguments(*flags):
   parser = argparse.ArgumentParser()
-  layers.BENCHMARK.add_arguments(parser)
+  layers.Layers().add_arguments(parser)
   return parser.parse_args(flags)
 
 
@@ -164,7 +163,7 @@ def test_steps_of_a_layer(contender, request, monkeypatch):
 
   ran = tf.Variable(0)
   monkeypatch.setattr(wrappers.SparseWrapper, 'call', counted)
-  train = layers.BENCHMARK.make(contender, _layer_arguments('--shape=7,5,3'))
+  train = layers.Layers().make(contender, _layer_arguments('--shape=7,5,3'))
   train(1)
   assert [train(3), train(2)] == [3, 2]
   assert int(ran) == 1 + 3 + 2
@@ -174,13 +173,13 @@ def test_steps_of_a_layer(contender, request, monkeypatch):
 def test_layers_without_kernels(monkeypatch):
   monkeypatch.setenv('RIGL_RL_KERNELS', '0')
   with pytest.raises(UserError, match='names sparse_80, which needs'):
-    layers.BENCHMARK.make('sparse_80', _layer_arguments())
+    layers.Layers().make('sparse_80', _layer_arguments())
 
 
 @pytest.mark.parametrize('shape', ['', '3,4', '3,4,x', '3,0,5', '1,2,3,4'])
 def test_text_that_is_not_a_shape(shape, user_error):
   with user_error(f'--shape is {shape!r}, but must be', '3: inputs, outputs'):
-    layers.BENCHMARK.make('dense', _layer_arguments(f'--shape={shape}'))
+    layers.Layers().make('dense', _layer_arguments(f'--shape={shape}'))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,4 @@
-"""Training speed of DQN: ours, dense and sparse, against Dopamine's TF agent.
-
-All train on the same task with the same network, batch and schedule, as the gin
-files of Graesser et al. (2022) have them, from the end of the initial
-collection on, and without evaluations.
-"""
+"""Dopamine's TF agent of DQN, as our gin files configure ours."""
 
 from __future__ import annotations
 
@@ -11,31 +6,16 @@ import argparse
 import tempfile
 from typing import Callable, Sequence
 
-from rigl_rl.benchmarks import benchmark
 
-
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    '--task',
-    default='CartPole-v0',
-    help='CartPole-v0, Acrobot-v1, MountainCar-v0, or an Atari game '
-    '(default: CartPole-v0)',
-  )
-  benchmark.add_sparsity_argument(parser)
-
-
-def _make(
-  contender: str, arguments: argparse.Namespace
+def make(
+  gin_file: str, bindings: Sequence[str], arguments: argparse.Namespace
 ) -> Callable[[int], int]:
-  sparsity = [f'SPARSITY = {arguments.sparsity}']
-  if contender != 'dopamine':
-    return make_ours(contender, arguments.task, sparsity)
+  """Builds the agent on a task; returns what trains it some steps."""
   from rigl_rl.compat import dopamine
   from rigl_rl.config import parsing
 
-  gin_file, bindings = _config('dense', arguments.task, sparsity)
   parsing.parse([gin_file], bindings)
-  runner = _dopamine_runner('-v' in arguments.task, arguments)
+  runner = _make_runner('-v' in arguments.task, arguments)
 
   def train(steps):
     return sum(dopamine.train(runner, steps)['train_episode_lengths'])
@@ -43,36 +23,7 @@ def _make(
   return train
 
 
-def make_ours(
-  method: str, task: str, bindings: Sequence[str]
-) -> Callable[[int], int]:
-  """Builds our agent on a task: a function that trains it some steps.
-
-  Args:
-    method: name of a gin file, such as 'rigl'.
-    task: a classic one, or an Atari game.
-    bindings: more of them.
-  """
-  return benchmark.make_run(*_config(method, task, bindings))
-
-
-def _config(
-  method: str, task: str, bindings: Sequence[str]
-) -> tuple[str, list[str]]:
-  """Returns the gin file and the bindings of a run."""
-  classic = '-v' in task
-  suite, macro = ('classic', 'ENV_NAME') if classic else ('atari_cnn', 'GAME')
-  return f'gin_configs/graesser22/dqn_{suite}/{method}.gin', [
-    f'{macro} = {task!r}',
-    # Training begins at once; ε, and with it the share of steps that ask the
-    # network, is at its final value.
-    'SparseDQNAgent.min_replay_history = 500',
-    'SparseDQNAgent.epsilon_decay_period = 1',
-    *bindings,
-  ]
-
-
-def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
+def _make_runner(classic: bool, arguments: argparse.Namespace):
   """Dopamine's Runner and TF agent, with the values of the same gin files."""
   import gin
   import tensorflow as tf
@@ -129,13 +80,3 @@ def _dopamine_runner(classic: bool, arguments: argparse.Namespace):
     use_legacy_logger=False,
     fine_grained_print_to_console=False,
   )
-
-
-BENCHMARK = benchmark.Benchmark(
-  contenders=('dopamine', 'dense', 'rigl'),
-  references=('dopamine', 'dense'),
-  first_steps=600,
-  least_steps=100,
-  add_arguments=_add_arguments,
-  make=_make,
-)
