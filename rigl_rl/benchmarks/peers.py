@@ -135,4 +135,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+  # Libraries first: this folder has a mujoco.py of its own.
+  sys.path.append(sys.path.pop(0))
   main()

@@ -2,8 +2,11 @@
 
 import argparse
 import io
+import os
+import subprocess
 import sys
 import types
+from importlib import metadata
 
 import gin
 import pytest
@@ -139,6 +142,21 @@ def test_a_python_of_peers_that_is_not_there(tmp_path, capsys):
   started, error = capsys.readouterr().err.splitlines()
   assert started == 'Starting sb3'
   assert error.startswith(f'error: --peers_python is {python!r}, which cannot')
+
+
+def test_peers_find_libraries_before_modules_of_the_benchmarks(tmp_path):
+  (tmp_path / 'stable_baselines3.py').write_text(
+    'import mujoco\nraise SystemExit(mujoco.__version__)\n'
+  )
+  flags = ['--library=sb3', '--agent=sac', '--task=HalfCheetah-v4']
+  result = subprocess.run(
+    [sys.executable, benchmark._PEERS, *flags],
+    env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+    capture_output=True,
+    text=True,
+    stdin=subprocess.DEVNULL,
+  )
+  assert result.stderr.splitlines()[-1] == metadata.version('mujoco')
 
 
 def _layer_arguments(*flags):
