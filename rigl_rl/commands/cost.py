@@ -105,14 +105,11 @@ def _print_totals(job) -> None:
   from rigl_rl.costs import jobs
   from rigl_rl.sparsity import counting
 
-  def total(name, counts=job.counts):
-    return jobs.total(counts, name)
-
-  dense = job.dense_counts
-  parameters = total('parameters')
+  sparse, dense = job.counts, job.dense_counts
+  size, dense_size = jobs.together(sparse), jobs.together(dense)
   rows = {
-    'parameters': f'{parameters:,} ({total("active_weights"):,} active '
-    f'weights, {total("biases"):,} biases)'
+    'parameters': f'{size.parameters:,} ({size.active_weights:,} active '
+    f'weights, {size.biases:,} biases)'
   }
   mismatches = {
     name: f'{100 * network.size_mismatch:+.2f} %'
@@ -124,16 +121,15 @@ def _print_totals(job) -> None:
       f'{jobs.by_network(mismatches)} of the parameters that these dense '
       'networks match'
     )
-  if 'actor' in job.counts:
-    share = job.counts['actor'].parameters / parameters
-    dense_share = dense['actor'].parameters / total('parameters', dense)
+  if 'actor' in sparse:
+    share = sparse['actor'].parameters / size.parameters
+    dense_share = dense['actor'].parameters / dense_size.parameters
     rows["actor's share"] = (
       f'{share:.4f} of the parameters; {dense_share:.4f} if no weight were zero'
     )
-  forward = total('forward_flops')
-  share = forward / total('dense_forward_flops')
-  rows['forward FLOPs'] = f'{forward:.4g}, {share:.3f} of dense'
-  training = job.training_flops(job.counts)
+  share = size.forward_flops / size.dense_forward_flops
+  rows['forward FLOPs'] = f'{size.forward_flops:.4g}, {share:.3f} of dense'
+  training = job.training_flops(sparse)
   in_all = training * job.batch_size * job.gradient_steps
   steps = jobs.by_network(
     {name: f'{x.gradient_steps:,}' for name, x in job.networks.items()}
@@ -144,19 +140,19 @@ def _print_totals(job) -> None:
     f'{in_all:.4g} in all ({steps} gradient steps of {job.batch_size})'
   )
   if job.environment_steps is not None:
-    by_weights = job.training_flops_by_weights(job.counts)
+    by_weights = job.training_flops_by_weights(sparse)
     share = by_weights / job.training_flops_by_weights(dense)
     rows['by Sokar et al.'] = (
       f'{by_weights:.5g} training FLOPs in all, {share:.3f} of dense '
       f'({job.environment_steps:,} environment steps)'
     )
   stored, simulated = (
-    sum(counting.memory_bytes(c, simulated=s) for c in job.counts.values())
-    for s in (False, True)
+    counting.memory_bytes(size, simulated=is_simulated) / 1e6
+    for is_simulated in (False, True)
   )
   rows['memory'] = (
-    f"{stored / 1e6:.4g} MB of active weights, biases and Adam's slots; "
-    f'{simulated / 1e6:.4g} MB with masks'
+    f"{stored:.4g} MB of active weights, biases and Adam's slots; "
+    f'{simulated:.4g} MB with masks'
   )
   for name, text in rows.items():
     print(f'{name:15} {text}')

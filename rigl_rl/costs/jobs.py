@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Collection, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import gin
 
@@ -101,7 +101,7 @@ class Job:
     actor = counts['actor'].active_weights
     return counting.actor_critic_training_flops(
       actor,
-      total(counts, 'active_weights') - actor,
+      together(counts).active_weights - actor,
       self.batch_size,
       self.environment_steps,
       self.networks['actor'].period,
@@ -112,10 +112,8 @@ class Job:
     each = self.networks.items()
     width = by_network({n: f'{x.width:g}' for n, x in each})
     method = by_network({n: type(x.algorithm).__name__ for n, x in each})
-    active, of = (total(self.counts, n) for n in ('active_weights', 'weights'))
-    return (
-      f'{self.subject}, width {width}: {method}, sparsity {1 - active / of:.4g}'
-    )
+    sparsity = together(self.counts).sparsity
+    return f'{self.subject}, width {width}: {method}, sparsity {sparsity:.4g}'
 
 
 def by_network(values: Mapping[str, str]) -> str:
@@ -128,36 +126,35 @@ def by_network(values: Mapping[str, str]) -> str:
   return ', '.join(f'{v} ({", ".join(names[v])})' for v in names)
 
 
-def total(counts: Counts, name: str) -> int:
-  """Adds up an attribute of all networks."""
-  return sum(getattr(count, name) for count in counts.values())
+def together(counts: Counts) -> counting.NetworkCount:
+  """Returns the size of all networks, as of one that has all their layers."""
+  layers = (layer for count in counts.values() for layer in count.layers)
+  return counting.NetworkCount(tuple(layers))
 
 
 def layer_rows(job: Job) -> list[dict[str, Any]]:
   """Returns the table by layer: each network, and all together last."""
-  rows = []
+  sizes: list[tuple[str, Any, float]] = []
   for name, network in job.networks.items():
-    for layer in network.count.layers:
-      kernel = '×'.join(map(str, layer.kernel_shape))
-      row = {'network': name, 'layer': layer.name, 'kernel': kernel}
-      row |= _sizes([layer], network.training_flops(layer))
-      rows.append(row | {'sparsity': layer.sparsity})
-    row = {'network': name, 'layer': 'total', 'kernel': ''}
-    training_flops = network.training_flops(network.count)
-    rows.append(row | _sizes([network.count], training_flops))
-  if len(job.networks) == 1:
-    return [{k: v for k, v in row.items() if k != 'network'} for row in rows]
-  flops = job.training_flops(job.counts)
-  return [*rows, row | {'network': 'all'} | _sizes(job.counts.values(), flops)]
-
-
-def _sizes(counted: Collection[Any], training_flops: float) -> dict[str, Any]:
-  """Returns the sums over layers or networks, by column of a table."""
-  names = 'active_weights', 'weights', 'biases', 'forward_flops'
-  sums = [sum(getattr(each, name) for each in counted) for name in names]
-  columns = dict(zip(('active', 'of', 'biases', 'forward_flops'), sums))
-  sparsity = {'sparsity': 1 - columns['active'] / columns['of']}
-  return sparsity | columns | {'training_flops': training_flops}
+    for size in (*network.count.layers, network.count):
+      sizes.append((name, size, network.training_flops(size)))
+  if len(job.networks) > 1:
+    flops = job.training_flops(job.counts)
+    sizes.append(('all', together(job.counts), flops))
+  return [
+    {
+      **({'network': name} if len(job.networks) > 1 else {}),
+      'layer': getattr(size, 'name', 'total'),
+      'kernel': '×'.join(map(str, getattr(size, 'kernel_shape', ()))),
+      'sparsity': size.sparsity,
+      'active': size.active_weights,
+      'of': size.weights,
+      'biases': size.biases,
+      'forward_flops': size.forward_flops,
+      'training_flops': flops,
+    }
+    for name, size, flops in sizes
+  ]
 
 
 def sparsity_rows(
@@ -172,7 +169,7 @@ def sparsity_rows(
   for distribution in (distributions.erdos_renyi_kernel, distributions.uniform):
     everywhere = dict.fromkeys(job.networks, distribution)
     choices.setdefault(_name(distribution), everywhere)
-  dense_forward = total(job.dense_counts, 'forward_flops')
+  dense_forward = together(job.dense_counts).forward_flops
   dense_training = job.training_flops(job.dense_counts)
   rows = []
   for label, choice in choices.items():
@@ -181,15 +178,14 @@ def sparsity_rows(
         name: network.with_sparsity(sparsity, choice[name])
         for name, network in job.networks.items()
       }
-      forward = total(counts, 'forward_flops')
-      training = job.training_flops(counts)
+      size, training = together(counts), job.training_flops(counts)
       rows.append(
         {
           'distribution': label,
           'sparsity': sparsity,
-          'parameters': total(counts, 'parameters'),
-          'forward_flops': forward,
-          'forward_share': forward / dense_forward,
+          'parameters': size.parameters,
+          'forward_flops': size.forward_flops,
+          'forward_share': size.forward_flops / dense_forward,
           'training_flops': training,
           'training_share': training / dense_training,
         }
