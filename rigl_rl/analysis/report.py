@@ -40,21 +40,13 @@ _WHAT = (
 
 
 class Section(NamedTuple):
-  """A figure or table of the report.
+  """A figure or table of the report."""
 
-  Attributes:
-    name: such as 'graesser22/fig02_sac'.
-    title: in words.
-    drawing: the figure or table; None if there is nothing to draw.
-    png: the figure; None for a table.
-    missing: why there is nothing, without a full stop.
-  """
-
-  name: str
-  title: str
-  drawing: Drawing | None = None
-  png: bytes | None = None
-  missing: str = ''
+  name: str  # Such as 'graesser22/fig02_sac'.
+  title: str  # In words.
+  drawing: Drawing | None = None  # None if there is nothing to draw.
+  png: bytes | None = None  # The figure; None for a table.
+  missing: str = ''  # Why there is nothing, without a full stop.
 
 
 def make_report(

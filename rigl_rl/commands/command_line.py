@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
-import io
 import os
 import signal
 import sys
 import threading
 import traceback
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from rigl_rl import errors, quiet
 from rigl_rl.errors import UserCodeError, UserError
@@ -80,13 +78,12 @@ def check_at_least(arguments: argparse.Namespace, **lows: int) -> None:
       raise UserError(f'--{name} is {value}, but must be at least {low}.')
 
 
-def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-  """Returns rows as CSV; pandas, which figures use, takes a second to load."""
-  text = io.StringIO()
-  writer = csv.DictWriter(text, columns, lineterminator='\n')
-  writer.writeheader()
-  writer.writerows(rows)
-  return text.getvalue().encode('utf-8')
+def to_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+  """Returns rows as CSV."""
+  import pandas as pd  # Takes a second to load.
+
+  table = pd.DataFrame(rows, columns=columns)
+  return table.to_csv(index=False, lineterminator='\n')
 
 
 def start_tensorflow(arguments: argparse.Namespace) -> None:

@@ -248,18 +248,14 @@ def _evaluate(
     if row is None:
       returns = _play(arguments, run.runner, level)
       row = kept.add(run.step, level, returns)
+      what = directory, run.step, _written(level)
       rows += [
-        {
-          'run': directory,
-          'episode': episode,
-          'return': float(value),
-          **{name: row[name] for name in ('step', 'observation_noise')},
-        }
+        dict(zip(_COLUMNS, (*what, episode, float(value))))
         for episode, value in enumerate(returns)
       ]
     print(
-      f'{row["observation_noise"] or "–":>8}{float(row["return_mean"]):12,.2f}'
-      f'{float(row["return_std"]):10,.2f}{int(row["episodes"]):10,}',
+      f'{_written(level) or "–":>8}{row["return_mean"]:12,.2f}'
+      f'{row["return_std"]:10,.2f}{row["episodes"]:10,}',
       flush=True,
     )
   return rows
@@ -277,6 +273,10 @@ def _play(
   frames = wording.count(recorder.frames, 'frame')
   print(f'Video: {arguments.video} ({frames})')
   return returns
+
+
+def _written(level: float | None) -> str:
+  return '' if level is None else f'{level:g}'
 
 
 class _Kept:
@@ -305,8 +305,7 @@ class _Kept:
       self._columns = noise.COLUMNS
       for row in noise.read_rows(self._path):
         if all(row.get(name) == value for name, value in self._how.items()):
-          key = row.get('step'), float(row['observation_noise'])
-          self._rows[key] = row
+          self._rows[row.get('step'), row['observation_noise']] = row
 
   def find(self, step: int, level: float | None) -> dict[str, Any] | None:
     """Returns the row of a level, unless it must be played in any case."""
@@ -317,7 +316,7 @@ class _Kept:
   ) -> dict[str, Any]:
     """Returns a level's row; writes it, and drops what was played otherwise."""
     row = {
-      'observation_noise': '' if level is None else f'{level:g}',
+      'observation_noise': level,
       'return_mean': float(returns.mean()),
       'return_std': float(returns.std()),
       'episodes': len(returns),
@@ -327,6 +326,9 @@ class _Kept:
     if self._is_used:
       self._rows[str(step), level] = row
       kept = sorted(key for key in self._rows if key[0] == str(step))
-      rows = [self._rows[key] for key in kept]
+      rows = [
+        {**self._rows[key], 'observation_noise': _written(key[1])}
+        for key in kept
+      ]
       paths.write(self._path, command_line.to_csv(self._columns, rows), '--run')
     return row

@@ -22,14 +22,10 @@ class ReturnByActorShare(base.Kind):
   horizontal line to the full dense training reward." Runs at the standard split
   are those of figure 2 that have no `Budget`: dense ones of full width, and at
   a sparsity of 80 and 90 % small dense ones and RigL.
-
-  Attributes:
-    tasks: without versions, in order.
-    budgets: shares of the dense agent's parameters, in order.
   """
 
-  tasks: tuple[str, ...]
-  budgets: tuple[float, ...]
+  tasks: tuple[str, ...]  # Without versions, in order.
+  budgets: tuple[float, ...]  # Shares of the dense agent's parameters.
 
   x_label = "actor's share of parameters in %"
   y_label = 'final return'

@@ -201,26 +201,17 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-  """Runs of one panel, or of a row of one panel per task.
+  """Runs of one panel, or of a row of one panel per task."""
 
-  Attributes:
-    title: above it; of a row, what stands before the task.
-    agent: 'DQN', 'SAC' or 'PPO'.
-    network: 'MLP', 'CNN' or 'ResNet'.
-    tasks: without versions, in order.
-    distribution: of sparse networks.
-    sparsity: where it shows one: of sparse networks, and of those that small
-      dense ones are as large as.
-    scalar: the name of what it shows in TensorBoard's events.
-  """
-
-  title: str
-  agent: str
-  network: str
-  tasks: tuple[str, ...]
-  distribution: str = selection.ERK
+  title: str  # Of a row, what stands before the task.
+  agent: str  # 'DQN', 'SAC' or 'PPO'.
+  network: str  # 'MLP', 'CNN' or 'ResNet'.
+  tasks: tuple[str, ...]  # Without versions, in order.
+  distribution: str = selection.ERK  # Of sparse networks.
+  # Where it shows one: of sparse networks, and of those that small dense ones
+  # are as large as.
   sparsity: float = 0.0
-  scalar: str = ''
+  scalar: str = ''  # The name of what it shows in TensorBoard's events.
 
   def select(self, request: Request, **kwargs: Any) -> pd.DataFrame:
     """Chooses its runs; `kwargs` are of `selection.select`."""
@@ -240,69 +231,46 @@ class Panel:
 
 
 class Cell(NamedTuple):
-  """A panel of a figure, and what it shows.
-
-  Attributes:
-    title: above it.
-    points: its rows of the data; a panel without any is not drawn.
-    panel: what else `Kind.draw_panel` needs.
-    row: of the figure. Panels of a figure of one row are wrapped; otherwise
-      those below each other belong together.
-  """
+  """A panel of a figure, and what it shows."""
 
   title: str
-  points: pd.DataFrame
-  panel: Any = None
+  points: pd.DataFrame  # Of the data; a panel without any is not drawn.
+  panel: Any = None  # What else `Kind.draw_panel` needs.
+  # Of the figure. Panels of a figure of one row are wrapped; otherwise those
+  # below each other belong together.
   row: Any = None
 
 
 class Found(NamedTuple):
-  """What a kind of figure found.
+  """What a kind of figure found."""
 
-  Attributes:
-    data: all points.
-    cells: the panels, in order, also empty ones.
-    x_label: in place of the kind's own.
-    legend: labels of lines in order; () for the order of methods.
-    face_notes: what only the figure's face says beside the notes.
-    notes: in place of the request's.
-  """
-
-  data: pd.DataFrame
-  cells: Sequence[Cell]
-  x_label: str | None = None
-  legend: Sequence[str] = ()
-  face_notes: Sequence[str] = ()
-  notes: Sequence[str] | None = None
+  data: pd.DataFrame  # All points.
+  cells: Sequence[Cell]  # In order, also empty ones.
+  x_label: str | None = None  # In place of the kind's own.
+  legend: Sequence[str] = ()  # Labels in order; () for the order of methods.
+  face_notes: Sequence[str] = ()  # What only the figure's face says.
+  notes: Sequence[str] | None = None  # In place of the request's.
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind(abc.ABC):
-  """A kind of figure: a dataclass of what its figures differ in.
-
-  Attributes:
-    title: above it.
-    columns: panels side by side, at most, in a figure of one row.
-    x_label: name of all x axes; '' if panels name their own.
-    y_label: the same of y axes.
-    intervals: says what the intervals are; '' if there are none.
-    empty: says what a panel lacks that has nothing to show.
-    grid: of `style.grid`.
-  """
+  """A kind of figure: a dataclass of what its figures differ in."""
 
   title: str
 
-  columns = 3
-  x_label = y_label = ''
-  intervals = style.SHADED
-  empty = 'no finished run'
-  grid: ClassVar[Mapping[str, Any]] = {}
+  columns = 3  # Panels side by side, at most, in a figure of one row.
+  x_label = y_label = ''  # Names of all axes; '' if panels name their own.
+  intervals = style.SHADED  # Says what the intervals are; '' if none.
+  empty = 'no finished run'  # What a panel lacks that has nothing to show.
+  grid: ClassVar[Mapping[str, Any]] = {}  # Arguments of `style.grid`.
 
   def draw(self, request: Request) -> Drawing:
     """Draws it; see `figures.draw`."""
     found = self.find(request)
-    notes = list(request.notes if found.notes is None else found.notes)
     missing = [cell.title for cell in found.cells if not len(cell.points)]
+    if len(missing) == len(found.cells):
+      raise NothingToDraw(f'{self.empty} of {"; ".join(missing)}')
+    notes = list(request.notes if found.notes is None else found.notes)
     if missing:
       notes.append(f'Not drawn, {self.empty}: {"; ".join(missing)}.')
     face = [*notes, *found.face_notes]
@@ -333,7 +301,8 @@ class Kind(abc.ABC):
     """Finds what is drawn, and counts its runs.
 
     Raises:
-      NothingToDraw: there are no results.
+      NothingToDraw: there are no results, and more to say of it than which
+        panels would be empty.
     """
 
   @abc.abstractmethod

@@ -36,15 +36,10 @@ _PARTS: dict[str, Callable[[Any], str]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Comparison(curves.Curves):
-  """One panel per task; runs of a line differ in their seed only.
-
-  Attributes:
-    statistic: over the runs of a line, 'mean' or 'iqm'.
-    x: one of AXES.
-  """
+  """One panel per task; runs of a line differ in their seed only."""
 
   statistic: str = 'mean'
-  x: str = 'steps'
+  x: str = 'steps'  # One of AXES.
 
   alpha = 0.13
   grid = {'panel': (3.4, 2.5)}

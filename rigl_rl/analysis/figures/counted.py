@@ -16,17 +16,11 @@ _NAMES = {'erdos_renyi_kernel': 'ERK', 'uniform': 'Uniform'}
 
 @dataclasses.dataclass(frozen=True)
 class FlopsAgainstSparsity(base.Kind):
-  """Figure 7 of Graesser et al.: of one example's forward pass.
+  """Figure 7 of Graesser et al.: of one example's forward pass."""
 
-  Attributes:
-    gin_files: of a sparse network, by the title of its panel.
-    gin_binding: over them.
-    sparsities: at which FLOPs are counted.
-  """
-
-  gin_files: Mapping[str, str]
-  gin_binding: str
-  sparsities: tuple[float, ...]
+  gin_files: Mapping[str, str]  # Of a sparse network, by its panel's title.
+  gin_binding: str  # Over them.
+  sparsities: tuple[float, ...]  # At which FLOPs are counted.
 
   x_label = 'sparsity in %'
   y_label = 'forward FLOPs per example'
@@ -67,16 +61,13 @@ class CostTable:
   Weights without biases, those expected of a random graph; FLOPs as the paper
   counts them, see `counting.actor_critic_training_flops`. What table 3 has as λ
   is here as the sparsity that it gives.
-
-  Attributes:
-    gin_files: of sparse agents, by the name of the dense agent; the name of the
-      sparse one has 'DS-' before it.
-    tasks: with versions, in order.
   """
 
   title: str
+  # Of sparse agents, by the name of the dense agent; the name of the sparse one
+  # has 'DS-' before it.
   gin_files: Mapping[str, str]
-  tasks: tuple[str, ...]
+  tasks: tuple[str, ...]  # With versions, in order.
 
   def draw(self, request: base.Request) -> base.Drawing:
     """Makes it; see `figures.draw`. Results play no part."""

@@ -12,17 +12,11 @@ from rigl_rl.analysis.figures import base, selection, style
 
 
 class Curves(base.Kind):
-  """Lines over training; a cell's panel is their styles, by label.
+  """Lines over training; a cell's panel is their styles, by label."""
 
-  Attributes:
-    x: column of what is on the x axis.
-    statistic: over the runs of a line, 'mean' or 'iqm'.
-    alpha: opacity of the intervals.
-  """
-
-  x = 'step'
-  statistic = 'mean'
-  alpha = 0.15
+  x = 'step'  # Column of what is on the x axis.
+  statistic = 'mean'  # Over the runs of a line; or 'iqm'.
+  alpha = 0.15  # Opacity of the intervals.
   y_label = 'return'
 
   def draw_panel(self, axes, cell):
@@ -38,20 +32,14 @@ class Curves(base.Kind):
 
 
 class Line(NamedTuple):
-  """A line of a panel, or a column of a table.
+  """A line of a panel, or a column of a table."""
 
-  Attributes:
-    label: in the legend.
-    method: as the table of runs has it.
-    where: what its runs have, by column; a number is met within 2 %, so that
-      sparsities which result from a random graph are found.
-    setting: number of its style, if lines are settings of one method; None for
-      the method's own style.
-  """
-
-  label: str
-  method: str
+  label: str  # In the legend.
+  method: str  # As the table of runs has it.
+  # What its runs have, by column; a number is met within 2 %, so that
+  # sparsities which result from a random graph are found.
   where: Mapping[str, float] = {}
+  # Number of its style, if lines are settings of one method.
   setting: int | None = None
 
   def matching(self, runs: pd.DataFrame) -> pd.DataFrame:
@@ -100,19 +88,12 @@ def take(
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-  """A panel.
+  """A panel; each version of its task that there are runs of has one."""
 
-  Attributes:
-    title: above it; `{task}` is replaced by its task.
-    task: without its version; each version that there are runs of has a panel.
-    lines: in the order of the legend.
-    varied: what `selection.select` lets runs differ in.
-  """
-
-  title: str
-  task: str
-  lines: tuple[Line, ...]
-  varied: tuple[str, ...] = ()
+  title: str  # `{task}` is replaced by its task.
+  task: str  # Without its version.
+  lines: tuple[Line, ...]  # In the order of the legend.
+  varied: tuple[str, ...] = ()  # What `selection.select` lets runs differ in.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,8 +136,6 @@ class LearningCurves(Curves):
     legend = dict.fromkeys(
       line.label for panel in self.panels for line in panel.lines
     )
-    if not points:
-      raise base.NothingToDraw(f'no run of {", ".join(legend)}')
     return base.Found(pd.DataFrame(points), cells, legend=list(legend))
 
 

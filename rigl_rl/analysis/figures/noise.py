@@ -1,4 +1,11 @@
-"""Return under observation noise: one panel per game."""
+"""Return under observation noise: one panel per game.
+
+"We made an effort to select policies with comparable performance for all the
+methods, chosen from the set of all policies trained during this work." The
+paper has no rule. Here, for each game and a number N of policies, the level is
+what every line can reach: the lowest of the lines' means of their N best. Each
+line shows its N policies that are nearest to the level.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +17,25 @@ import pandas as pd
 
 from rigl_rl import files, readers, wording
 from rigl_rl.analysis import pooling
-from rigl_rl.analysis.figures import base, comparable, selection, style
+from rigl_rl.analysis.figures import base, selection, style
 
 # What `launch.evaluate --observation_noise` leaves in a run directory.
 FILE = 'observation_noise.csv'
-# `step` is the checkpoint's; `asked_episodes` is empty where as many were
-# played as in training.
-COLUMNS = (
-  *('observation_noise', 'return_mean', 'return_std', 'episodes'),
-  *('step', 'seed', 'asked_episodes'),
-)
+_COLUMNS = {
+  'observation_noise': float,
+  'return_mean': float,
+  'return_std': float,
+  'episodes': int,
+}
+# Added later. `step` is the checkpoint's; `asked_episodes` is empty where as
+# many were played as in training.
+_ADDED = ('step', 'seed', 'asked_episodes')
+COLUMNS = (*_COLUMNS, *_ADDED)
 _VARIED = ('DopamineRunner.evaluation_noise', 'observation_noise')
+# What makes a line of the figure; a panel is a task.
+_LINE = ['task', 'curve', 'density']
 # By share of the parameters; the method's color and marker stay its own.
-_LINES = ('-', (0, (5, 2)), (0, (1.2, 1.5)))
+_DASHES = ('-', (0, (5, 2)), (0, (1.2, 1.5)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,17 +44,13 @@ class ReturnByNoise(base.Kind):
 
   A run counts at the noises in its observation_noise.csv, of its last
   checkpoint only; or, if it was trained with
-  `DopamineRunner.evaluation_noise`, at that one by its final score. Which runs
-  are drawn, `comparable` says: as many per line as `comparable_policies`.
-
-  Attributes:
-    games: in order.
-    methods: that are compared; dense ones are of full width or small.
-    densities: shares of the dense network's parameters, the largest first.
+  `DopamineRunner.evaluation_noise`, at that one by its final score. As many are
+  drawn per line as `Options.comparable_policies`.
   """
 
   games: tuple[str, ...]
-  methods: tuple[str, ...]
+  methods: tuple[str, ...]  # That are compared; full width or small, if dense.
+  # Shares of the dense network's parameters, the largest first.
   densities: tuple[float, ...]
 
   x_label = 'standard deviation of noise in gray levels'
@@ -72,14 +81,14 @@ class ReturnByNoise(base.Kind):
         f'{reason}: python -m launch.evaluate --observation_noise=0,1,…,30'
       )
     count = request.options.comparable_policies
-    candidates = comparable.candidates(evaluated, count)
+    candidates = _candidates(evaluated, count)
     if not len(candidates):
       raise base.NothingToDraw(
         f'the returns without noise of {wording.count(len(evaluated), "run")} '
         'are not known: python -m launch.figures --comparable_policies=0'
       )
-    policies, rule = comparable.choose(candidates, count)
-    notes = pooling.differences(policies, comparable.LINE, ignore=_VARIED)
+    policies, rule = _choose(candidates, count)
+    notes = pooling.differences(policies, _LINE, ignore=_VARIED)
     for missing, what in (
       (len(finished) - len(evaluated), 'not evaluated under noise'),
       (
@@ -103,7 +112,7 @@ class ReturnByNoise(base.Kind):
   def draw_panel(self, axes, cell):
     axes.yaxis.set_major_formatter(style.short_number)
     points = cell.points
-    for density, line in zip(self.densities, _LINES):
+    for density, line in zip(self.densities, _DASHES):
       of_density = points[selection.near(points.density, [density])]
       for method in style.ordered(of_density.method):
         own = of_density[of_density.method == method]
@@ -148,7 +157,58 @@ def _points(
   return pd.DataFrame(points)
 
 
-def read_rows(path: str) -> list[dict[str, str]]:
+def _candidates(runs: pd.DataFrame, count: int) -> pd.DataFrame:
+  """Returns the runs that can be chosen: all if `count` is 0.
+
+  Otherwise those whose final score has no noise, one per line and seed.
+  """
+  if not count:
+    return runs
+  return runs[runs.observation_noise == 0].drop_duplicates([*_LINE, 'seed'])
+
+
+def _choose(runs: pd.DataFrame, count: int) -> tuple[pd.DataFrame, str]:
+  """Chooses policies among `_candidates`, `count` per line, 0 for all.
+
+  Returns:
+    The chosen runs, with a column `policies` that says how they were chosen,
+    and the rule in words, with what came out for each task.
+  """
+  if not count:
+    return runs.assign(policies='all'), (
+      'All policies; the paper selects some of comparable performance.'
+    )
+  by_line = runs.sort_values('final_score', ascending=False).groupby(_LINE)
+  best = by_line.head(count).groupby(_LINE).final_score.mean()
+  level = runs.task.map(best.groupby('task').min())
+  offered = runs.groupby(_LINE).seed.transform('size')
+  chosen = runs.assign(
+    distance=(runs.final_score - level).abs(),
+    policies=[
+      f'{min(count, n)} of {n}, nearest to {_score(score)}'
+      for n, score in zip(offered, level)
+    ],
+  )
+  chosen = chosen.sort_values('distance', kind='stable')
+  chosen = chosen.groupby(_LINE).head(count).sort_index()
+  means = chosen.groupby(_LINE).final_score.mean().groupby('task')
+  found = ', '.join(
+    f'{task} {_score(best[task].min())} (lines: {_score(of_task.min())} to '
+    f'{_score(of_task.max())})'
+    for task, of_task in means
+  )
+  return chosen, (
+    'Policies of comparable performance: of each line those '
+    f'{count} whose final scores are nearest to the lowest of the '
+    f"lines' means of their {count} best: {found}."
+  )
+
+
+def _score(value: float) -> str:
+  return style.setting(round(value, 1))
+
+
+def read_rows(path: str) -> list[dict[str, Any]]:
   """Returns the rows of an observation_noise.csv; none if there is no file.
 
   Raises:
@@ -156,23 +216,14 @@ def read_rows(path: str) -> list[dict[str, str]]:
   """
   if not files.exists(path):
     return []
-  rows = readers.read_table(
-    path, dict.fromkeys(COLUMNS[:4], str), optional=COLUMNS[4:]
-  )
-  with readers.contents_of(path):
-    for row in rows:
-      for name in COLUMNS[:3]:
-        float(row[name])
-      int(row['episodes'])
-  return rows
+  return readers.read_table(path, _COLUMNS, optional=_ADDED)
 
 
 def _read(run: Any) -> list[tuple[float, float]]:
   """Noise and score of a finished run's evaluations."""
-  rows = read_rows(os.path.join(run.directory, FILE))
   found = [
-    (float(row['observation_noise']), float(row['return_mean']))
-    for row in rows
+    (row['observation_noise'], row['return_mean'])
+    for row in read_rows(os.path.join(run.directory, FILE))
     # Evaluated while it was still being trained, it was another policy.
     if row.get('step', str(run.steps)) == str(run.steps)
   ]

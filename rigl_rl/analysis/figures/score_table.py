@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import Any, Sequence
+from typing import Any, Mapping
 
 import pandas as pd
 
@@ -14,24 +13,16 @@ from rigl_rl.analysis.figures import base, curves, selection
 
 @dataclasses.dataclass(frozen=True)
 class ScoreTable:
-  """Tables 1, 2, 4 and 5 of Sokar et al. (2022).
-
-  Attributes:
-    score: column of the table of runs.
-    decimals: of the numbers.
-    with_std: whether the standard deviation over seeds (divided by their
-      number) stands behind the mean, as in tables 1 and 5; of a single run
-      there is none.
-    columns: methods, in order.
-    tasks: without versions, in order.
-  """
+  """Tables 1, 2, 4 and 5 of Sokar et al. (2022)."""
 
   title: str
-  score: str
-  decimals: int
+  score: str  # Column of the table of runs.
+  decimals: int  # Of the numbers.
+  # Whether the standard deviation over seeds (divided by their number) stands
+  # behind the mean, as in tables 1 and 5; of a single run there is none.
   with_std: bool
-  columns: tuple[curves.Line, ...]
-  tasks: tuple[str, ...]
+  columns: tuple[curves.Line, ...]  # Methods, in order.
+  tasks: tuple[str, ...]  # Without versions, in order.
 
   def draw(self, request: base.Request) -> base.Drawing:
     """Makes it; see `figures.draw`."""
@@ -55,34 +46,33 @@ class ScoreTable:
       raise base.NothingToDraw(f'no finished run of {", ".join(labels)}')
     data = pd.DataFrame(cells)
     most = data.runs.max()
-    rows = []
-    for task in selection.tasks_of(pd.concat(by_column), self.tasks):
-      of_task = data[data.task == task].set_index('method')
-      rows.append([task, *self._cells(of_task, labels, most)])
+    means = data.groupby('task')['mean']
+    best = (data['mean'] == means.transform('max')) & (
+      means.transform('size') > 1
+    )
+    texts = {
+      (cell['task'], cell['method']): self._written(cell, is_best, most)
+      for cell, is_best in zip(cells, best)
+    }
+    rows = [
+      [task, *(texts.get((task, label), '–') for label in labels)]
+      for task in selection.tasks_of(pd.concat(by_column), self.tasks)
+    ]
     notes = request.notes
     text = base.markdown(self.title, notes, ['task', *labels], rows)
     if most > 1:
       text += f'\nCells that do not say otherwise are of {most} runs.\n'
     return base.Drawing(data, notes, markdown=text)
 
-  def _cells(
-    self, of_task: pd.DataFrame, labels: Sequence[str], most: int
-  ) -> list[str]:
-    """A row as the paper prints it: the best in bold."""
-    best = of_task['mean'].max() if len(of_task) > 1 else math.nan
-    return [
-      self._cell(of_task.loc[label], best, most)
-      if label in of_task.index
-      else '–'
-      for label in labels
-    ]
-
-  def _cell(self, cell: Any, best: float, most: int) -> str:
+  def _written(
+    self, cell: Mapping[str, Any], is_best: bool, most_runs: int
+  ) -> str:
+    """A cell as the paper prints it: the best of several in bold."""
     text = f'{cell["mean"]:.{self.decimals}f}'
     if self.with_std and cell['runs'] > 1:
       text += f' ± {cell["std"]:.{self.decimals}f}'
-    if cell['mean'] == best:
+    if is_best:
       text = f'**{text}**'
-    if cell['runs'] < most or most == 1:
-      text += f' ({wording.count(int(cell["runs"]), "run")})'
+    if cell['runs'] < most_runs or most_runs == 1:
+      text += f' ({wording.count(cell["runs"], "run")})'
     return text

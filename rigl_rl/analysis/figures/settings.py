@@ -27,27 +27,16 @@ _LEVELS = {'Dense': 'dense at full width', 'Static': 'Static (no updates)'}
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-  """A panel.
-
-  Attributes:
-    title: above it.
-    column: of the table of runs, whose values are the groups.
-    methods: that are compared.
-    where: what runs have, by column.
-    varied: what `selection.select` lets runs differ in.
-    agent: 'SAC' or 'DQN'.
-    task: without version; None for the one of most values, Walker2d first.
-    level: a method that has no value of the setting, drawn as a line through
-      all groups; '' for none.
-  """
+  """A panel: a group of bars per value of a column of the table of runs."""
 
   title: str
   column: str
-  methods: tuple[str, ...]
-  where: Mapping[str, Any]
-  varied: tuple[str, ...] = ()
-  agent: str = 'SAC'
-  task: str | None = None
+  methods: tuple[str, ...]  # That are compared.
+  where: Mapping[str, Any]  # What runs have, by column.
+  varied: tuple[str, ...] = ()  # What `selection.select` lets runs differ in.
+  agent: str = 'SAC'  # Or 'DQN'.
+  task: str | None = None  # None for the one of most values, Walker2d first.
+  # A method that has no value of the setting: a line through all groups.
   level: str = ''
 
 
@@ -85,9 +74,6 @@ class ReturnBySetting(base.Kind):
         title += f', {task}'
       cells.append(base.Cell(title, pd.DataFrame(found), panel))
       points += found
-    if not points:
-      titles = '; '.join(panel.title for panel in self.panels)
-      raise base.NothingToDraw(f'no finished run of: {titles}')
     return base.Found(pd.DataFrame(points), cells)
 
   def draw_panel(self, axes, cell):

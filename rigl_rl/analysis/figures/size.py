@@ -18,13 +18,9 @@ _ANNOTATED = ('Pruning', 'RigL', 'SET', 'Static')
 
 @dataclasses.dataclass(frozen=True)
 class ReturnAgainstSize(base.Kind):
-  """Figures 2 and 8 to 12 of Graesser et al.
+  """Figures 2 and 8 to 12 of Graesser et al."""
 
-  Attributes:
-    rows: of panels, one per version of a task.
-  """
-
-  rows: tuple[base.Panel, ...]
+  rows: tuple[base.Panel, ...]  # Of panels, one per version of a task.
 
   y_label = 'final return'
 
@@ -40,12 +36,6 @@ class ReturnAgainstSize(base.Kind):
         points += own
         title = row.title + task
         cells.append(base.Cell(title, pd.DataFrame(own), x, row.title))
-    if not points:
-      wanted = dict.fromkeys(
-        f'{row.agent} ({row.network}) on {", ".join(row.tasks)}'
-        for row in self.rows
-      )
-      raise base.NothingToDraw(f'no finished run of {" or ".join(wanted)}')
     return base.Found(pd.DataFrame(points), cells, base.AXES[x])
 
   def draw_panel(self, axes, cell):

@@ -12,6 +12,7 @@ from rigl_rl.analysis import events
 from rigl_rl.analysis.figures import base, style
 
 _PREFIX = 'gradients/snr'
+_COLUMNS = ('panel', 'method', 'sparsity', 'step', 'snr', 'tasks', 'runs')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class SnrOverTraining(base.Kind):
   x_label = 'environment steps'
   y_label = 'SNR of gradients'
   intervals = ''
-  empty = 'no run'
+  empty = 'no run that writes ratios (summarize_gradient_snr=True)'
   grid = {'panel': (2.9, 2.4)}
 
   def find(self, request):
@@ -49,13 +50,7 @@ class SnrOverTraining(base.Kind):
       for part, own in panel.by_version(runs):
         panels.append(part)
         points += self._points(part, own, scalars)
-    if not points:
-      agents = dict.fromkeys(panel.agent for panel in self.panels)
-      raise base.NothingToDraw(
-        f'no run of {" or ".join(agents)} that writes ratios '
-        '(summarize_gradient_snr=True)'
-      )
-    data = pd.DataFrame(points)
+    data = pd.DataFrame(points, columns=_COLUMNS)
     sparsities = sorted(set(data.sparsity))
     cells = []
     for cell in base.cells(data, panels):

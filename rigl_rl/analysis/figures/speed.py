@@ -53,13 +53,9 @@ def relative_times(rates: Mapping[str, Sequence[float]]) -> pd.DataFrame:
 
 @dataclasses.dataclass(frozen=True)
 class TimeAgainstSparsity(base.Kind):
-  """Relative times beside the ideal, the share of active weights.
+  """Relative times beside the ideal, the share of active weights."""
 
-  Attributes:
-    times: of `relative_times`, not empty; with a column `width`, a panel each.
-    notes: what a reader has to know.
-  """
-
+  # Of `relative_times`, not empty; with a column `width`, a panel each.
   times: pd.DataFrame
   notes: Sequence[str] = ()
 
