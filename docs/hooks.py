@@ -29,13 +29,18 @@ def on_files(files, config):
 
   for path, content in pages().items():
     files.append(files_lib.File.generated(config, path, content=content))
-  for picture in pictures():
-    files.append(
-      files_lib.File.generated(
-        config, f'images/{picture.name}', abs_src_path=str(picture)
+  for path in sorted((_ROOT / 'results').iterdir()):
+    if path.suffix in ('.csv', '.png'):
+      copy = f'results/{path.name}'
+      files.append(
+        files_lib.File.generated(config, copy, abs_src_path=str(path))
       )
-    )
   return files
+
+
+def on_page_markdown(markdown, **_):
+  """Leads links to results/ to the copies that `on_files` adds."""
+  return markdown.replace('](../results/', '](results/')
 
 
 def pages() -> dict[str, str]:
@@ -48,11 +53,6 @@ def pages() -> dict[str, str]:
   for name, modules in _subpackages().items():
     made[f'api/{name}.md'] = _api_page(name, modules)
   return made
-
-
-def pictures() -> list[pathlib.Path]:
-  """Returns the pictures outside docs/, which go to its images/."""
-  return sorted((_ROOT / 'results').glob('*.png'))
 
 
 def _contributing() -> str:

@@ -1,5 +1,6 @@
-"""Means and interquartile means over runs, with 95 % confidence intervals.
+"""Statistics over runs, with 95 % confidence intervals.
 
+Means, interquartile means, and the probability that one method beats another.
 Intervals are bootstrap percentiles. Their random numbers are a stream of their
 own for each name, so that a number does not depend on what else is drawn.
 """
@@ -20,7 +21,7 @@ _CONFIDENCE = 0.95
 
 
 class Estimate(NamedTuple):
-  """A mean, and its 95 % confidence interval; nan of a single run."""
+  """A statistic, and its 95 % confidence interval; nan of a single run."""
 
   value: float
   low: float
@@ -96,6 +97,50 @@ def interquartile_mean(
   rows = np.ascontiguousarray(resampled)
   low, high = _interval(stats.trim_mean(rows, 0.25, axis=1))
   return Estimate(value, low, high, runs)
+
+
+def probability_of_improvement(
+  pairs: Sequence[tuple[Sequence[float], Sequence[float]]],
+  *stream: str | int,
+  resamples: int = RESAMPLES,
+) -> Estimate:
+  """Returns P(X > Y): how often a run of one method beats one of another.
+
+  The mean over tasks of the share of pairs of runs in which the first method
+  scores higher, ties counting half (Agarwal et al., 2021, as rliable's
+  `metrics.probability_of_improvement`). It needs no normalized scores. Runs are
+  resampled within each task and method. Of few runs the interval is too short:
+  with three per method and task, and six tasks, two equal methods are outside
+  of it about 8 times in 100.
+
+  Args:
+    pairs: the finite scores of both methods, for each task.
+    *stream: names of the stream of random numbers.
+    resamples: of the bootstrap.
+
+  Returns:
+    The estimate, in [0, 1]; nan throughout if there is no pair.
+  """
+  tasks = [tuple(np.sort(np.asarray(s, dtype=float)) for s in p) for p in pairs]
+  if not tasks:
+    return Estimate(math.nan, math.nan, math.nan, 0)
+  rng = seeding.generator(_SEED, 'bootstrap', *stream)
+
+  def drawn(scores: np.ndarray) -> np.ndarray:
+    return scores[rng.integers(len(scores), size=(resamples, len(scores)))]
+
+  value = np.mean([_share_won(x, y) for x, y in tasks])
+  shares = [_share_won(drawn(x), drawn(y)) for x, y in tasks]
+  low, high = _interval(np.mean(shares, axis=0))
+  runs = sum(len(x) + len(y) for x, y in tasks)
+  if runs == 2 * len(tasks):
+    low = high = math.nan
+  return Estimate(float(value), low, high, runs)
+
+
+def _share_won(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+  wins = np.sign(x[..., :, None] - y[..., None, :])
+  return 0.5 + 0.5 * wins.mean(axis=(-2, -1))
 
 
 STATISTICS: dict[str, Callable[..., Estimate]] = {

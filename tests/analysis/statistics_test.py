@@ -112,3 +112,31 @@ def test_iqm_without_an_interval():
   assert math.isnan(estimate.low)
   none = statistics.interquartile_mean(np.full((2, 2), np.nan), 'a')
   assert none.runs == 0 and math.isnan(none.value)
+
+
+def test_probability_of_improvement_by_hand():
+  # In the first task 3 of 4 pairs are won; in the second one is, one is tied.
+  pairs = [([1.0, 3.0], [2.0, 0.0]), ([5.0], [5.0, 4.0])]
+  estimate = statistics.probability_of_improvement(pairs, 'a')
+  assert (estimate.value, estimate.runs) == (0.75, 7)
+  assert 0 <= estimate.low < 0.75 < estimate.high <= 1
+  back = [(y, x) for x, y in pairs]
+  assert statistics.probability_of_improvement(back, 'a').value == 0.25
+
+
+def test_probability_of_improvement_without_an_interval():
+  single = statistics.probability_of_improvement([([2.0], [1.0])], 'a')
+  assert single.value == 1 and math.isnan(single.low)
+  none = statistics.probability_of_improvement([], 'a')
+  assert none.runs == 0 and math.isnan(none.value)
+
+
+def test_probability_of_improvement_agrees_with_rliable():
+  from rliable import metrics
+
+  x, y = np.random.default_rng(4).integers(9, size=(2, 10, 3)).astype(float)
+  estimate = statistics.probability_of_improvement(zip(x.T, y.T), 'a')
+  expected = metrics.probability_of_improvement(x, y)
+  assert estimate.value == pytest.approx(expected, rel=1e-12)
+  # Of equal methods its standard deviation is √(21 / 1200 / 3), about .076.
+  assert estimate.high - estimate.low == pytest.approx(0.3, abs=0.06)
