@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Callable, Mapping, Sequence
 
 import gin
@@ -26,7 +27,8 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
   Where possible, one operation in C++ takes the step on all small variables,
   and one more on each large one; otherwise the parent does, in operations of
   TensorFlow that give the same numbers. A `SparseOptimizer` lets them apply the
-  masks as well.
+  masks as well. Weight decay in the loss is part of the step, too: its gradient
+  is not computed apart.
   """
 
   def __init__(self, learning_rate: float, epsilon: float, weight_decay: float):
@@ -112,7 +114,8 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
     }
     operations = []
     for group in _groups(grads_and_vars):
-      gradients, variables = zip(*group)
+      variables = [variable for _, variable in group]
+      gradients, decays = zip(*itertools.starmap(self._split_decay, group))
       masked = [i for i, v in enumerate(variables) if v.ref() in masks]
       operations.append(
         loader.load().rigl_adam(
@@ -123,7 +126,7 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
           gradient=gradients,
           masked=masked,
           mask_kernels=mask_kernels,
-          weight_decay=self._weight_decay,
+          weight_decay=decays,
           name=name or _NAME,
           **scalars,
         )
@@ -132,6 +135,17 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
       return self.iterations.assign_add(1)
     with tf.control_dependencies(operations):
       return self.iterations.assign_add(1, read_value=False)
+
+  def _split_decay(self, gradient, variable):
+    """Splits g + λ · variable, where a loss has weight decay, into g and λ."""
+    if self._weight_decay:
+      return gradient, self._weight_decay
+    if not tf.executing_eagerly() and gradient.op.type == 'AddN':
+      terms = gradient.op.inputs
+      for term, rest in zip(terms, reversed(terms)):
+        if len(terms) == 2 and _is_multiple(term, variable):
+          return rest, term.op.inputs[1]
+    return gradient, 0.0
 
   def _create(self, variables):
     """Creates the count of steps and the slots that do not exist yet."""
@@ -146,6 +160,19 @@ class _Adam(tf.keras.optimizers.legacy.Adam):
     if self._weight_decay:
       grad += self._weight_decay * var
     return super()._resource_apply_dense(grad, var, apply_state)
+
+
+def _is_multiple(term, variable):
+  """Whether a tensor is a number times a variable's current value."""
+  if term.op.type != 'Mul' or term.op.inputs[1].shape.rank != 0:
+    return False
+  read = term.op.inputs[0].op
+  if read.type != 'ReadVariableOp':
+    return False
+  handle = read.inputs[0]
+  return handle is term.graph.capture(variable.handle) and all(
+    reader.type == 'ReadVariableOp' for reader in handle.consumers()
+  )
 
 
 def _groups(grads_and_vars):

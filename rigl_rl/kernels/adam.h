@@ -14,18 +14,15 @@ struct AdamStep {
   float beta1;
   float beta2;
   float epsilon;
-  float weight_decay;  // 0 leaves that term out.
 };
 
 // Returns the step after `iterations` others.
 inline AdamStep MakeAdamStep(float learning_rate, float beta1, float beta2,
-                             float epsilon, float weight_decay,
-                             int64_t iterations) {
+                             float epsilon, int64_t iterations) {
   const float count = static_cast<float>(iterations + 1);
   const float bias1 = 1.0f - std::pow(beta1, count);
   const float bias2 = 1.0f - std::pow(beta2, count);
-  return {learning_rate * std::sqrt(bias2) / bias1, beta1, beta2, epsilon,
-          weight_decay};
+  return {learning_rate * std::sqrt(bias2) / bias1, beta1, beta2, epsilon};
 }
 
 // What a mask multiplies.
@@ -39,11 +36,13 @@ enum class Masked { kNothing, kGradient, kVariable };
 //   variable -= m * alpha / (sqrt(v) + epsilon)
 //   (variable *= mask)
 //
+//   weight_decay: 0 leaves that term out.
 //   gradient, mask, variable, m, v: `size` values each, which do not overlap;
 //     `mask` is not read if nothing is masked.
-using AdamFunction = void(const AdamStep& step, Masked masked,
-                          const float* gradient, const float* mask,
-                          float* variable, float* m, float* v, int64_t size);
+using AdamFunction = void(const AdamStep& step, float weight_decay,
+                          Masked masked, const float* gradient,
+                          const float* mask, float* variable, float* m,
+                          float* v, int64_t size);
 
 }  // namespace rigl_rl
 

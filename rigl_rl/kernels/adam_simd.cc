@@ -8,12 +8,12 @@ namespace {
 
 // One loop per case, so that no loop branches.
 template <bool decays, Masked masked>
-void TakeStep(const AdamStep& step, const float* __restrict__ gradient,
+void TakeStep(const AdamStep& step, float weight_decay,
+              const float* __restrict__ gradient,
               const float* __restrict__ mask, float* __restrict__ variable,
               float* __restrict__ m, float* __restrict__ v, int64_t size) {
   const float alpha = step.alpha;
   const float epsilon = step.epsilon;
-  const float weight_decay = step.weight_decay;
   const float rate1 = 1.0f - step.beta1;
   const float rate2 = 1.0f - step.beta2;
   for (int64_t i = 0; i < size; ++i) {
@@ -31,32 +31,29 @@ void TakeStep(const AdamStep& step, const float* __restrict__ gradient,
 }
 
 template <bool decays>
-void TakeStep(const AdamStep& step, Masked masked, const float* gradient,
-              const float* mask, float* variable, float* m, float* v,
-              int64_t size) {
+void TakeStep(const AdamStep& step, float weight_decay, Masked masked,
+              const float* gradient, const float* mask, float* variable,
+              float* m, float* v, int64_t size) {
   switch (masked) {
     case Masked::kNothing:
-      return TakeStep<decays, Masked::kNothing>(step, gradient, mask, variable,
-                                                m, v, size);
+      return TakeStep<decays, Masked::kNothing>(step, weight_decay, gradient,
+                                                mask, variable, m, v, size);
     case Masked::kGradient:
-      return TakeStep<decays, Masked::kGradient>(step, gradient, mask,
-                                                 variable, m, v, size);
+      return TakeStep<decays, Masked::kGradient>(step, weight_decay, gradient,
+                                                 mask, variable, m, v, size);
     case Masked::kVariable:
-      return TakeStep<decays, Masked::kVariable>(step, gradient, mask,
-                                                 variable, m, v, size);
+      return TakeStep<decays, Masked::kVariable>(step, weight_decay, gradient,
+                                                 mask, variable, m, v, size);
   }
 }
 
 }  // namespace
 
-void TakeAdamStep(const AdamStep& step, Masked masked, const float* gradient,
-                  const float* mask, float* variable, float* m, float* v,
-                  int64_t size) {
-  if (step.weight_decay != 0) {
-    TakeStep<true>(step, masked, gradient, mask, variable, m, v, size);
-  } else {
-    TakeStep<false>(step, masked, gradient, mask, variable, m, v, size);
-  }
+void TakeAdamStep(const AdamStep& step, float weight_decay, Masked masked,
+                  const float* gradient, const float* mask, float* variable,
+                  float* m, float* v, int64_t size) {
+  const auto take = weight_decay != 0 ? &TakeStep<true> : &TakeStep<false>;
+  take(step, weight_decay, masked, gradient, mask, variable, m, v, size);
 }
 
 }  // namespace RIGL_RL_ISA

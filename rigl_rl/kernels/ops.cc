@@ -87,7 +87,6 @@ class AdamOp : public tf::OpKernel {
     std::vector<int32_t> masked;
     OP_REQUIRES_OK(context, context->GetAttr("N", &count_));
     OP_REQUIRES_OK(context, context->GetAttr("masked", &masked));
-    OP_REQUIRES_OK(context, context->GetAttr("weight_decay", &weight_decay_));
     OP_REQUIRES_OK(context, context->GetAttr("mask_kernels", &mask_kernels_));
     OP_REQUIRES_OK(context, context->GetAttr("M", &masks_));
     OP_REQUIRES(context, static_cast<int>(masked.size()) == masks_,
@@ -106,8 +105,9 @@ class AdamOp : public tf::OpKernel {
 
   void Compute(OpKernelContext* context) override {
     const int first_gradient = 3 * count_ + masks_;
-    const int first_scalar = first_gradient + count_;
-    for (int i = first_scalar; i < context->num_inputs(); ++i) {
+    const int first_decay = first_gradient + count_;
+    const int first_scalar = first_decay + count_;
+    for (int i = first_decay; i < context->num_inputs(); ++i) {
       const tf::TensorShape& shape = context->input(i).shape();
       OP_REQUIRES(context, tf::TensorShapeUtils::IsScalar(shape),
                   tf::errors::InvalidArgument("Input ", i,
@@ -115,10 +115,11 @@ class AdamOp : public tf::OpKernel {
                                               shape.DebugString(), "."));
     }
     const auto scalar = [&](int i) {
-      return context->input(first_scalar + i).scalar<float>()();
+      return context->input(i).scalar<float>()();
     };
     const AdamStep step = MakeAdamStep(
-        scalar(0), scalar(1), scalar(2), scalar(3), weight_decay_,
+        scalar(first_scalar), scalar(first_scalar + 1),
+        scalar(first_scalar + 2), scalar(first_scalar + 3),
         context->input(first_scalar + 4).scalar<int64_t>()());
 
     std::vector<int> read(masks_), written(3 * count_);
@@ -139,6 +140,7 @@ class AdamOp : public tf::OpKernel {
         OP_REQUIRES_OK(context,
                        variables.CheckShape(place, gradient.shape()));
       }
+      part.weight_decay = scalar(first_decay + i);
       part.gradient = gradient.flat<float>().data();
       part.variable = variables.data(places[0]);
       part.m = variables.data(places[1]);
@@ -158,6 +160,7 @@ class AdamOp : public tf::OpKernel {
  private:
   // One variable of those that are treated as one after the other.
   struct Part {
+    float weight_decay;
     const float* gradient;
     const float* mask;  // Or null.
     float* variable;
@@ -185,7 +188,8 @@ class AdamOp : public tf::OpKernel {
         masked = mask_kernels_ ? Masked::kVariable : Masked::kGradient;
         mask = part->mask + from;
       }
-      BestKernels().take_adam_step(step, masked, part->gradient + from, mask,
+      BestKernels().take_adam_step(step, part->weight_decay, masked,
+                                   part->gradient + from, mask,
                                    part->variable + from, part->m + from,
                                    part->v + from, size);
       begin += size;
@@ -197,7 +201,6 @@ class AdamOp : public tf::OpKernel {
   int count_;
   int masks_;
   std::vector<int> mask_of_;  // By variable, or -1.
-  float weight_decay_;
   bool mask_kernels_;
 };
 
@@ -241,12 +244,12 @@ REGISTER_OP("RiglAdam")
     .Attr("M: int >= 0")
     .Attr("masked: list(int)")
     .Attr("mask_kernels: bool = false")
-    .Attr("weight_decay: float = 0.0")
     .Input("var: N * resource")
     .Input("m: N * resource")
     .Input("v: N * resource")
     .Input("mask: M * resource")
     .Input("gradient: N * float")
+    .Input("weight_decay: N * float")
     .Input("learning_rate: float")
     .Input("beta1: float")
     .Input("beta2: float")
@@ -275,7 +278,7 @@ REGISTER_OP("RiglAdam")
             CheckHandle(c, 3 * count + i, tf::DT_FLOAT, &shape));
       }
       ShapeHandle scalar;
-      for (int i = 1; i <= 5; ++i) {
+      for (int i = 1; i <= 5 + count; ++i) {
         TF_RETURN_IF_ERROR(
             c->WithRank(c->input(c->num_inputs() - i), 0, &scalar));
       }
@@ -289,6 +292,8 @@ m: their first moments.
 v: their second moments.
 mask: masks of some of the variables.
 gradient: gradients, of the variables' shapes.
+weight_decay: scalars, by how much of a variable its gradient grows, masks or
+  not.
 learning_rate: scalar.
 beta1: scalar.
 beta2: scalar.
@@ -297,7 +302,6 @@ iterations: scalar, the steps taken before.
 masked: which variable each mask is of.
 mask_kernels: whether these variables are multiplied by their masks, after the
   step, instead of their gradients, before it.
-weight_decay: by how much of the variable its gradient grows, masks or not.
 )");
 
 REGISTER_KERNEL_BUILDER(

@@ -8,6 +8,7 @@ from tf_agents.specs import array_spec, tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl.agents import optimizers, sac
+from rigl_rl.networks import sparse_layers
 from rigl_rl.replay import transition_buffer
 from rigl_rl.runtime import traced
 from rigl_rl.sparsity import algorithms, mask_updater, schedules, wrappers
@@ -230,6 +231,48 @@ def test_kernels_change_no_number(
   assert 'ResourceApplyAdam' not in kinds and 'RiglAdam' not in plain
   # Of either network one for its large kernel, one for all else.
   assert kinds['RiglAdam'] == 4 and plain['ResourceApplyAdam'] == 8
+
+
+def _decay_training(disturb=lambda variable: None):
+  """Trains with weight decay in the loss; returns weights, and the kinds of
+  operations that give Adam its gradients."""
+  adam = optimizers.adam(0.01)
+  decay = sparse_layers.SumOfSquares(0.25)
+  variables = [tf.Variable([1.0, -2.0, 3.0]), tf.Variable([[2.0, 1.0]])]
+
+  @tf.function(autograph=False)
+  def step():
+    with tf.GradientTape() as tape:
+      loss = sum(tf.reduce_sum(tf.sin(v)) + decay(v) for v in variables)
+    gradients = tape.gradient(loss, variables)
+    disturb(variables[0])
+    adam.apply_gradients(zip(gradients, variables))
+
+  for _ in range(5):
+    step()
+  kinds = [
+    {tensor.op.type for tensor in operation.inputs if tensor.shape.rank > 0}
+    for operation in step.get_concrete_function().graph.get_operations()
+    if operation.type == 'RiglAdam'
+  ]
+  return [variable.numpy() for variable in variables], kinds
+
+
+def test_weight_decay_of_a_loss_is_part_of_the_step(operations, monkeypatch):
+  (one, kinds), (other, _) = _by_both(_decay_training, monkeypatch)
+  _assert_same(one, other)
+  assert kinds == [{'Mul'}]  # By the cosines; the decay would add an 'AddN'.
+
+
+def test_weight_decay_is_of_the_weights_that_the_loss_read(
+  operations, monkeypatch
+):
+  def train():
+    return _decay_training(lambda variable: variable.assign_add(tf.ones(3)))
+
+  (one, kinds), (other, _) = _by_both(train, monkeypatch)
+  _assert_same(one, other)
+  assert kinds == [{'AddN', 'Mul'}]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ class _Adam:
       'mask': kernel_variables.handles(self.masks),
       'masked': self.masked,
       'gradient': gradients,
+      'weight_decay': [0.0] * len(gradients),
       'learning_rate': 3e-3,
       'beta1': 0.9,
       'beta2': 0.999,
@@ -56,7 +57,7 @@ class _Adam:
     operations.rigl_adam(**{**arguments, **changes})
 
   def by_tensorflow(
-    self, gradients, iterations, weight_decay=0.0, mask_kernels=False
+    self, gradients, iterations, weight_decay=None, mask_kernels=False
   ):
     step = tf.cast(iterations + 1, tf.float32)
     masks = dict(zip(self.masked, self.masks))
@@ -64,8 +65,8 @@ class _Adam:
       variable = self.variables[i]
       if i in masks and not mask_kernels:
         gradient = gradient * masks[i]
-      if weight_decay:
-        gradient = gradient + weight_decay * variable
+      if weight_decay is not None:
+        gradient = gradient + weight_decay[i] * variable
       tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
         m=self.m[i].handle,
@@ -94,10 +95,11 @@ def _gradients(seed, shapes=SHAPES):
 
 
 @pytest.mark.parametrize('mask_kernels', [False, True])
-@pytest.mark.parametrize('weight_decay', [0.0, 0.01])
+@pytest.mark.parametrize('weight_decay', [[0.0] * 9, [0.01, 0.0, 0.02] * 3])
 @pytest.mark.parametrize('masked', [MASKED, []])
 def test_adam(operations, masked, weight_decay, mask_kernels):
   one, other = _Adam(masked=masked), _Adam(masked=masked)
+  weight_decay = weight_decay[: len(SHAPES)]
   settings = {'weight_decay': weight_decay, 'mask_kernels': mask_kernels}
 
   # Where all threads take denormals alike.
@@ -171,6 +173,7 @@ def test_adam_leaves_what_was_read_before(operations):
     ({'masked': [2]}, 'Mask 0 is of variable 2, of 2'),
     ({'mask': [(2,)], 'masked': [-1]}, 'Mask 0 is of variable -1'),
     ({'mask': [(2,), (2,)], 'masked': [1, 1]}, 'Mask 1 is of variable 1'),
+    ({'weight_decay': [0.0, [0.1]]}, 'rank|scalar'),
     ({'learning_rate': [1.0]}, 'rank|scalar'),
     ({'iterations': [1]}, 'rank|scalar'),
   ],
@@ -238,7 +241,7 @@ state = adam_ops_test._Adam(shapes=[(700, 501), (3,), (90, 1001)], masked=[2])
 digest = hashlib.sha256()
 for i in range(3):
   gradients = adam_ops_test._gradients(i, [(700, 501), (3,), (90, 1001)])
-  state.by_kernel(loader.load(), gradients, i, weight_decay=0.1)
+  state.by_kernel(loader.load(), gradients, i, weight_decay=[0.1, 0.2, 0.3])
 for variable in state.all:
   digest.update(variable.numpy().tobytes())
 print(digest.hexdigest())

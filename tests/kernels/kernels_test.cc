@@ -325,10 +325,10 @@ std::vector<float> Update(const Kernels& kernels, int64_t size) {
   }
   generator = before;
   for (const float decay : {0.0f, 0.1f}) {
-    const AdamStep step = MakeAdamStep(0.01f, 0.9f, 0.999f, 1e-8f, decay, 7);
+    const AdamStep step = MakeAdamStep(0.01f, 0.9f, 0.999f, 1e-8f, 7);
     for (const Masked masked :
          {Masked::kNothing, Masked::kGradient, Masked::kVariable}) {
-      kernels.take_adam_step(step, masked, gradient.data(), mask.data(),
+      kernels.take_adam_step(step, decay, masked, gradient.data(), mask.data(),
                              variable.data(), m.data(), v.data(), size);
       kernels.soft_update(online.data(), variable.data(), size, 0.3f);
     }

@@ -127,6 +127,7 @@ def test_shares_do_not_depend_on_the_threads(operations, in_turn):
         mask=[],
         masked=[],
         gradient=[gradient],
+        weight_decay=[0.0],
         learning_rate=0.1,
         beta1=0.9,
         beta2=0.999,
