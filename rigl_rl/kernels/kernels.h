@@ -36,16 +36,17 @@ struct Kernels {
                   const float* bias, Activation activation, const float* x,
                   float* y, int64_t stride, Range range);
   // dx = (W dy) * activation'(x), rows being inputs; `x` is the activation of
-  // the layer before, or null where there is none.
+  // the layer before, or null where there is none. `values` are sorted by
+  // input, see SortByInput.
   void (*input_gradient)(const SparseStructure& structure, const float* values,
                          Activation activation, const float* x,
                          const float* dy, float* dx, int64_t stride,
                          Range range);
   // Gradients of values and bias, summed over the range's examples; rows are
-  // outputs. `dbias` may be null.
+  // outputs. Adds to what is there, or writes. `dbias` may be null.
   void (*weight_gradient)(const SparseStructure& structure, const float* x,
                           const float* dy, float* dvalues, float* dbias,
-                          int64_t stride, Range range);
+                          int64_t stride, Range range, bool adds);
   // dy *= activation'(y), on rows of `y`.
   void (*activation_gradient)(Activation activation, const float* y, float* dy,
                               int64_t stride, Range range);

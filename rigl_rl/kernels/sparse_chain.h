@@ -23,20 +23,29 @@ using tf::OpKernelContext;
 using tf::Tensor;
 using tf::TensorShape;
 
-// The most examples of a block, and the most that are not divided. The blocks do
-// not depend on the number of threads, so neither do sums. Threads share blocks,
-// or rows where there is only one block.
-constexpr int64_t kBlock = 128;
+// The most examples of a block, measured: so that much of a layer's activations
+// are in the first cache, and a weight is loaded for as many examples as fill
+// the registers; half as many in wide layers, whose activations would else
+// exceed the second cache.
+constexpr int64_t kBlock = 64;
+constexpr int64_t kWide = 512;
+// The most examples that are not divided.
 constexpr int64_t kUndivided = 32;
+// The examples whose gradients of weights are summed in one place.
+constexpr int64_t kSummed = 128;
 
 // The layout of activations: blocks of examples follow each other, each with
-// all rows side by side. So a thread's activations are contiguous.
+// all rows side by side. So a thread's activations are contiguous. It does not
+// depend on the number of threads, so neither do sums. Threads share blocks, or
+// rows where there is only one block.
 struct Layout {
-  explicit Layout(int64_t examples)
+  // `widest` is the most inputs or outputs of a layer.
+  Layout(int64_t examples, int64_t widest)
       : examples(examples),
         stride(RoundUp(examples <= kUndivided
                            ? examples
-                           : std::min(kBlock, (examples + 1) / 2))),
+                           : std::min(widest > kWide ? kBlock / 2 : kBlock,
+                                      (examples + 1) / 2))),
         blocks(examples == 0 ? 0 : (examples + stride - 1) / stride) {}
 
   int64_t ExamplesOf(int64_t block) const {
@@ -122,10 +131,11 @@ class ChainOp : public tf::OpKernel {
   };
   using WorkOnBlock = std::function<void(int64_t block)>;
 
-  // Calls `enter`, the steps and `leave` for each block.
+  // Calls `enter`, the steps and `leave` for each block. A thread takes
+  // `together` blocks, one after the other.
   static void Walk(OpKernelContext* context, const Layout& layout,
-                   const WorkOnBlock& enter, const std::vector<Step>& steps,
-                   const WorkOnBlock& leave) {
+                   int64_t together, const WorkOnBlock& enter,
+                   const std::vector<Step>& steps, const WorkOnBlock& leave) {
     if (layout.blocks == 0) return;
     // A weight takes about two cycles per vector of examples.
     const int64_t vectors = layout.stride / kLanes;
@@ -143,9 +153,10 @@ class ChainOp : public tf::OpKernel {
     }
     int64_t weights = 0;
     for (const Step& step : steps) weights += step.weights;
-    Share(context, layout.blocks, 2 * vectors * weights,
-          [&](int64_t first, int64_t last) {
-            for (int64_t block = first; block < last; ++block) {
+    Share(context, (layout.blocks + together - 1) / together,
+          2 * vectors * weights * together, [&](int64_t first, int64_t last) {
+            const int64_t end = std::min(last * together, layout.blocks);
+            for (int64_t block = first * together; block < end; ++block) {
               enter(block);
               for (const Step& step : steps) step.work(block, 0, step.rows);
               leave(block);
@@ -164,15 +175,19 @@ class ChainOp : public tf::OpKernel {
   // `saved` holds, in the same layout.
   struct Backward {
     std::vector<SparseLayer> layers;
+    // Each layer's values, sorted by input.
+    std::vector<Tensor> sorted;
     const float* dy;
-    Layout layout{0};
+    Layout layout{0, 0};
     const float* saved;
     Tensor deltas_tensor;
     float* deltas;
   };
 
-  // Reads what both gradients are computed from.
-  tf::Status Begin(OpKernelContext* context, Backward* pass) const {
+  // Reads what both gradients are computed from. Layers from `lowest` on will
+  // be carried through.
+  tf::Status Begin(OpKernelContext* context, int lowest,
+                   Backward* pass) const {
     TF_RETURN_IF_ERROR(GetLayers(context, &pass->layers));
     const Tensor *dy, *saved;
     TF_RETURN_IF_ERROR(context->input("dy", &dy));
@@ -183,7 +198,7 @@ class ChainOp : public tf::OpKernel {
           dy->shape().DebugString(), ".");
     }
     pass->dy = dy->flat<float>().data();
-    pass->layout = Layout(dy->dim_size(0));
+    pass->layout = LayoutOf(dy->dim_size(0));
     const int64_t size = SizeOf(pass->layout);
     TF_RETURN_IF_ERROR(CheckSize("saved", *saved, size));
     pass->saved = saved->flat<float>().data();
@@ -196,6 +211,23 @@ class ChainOp : public tf::OpKernel {
     TF_RETURN_IF_ERROR(context->forward_input_or_allocate_temp(
         place, tf::DT_FLOAT, TensorShape({size}), &pass->deltas_tensor));
     pass->deltas = pass->deltas_tensor.flat<float>().data();
+    pass->sorted.resize(count());
+    for (int i = lowest; i < count(); ++i) {
+      TF_RETURN_IF_ERROR(
+          SortValues(context, pass->layers[i], &pass->sorted[i]));
+    }
+    return tf::OkStatus();
+  }
+
+  static tf::Status SortValues(OpKernelContext* context,
+                               const SparseLayer& layer, Tensor* sorted) {
+    const int64_t size = layer.structure.count();
+    TF_RETURN_IF_ERROR(
+        context->allocate_temp(tf::DT_FLOAT, TensorShape({size}), sorted));
+    float* const to = sorted->flat<float>().data();
+    Share(context, size, 2, [&](int64_t begin, int64_t end) {
+      SortByInput(layer.structure, layer.values, begin, end, to);
+    });
     return tf::OkStatus();
   }
 
@@ -220,7 +252,7 @@ class ChainOp : public tf::OpKernel {
       const Layout& layout = pass.layout;
       const int64_t below = layer.row - units_[i];
       BestKernels().input_gradient(
-          layer.structure, layer.values,
+          layer.structure, pass.sorted[i].flat<float>().data(),
           i == 0 ? Activation::kLinear : pass.layers[i - 1].activation,
           i == 0 ? nullptr : At(pass.saved, layout, block, below),
           At(pass.deltas, layout, block, layer.row),
@@ -228,6 +260,10 @@ class ChainOp : public tf::OpKernel {
           layout.RangeOf(block, first, last));
     };
     return {units_[i], layer.structure.count(), work};
+  }
+
+  Layout LayoutOf(int64_t examples) const {
+    return {examples, *std::max_element(units_.begin(), units_.end())};
   }
 
   int64_t SizeOf(const Layout& layout) const {

@@ -30,7 +30,7 @@ class SparseChainOp : public ChainOp {
                 tf::errors::InvalidArgument(
                     "x must be (examples, ", units_[0], "), but has the shape ",
                     x.shape().DebugString(), "."));
-    const Layout layout(x.dim_size(0));
+    const Layout layout = LayoutOf(x.dim_size(0));
     Tensor* y;
     Tensor* saved_tensor;
     OP_REQUIRES_OK(context,
@@ -56,7 +56,7 @@ class SparseChainOp : public ChainOp {
       steps.push_back({units_[i + 1], layer.structure.count(), work});
     }
     Walk(
-        context, layout,
+        context, layout, 1,
         [&](int64_t block) {
           BestKernels().to_columns(from + block * layout.stride * units_[0],
                                    layout.ExamplesOf(block), units_[0],
@@ -79,7 +79,7 @@ class SparseChainWeightGradientOp : public ChainOp {
 
   void Compute(OpKernelContext* context) override {
     Backward pass;
-    OP_REQUIRES_OK(context, Begin(context, &pass));
+    OP_REQUIRES_OK(context, Begin(context, 1, &pass));
     const std::vector<SparseLayer>& layers = pass.layers;
     const Layout& layout = pass.layout;
 
@@ -113,13 +113,15 @@ class SparseChainWeightGradientOp : public ChainOp {
       return;
     }
 
-    // Each block but the first, which writes the outputs, has sums of its own.
+    // Blocks are summed together; each sum but the first, which is in the
+    // outputs, has a place of its own.
+    const int64_t together = std::max<int64_t>(kSummed / layout.stride, 1);
+    const int64_t more = (layout.blocks - 1) / together;
     const int64_t size = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
     Tensor sums_tensor;
-    OP_REQUIRES_OK(context,
-                   context->allocate_temp(
-                       tf::DT_FLOAT, TensorShape({(layout.blocks - 1) * size}),
-                       &sums_tensor));
+    OP_REQUIRES_OK(context, context->allocate_temp(tf::DT_FLOAT,
+                                                   TensorShape({more * size}),
+                                                   &sums_tensor));
     float* sums = sums_tensor.flat<float>().data();
     std::vector<Step> steps;
     int64_t begin = size;  // Of layer i's sums among a block's.
@@ -130,8 +132,8 @@ class SparseChainWeightGradientOp : public ChainOp {
                                       int64_t last) {
         float* dvalues = gradients[2 * i];
         float* dbias = gradients[2 * i + 1];
-        if (block > 0) {
-          dvalues = sums + (block - 1) * size + begin;
+        if (block >= together) {
+          dvalues = sums + (block / together - 1) * size + begin;
           dbias = dvalues + sizes[2 * i];
         }
         BestKernels().weight_gradient(
@@ -139,24 +141,24 @@ class SparseChainWeightGradientOp : public ChainOp {
             At(pass.saved, layout, block, layer.row - units_[i]),
             At(pass.deltas, layout, block, layer.row), dvalues,
             layer.bias == nullptr ? nullptr : dbias, layout.stride,
-            layout.RangeOf(block, first, last));
+            layout.RangeOf(block, first, last), block % together > 0);
       };
       steps.push_back({units_[i + 1], layer.structure.count(), work});
       if (i > 0) steps.push_back(Carry(pass, i));
     }
     Walk(
-        context, layout, [&](int64_t block) { Start(pass, block); }, steps,
-        [](int64_t) {});
-    for (int64_t block = 1; block < layout.blocks; ++block) {
-      const float* next = sums + (block - 1) * size;
-      for (size_t i = 0; i < gradients.size(); ++i) {
-        // Only the values in use.
-        const int64_t used =
-            i % 2 == 0 ? layers[i / 2].structure.count() : sizes[i];
-        float* gradient = gradients[i];
-        for (int64_t k = 0; k < used; ++k) gradient[k] += next[k];
-        next += sizes[i];
-      }
+        context, layout, together,
+        [&](int64_t block) { Start(pass, block); }, steps, [](int64_t) {});
+    for (size_t i = 0, begin = 0; i < sizes.size(); begin += sizes[i++]) {
+      // Only the values in use.
+      const int64_t used =
+          i % 2 == 0 ? layers[i / 2].structure.count() : sizes[i];
+      Share(context, used, more, [&](int64_t first, int64_t last) {
+        for (int64_t sum = 0; sum < more; ++sum) {
+          const float* next = sums + sum * size + begin;
+          for (int64_t k = first; k < last; ++k) gradients[i][k] += next[k];
+        }
+      });
     }
   }
 };
@@ -167,7 +169,7 @@ class SparseChainInputGradientOp : public ChainOp {
 
   void Compute(OpKernelContext* context) override {
     Backward pass;
-    OP_REQUIRES_OK(context, Begin(context, &pass));
+    OP_REQUIRES_OK(context, Begin(context, 0, &pass));
     const Layout& layout = pass.layout;
     Tensor* dx;
     OP_REQUIRES_OK(context,
@@ -176,7 +178,7 @@ class SparseChainInputGradientOp : public ChainOp {
     std::vector<Step> steps;
     for (int i = count() - 1; i >= 0; --i) steps.push_back(Carry(pass, i));
     Walk(
-        context, layout, [&](int64_t block) { Start(pass, block); }, steps,
+        context, layout, 1, [&](int64_t block) { Start(pass, block); }, steps,
         [&](int64_t block) {
           BestKernels().from_columns(
               At(pass.deltas, layout, block, 0), layout.ExamplesOf(block),

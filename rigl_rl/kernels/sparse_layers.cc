@@ -80,6 +80,11 @@ void GatherValues(const SparseStructure& s, const float* kernel,
   std::fill(values + s.count(), values + s.capacity, 0.0f);
 }
 
+void SortByInput(const SparseStructure& s, const float* values, int64_t begin,
+                 int64_t end, float* sorted) {
+  for (int64_t k = begin; k < end; ++k) sorted[k] = values[s.positions[k]];
+}
+
 void ScatterValues(const SparseStructure& s, const float* values,
                    float* kernel) {
   std::fill_n(kernel, s.inputs * s.outputs, 0.0f);

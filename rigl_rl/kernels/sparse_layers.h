@@ -48,6 +48,9 @@ int64_t CountActive(const float* mask, int64_t size);
 // Between the values and a kernel (inputs, outputs).
 void GatherValues(const SparseStructure& structure, const float* kernel,
                   float* values);
+// Writes values [begin, end) of those that are sorted by input, then by output.
+void SortByInput(const SparseStructure& structure, const float* values,
+                 int64_t begin, int64_t end, float* sorted);
 void ScatterValues(const SparseStructure& structure, const float* values,
                    float* kernel);
 

@@ -32,99 +32,6 @@ static inline Vector Activate(Activation activation, Vector v) {
   return v;
 }
 
-// sums[v] += sum_k values[k] * row(k) over `n` vectors of a row. `position` is
-// null where weight k is value k.
-template <int n, bool permuted>
-static inline void WeightedSum(const int32_t* rows, const int32_t* positions,
-                               const float* values, int64_t begin, int64_t end,
-                               const float* x, int64_t stride, Vector* sums) {
-  int64_t k = begin;
-  // Few vectors get twice as many sums, so that no addition waits for the
-  // previous one. Eight are enough, and sixteen leave no register for weights.
-  constexpr bool twice = n < 8;
-  Vector more[n];
-  if (twice) {
-    for (int v = 0; v < n; ++v) more[v] = Zero();
-  }
-  for (; twice && k + 2 <= end; k += 2) {
-    const float* one = x + rows[k] * stride;
-    const float* other = x + rows[k + 1] * stride;
-    const float weight = values[permuted ? positions[k] : k];
-    const float next = values[permuted ? positions[k + 1] : k + 1];
-    for (int v = 0; v < n; ++v) {
-      sums[v] += weight * Load(one + v * kLanes);
-      more[v] += next * Load(other + v * kLanes);
-    }
-  }
-  for (; k < end; ++k) {
-    const float* one = x + rows[k] * stride;
-    const float weight = values[permuted ? positions[k] : k];
-    for (int v = 0; v < n; ++v) sums[v] += weight * Load(one + v * kLanes);
-  }
-  if (twice) {
-    for (int v = 0; v < n; ++v) sums[v] += more[v];
-  }
-}
-
-// Begins the sums of an output with its bias.
-template <int n>
-static inline void Begin(const float* bias, int64_t j, Vector* sums) {
-  const Vector start = Zero() + (bias == nullptr ? 0.0f : bias[j]);
-  for (int v = 0; v < n; ++v) sums[v] = start;
-}
-
-template <int n>
-static inline void StoreActivated(Activation activation, const Vector* sums,
-                                  float* y) {
-  for (int v = 0; v < n; ++v) {
-    Store(y + v * kLanes, Activate(activation, sums[v]));
-  }
-}
-
-// Multiplies sums by the slope of the activation that gave x, if it is given.
-template <int n>
-static inline void StoreSloped(Activation activation, const Vector* sums,
-                               const float* x, float* dx) {
-  for (int v = 0; v < n; ++v) {
-    Vector sum = sums[v];
-    if (x != nullptr) sum = TimesSlope(activation, sum, Load(x + v * kLanes));
-    Store(dx + v * kLanes, sum);
-  }
-}
-
-template <int n>
-static void ForwardTile(const SparseStructure& s, const float* values,
-                        const float* bias, Activation activation,
-                        const float* x, float* y, int64_t stride,
-                        const Range& range) {
-  for (int64_t j = range.first; j < range.last; ++j) {
-    Vector sums[n];
-    Begin<n>(bias, j, sums);
-    WeightedSum<n, false>(s.sources, nullptr, values, s.output_begins[j],
-                          s.output_begins[j + 1], x + range.begin, stride,
-                          sums);
-    StoreActivated<n>(activation, sums, y + j * stride + range.begin);
-  }
-}
-
-template <int n>
-static void InputTile(const SparseStructure& s, const float* values,
-                      Activation activation, const float* x, const float* dy,
-                      float* dx, int64_t stride, const Range& range) {
-  for (int64_t i = range.first; i < range.last; ++i) {
-    Vector sums[n];
-    Begin<n>(nullptr, i, sums);
-    WeightedSum<n, true>(s.targets, s.positions, values, s.input_begins[i],
-                         s.input_begins[i + 1], dy + range.begin, stride,
-                         sums);
-    const int64_t at = i * stride + range.begin;
-    StoreSloped<n>(activation, sums, x == nullptr ? x : x + at, dx + at);
-  }
-}
-
-// The same for layers whose weights are all active: for several rows at once,
-// so that each vector is read once for all of them.
-
 // Vectors of sums that fit into the registers.
 #if defined(__AVX512F__)
 constexpr int kSums = 16;
@@ -132,82 +39,172 @@ constexpr int kSums = 16;
 constexpr int kSums = 4;
 #endif
 
-// Calls `sum(i, rows)` for i of the range and as many rows from i on as fit, of
-// n vectors each; at the end for one row at a time.
-template <int n, typename Sum>
-static RIGL_RL_INLINED void ByRows(const Range& range, const Sum& sum) {
-  constexpr int kRows = n < kSums ? kSums / n : 1;
-  int64_t i = range.first;
-  for (; i + kRows <= range.last; i += kRows) {
-    sum(i, std::integral_constant<int, kRows>());
+// The weights of outputs, or of inputs: those of row i are values[begins[i]],
+// ..., and come from rows `sources` of what they are multiplied with.
+struct Weights {
+  const int32_t* begins;
+  const int32_t* sources;
+  const float* values;
+  // How many each row has, where all are active; else 0.
+  int64_t of_full_row;
+};
+
+// sums[v] += sum_k values[k] * row(k) over `n` vectors of a row.
+template <int n>
+static inline void WeightedSum(const Weights& weights, int64_t i,
+                               const float* x, int64_t stride, Vector* sums) {
+  const int32_t* const rows = weights.sources;
+  const float* const values = weights.values;
+  int64_t k = weights.begins[i];
+  const int64_t end = weights.begins[i + 1];
+  // Twice as many sums, if there is room, so that no addition waits for the
+  // previous one.
+  constexpr bool twice = n < kSums;
+  Vector more[n];
+  if (twice) {
+    for (int v = 0; v < n; ++v) more[v] = Zero();
   }
-  for (; i < range.last; ++i) sum(i, std::integral_constant<int, 1>());
+  for (; twice && k + 2 <= end; k += 2) {
+    const float* one = x + rows[k] * stride;
+    const float* other = x + rows[k + 1] * stride;
+    const float weight = values[k];
+    const float next = values[k + 1];
+    for (int v = 0; v < n; ++v) {
+      sums[v] += weight * Load(one + v * kLanes);
+      more[v] += next * Load(other + v * kLanes);
+    }
+  }
+  for (; k < end; ++k) {
+    const float* one = x + rows[k] * stride;
+    const float weight = values[k];
+    for (int v = 0; v < n; ++v) sums[v] += weight * Load(one + v * kLanes);
+  }
+  if (twice) {
+    for (int v = 0; v < n; ++v) sums[v] += more[v];
+  }
 }
 
-// Weight k of row r is values[r * row_step + k * step].
-template <int n, int rows>
-static inline void DenseSums(const float* values, int64_t row_step,
-                             int64_t step, int64_t count, const float* x,
-                             int64_t stride, Vector (*sums)[n]) {
+// Begins the sums of a row with its bias.
+template <int n>
+static inline void Begin(const float* bias, int64_t i, Vector* sums) {
+  const Vector start = Zero() + (bias == nullptr ? 0.0f : bias[i]);
+  for (int v = 0; v < n; ++v) sums[v] = start;
+}
+
+// Calls `store(i, sums)` for the rows of the range.
+template <int n, typename StoreSums>
+static RIGL_RL_INLINED void SparseTile(const Weights& weights,
+                                       const float* bias, const float* x,
+                                       int64_t stride, const Range& range,
+                                       const StoreSums& store) {
+  for (int64_t i = range.first; i < range.last; ++i) {
+    Vector sums[n];
+    Begin<n>(bias, i, sums);
+    WeightedSum<n>(weights, i, x + range.begin, stride, sums);
+    store(i, sums);
+  }
+}
+
+// The same for layers whose weights are all active: for several rows at once,
+// so that each vector is read once for all of them.
+template <int n, int rows, typename StoreSums>
+static RIGL_RL_INLINED void DenseRows(const Weights& weights, const float* bias,
+                                      const float* x, int64_t stride,
+                                      int64_t i, const StoreSums& store) {
+  const int64_t count = weights.of_full_row;
+  const float* const values = weights.values + i * count;
+  Vector sums[rows][n];
+  for (int r = 0; r < rows; ++r) Begin<n>(bias, i + r, sums[r]);
   for (int64_t k = 0; k < count; ++k) {
     Vector vectors[n];
     for (int v = 0; v < n; ++v) vectors[v] = Load(x + k * stride + v * kLanes);
     for (int r = 0; r < rows; ++r) {
-      const float weight = values[r * row_step + k * step];
+      const float weight = values[r * count + k];
       for (int v = 0; v < n; ++v) sums[r][v] += weight * vectors[v];
+    }
+  }
+  for (int r = 0; r < rows; ++r) store(i + r, sums[r]);
+}
+
+template <int n, typename StoreSums>
+static RIGL_RL_INLINED void DenseTile(const Weights& weights, const float* bias,
+                                      const float* x, int64_t stride,
+                                      const Range& range,
+                                      const StoreSums& store) {
+  constexpr int kRows = n < kSums ? kSums / n : 1;
+  x += range.begin;
+  int64_t i = range.first;
+  for (; i + kRows <= range.last; i += kRows) {
+    DenseRows<n, kRows>(weights, bias, x, stride, i, store);
+  }
+  for (; i < range.last; ++i) {
+    DenseRows<n, 1>(weights, bias, x, stride, i, store);
+  }
+}
+
+// Calls `work(tile, n)` for parts of the range of `n` vectors, the widest
+// first. There are a few sizes, each a loop that the compiler unrolls.
+template <typename Work>
+static RIGL_RL_INLINED void ByTiles(const Range& range, const Work& work) {
+  for (Range tile = range; tile.begin < range.end;) {
+    const int64_t left = (range.end - tile.begin) / kLanes;
+    const auto take = [&](auto n) __attribute__((always_inline)) {
+      work(tile, n);
+      tile.begin += n * kLanes;
+    };
+    if (left >= 4) {
+      take(std::integral_constant<int, 4>());
+    } else if (left >= 2) {
+      take(std::integral_constant<int, 2>());
+    } else {
+      take(std::integral_constant<int, 1>());
     }
   }
 }
 
-template <int n, int rows>
-static inline void DenseForwardRows(const SparseStructure& s,
-                                    const float* values, const float* bias,
-                                    Activation activation, const float* x,
-                                    float* y, int64_t stride, int64_t j) {
-  Vector sums[rows][n];
-  for (int r = 0; r < rows; ++r) Begin<n>(bias, j + r, sums[r]);
-  DenseSums<n, rows>(values + j * s.inputs, s.inputs, 1, s.inputs, x, stride,
-                     sums);
-  for (int r = 0; r < rows; ++r) {
-    StoreActivated<n>(activation, sums[r], y + (j + r) * stride);
-  }
-}
-
-template <int n>
-static void DenseForwardTile(const SparseStructure& s, const float* values,
-                             const float* bias, Activation activation,
-                             const float* x, float* y, int64_t stride,
-                             const Range& range) {
-  ByRows<n>(range, [&](int64_t j, auto rows) __attribute__((always_inline)) {
-    DenseForwardRows<n, rows>(s, values, bias, activation, x + range.begin,
-                              y + range.begin, stride, j);
+// Calls `store(at, sum)` for all vectors of the range: `sum` is that of vector
+// `at`, counted in floats, of the result.
+template <typename StoreSum>
+static RIGL_RL_INLINED void SumRows(const Weights& weights, const float* bias,
+                                    const float* x, int64_t stride,
+                                    const Range& range, const StoreSum& store) {
+  ByTiles(range, [&](const Range& tile, auto n) __attribute__((always_inline)) {
+    const auto store_row = [&](int64_t i, const Vector* sums)
+        __attribute__((always_inline)) {
+      for (int v = 0; v < n; ++v) {
+        store(i * stride + tile.begin + v * kLanes, sums[v]);
+      }
+    };
+    if (weights.of_full_row > 0) {
+      DenseTile<n>(weights, bias, x, stride, tile, store_row);
+    } else {
+      SparseTile<n>(weights, bias, x, stride, tile, store_row);
+    }
   });
 }
 
-template <int n, int rows>
-static inline void DenseInputRows(const SparseStructure& s,
-                                  const float* values, Activation activation,
-                                  const float* x, const float* dy, float* dx,
-                                  int64_t stride, int64_t i) {
-  Vector sums[rows][n];
-  for (int r = 0; r < rows; ++r) Begin<n>(nullptr, i + r, sums[r]);
-  DenseSums<n, rows>(values + i, 1, s.inputs, s.outputs, dy, stride, sums);
-  for (int r = 0; r < rows; ++r) {
-    const int64_t at = (i + r) * stride;
-    StoreSloped<n>(activation, sums[r], x == nullptr ? x : x + at, dx + at);
-  }
+static void Forward(const SparseStructure& s, const float* values,
+                    const float* bias, Activation activation, const float* x,
+                    float* y, int64_t stride, Range range) {
+  const Weights weights = {s.output_begins, s.sources, values,
+                           s.is_full() ? s.inputs : 0};
+  SumRows(weights, bias, x, stride, range,
+          [&](int64_t at, Vector sum) __attribute__((always_inline)) {
+            Store(y + at, Activate(activation, sum));
+          });
 }
 
-template <int n>
-static void DenseInputTile(const SparseStructure& s, const float* values,
-                           Activation activation, const float* x,
-                           const float* dy, float* dx, int64_t stride,
-                           const Range& range) {
-  const float* below = x == nullptr ? nullptr : x + range.begin;
-  ByRows<n>(range, [&](int64_t i, auto rows) __attribute__((always_inline)) {
-    DenseInputRows<n, rows>(s, values, activation, below, dy + range.begin,
-                            dx + range.begin, stride, i);
-  });
+static void InputGradient(const SparseStructure& s, const float* values,
+                          Activation activation, const float* x,
+                          const float* dy, float* dx, int64_t stride,
+                          Range range) {
+  const Weights weights = {s.input_begins, s.targets, values,
+                           s.is_full() ? s.outputs : 0};
+  SumRows(weights, nullptr, dy, stride, range,
+          [&](int64_t at, Vector sum) __attribute__((always_inline)) {
+            if (x != nullptr) sum = TimesSlope(activation, sum, Load(x + at));
+            Store(dx + at, sum);
+          });
 }
 
 // The gradients of biases: those of sixteen outputs at once.
@@ -235,10 +232,25 @@ static void BiasTile(const float* dy, float* dbias, int64_t stride,
 // What n vectors of examples add to the gradient of one weight, before its lanes
 // are summed.
 template <int n>
-static inline Vector Product(const Vector* delta, const float* x) {
+static RIGL_RL_INLINED Vector Product(const Vector* delta, const float* x) {
   Vector sum = delta[0] * Load(x);
   for (int v = 1; v < n; ++v) sum += delta[v] * Load(x + v * kLanes);
   return sum;
+}
+
+// What n vectors of examples add to the gradients of the first `count` of
+// sixteen weights; 0 for the others.
+template <int n>
+static RIGL_RL_INLINED Vector Products(const Vector* delta, const float* x,
+                                       int64_t stride, const int32_t* sources,
+                                       int64_t count) {
+  Vector sums[kLanes];
+#pragma GCC unroll 16
+  for (int u = 0; u < kLanes; ++u) {
+    sums[u] = Zero();
+    if (u < count) sums[u] = Product<n>(delta, x + sources[u] * stride);
+  }
+  return SumLanes(sums);
 }
 
 // Adds to the gradients, or writes the first part.
@@ -248,21 +260,7 @@ static void WeightTile(const SparseStructure& s, const float* x,
                        int64_t stride, const Range& range, bool adds) {
   if (dbias != nullptr) BiasTile<n>(dy, dbias, stride, range, adds);
   x += range.begin;
-  // Lanes are summed for sixteen weights at once. An output's last weights, if
-  // they are fewer, wait for those of the next outputs.
-  Vector waiting[kLanes];
-  int64_t places[kLanes];
-  int count = 0;
-  const auto add_waiting = [&]() __attribute__((always_inline)) {
-    for (int u = count; u < kLanes; ++u) waiting[u] = Zero();
-    float total[kLanes];
-    Store(total, SumLanes(waiting));
-    for (int u = 0; u < count; ++u) {
-      float& gradient = dvalues[places[u]];
-      gradient = adds ? gradient + total[u] : total[u];
-    }
-    count = 0;
-  };
+  const int64_t last = s.output_begins[range.last];
   for (int64_t j = range.first; j < range.last; ++j) {
     Vector delta[n];
     const float* row = dy + j * stride + range.begin;
@@ -270,94 +268,32 @@ static void WeightTile(const SparseStructure& s, const float* x,
     int64_t k = s.output_begins[j];
     const int64_t end = s.output_begins[j + 1];
     for (; k + kLanes <= end; k += kLanes) {
-      Vector sums[kLanes];
-#pragma GCC unroll 16
-      for (int u = 0; u < kLanes; ++u) {
-        sums[u] = Product<n>(delta, x + s.sources[k + u] * stride);
-      }
-      Vector total = SumLanes(sums);
+      Vector total = Products<n>(delta, x, stride, s.sources + k, kLanes);
       if (adds) total += Load(dvalues + k);
       Store(dvalues + k, total);
     }
-    for (; k < end; ++k) {
-      waiting[count] = Product<n>(delta, x + s.sources[k] * stride);
-      places[count] = k;
-      if (++count == kLanes) add_waiting();
+    if (k == end) continue;
+    Vector total = Products<n>(delta, x, stride, s.sources + k, end - k);
+    if (k + kLanes <= last) {
+      // The zeros are added to gradients of the next outputs, or overwritten.
+      if (adds) total += Load(dvalues + k);
+      Store(dvalues + k, total);
+      continue;
+    }
+    float lanes[kLanes];
+    Store(lanes, total);
+    for (int u = 0; k < end; ++k, ++u) {
+      dvalues[k] = adds ? dvalues[k] + lanes[u] : lanes[u];
     }
   }
-  if (count > 0) add_waiting();
-}
-
-// Calls `work(tile, n)` for parts of the range of `n` vectors, the widest
-// first. There are a few sizes, each a loop that the compiler unrolls. A tile
-// of all rows of a layer fits into the second-level cache.
-template <int widest, typename Work>
-static RIGL_RL_INLINED void ByTiles(const Range& range, const Work& work) {
-  for (Range tile = range; tile.begin < range.end;) {
-    const int64_t left = (range.end - tile.begin) / kLanes;
-    const auto take = [&](auto n) __attribute__((always_inline)) {
-      work(tile, n);
-      tile.begin += n * kLanes;
-    };
-    if (left >= 8 && widest >= 8) {
-      take(std::integral_constant<int, 8>());
-    } else if (left >= 4) {
-      take(std::integral_constant<int, 4>());
-    } else if (left >= 2) {
-      take(std::integral_constant<int, 2>());
-    } else {
-      take(std::integral_constant<int, 1>());
-    }
-  }
-}
-
-// Uses the functions for layers whose weights are all active, or the others.
-template <typename Dense, typename Sparse>
-static RIGL_RL_INLINED void ByTiles(const SparseStructure& structure,
-                                    const Range& range, const Dense& dense,
-                                    const Sparse& sparse) {
-  if (structure.is_full()) {
-    ByTiles<4>(range, dense);
-  } else {
-    ByTiles<8>(range, sparse);
-  }
-}
-
-static void Forward(const SparseStructure& structure, const float* values,
-                    const float* bias, Activation activation, const float* x,
-                    float* y, int64_t stride, Range range) {
-  ByTiles(
-      structure, range,
-      [&](const Range& tile, auto n) {
-        DenseForwardTile<n>(structure, values, bias, activation, x, y, stride,
-                            tile);
-      },
-      [&](const Range& tile, auto n) {
-        ForwardTile<n>(structure, values, bias, activation, x, y, stride, tile);
-      });
-}
-
-static void InputGradient(const SparseStructure& structure,
-                          const float* values, Activation activation,
-                          const float* x, const float* dy, float* dx,
-                          int64_t stride, Range range) {
-  ByTiles(
-      structure, range,
-      [&](const Range& tile, auto n) {
-        DenseInputTile<n>(structure, values, activation, x, dy, dx, stride,
-                          tile);
-      },
-      [&](const Range& tile, auto n) {
-        InputTile<n>(structure, values, activation, x, dy, dx, stride, tile);
-      });
 }
 
 static void WeightGradient(const SparseStructure& structure, const float* x,
                            const float* dy, float* dvalues, float* dbias,
-                           int64_t stride, Range range) {
-  ByTiles<8>(range, [&](const Range& tile, auto n) {
+                           int64_t stride, Range range, bool adds) {
+  ByTiles(range, [&](const Range& tile, auto n) {
     WeightTile<n>(structure, x, dy, dvalues, dbias, stride, tile,
-                  tile.begin > range.begin);
+                  adds || tile.begin > range.begin);
   });
 }
 

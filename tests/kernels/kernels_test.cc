@@ -182,6 +182,20 @@ void TestColumns(const Case& c, const Kernels& kernels) {
   for (int64_t i = 0; i < x.size(); ++i) Check(c, "back", i, back[i], x[i]);
 }
 
+std::vector<float> Copy(Floats& numbers) {
+  return {numbers.data(), numbers.data() + numbers.size()};
+}
+
+// Only [begin, end) have changed.
+void CheckUntouched(const Case& c, int64_t begin, int64_t end,
+                    const std::vector<float>& before, Floats& after) {
+  for (int64_t i = 0; i < after.size(); ++i) {
+    if (begin <= i && i < end) continue;
+    const bool is_same = std::memcmp(&after[i], &before[i], sizeof(float)) == 0;
+    Check(c, "untouched", i, is_same, true);
+  }
+}
+
 // Calls `work` for all examples and rows, by parts of either.
 template <typename Work>
 void ForParts(int64_t end, int64_t rows, bool by_rows, const Work& work) {
@@ -242,11 +256,13 @@ void TestArithmetic(const Case& c, const Kernels& kernels, bool by_rows,
     }
   }
 
+  Floats sorted(layer.count, kUnwritten);
+  SortByInput(s, layer.values->data(), 0, layer.count, sorted.data());
   // Once as if `x` were the activation of a layer before.
   for (const bool has_layer_before : {false, true}) {
     Floats dx(c.inputs * stride, kUnwritten);
     ForParts(end, c.inputs, by_rows, [&](Range range) {
-      kernels.input_gradient(s, layer.values->data(), c.activation,
+      kernels.input_gradient(s, sorted.data(), c.activation,
                              has_layer_before ? x.data() : nullptr, dy.data(),
                              dx.data(), stride, range);
     });
@@ -264,23 +280,23 @@ void TestArithmetic(const Case& c, const Kernels& kernels, bool by_rows,
     }
   }
 
-  // Of examples that are shared, each part has sums of its own.
-  Floats dvalues(layer.count, 0.0f), dbias(has_bias ? c.outputs : 0, 0.0f);
+  // Of examples that are shared, the second part is added to the first.
+  if (end == 0) return;
+  Floats dvalues(layer.count, kUnwritten);
+  Floats dbias(has_bias ? c.outputs : 0, kUnwritten);
+  bool adds = false;
   ForParts(end, c.outputs, by_rows, [&](Range range) {
     if (range.begin == range.end) return;
-    Floats part(layer.count, kUnwritten), bias_part(dbias.size(), kUnwritten);
-    kernels.weight_gradient(s, x.data(), dy.data(), part.data(),
-                            has_bias ? bias_part.data() : nullptr, stride,
-                            range);
-    for (int64_t j = 0; j < c.outputs; ++j) {
-      const bool is_written = range.first <= j && j < range.last;
-      for (int64_t k = s.output_begins[j]; k < s.output_begins[j + 1]; ++k) {
-        Check(c, "written", k, std::isnan(part[k]), !is_written);
-        if (is_written) dvalues[k] += part[k];
-      }
-      if (!has_bias) continue;
-      Check(c, "written", j, std::isnan(bias_part[j]), !is_written);
-      if (is_written) dbias[j] += bias_part[j];
+    const std::vector<float> values_before = Copy(dvalues);
+    const std::vector<float> bias_before = Copy(dbias);
+    kernels.weight_gradient(s, x.data(), dy.data(), dvalues.data(),
+                            has_bias ? dbias.data() : nullptr, stride, range,
+                            adds);
+    adds = !by_rows;
+    CheckUntouched(c, s.output_begins[range.first],
+                   s.output_begins[range.last], values_before, dvalues);
+    if (has_bias) {
+      CheckUntouched(c, range.first, range.last, bias_before, dbias);
     }
   });
   for (int64_t j = 0; j < c.outputs; ++j) {

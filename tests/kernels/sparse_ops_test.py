@@ -19,12 +19,14 @@ UNITS = [
   (7, 1),
   (33, 17),
   (300, 40),
+  (530, 9),  # Wide: in smaller blocks.
   (23, 64, 1),
   (5, 16, 15, 33, 2),
 ]
 
 
-# Not only multiples of a vector's 16 examples; up to three blocks of 128.
+# Not only multiples of a vector's 16 examples; up to five blocks of 64,
+# two of which are summed in one place.
 BATCHES = [0, 1, 3, 16, 17, 127, 128, 129, 257]
 
 
