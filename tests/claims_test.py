@@ -127,8 +127,7 @@ def test_too_few_seeds_are_not_shown():
 
 
 def test_scores_of_figure_8_are_those_of_five_evaluations():
-  found = claims.load().query('task != "MountainCar" and agent == "DQN"')
-  found = found[found.version == '0e4ca2d']
+  found = claims.figure_8()
   assert len(found) == 96
   # 5 evaluations of 20 episodes, whose returns are whole numbers.
   hundredths = 100 * found.final_score
@@ -141,3 +140,20 @@ def test_scores_of_figure_8_are_those_of_five_evaluations():
     assert sorted(scores)[0] == row.return_low
     assert sorted(scores)[2] == row.return_high
     assert scores.mean() == pytest.approx(row.return_mean)
+
+
+def test_repeated_runs_take_the_place_of_figure_8s():
+  old = claims.figure_8()
+  first, second = (
+    old.iloc[[i]][['task', 'method', 'size_sparsity']] for i in (1, 2)
+  )
+  new = pd.concat(
+    [first.assign(seed=seed) for seed in range(3)]
+    + [second.assign(seed=seed) for seed in range(2)]
+    + [second.assign(seed=seed, distribution='uniform') for seed in range(3)]
+  ).assign(version='new')
+  both = claims.not_repeated(old, new)
+  assert len(both) == 96 + 3  # The uniform ones are another setting.
+  both = both[both.distribution != 'uniform']
+  assert both.merge(first).version.tolist() == ['new'] * 3
+  assert both.merge(second).version.isna().tolist() == [True] * 3
