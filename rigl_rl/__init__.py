@@ -71,33 +71,19 @@ if TYPE_CHECKING:
 
 legacy_keras.choose()
 
-# The module that defines each name above.
+# The names above, by the module that defines them.
+_NAMES = {
+  'agents.stock': 'sparsify_agent',
+  'errors': 'UserError',
+  'runs': 'Run Runs load_run load_runs train',
+  'sparsity.algorithms': 'DS Dense Prune RigL SET SparseAlgorithm Static',
+  'sparsity.distributions': 'erdos_renyi erdos_renyi_kernel uniform',
+  'sparsity.optimizer': 'SparseOptimizer load_model make_sparse_optimizer',
+  'sparsity.schedules': 'UpdateSchedule',
+  'sparsity.wrappers': 'SparseWrapper named_layers sparse_layers sparsify',
+}
 _MODULES = {
-  'DS': 'sparsity.algorithms',
-  'Dense': 'sparsity.algorithms',
-  'Prune': 'sparsity.algorithms',
-  'RigL': 'sparsity.algorithms',
-  'Run': 'runs',
-  'Runs': 'runs',
-  'SET': 'sparsity.algorithms',
-  'SparseAlgorithm': 'sparsity.algorithms',
-  'SparseOptimizer': 'sparsity.optimizer',
-  'SparseWrapper': 'sparsity.wrappers',
-  'Static': 'sparsity.algorithms',
-  'UpdateSchedule': 'sparsity.schedules',
-  'UserError': 'errors',
-  'erdos_renyi': 'sparsity.distributions',
-  'erdos_renyi_kernel': 'sparsity.distributions',
-  'load_model': 'sparsity.optimizer',
-  'load_run': 'runs',
-  'load_runs': 'runs',
-  'make_sparse_optimizer': 'sparsity.optimizer',
-  'named_layers': 'sparsity.wrappers',
-  'sparse_layers': 'sparsity.wrappers',
-  'sparsify': 'sparsity.wrappers',
-  'sparsify_agent': 'agents.stock',
-  'train': 'runs',
-  'uniform': 'sparsity.distributions',
+  name: module for module, names in _NAMES.items() for name in names.split()
 }
 __all__ = list(_MODULES)
 

@@ -65,20 +65,20 @@ def _cost(arguments: argparse.Namespace) -> None:
   command_line.start_tensorflow(arguments)
   with quiet.import_quietly():
     # Before gin parses: nothing can be made configurable afterwards.
+    from rigl_rl import costs
     from rigl_rl.config import parsing
-    from rigl_rl.costs import jobs, readers
 
     parsing.parse(arguments.gin_files, arguments.gin_bindings)
-    job = readers.read_job(arguments.num_actions)
+    job = costs.read_job(arguments.num_actions)
 
-  rows = jobs.layer_rows(job)
+  rows = costs.layer_rows(job)
   print(job.title())
   print()
   _print_table(rows)
   print()
   _print_totals(job)
   if sparsities:
-    rows = jobs.sparsity_rows(job, sparsities)
+    rows = costs.sparsity_rows(job, sparsities)
     print()
     _print_table(rows)
   if arguments.csv:
@@ -102,11 +102,11 @@ def _parse_sparsities(text: str | None) -> list[float]:
 
 
 def _print_totals(job) -> None:
-  from rigl_rl.costs import jobs
+  from rigl_rl import costs
   from rigl_rl.sparsity import counting
 
   sparse, dense = job.counts, job.dense_counts
-  size, dense_size = jobs.together(sparse), jobs.together(dense)
+  size, dense_size = costs.together(sparse), costs.together(dense)
   rows = {
     'parameters': f'{size.parameters:,} ({size.active_weights:,} active '
     f'weights, {size.biases:,} biases)'
@@ -118,7 +118,7 @@ def _print_totals(job) -> None:
   }
   if mismatches:
     rows['mismatch'] = (
-      f'{jobs.by_network(mismatches)} of the parameters that these dense '
+      f'{costs.by_network(mismatches)} of the parameters that these dense '
       'networks match'
     )
   if 'actor' in sparse:
@@ -131,7 +131,7 @@ def _print_totals(job) -> None:
   rows['forward FLOPs'] = f'{size.forward_flops:.4g}, {share:.3f} of dense'
   training = job.training_flops(sparse)
   in_all = training * job.batch_size * job.gradient_steps
-  steps = jobs.by_network(
+  steps = costs.by_network(
     {name: f'{x.gradient_steps:,}' for name, x in job.networks.items()}
   )
   rows['training FLOPs'] = (

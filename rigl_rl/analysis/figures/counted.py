@@ -9,6 +9,7 @@ import pandas as pd
 
 from rigl_rl import quiet
 from rigl_rl.analysis.figures import base, style
+from rigl_rl.config import parsing
 
 _NOTES = ('Counted, not trained.',)
 _NAMES = {'erdos_renyi_kernel': 'ERK', 'uniform': 'Uniform'}
@@ -71,24 +72,23 @@ class CostTable:
 
   def draw(self, request: base.Request) -> base.Drawing:
     """Makes it; see `figures.draw`. Results play no part."""
-    rows = []
+    costs, rows = _load_costs(), []
     for agent, file in self.gin_files.items():
       for task in self.tasks:
         job = read_job(file, f'ENV_NAME={task!r}')
-        dense, sparse = job.dense_counts, job.counts
-        dense_weights = _weights(dense)
-        dense_flops = job.training_flops_by_weights(dense)
-        for method, counts in ((agent, dense), (f'DS-{agent}', sparse)):
-          weights, flops = (
-            _weights(counts),
-            job.training_flops_by_weights(counts),
-          )
+        dense_flops = job.training_flops_by_weights(job.dense_counts)
+        for method, counts in (
+          (agent, job.dense_counts),
+          (f'DS-{agent}', job.counts),
+        ):
+          size = costs.together(counts)
+          flops = job.training_flops_by_weights(counts)
           rows.append(
             {
               'task': task,
               'method': method,
-              'sparsity': 1 - weights / dense_weights,
-              'weights': weights,
+              'sparsity': size.sparsity,
+              'weights': size.active_weights,
               'training_flops': flops,
               'share': flops / dense_flops,
               'runs': 0,
@@ -115,21 +115,19 @@ def read_costs(
 ) -> list[dict[str, Any]]:
   """Counts FLOPs at several sparsities, as `launch.cost` does."""
   job = read_job(gin_file, gin_binding)
-  from rigl_rl.costs import jobs
-
-  return jobs.sparsity_rows(job, sparsities)
-
-
-def _weights(counts: Mapping[str, Any]) -> int:
-  return sum(count.active_weights for count in counts.values())
+  return _load_costs().sparsity_rows(job, sparsities)
 
 
 def read_job(gin_file: str, gin_binding: str) -> Any:
-  """Builds the networks of a config; imports TensorFlow only here."""
-  with quiet.import_quietly():
-    from rigl_rl.config import parsing
-    from rigl_rl.costs import readers
+  """Builds the networks of a config."""
+  costs = _load_costs()
+  with quiet.import_quietly(), parsing.empty_config():
+    parsing.parse([gin_file], [gin_binding])
+    return costs.read_job(None)
 
-    with parsing.empty_config():
-      parsing.parse([gin_file], [gin_binding])
-      return readers.read_job(None)
+
+def _load_costs() -> Any:
+  """Imports the module only here: other figures need no TensorFlow."""
+  with quiet.import_quietly():
+    from rigl_rl import costs
+  return costs

@@ -1,1 +1,0 @@
-"""What `launch.cost` counts; the command prints it."""
