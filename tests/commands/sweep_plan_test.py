@@ -88,11 +88,10 @@ def test_workers_by_gpu(workers, per_gpu, expected, monkeypatch):
   monkeypatch.setattr(local, 'gpus', lambda: ['0', '1'])
   executor = local.LocalExecutor(workers, per_gpu)
   assert executor.workers == executor.capacity == expected
-  used = collections.Counter(
-    environment['CUDA_VISIBLE_DEVICES'] for _, environment in executor._free
-  )
+  environments = [executor.part(n)[1] for n in range(executor.workers)]
+  used = collections.Counter(e['CUDA_VISIBLE_DEVICES'] for e in environments)
   assert max(used.values()) <= per_gpu and set(used) == {'0', '1'}
-  for _, environment in executor._free:
+  for environment in environments:
     assert environment['TF_FORCE_GPU_ALLOW_GROWTH'] == 'true'
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import json
 import os
 import shlex
 import signal
 import sys
+import time
 from typing import Any, Sequence
 
 from rigl_rl import files, locks, readers
@@ -16,6 +18,8 @@ from rigl_rl.sweeps import Run, settings
 from rigl_rl.training import record
 
 _DESCRIPTION = 'sweep.json'
+# Between looks at the runs, in seconds.
+_INTERVAL = 0.1
 # Length of a reason in messages, in characters.
 _MAX_REASON = 300
 # Threads of a run, by launch.train's flags, and of libraries with threads of
@@ -133,17 +137,13 @@ class Job:
       return []
 
 
-class Executor:
-  """Starts runs, and tells which of them have ended.
+class Executor(abc.ABC):
+  """Starts runs, and tells which of them have ended."""
 
-  Attributes:
-    running: the runs, by the handles of their processes.
-    workers: how many there may be at a time.
-  """
-
-  workers: int
+  workers: int  # How many runs there may be at a time.
 
   def __init__(self):
+    # By the handles of their processes.
     self.running: dict[Any, Job] = {}
 
   @property
@@ -153,15 +153,34 @@ class Executor:
 
   def start(self, job: Job) -> None:
     """Starts a run; raises OSError if it cannot be started."""
-    raise NotImplementedError
+    job.prepare()
+    self.running[self._submit(job)] = job
 
   def wait(self) -> list[tuple[Job, int]]:
     """Waits a moment; returns runs that have ended, with exit codes."""
-    raise NotImplementedError
+    time.sleep(_INTERVAL)
+    return self.collect()
 
+  def collect(self) -> list[tuple[Job, int]]:
+    """Returns runs that have ended, with exit codes, without waiting."""
+    codes = {handle: self._poll(handle) for handle in self.running}
+    return [
+      (self.running.pop(handle), code)
+      for handle, code in codes.items()
+      if code is not None
+    ]
+
+  @abc.abstractmethod
   def stop(self) -> list[tuple[Job, int]]:
     """Ends all runs; returns those that had ended just before."""
-    raise NotImplementedError
+
+  @abc.abstractmethod
+  def _submit(self, job: Job) -> Any:
+    """Starts a run; returns the handle of its process."""
+
+  @abc.abstractmethod
+  def _poll(self, handle: Any) -> int | None:
+    """Returns the exit code of a process that has ended, else None."""
 
 
 def as_recorded(run: Run, directory: str) -> Run:

@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import time
-from typing import Any
 
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps.executors import jobs
 
-# Between looks at the processes, in seconds.
-_INTERVAL = 0.1
+# Between looks at processes that are to end, in seconds.
+_INTERVAL = 0.02
 # For a process to end by itself after a SIGTERM, in seconds.
 _PATIENCE = 10.0
 
@@ -58,29 +57,29 @@ class LocalExecutor(jobs.Executor):
         at work beside this one, and would keep its runs to the same cores.
     """
     super().__init__()
-    available, devices = cores(), gpus()
+    self._cores, self._gpus = cores(), gpus()
     if workers_per_gpu is not None:
-      if not devices:
+      if not self._gpus:
         raise UserError(
           f'--workers_per_gpu is {workers_per_gpu}, but there is no GPU here.'
         )
-      most = workers_per_gpu * len(devices)
+      most = workers_per_gpu * len(self._gpus)
       workers = most if workers is None else min(workers, most)
-    self.workers = workers or len(available)
-    is_pinned = affinity and self.workers == len(available)
-    # What each idle worker has of the machine: cores and environment.
-    self._free = []
-    for index in reversed(range(self.workers)):
-      environment = {**os.environ, **jobs.ENVIRONMENT}
-      if devices:
-        environment['CUDA_VISIBLE_DEVICES'] = devices[index % len(devices)]
-      cpus = (available[index],) if is_pinned else ()
-      self._free.append((cpus, environment))
-    self._used: dict[subprocess.Popen, Any] = {}
+    self.workers = workers or len(self._cores)
+    self._is_pinned = affinity and self.workers == len(self._cores)
 
-  def start(self, job: jobs.Job) -> None:
-    job.prepare()
-    cpus, environment = self._free[-1]
+  def part(self, worker: int) -> tuple[list[int], dict[str, str]]:
+    """Returns what a worker has of the machine: its cores and environment."""
+    environment = {**os.environ, **jobs.ENVIRONMENT}
+    if self._gpus:
+      gpu = self._gpus[worker % len(self._gpus)]
+      environment['CUDA_VISIBLE_DEVICES'] = gpu
+    return [self._cores[worker]] if self._is_pinned else [], environment
+
+  def _submit(self, job: jobs.Job) -> tuple[subprocess.Popen, int]:
+    busy = {worker for _, worker in self.running}
+    worker = min(set(range(self.workers)) - busy)
+    cpus, environment = self.part(worker)
     with open(job.log, 'ab') as log:
       process = subprocess.Popen(
         job.child(os.getpid(), cpus),
@@ -91,26 +90,19 @@ class LocalExecutor(jobs.Executor):
         # Ctrl-C in the terminal reaches only the sweep, which ends its runs.
         start_new_session=True,
       )
-    self._used[process] = self._free.pop()
-    self.running[process] = job
+    return process, worker
 
-  def wait(self) -> list[tuple[jobs.Job, int]]:
-    time.sleep(_INTERVAL)
-    return self._collect()
-
-  def _collect(self) -> list[tuple[jobs.Job, int]]:
-    ended = [p for p in self.running if p.poll() is not None]
-    self._free += [self._used.pop(process) for process in ended]
-    return [(self.running.pop(p), p.returncode) for p in ended]
+  def _poll(self, handle: tuple[subprocess.Popen, int]) -> int | None:
+    return handle[0].poll()
 
   def stop(self) -> list[tuple[jobs.Job, int]]:
-    results = self._collect()
+    results = self.collect()
     for number in (signal.SIGTERM, signal.SIGKILL):
-      for process in self.running:
+      for process, _ in self.running:
         with contextlib.suppress(ProcessLookupError, PermissionError):
           os.killpg(process.pid, number)
       deadline = time.monotonic() + _PATIENCE
       while self.running and time.monotonic() < deadline:
-        results += self._collect()
-        time.sleep(_INTERVAL / 5)
+        results += self.collect()
+        time.sleep(_INTERVAL)
     return results

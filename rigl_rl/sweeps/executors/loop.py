@@ -23,14 +23,7 @@ _ANY_SPEED = 200.0
 
 
 class Loop:
-  """One pass over the runs: each is started at most once.
-
-  Attributes:
-    before: the runs that were finished before.
-    finished: those that have finished since.
-    failed: those that have failed, with the reason.
-    stopped: number of the signal that ended it all, or None.
-  """
+  """One pass over the runs: each is started at most once."""
 
   def __init__(
     self,
@@ -47,10 +40,10 @@ class Loop:
       or job.run.train_steps / _ANY_SPEED
       for job in all_jobs
     }
-    self.before: list[jobs.Job] = []
-    self.finished: list[jobs.Job] = []
-    self.failed: list[tuple[jobs.Job, str]] = []
-    self.stopped: int | None = None
+    self.before: list[jobs.Job] = []  # The runs that were finished before.
+    self.finished: list[jobs.Job] = []  # Those that have finished since.
+    self.failed: list[tuple[jobs.Job, str]] = []  # With the reason.
+    self.stopped: int | None = None  # Number of the signal that ended it all.
     self._pending: collections.deque[jobs.Job] = collections.deque()
     # Directories, in the base directory, of the runs that have ended.
     self._good: set[str] = set()

@@ -13,8 +13,6 @@ from typing import Any
 from rigl_rl.errors import UserError
 from rigl_rl.sweeps.executors import jobs, local
 
-# Between looks at the tasks, in seconds.
-_INTERVAL = 0.2
 # For tasks to end when they are cancelled, in seconds.
 _PATIENCE = 10.0
 
@@ -82,43 +80,30 @@ class RayExecutor(jobs.Executor):
       most = min(most, self._workers)
     return max(1, most)
 
-  def start(self, job: jobs.Job) -> None:
-    job.prepare()
+  def _submit(self, job: jobs.Job) -> Any:
     command = job.child(0)
-    reference = self._task.remote(
+    return self._task.remote(
       command, sys.executable, job.log, os.getcwd(), jobs.ENVIRONMENT
     )
-    self.running[reference] = job
 
-  def wait(self) -> list[tuple[jobs.Job, int]]:
-    return self._collect(1, _INTERVAL)
-
-  def _collect(self, count: int, patience: float) -> list[tuple[jobs.Job, int]]:
-    """Waits until `count` runs have ended; returns them."""
-    if not self.running:
-      return []
-    ended, _ = self._ray.wait(
-      list(self.running), num_returns=count, timeout=patience
-    )
-    return [self._result(reference) for reference in ended]
-
-  def _result(self, reference: Any) -> tuple[jobs.Job, int]:
-    job = self.running.pop(reference)
+  def _poll(self, handle: Any) -> int | None:
+    ended, _ = self._ray.wait([handle], num_returns=1, timeout=0)
+    if not ended:
+      return None
     try:
-      return job, self._ray.get(reference)
+      return self._ray.get(handle)
     except self._ray.exceptions.RayError as error:
       # The node went away, or the worker was killed.
-      with open(job.log, 'a', encoding='utf-8') as log:
+      with open(self.running[handle].log, 'a', encoding='utf-8') as log:
         log.write(f'Ray: {" ".join(str(error).split())}\n')
-      return job, 1
+      return 1
 
   def stop(self) -> list[tuple[jobs.Job, int]]:
-    results = self._collect(len(self.running), 0)
-    if self.running:
-      for reference in self.running:
+    results = self.collect()
+    if left := list(self.running):
+      for handle in left:
         # Its worker is killed, and with it the process that it started.
-        self._ray.cancel(reference, force=True)
-      left = list(self.running)
+        self._ray.cancel(handle, force=True)
       self._ray.wait(left, num_returns=len(left), timeout=_PATIENCE)
       self.running.clear()
     self._ray.shutdown()
