@@ -19,7 +19,6 @@ import re
 from typing import Any, Callable, Iterator, Mapping
 
 from rigl_rl import wording
-from rigl_rl.config import annotations as annotations_lib
 from rigl_rl.config import domains, gin_text
 from rigl_rl.errors import UserError
 
@@ -310,7 +309,7 @@ class Library:
         domains.Instance(last, frozenset([last])) if module.is_ours else None
       )
 
-    return annotations_lib.read(annotation, look_up)
+    return domains.read(annotation, look_up)
 
   def _instance(self, node: ast.ClassDef, module: _Module) -> domains.Instance:
     ancestors = {node.name}
