@@ -17,23 +17,10 @@ TASK_MACROS = ('ENV_NAME', 'GAME')
 # The fifteen games of Graesser et al. (2022): the three of their figures 2 and
 # 6 first.
 GRAESSER22_GAMES = (
-  'MsPacman',
-  'Pong',
-  'Qbert',
-  'Assault',
-  'Asterix',
-  'BeamRider',
-  'Boxing',
-  'Breakout',
-  'CrazyClimber',
-  'DemonAttack',
-  'Enduro',
-  'FishingDerby',
-  'SpaceInvaders',
-  'Tutankham',
-  'VideoPinball',
+  *('MsPacman', 'Pong', 'Qbert', 'Assault', 'Asterix', 'BeamRider', 'Boxing'),
+  *('Breakout', 'CrazyClimber', 'DemonAttack', 'Enduro', 'FishingDerby'),
+  *('SpaceInvaders', 'Tutankham', 'VideoPinball'),
 )
-
 
 # What an episode's return can be, of tasks that bound it.
 _RETURNS = {

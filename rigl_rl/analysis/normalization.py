@@ -11,6 +11,7 @@ import math
 import re
 from typing import Mapping
 
+from rigl_rl import readers
 from rigl_rl.errors import UserError
 
 # Mean returns of a random and of a human player, of the paper's 15 games (its
@@ -39,8 +40,6 @@ _RANDOM_AND_HUMAN = {
   'VideoPinball': (0.0, 17667.9),
 }
 
-ATARI_GAMES = tuple(_RANDOM_AND_HUMAN)
-
 
 def family(task: str) -> str:
   """Returns a task without its version: 'Walker2d' for 'Walker2d-v4'."""
@@ -59,37 +58,32 @@ def human_normalized(score: float, game: str) -> float:
   if game not in _RANDOM_AND_HUMAN:
     raise UserError(
       f'GAME is {game!r}, of which no human score is known, but must be one of '
-      f'{", ".join(ATARI_GAMES)}.'
+      f'{", ".join(_RANDOM_AND_HUMAN)}.'
     )
   random, human = _RANDOM_AND_HUMAN[game]
   return (score - random) / (human - random)
 
 
-def read_references(text: str) -> dict[str, float]:
-  """Parses a CSV table of references: lines of `task,score`, with that header.
+def read_references(path: str) -> dict[str, float]:
+  """Reads a CSV file of references, with the columns task and score.
 
   Returns:
     {task: score}. A name without a version applies to all versions.
 
   Raises:
-    UserError: it is no such table.
+    UserError: it is no such file.
   """
-  rows = [line.replace(' ', '').split(',') for line in text.splitlines()]
   try:
-    header, *rows = [row for row in rows if any(row)]
-    references = {task: float(score) for task, score in rows}
-    if (
-      header != ['task', 'score']
-      or not references
-      or not all(map(math.isfinite, references.values()))
-    ):
-      raise ValueError
-  except ValueError:
+    with readers.contents_of(path):
+      rows = readers.read_table(path, {'task': str, 'score': float})
+      if not rows or not all(math.isfinite(row['score']) for row in rows):
+        raise ValueError('a score is missing')
+  except readers.FileError as error:
     raise UserError(
-      '--references is a file that cannot be read, but must hold the line '
-      "'task,score', and below it one such as 'Hopper-v4,3387.4' for each task."
-    ) from None
-  return references
+      f"--references is {path!r}, but must hold the line 'task,score', and "
+      f"below it one such as 'Hopper-v4,3387.4' for each task: {error}"
+    ) from error
+  return {row['task'].strip(): row['score'] for row in rows}
 
 
 def normalize(

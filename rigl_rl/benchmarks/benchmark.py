@@ -12,21 +12,15 @@ SPARSITIES = (50, 80, 90, 95, 99)
 
 
 class Benchmark(abc.ABC):
-  """A comparison of speeds.
+  """A comparison of speeds."""
 
-  Attributes:
-    contenders: in the order in which they are shown.
-    references: those that ratios are to, one column each.
-    peers: contenders of other libraries.
-    first_steps: fill the replay buffer, and trace all kinds of steps.
-    least_steps: a turn has at least as many.
-  """
-
-  contenders: Sequence[str]
-  references: Sequence[str]
-  peers: Sequence[str] = ()
-  first_steps: int = 520
-  least_steps: int = 10
+  contenders: Sequence[str]  # In the order in which they are shown.
+  references: Sequence[str]  # Those that ratios are to, one column each.
+  peers: Sequence[str] = ()  # Contenders of other libraries.
+  first_steps: int = (
+    520  # Fill the replay buffer, and trace all kinds of steps.
+  )
+  least_steps: int = 10  # A turn has at least as many.
 
   @abc.abstractmethod
   def add_arguments(self, parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ import shlex
 import sys
 from typing import Sequence
 
-from rigl_rl import analysis, files, sweeps, wording
+from rigl_rl import analysis, sweeps, wording
 from rigl_rl.analysis import (
   figures,
   normalization,
@@ -151,14 +151,7 @@ def _options(
   command_line.check_at_least(arguments, resamples=1, comparable_policies=0)
   references = None
   if arguments.references:
-    try:
-      text = files.read(arguments.references).decode('utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-      raise UserError(
-        f'--references is {arguments.references!r}, but must be a CSV file '
-        f'that can be read: {error}'
-      ) from error
-    references = normalization.read_references(text)
+    references = normalization.read_references(arguments.references)
   return figures.Options(
     x=arguments.x,
     references=references,

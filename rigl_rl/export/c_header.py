@@ -97,20 +97,13 @@ int main(void) {{
 
 
 class Header(NamedTuple):
-  """A C header.
-
-  Attributes:
-    text: the file.
-    active, all_weights: numbers of weights, without biases.
-    size: of its constants, in bytes.
-    is_discrete: whether its function returns the number of an action.
-  """
+  """A C header."""
 
   text: str
-  active: int
-  all_weights: int
-  size: int
-  is_discrete: bool
+  active: int  # Number of active weights.
+  all_weights: int  # Without biases.
+  size: int  # Of its constants, in bytes.
+  is_discrete: bool  # Whether its function returns the number of an action.
 
 
 def make(policy: Any, title: str) -> Header:

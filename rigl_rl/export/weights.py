@@ -15,18 +15,12 @@ class Csr(NamedTuple):
 
   A row holds the active weights of one input: one row per combination of the
   kernel's dimensions but the last, in C order; columns are outputs.
-
-  Attributes:
-    data: float32, the active weights, row by row.
-    indices: int32, their columns.
-    indptr: int32; row i is `data[indptr[i] : indptr[i + 1]]`.
-    shape: int32, of the kernel, `(*window, in, out)`.
   """
 
-  data: np.ndarray
-  indices: np.ndarray
-  indptr: np.ndarray
-  shape: np.ndarray
+  data: np.ndarray  # float32, the active weights, row by row.
+  indices: np.ndarray  # int32, their columns.
+  indptr: np.ndarray  # int32; row i is `data[indptr[i] : indptr[i + 1]]`.
+  shape: np.ndarray  # int32, of the kernel, `(*window, in, out)`.
 
 
 def to_csr(kernel: np.ndarray, is_active: np.ndarray) -> Csr:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from rigl_rl import tasks
 from rigl_rl.analysis import normalization
 
 
@@ -13,12 +14,12 @@ def test_the_papers_games():
     'CrazyClimber DemonAttack Enduro FishingDerby SpaceInvaders Tutankham '
     'VideoPinball'
   )
-  assert sorted(normalization.ATARI_GAMES) == sorted(games.split())
+  assert sorted(tasks.GRAESSER22_GAMES) == sorted(games.split())
 
 
 def test_the_table_is_dopamines():
   utils = pytest.importorskip('dopamine.labs.atari_100k.normalization_utils')
-  for game in normalization.ATARI_GAMES:
+  for game in tasks.GRAESSER22_GAMES:
     for score in (0.0, 1234.5):
       assert normalization.human_normalized(score, game) == pytest.approx(
         utils.normalize_score(score, game.lower()), rel=1e-12
@@ -60,9 +61,10 @@ def test_a_reference_of_a_version_is_of_that_version_only():
   assert normalization.normalize(5.0, 'Hopper-v5', references) == 0.25
 
 
-def test_read_references():
-  text = 'task,score\nHopper-v4,3387.4\n\nAnt, 5848.6\n'
-  assert normalization.read_references(text) == {
+def test_read_references(tmp_path):
+  path = tmp_path / 'references.csv'
+  path.write_text('task,score\nHopper-v4,3387.4\n\nAnt, 5848.6\n')
+  assert normalization.read_references(str(path)) == {
     'Hopper-v4': 3387.4,
     'Ant': 5848.6,
   }
@@ -73,6 +75,8 @@ def test_read_references():
   ['', 'Hopper,1', 'task,score', 'task,score\nAnt', 'task,score\nAnt,x']
   + ['task,score\nAnt,nan'],
 )
-def test_bad_references(text, user_error):
+def test_bad_references(text, user_error, tmp_path):
+  path = tmp_path / 'references.csv'
+  path.write_text(text)
   with user_error('--references', 'task,score'):
-    normalization.read_references(text)
+    normalization.read_references(str(path))

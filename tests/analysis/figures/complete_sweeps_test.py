@@ -12,8 +12,8 @@ import os
 import pytest
 
 from helpers import synthetic_runs
-from rigl_rl import analysis, sweeps
-from rigl_rl.analysis import figures, normalization
+from rigl_rl import analysis, sweeps, tasks
+from rigl_rl.analysis import figures
 from rigl_rl.config import gin_text
 from rigl_rl.sweeps import definition
 
@@ -35,7 +35,7 @@ _KINDS = {
 # Two games represent all fifteen.
 _GAMES = ('Pong', 'MsPacman')
 _FEWER_GAMES = 'GAME!=' + '|'.join(
-  game for game in normalization.ATARI_GAMES if game not in _GAMES
+  game for game in tasks.GRAESSER22_GAMES if game not in _GAMES
 )
 
 
