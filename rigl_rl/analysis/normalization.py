@@ -11,34 +11,12 @@ import math
 import re
 from typing import Mapping
 
-from rigl_rl import readers
+from dopamine.labs.atari_100k import normalization_utils
+
+from rigl_rl import readers, tasks
 from rigl_rl.errors import UserError
 
-# Mean returns of a random and of a human player, of the paper's 15 games (its
-# appendix A.4), from Dopamine's labs/atari_100k/normalization_utils.py. Agarwal
-# et al. (2021), the authors of rliable, normalize by them: the human scores of
-# Wang et al. (2016, "Dueling network architectures", table 2, up to 30 no-ops),
-# who extend Mnih et al. (2015, extended data table 2).
-#
-# VideoPinball: that table says 0 for random; Wang et al. have 16256.9, just
-# below the human 17667.9, by which a score is divided by 1411 instead of 17668.
-_RANDOM_AND_HUMAN = {
-  'Assault': (222.4, 742.0),
-  'Asterix': (210.0, 8503.3),
-  'BeamRider': (363.9, 16926.5),
-  'Boxing': (0.1, 12.1),
-  'Breakout': (1.7, 30.5),
-  'CrazyClimber': (10780.5, 35829.4),
-  'DemonAttack': (152.1, 1971.0),
-  'Enduro': (0.0, 860.5),
-  'FishingDerby': (-91.7, -38.7),
-  'MsPacman': (307.3, 6951.6),
-  'Pong': (-20.7, 14.6),
-  'Qbert': (163.9, 13455.0),
-  'SpaceInvaders': (148.0, 1668.7),
-  'Tutankham': (11.4, 167.6),
-  'VideoPinball': (0.0, 17667.9),
-}
+_HUMAN = normalization_utils.ATARI_HUMAN_SCORES
 
 
 def family(task: str) -> str:
@@ -49,19 +27,25 @@ def family(task: str) -> str:
 def human_normalized(score: float, game: str) -> float:
   """Returns a game's return as a share of a human's.
 
+  The scores are Dopamine's, as Agarwal et al. (2021), the authors of rliable,
+  normalize by them: the human ones of Wang et al. (2016, "Dueling network
+  architectures", table 2, up to 30 no-ops), who extend Mnih et al. (2015,
+  extended data table 2). For VideoPinball they have 0 as random; Wang et al.
+  have 16256.9, just below the human 17667.9, by which a score would be divided
+  by 1411 instead of 17668.
+
   Returns:
     (score - random) / (human - random): 0 is random play, 1 a human's.
 
   Raises:
-    UserError: the game is not one of the paper's.
+    UserError: no human score of the game is known.
   """
-  if game not in _RANDOM_AND_HUMAN:
+  if game.lower() not in _HUMAN:
     raise UserError(
-      f'GAME is {game!r}, of which no human score is known, but must be one of '
-      f'{", ".join(_RANDOM_AND_HUMAN)}.'
+      f'GAME is {game!r}, of which no human score is known, but must be one '
+      f'such as {", ".join(tasks.GRAESSER22_GAMES)}.'
     )
-  random, human = _RANDOM_AND_HUMAN[game]
-  return (score - random) / (human - random)
+  return normalization_utils.normalize_score(score, game.lower())
 
 
 def read_references(path: str) -> dict[str, float]:
@@ -93,7 +77,7 @@ def normalize(
 
   Args:
     score: a final score.
-    task: a game of the paper, or a MuJoCo task with its version.
+    task: an Atari game, or a MuJoCo task with its version.
     references: of MuJoCo tasks, {task: score of dense SAC}; one of a task
       without a version applies to all versions that are missing.
 
@@ -101,7 +85,7 @@ def normalize(
     The score, 1 being a human's or dense SAC's; nan if the task has no
     reference, or one that is not above 0, of which no share can be taken.
   """
-  if task in _RANDOM_AND_HUMAN:
+  if task.lower() in _HUMAN:
     return human_normalized(score, task)
   reference = references.get(task, references.get(family(task), math.nan))
   return score / reference if reference > 0 else math.nan

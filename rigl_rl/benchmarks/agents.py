@@ -163,10 +163,7 @@ class ByStorage(benchmark.Benchmark):
     bindings = [f'WIDTH = {width}']
     method = 'dense' if sparsity is None else 'rigl'
     if sparsity is not None:
-      bindings += [
-        f'SPARSITY = {sparsity}',
-        f'sparsify.storage = {storage!r}',
-      ]
+      bindings += [f'SPARSITY = {sparsity}', f'sparsify.storage = {storage!r}']
     if agent == 'td3':
       method = 'td3'
       if sparsity is not None:

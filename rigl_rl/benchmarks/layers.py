@@ -21,11 +21,7 @@ class Layers(benchmark.Benchmark):
   """One layer of some shape; peers need a Python of their own."""
 
   peers = ('torch', *(f'sparseprop_{s}' for s in benchmark.SPARSITIES))
-  contenders = (
-    *peers,
-    'dense',
-    *(f'sparse_{s}' for s in benchmark.SPARSITIES),
-  )
+  contenders = (*peers, 'dense', *(f'sparse_{s}' for s in benchmark.SPARSITIES))
   references = ('dense', 'sparseprop_90', 'sparseprop_95')
   first_steps = 10
 

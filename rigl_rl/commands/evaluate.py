@@ -217,9 +217,7 @@ def _prepare_pictures(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(
-  arguments: argparse.Namespace,
-  directory: str,
-  levels: Sequence[float] | None,
+  arguments: argparse.Namespace, directory: str, levels: Sequence[float] | None
 ) -> list[dict[str, Any]]:
   """Evaluates a run, and prints how.
 

@@ -126,8 +126,4 @@ def _write_header(policy: Any, out: str, title: str) -> None:
   )
 
 
-_WRITERS = {
-  '.npz': _write_arrays,
-  '.h': _write_header,
-  '': _write_saved_model,
-}
+_WRITERS = {'.npz': _write_arrays, '.h': _write_header, '': _write_saved_model}

@@ -26,13 +26,7 @@ import sys
 from typing import Sequence
 
 from rigl_rl import analysis, sweeps, wording
-from rigl_rl.analysis import (
-  figures,
-  normalization,
-  report,
-  statistics,
-  tables,
-)
+from rigl_rl.analysis import figures, normalization, report, statistics, tables
 from rigl_rl.analysis.figures import style
 from rigl_rl.commands import command_line
 from rigl_rl.errors import UserError

@@ -241,9 +241,7 @@ def _make_executor(arguments: argparse.Namespace) -> jobs.Executor:
 
 
 def _print_plan(
-  runs: Sequence[sweeps.Run],
-  base_dir: str | None,
-  speeds: Mapping[str, float],
+  runs: Sequence[sweeps.Run], base_dir: str | None, speeds: Mapping[str, float]
 ) -> None:
   """Lists the runs, and what they cost."""
   states = [''] * len(runs)
@@ -335,8 +333,7 @@ def train_jobs(
   if work.stopped is not None:
     name = signal.Signals(work.stopped).name
     print(
-      f'Stopped by {name}. The same command continues: {typed}',
-      file=sys.stderr,
+      f'Stopped by {name}. The same command continues: {typed}', file=sys.stderr
     )
     return 128 + work.stopped
   return 1 if work.failed else 0

@@ -96,9 +96,7 @@ def _is_registered(selector: str) -> bool:
   return True
 
 
-def bound(
-  config: Config,
-) -> Iterator[tuple[str, Any, declarations.Parameter]]:
+def bound(config: Config) -> Iterator[tuple[str, Any, declarations.Parameter]]:
   """Yields source, value or `Promise`, and declaration of what is bound."""
   library = _library(config)
   for key, written in config.bindings.items():

@@ -19,7 +19,7 @@ _ROOT = pathlib.Path(__file__).parents[2]
 _HEAVY = (
   'ale_py',
   'cv2',
-  'dopamine',
+  'dopamine.discrete_domains',
   'glfw.library',
   'gym.envs',
   'jax',
@@ -96,7 +96,7 @@ def _train(kind: str, directory: pathlib.Path) -> tuple[list[str], set[str]]:
 
 
 _ACTOR_CRITIC = {'mujoco', 'tensorflow', 'tensorflow_probability', 'tf_agents'}
-_DQN = {'cv2', 'dopamine', 'gym.envs', 'jax', 'tensorflow'}
+_DQN = {'cv2', 'dopamine.discrete_domains', 'gym.envs', 'jax', 'tensorflow'}
 
 
 def test_a_run_is_trained(tmp_path):

@@ -5,15 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import itertools
-from typing import (
-  Any,
-  ClassVar,
-  Iterable,
-  Iterator,
-  Mapping,
-  NamedTuple,
-  Sequence,
-)
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import pandas as pd
 
@@ -262,7 +254,7 @@ class Kind(abc.ABC):
   x_label = y_label = ''  # Names of all axes; '' if panels name their own.
   intervals = style.SHADED  # Says what the intervals are; '' if none.
   empty = 'no finished run'  # What a panel lacks that has nothing to show.
-  grid: ClassVar[Mapping[str, Any]] = {}  # Arguments of `style.grid`.
+  grid = dict[str, Any]()  # Arguments of `style.grid`.
 
   def draw(self, request: Request) -> Drawing:
     """Draws it; see `figures.draw`."""
