@@ -12,13 +12,18 @@ import sys
 import time
 
 
-def _sac_settings(arguments, environment):
-  """The networks, batch and schedule of Graesser et al. (2022), table 8.
+def _settings(arguments, environment):
+  """The networks, batch and schedule of our gin files, after fewer steps.
 
-  They are the libraries' own defaults but for the initial collection.
+  PPO's are of Graesser et al. (2022), table 9. SAC's, of their table 8, are the
+  libraries' own defaults but for the initial collection. TD3's are of Sokar et
+  al. (2022), without weight decay.
   """
-  del arguments, environment
-  return {
+  if arguments.agent == 'ppo':
+    device = {'device': 'cpu'} if arguments.library == 'sb3' else {}
+    sizes = {'n_steps': 2048, 'batch_size': 64, 'n_epochs': 10}
+    return {'learning_rate': 3e-4, **sizes, **device}
+  settings = {
     'learning_rate': 3e-4,
     'batch_size': 256,
     'buffer_size': 1000000,
@@ -27,42 +32,25 @@ def _sac_settings(arguments, environment):
     'gradient_steps': 1,
     'policy_kwargs': {'net_arch': [256, 256]},
   }
+  if arguments.agent == 'td3':
+    import numpy as np
 
+    # SBX builds on Stable-Baselines3, and uses its noise.
+    from stable_baselines3.common import noise
 
-def _ppo_settings(arguments, environment):
-  """The schedule of Graesser et al. (2022), table 9."""
-  del environment
-  return {
-    'learning_rate': 3e-4,
-    'n_steps': 2048,
-    'batch_size': 64,
-    'n_epochs': 10,
-    **({'device': 'cpu'} if arguments.library == 'sb3' else {}),
-  }
-
-
-def _td3_settings(arguments, environment):
-  """TD3 of Sokar et al. (2022), without weight decay, after fewer steps."""
-  import numpy as np
-
-  # SBX builds on Stable-Baselines3, and uses its noise.
-  from stable_baselines3.common import noise
-
-  size = environment.action_space.shape
-  return {
-    **_sac_settings(arguments, environment),
-    'learning_rate': 1e-3,
-    'batch_size': 100,
-    'gamma': 0.99,
-    'tau': 0.005,
-    'policy_delay': 2,
-    'target_policy_noise': 0.2,
-    'target_noise_clip': 0.5,
-    'action_noise': noise.NormalActionNoise(np.zeros(size), np.full(size, 0.1)),
-  }
-
-
-_SETTINGS = {'sac': _sac_settings, 'ppo': _ppo_settings, 'td3': _td3_settings}
+    size = environment.action_space.shape
+    mean, std = np.zeros(size), np.full(size, 0.1)
+    settings |= {
+      'learning_rate': 1e-3,
+      'batch_size': 100,
+      'gamma': 0.99,
+      'tau': 0.005,
+      'policy_delay': 2,
+      'target_policy_noise': 0.2,
+      'target_noise_clip': 0.5,
+      'action_noise': noise.NormalActionNoise(mean, std),
+    }
+  return settings
 
 
 def _make_agent(arguments):
@@ -74,7 +62,7 @@ def _make_agent(arguments):
   else:
     import sbx as library
   environment = gymnasium.make(arguments.task)
-  settings = _SETTINGS[arguments.agent](arguments, environment)
+  settings = _settings(arguments, environment)
   kind = getattr(library, arguments.agent.upper())
   model = kind('MlpPolicy', environment, seed=0, **settings)
 
@@ -121,7 +109,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__)
   libraries = ('sb3', 'sbx', 'torch', 'sparseprop')
   parser.add_argument('--library', choices=libraries, required=True)
-  parser.add_argument('--agent', choices=list(_SETTINGS))
+  parser.add_argument('--agent', choices=('sac', 'ppo', 'td3'))
   parser.add_argument('--task')
   parser.add_argument('--sparsity', type=float)
   parser.add_argument('--shape')

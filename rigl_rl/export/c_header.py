@@ -146,11 +146,12 @@ def make(policy: Any, title: str) -> Header:
     result = 'action: gets POLICY_ACTIONS numbers, within their range.'
   table = []
   for n, (kernel, bias) in enumerate(layers):
-    data, columns, rows, (inputs, outputs) = weights.to_csr(kernel, kernel)
-    parts = {'data': data, 'columns': columns, 'rows': rows, 'bias': bias}
+    rows = weights.to_csr(kernel, kernel)
+    parts = {'data': rows.data, 'columns': rows.indices, 'rows': rows.indptr}
+    parts['bias'] = bias
     arrays |= {f'{name}{n}': values for name, values in parts.items()}
     names = ', '.join(f'policy_{name}{n}' for name in parts)
-    table.append(f'  {{{inputs}, {outputs}, {names}}},')
+    table.append(f'  {{{", ".join(map(str, kernel.shape))}, {names}}},')
   active = sum(np.count_nonzero(kernel) for kernel, _ in layers)
   all_weights = sum(kernel.size for kernel, _ in layers)
   text = _HEADER.format(

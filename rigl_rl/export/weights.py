@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from rigl_rl.networks import numpy_mlp
 from rigl_rl.sparsity import wrappers
 
 
-class Csr(NamedTuple):
-  """A kernel as compressed sparse rows.
+def to_csr(kernel: np.ndarray, is_active: np.ndarray) -> sparse.csr_matrix:
+  """Returns a kernel's weights where `is_active`, of its shape, is not 0.
 
   A row holds the active weights of one input: one row per combination of the
   kernel's dimensions but the last, in C order; columns are outputs.
   """
-
-  data: np.ndarray  # float32, the active weights, row by row.
-  indices: np.ndarray  # int32, their columns.
-  indptr: np.ndarray  # int32; row i is `data[indptr[i] : indptr[i + 1]]`.
-  shape: np.ndarray  # int32, of the kernel, `(*window, in, out)`.
-
-
-def to_csr(kernel: np.ndarray, is_active: np.ndarray) -> Csr:
-  """Returns a kernel's weights where `is_active`, of its shape, is not 0."""
   flat = kernel.reshape(-1, kernel.shape[-1])
-  rows, columns = np.nonzero(is_active.reshape(flat.shape))
-  return Csr(
-    flat[rows, columns],
-    columns.astype(np.int32),
-    np.searchsorted(rows, np.arange(len(flat) + 1)).astype(np.int32),
-    np.array(kernel.shape, np.int32),
-  )
+  active = np.nonzero(is_active.reshape(flat.shape))
+  return sparse.csr_matrix((flat[active], active), flat.shape)
 
 
 def arrays(policy: Any) -> dict[str, np.ndarray]:
@@ -40,9 +27,10 @@ def arrays(policy: Any) -> dict[str, np.ndarray]:
 
   Returns:
     By network and layer: 'actor/dense1/kernel', 'actor/dense1/bias', and the
-    fields of `Csr`, 'actor/dense1/kernel/data' and so on. Of an agent that
-    normalizes observations also 'normalizer/scale' and 'normalizer/shift': the
-    actor's inputs are scale · observation + shift, clipped to ±5.
+    kernel by `to_csr`: 'actor/dense1/kernel/data', '…/indices' and '…/indptr';
+    '…/shape' is the kernel's own. Of an agent that normalizes observations also
+    'normalizer/scale' and 'normalizer/shift': the actor's inputs are
+    scale · observation + shift, clipped to ±5.
   """
   found = {}
   for network, model in policy.agent.networks.items():
@@ -52,8 +40,10 @@ def arrays(policy: Any) -> dict[str, np.ndarray]:
       is_masked = isinstance(layer, wrappers.SparseWrapper)
       mask = layer.mask.numpy() if is_masked else np.ones_like(kernel)
       found[f'{name}/kernel'] = kernel
-      for field, values in to_csr(kernel, mask)._asdict().items():
-        found[f'{name}/kernel/{field}'] = values
+      rows = to_csr(kernel, mask)
+      for field in ('data', 'indices', 'indptr'):
+        found[f'{name}/kernel/{field}'] = getattr(rows, field)
+      found[f'{name}/kernel/shape'] = np.array(kernel.shape, np.int32)
       if layer.bias is not None:
         found[f'{name}/bias'] = layer.bias.numpy()
   greedy = policy.greedy

@@ -146,7 +146,7 @@ def test_arrays(name, trained, tmp_path):
       )
       data, indices, indptr, shape = (
         arrays[f'{network}/{layer_name}/kernel/{field}']
-        for field in weights.Csr._fields
+        for field in ('data', 'indices', 'indptr', 'shape')
       )
       assert len(data) == len(indices) == np.count_nonzero(layer.mask)
       dense = np.zeros((np.prod(shape[:-1]), shape[-1]), np.float32)
@@ -160,9 +160,10 @@ def test_arrays(name, trained, tmp_path):
 def test_csr():
   kernel = np.array([[0.0, 5.0], [0.0, 0.0], [7.0, 0.0]], np.float32)
   mask = np.array([[0, 1], [0, 0], [1, 1]])  # One active weight is 0.
-  data, indices, indptr, shape = weights.to_csr(kernel, mask)
-  assert list(data) == [5, 7, 0] and list(indices) == [1, 0, 1]
-  assert list(indptr) == [0, 1, 1, 3] and list(shape) == [3, 2]
+  rows = weights.to_csr(kernel, mask)
+  assert list(rows.data) == [5, 7, 0] and list(rows.indices) == [1, 0, 1]
+  assert list(rows.indptr) == [0, 1, 1, 3] and rows.shape == (3, 2)
+  assert rows.data.dtype == np.float32 and rows.indices.dtype == np.int32
 
 
 @pytest.mark.parametrize(
