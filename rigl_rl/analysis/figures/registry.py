@@ -31,6 +31,7 @@ _THREE_GAMES = _GAMES[:3]
 _SOKAR_TASKS = ('HalfCheetah', 'Walker2d', 'Hopper', 'Ant', 'Humanoid')
 _SPARSE = ('Static', 'SET', 'RigL', 'Pruning')
 _METHODS = ('Dense', *_SPARSE)
+_RETURN, _AREA = 'final_score', 'learning_curve_area_per_step'
 _AT_80 = {'sparsity': 0.8, 'distribution': 'erdos_renyi_kernel'}
 
 
@@ -130,15 +131,8 @@ def _continued(letter: str, thousands: int) -> curves.Panel:
   )
 
 
-def _returns(title: str, columns: tuple[curves.Line, ...]):
-  return score_table.ScoreTable(
-    title, 'final_score', 2, True, columns, _SOKAR_TASKS
-  )
-
-
-def _areas(title: str, columns: tuple[curves.Line, ...]):
-  score = 'learning_curve_area_per_step'
-  return score_table.ScoreTable(title, score, 4, False, columns, _SOKAR_TASKS)
+def _table(title: str, score: str, columns: tuple[curves.Line, ...]):
+  return score_table.ScoreTable(title, score, columns, _SOKAR_TASKS)
 
 
 _KINDS = {
@@ -308,16 +302,16 @@ _KINDS = {
     },
     tuple(f'{task}-v4' for task in _SOKAR_TASKS),
   ),
-  'sokar22/table01': _returns(
-    'Table 1: mean return of the last 10 evaluations', _SYSTEMS
+  'sokar22/table01': _table(
+    *('Table 1: mean return of the last 10 evaluations', _RETURN, _SYSTEMS)
   ),
-  'sokar22/table02': _areas('Table 2: learning curve area', _SYSTEMS),
-  'sokar22/table04': _areas(
-    'Table 4: learning curve area, hard target updates', _HARD_SYSTEMS
+  'sokar22/table02': _table('Table 2: learning curve area', _AREA, _SYSTEMS),
+  'sokar22/table04': _table(
+    *('Table 4: learning curve area, hard target updates', _AREA, _HARD_SYSTEMS)
   ),
-  'sokar22/table05': _returns(
+  'sokar22/table05': _table(
     'Table 5: mean return of the last 10 evaluations, hard target updates',
-    _HARD_SYSTEMS,
+    *(_RETURN, _HARD_SYSTEMS),
   ),
 }
 # Titles begin with the paper.

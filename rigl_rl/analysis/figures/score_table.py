@@ -17,10 +17,6 @@ class ScoreTable:
 
   title: str
   score: str  # Column of the table of runs.
-  decimals: int  # Of the numbers.
-  # Whether the standard deviation over seeds (divided by their number) stands
-  # behind the mean, as in tables 1 and 5; of a single run there is none.
-  with_std: bool
   columns: tuple[curves.Line, ...]  # Methods, in order.
   tasks: tuple[str, ...]  # Without versions, in order.
 
@@ -68,9 +64,12 @@ class ScoreTable:
     self, cell: Mapping[str, Any], is_best: bool, most_runs: int
   ) -> str:
     """A cell as the paper prints it: the best of several in bold."""
-    text = f'{cell["mean"]:.{self.decimals}f}'
-    if self.with_std and cell['runs'] > 1:
-      text += f' ± {cell["std"]:.{self.decimals}f}'
+    is_return = self.score == 'final_score'
+    decimals = 2 if is_return else 4
+    text = f'{cell["mean"]:.{decimals}f}'
+    # As in tables 1 and 5: over seeds, divided by their number.
+    if is_return and cell['runs'] > 1:
+      text += f' ± {cell["std"]:.{decimals}f}'
     if is_best:
       text = f'**{text}**'
     if cell['runs'] < most_runs or most_runs == 1:
