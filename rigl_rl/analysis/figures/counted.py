@@ -72,28 +72,27 @@ class CostTable:
 
   def draw(self, request: base.Request) -> base.Drawing:
     """Makes it; see `figures.draw`. Results play no part."""
-    costs, rows = _load_costs(), []
+    rows = []
     for agent, file in self.gin_files.items():
       for task in self.tasks:
         job = read_job(file, f'ENV_NAME={task!r}')
-        dense_flops = job.training_flops_by_weights(job.dense_counts)
-        for method, counts in (
-          (agent, job.dense_counts),
-          (f'DS-{agent}', job.counts),
-        ):
-          size = costs.together(counts)
-          flops = job.training_flops_by_weights(counts)
-          rows.append(
-            {
-              'task': task,
-              'method': method,
-              'sparsity': size.sparsity,
-              'weights': size.active_weights,
-              'training_flops': flops,
-              'share': flops / dense_flops,
-              'runs': 0,
-            }
-          )
+        counts = {agent: job.dense_counts, f'DS-{agent}': job.counts}
+        weights, flops = {}, {}
+        for method, own in counts.items():
+          weights[method] = sum(each.active_weights for each in own.values())
+          flops[method] = job.training_flops_by_weights(own)
+        rows += [
+          {
+            'task': task,
+            'method': method,
+            'sparsity': 1 - weights[method] / weights[agent],
+            'weights': weights[method],
+            'training_flops': flops[method],
+            'share': flops[method] / flops[agent],
+            'runs': 0,
+          }
+          for method in counts
+        ]
     data = pd.DataFrame(rows).drop_duplicates(['task', 'method'])
     markdown = base.markdown(
       self.title,
