@@ -12,27 +12,22 @@ from typing import Sequence
 
 from rigl_rl.benchmarks import benchmark, dopamine
 
+_DQN = [
+  'SparseDQNAgent.min_replay_history = 500',
+  # ε, and with it the share of steps that ask the network, is final.
+  'SparseDQNAgent.epsilon_decay_period = 1',
+]
 # By agent, the directory of its gin files, and bindings by which training
 # begins at once.
 _OURS = {
+  'dqn_classic': ('graesser22/dqn_classic', _DQN),
+  'dqn_atari_cnn': ('graesser22/dqn_atari_cnn', _DQN),
   'sac': (
     'graesser22/sac_mujoco',
     ['ActorCriticLoop.initial_collect_steps = 500'],
   ),
   'ppo': ('graesser22/ppo_mujoco', []),
   'td3': ('sokar22/td3', ['INITIAL_COLLECT_STEPS = 500']),
-  **dict.fromkeys(
-    ('dqn_classic', 'dqn_atari_cnn'),
-    (
-      'graesser22/{}',
-      # ε, and with it the share of steps that ask the network, is at its final
-      # value.
-      [
-        'SparseDQNAgent.min_replay_history = 500',
-        'SparseDQNAgent.epsilon_decay_period = 1',
-      ],
-    ),
-  ),
 }
 # What the peers do and the papers do not: no weight decay; in SAC also the
 # bounds of log σ, and one sample of actions for the actor's and the
@@ -61,7 +56,7 @@ def _config(
   if agent == 'dqn':
     agent = 'dqn_classic' if '-v' in task else 'dqn_atari_cnn'
   directory, at_once = _OURS[agent]
-  gin_file = f'gin_configs/{directory.format(agent)}/{method}.gin'
+  gin_file = f'gin_configs/{directory}/{method}.gin'
   return gin_file, [f'{macro} = {task!r}', *at_once, *bindings]
 
 
