@@ -255,7 +255,7 @@ def test_small_ppo_networks(task, sparsity, units, all_runs, no_gin_config):
   from rigl_rl import quiet
 
   with quiet.import_quietly():
-    from rigl_rl.costs import readers
+    from rigl_rl import costs
 
     (run,) = [
       run
@@ -266,13 +266,13 @@ def test_small_ppo_networks(task, sparsity, units, all_runs, no_gin_config):
       and run.values['SPARSITY'] == sparsity
     ]
     parsing.parse(run.gin_files, run.gin_bindings())
-    small = readers.read_job(None)
+    small = costs.read_job(None)
     gin.clear_config()
     parsing.parse(
       ['gin_configs/graesser22/ppo_mujoco/rigl.gin'],
       [f'ENV_NAME={task!r}', f'SPARSITY={sparsity}'],
     )
-    full = readers.read_job(None)
+    full = costs.read_job(None)
   for name, network in small.networks.items():
     hidden = [layer.kernel_shape[-1] for layer in network.count.layers[:-1]]
     assert hidden == 2 * [units[name]]
