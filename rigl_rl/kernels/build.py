@@ -43,8 +43,8 @@ _KINDS = {
   'avx2': ('-mavx2', '-mfma'),
   'portable': (),
 }
-# The sums in this file need not be rounded as TensorFlow rounds them.
-_SUMS = 'sparse_layers_simd.cc'
+# The sums in these files need not be rounded as TensorFlow rounds them.
+_SUMS = ('sparse_layers_simd.cc', 'sparse_convolution_simd.cc')
 _DIRECTORY = pathlib.Path(__file__).resolve().parent
 # Where the library is in a wheel.
 _COMPILED = _DIRECTORY / 'compiled'
@@ -148,7 +148,7 @@ def objects() -> dict[str, tuple[pathlib.Path, list[str]]]:
   found = {}
   for source in _sources():
     flags = list(_FLAGS)
-    if source.name == _SUMS:
+    if source.name in _SUMS:
       flags.append('-ffp-contract=fast')
     if source.name.endswith(_SIMD):
       for kind, more in kinds.items():

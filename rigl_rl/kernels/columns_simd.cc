@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "activations.h"
 #include "kernels.h"
 #include "vector.h"
 
@@ -11,6 +12,8 @@ namespace RIGL_RL_ISA {
 
 TransposeFunction ToColumns;
 TransposeFunction FromColumns;
+SpreadFunction Spread;
+CollectFunction Collect;
 
 #if defined(__AVX512F__)
 // Transposes a square: as many vectors as each has lanes. Exchanges halves,
@@ -79,23 +82,62 @@ void ToColumns(const float* x, int64_t examples, int64_t features,
   }
 }
 
-void FromColumns(const float* columns, int64_t examples, int64_t features,
-                 int64_t stride, float* y) {
+// To examples with `pitch` from one to the next.
+static void Gather(const float* columns, int64_t examples, int64_t features,
+                   int64_t stride, float* y, int64_t pitch) {
   int64_t i = 0;
   for (; i + kLanes <= features; i += kLanes) {
     const float* from = columns + i * stride;
-    int64_t b =
-        TransposeSquares(from, stride, kLanes, examples, y + i, features);
+    int64_t b = TransposeSquares(from, stride, kLanes, examples, y + i, pitch);
     for (; b < examples; ++b) {
       for (int64_t u = 0; u < kLanes; ++u) {
-        y[b * features + i + u] = from[u * stride + b];
+        y[b * pitch + i + u] = from[u * stride + b];
       }
     }
   }
   for (int64_t b = 0; b < examples; ++b) {
     for (int64_t u = i; u < features; ++u) {
-      y[b * features + u] = columns[u * stride + b];
+      y[b * pitch + u] = columns[u * stride + b];
     }
+  }
+}
+
+void FromColumns(const float* columns, int64_t examples, int64_t features,
+                 int64_t stride, float* y) {
+  Gather(columns, examples, features, stride, y, features);
+}
+
+void Collect(const float* vectors, int64_t examples, int64_t features,
+             float* y, int64_t pitch) {
+  Gather(vectors, examples, features, kLanes, y, pitch);
+}
+
+void Spread(Activation activation, const float* x, const float* y,
+            int64_t pitch, int64_t examples, int64_t features,
+            const int32_t* places, float* vectors) {
+  int64_t i = 0;
+#if defined(__AVX512F__)
+  for (; i + kLanes <= features; i += kLanes) {
+    Vector v[kLanes];
+    for (int u = 0; u < kLanes; ++u) {
+      v[u] = Zero();
+      if (u >= examples) continue;
+      const int64_t at = u * pitch + i;
+      v[u] = TimesSlope(activation, Load(x + at), Load(y + at));
+    }
+    Transpose(v);
+    for (int u = 0; u < kLanes; ++u) Store(vectors + places[i + u], v[u]);
+  }
+#endif
+  for (; i < features; ++i) {
+    float column[kLanes] = {};
+    float slopes[kLanes] = {};
+    for (int64_t u = 0; u < examples; ++u) {
+      column[u] = x[u * pitch + i];
+      slopes[u] = y[u * pitch + i];
+    }
+    Store(vectors + places[i],
+          TimesSlope(activation, Load(column), Load(slopes)));
   }
 }
 

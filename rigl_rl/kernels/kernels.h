@@ -13,6 +13,7 @@
 #include "adam.h"
 #include "maintain_sparsity.h"
 #include "soft_update.h"
+#include "sparse_convolution.h"
 #include "sparse_layers.h"
 
 namespace rigl_rl {
@@ -54,6 +55,13 @@ struct Kernels {
   // up to a multiple of kLanes, are zeroed.
   TransposeFunction* to_columns;
   TransposeFunction* from_columns;
+
+  // Convolutions by active weights: see the types.
+  CorrelateFunction* correlate;
+  CorrelateGradientFunction* correlate_gradient;
+  SumLanesFunction* sum_lanes;
+  SpreadFunction* spread;
+  CollectFunction* collect;
 };
 
 #if defined(__x86_64__)

@@ -83,6 +83,30 @@ def _chain_gradient(op, dy, _):
   return [dx, *gradients.dvalues, *[None] * count, *gradients.dbias]
 
 
+@tf.RegisterGradient('RiglSparseConvolution')
+def _convolution_gradient(op, dy, _):
+  operations = load()
+  x, values, structure, bias = op.inputs
+  del x
+  y, saved = op.outputs
+  names = ('image', 'window', 'strides', 'padding', 'filters', 'activation')
+  attributes = {name: op.get_attr(name) for name in names}
+  delta = operations.rigl_sparse_convolution_delta(dy=dy, y=y, **attributes)
+  # As of a chain: the first layer's is never run.
+  dx = operations.rigl_sparse_convolution_input_gradient(
+    dy=dy, delta=delta, values=values, structure=structure, **attributes
+  )
+  gradients = operations.rigl_sparse_convolution_weight_gradient(
+    delta=delta,
+    saved=saved,
+    values=values,
+    structure=structure,
+    bias=bias,
+    **attributes,
+  )
+  return dx, gradients.dvalues, None, gradients.dbias
+
+
 @tf.RegisterGradient('RiglSparseScatter')
 def _scatter_gradient(op, dkernel):
   """The dense gradient, which mask updates need, as of a masked kernel.

@@ -4,33 +4,15 @@
 // reads are of rows, never of single numbers.
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <type_traits>
 
+#include "activations.h"
 #include "kernels.h"
 #include "vector.h"
 
 namespace rigl_rl {
 namespace RIGL_RL_ISA {
-
-// v * activation'(...), computed from the activation y.
-static inline Vector TimesSlope(Activation activation, Vector v, Vector y) {
-  if (activation == Activation::kRelu) return WhereAbove0(y, v);
-  if (activation == Activation::kTanh) return v * (1.0f - y * y);
-  return v;
-}
-
-static inline Vector Activate(Activation activation, Vector v) {
-  if (activation == Activation::kRelu) return WhereAbove0(v, v);
-  if (activation == Activation::kTanh) {
-    float lanes[kLanes];
-    Store(lanes, v);
-    for (float& lane : lanes) lane = std::tanh(lane);
-    return Load(lanes);
-  }
-  return v;
-}
 
 // Vectors of sums that fit into the registers.
 #if defined(__AVX512F__)
@@ -319,12 +301,18 @@ SoftUpdateFunction SoftUpdate;
 MaintainSparsityFunction MaintainSparsity;
 TransposeFunction ToColumns;
 TransposeFunction FromColumns;
+CorrelateFunction Correlate;
+CorrelateGradientFunction CorrelateGradient;
+SumLanesFunction SumLanesOfBlocks;
+SpreadFunction Spread;
+CollectFunction Collect;
 
 const Kernels kKernels = {
     RIGL_RL_NAME(RIGL_RL_ISA), TakeAdamStep,       SoftUpdate,
     MaintainSparsity,          Forward,            InputGradient,
     WeightGradient,            ActivationGradient, ToColumns,
-    FromColumns};
+    FromColumns,               Correlate,          CorrelateGradient,
+    SumLanesOfBlocks,          Spread,             Collect};
 
 }  // namespace RIGL_RL_ISA
 }  // namespace rigl_rl

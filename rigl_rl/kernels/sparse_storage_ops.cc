@@ -1,5 +1,9 @@
 // Operations that convert between a layer's active weights and its kernel,
-// (inputs, outputs), as TensorFlow sees them.
+// (..., inputs, outputs), as TensorFlow sees them. To them, all dimensions but
+// the last are inputs.
+
+#include <algorithm>
+#include <vector>
 
 #include "sparse_layers.h"
 #include "tensorflow/core/framework/op.h"
@@ -17,6 +21,21 @@ using tf::Tensor;
 using tf::TensorShape;
 using tf::shape_inference::InferenceContext;
 
+// Reads an input of the shape (..., inputs, outputs).
+tf::Status GetMatrix(OpKernelContext* context, int index, const char* name,
+                     const float** data, int64_t* inputs, int64_t* outputs) {
+  const Tensor& tensor = context->input(index);
+  if (tensor.dims() < 2) {
+    return tf::errors::InvalidArgument(name,
+                                       " must be (..., inputs, outputs).");
+  }
+  *data = tensor.flat<float>().data();
+  *inputs = 1;
+  for (int i = 0; i + 1 < tensor.dims(); ++i) *inputs *= tensor.dim_size(i);
+  *outputs = tensor.dim_size(tensor.dims() - 1);
+  return tf::OkStatus();
+}
+
 class SparseStructureOp : public tf::OpKernel {
  public:
   explicit SparseStructureOp(OpKernelConstruction* context)
@@ -25,11 +44,11 @@ class SparseStructureOp : public tf::OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& mask = context->input(0);
-    OP_REQUIRES(context, mask.dims() == 2,
-                tf::errors::InvalidArgument("mask must be (inputs, outputs)."));
-    const int64_t active =
-        CountActive(mask.flat<float>().data(), mask.NumElements());
+    const float* mask;
+    int64_t inputs, outputs;
+    OP_REQUIRES_OK(context,
+                   GetMatrix(context, 0, "mask", &mask, &inputs, &outputs));
+    const int64_t active = CountActive(mask, inputs * outputs);
     OP_REQUIRES(context, active <= capacity_,
                 tf::errors::InvalidArgument("mask has ", active,
                                             " active weights, but there is ",
@@ -39,11 +58,9 @@ class SparseStructureOp : public tf::OpKernel {
         context,
         context->allocate_output(
             0,
-            TensorShape({SparseStructure::Size(
-                mask.dim_size(0), mask.dim_size(1), capacity_)}),
+            TensorShape({SparseStructure::Size(inputs, outputs, capacity_)}),
             &structure));
-    WriteStructure(mask.flat<float>().data(), mask.dim_size(0),
-                   mask.dim_size(1), capacity_,
+    WriteStructure(mask, inputs, outputs, capacity_,
                    structure->flat<int32_t>().data());
   }
 
@@ -58,19 +75,17 @@ class SparseGatherOp : public tf::OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& kernel = context->input(0);
-    OP_REQUIRES(
-        context, kernel.dims() == 2,
-        tf::errors::InvalidArgument("kernel must be (inputs, outputs)."));
-    SparseStructure structure;
+    const float* kernel;
+    int64_t inputs, outputs;
     OP_REQUIRES_OK(context,
-                   GetStructure(context->input(1), kernel.dim_size(0),
-                                kernel.dim_size(1), capacity_, &structure));
+                   GetMatrix(context, 0, "kernel", &kernel, &inputs, &outputs));
+    SparseStructure structure;
+    OP_REQUIRES_OK(context, GetStructure(context->input(1), inputs, outputs,
+                                         capacity_, &structure));
     Tensor* values;
     OP_REQUIRES_OK(context, context->allocate_output(
                                 0, TensorShape({capacity_}), &values));
-    GatherValues(structure, kernel.flat<float>().data(),
-                 values->flat<float>().data());
+    GatherValues(structure, kernel, values->flat<float>().data());
   }
 
  private:
@@ -80,26 +95,26 @@ class SparseGatherOp : public tf::OpKernel {
 class SparseScatterOp : public tf::OpKernel {
  public:
   explicit SparseScatterOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("inputs", &inputs_));
-    OP_REQUIRES_OK(context, context->GetAttr("outputs", &outputs_));
+    OP_REQUIRES_OK(context, context->GetAttr("shape", &shape_));
   }
 
   void Compute(OpKernelContext* context) override {
     const Tensor& values = context->input(0);
-    SparseStructure structure;
-    OP_REQUIRES_OK(context,
-                   GetStructure(context->input(1), inputs_, outputs_,
-                                values.NumElements(), &structure));
     Tensor* kernel;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, TensorShape({inputs_, outputs_}), &kernel));
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(0, TensorShape(shape_), &kernel));
+    const int64_t outputs = shape_.back();
+    SparseStructure structure;
+    OP_REQUIRES_OK(
+        context, GetStructure(context->input(1),
+                              kernel->NumElements() / outputs, outputs,
+                              values.NumElements(), &structure));
     ScatterValues(structure, values.flat<float>().data(),
                   kernel->flat<float>().data());
   }
 
  private:
-  int64_t inputs_;
-  int64_t outputs_;
+  std::vector<int64_t> shape_;
 };
 
 REGISTER_OP("RiglSparseStructure")
@@ -114,7 +129,7 @@ REGISTER_OP("RiglSparseStructure")
 Finds where the active weights of a mask lie.
 
 capacity: values to leave room for, at least the active ones.
-mask: (inputs, outputs), not zero where a weight is active.
+mask: (..., inputs, outputs), not zero where a weight is active.
 )");
 
 REGISTER_OP("RiglSparseGather")
@@ -128,22 +143,26 @@ REGISTER_OP("RiglSparseGather")
       c->set_output(0, c->Vector(capacity));
       return tf::OkStatus();
     })
-    .Doc("Reads the active weights of a kernel (inputs, outputs).");
+    .Doc("Reads the active weights of a kernel (..., inputs, outputs).");
 
 REGISTER_OP("RiglSparseScatter")
-    .Attr("inputs: int >= 1")
-    .Attr("outputs: int >= 1")
+    .Attr("shape: list(int) >= 2")
     .Input("values: float")
     .Input("structure: int32")
     .Output("kernel: float")
     .SetShapeFn([](InferenceContext* c) {
-      int64_t inputs, outputs;
-      TF_RETURN_IF_ERROR(c->GetAttr("inputs", &inputs));
-      TF_RETURN_IF_ERROR(c->GetAttr("outputs", &outputs));
-      c->set_output(0, c->Matrix(inputs, outputs));
+      std::vector<int64_t> shape;
+      TF_RETURN_IF_ERROR(c->GetAttr("shape", &shape));
+      if (*std::min_element(shape.begin(), shape.end()) < 1) {
+        return tf::errors::InvalidArgument("shape must be positive.");
+      }
+      tf::shape_inference::ShapeHandle kernel;
+      TF_RETURN_IF_ERROR(
+          c->MakeShapeFromTensorShape(TensorShape(shape), &kernel));
+      c->set_output(0, kernel);
       return tf::OkStatus();
     })
-    .Doc("Makes a kernel (inputs, outputs) of its active weights.");
+    .Doc("Makes a kernel (..., inputs, outputs) of its active weights.");
 
 #define RIGL_RL_REGISTER(name)                                        \
   REGISTER_KERNEL_BUILDER(Name("Rigl" #name).Device(tf::DEVICE_CPU), \

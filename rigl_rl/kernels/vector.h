@@ -3,6 +3,9 @@
 // Compilers accept vectors that are wider than a register, but then go through
 // memory, number by number.
 
+#ifndef RIGL_RL_KERNELS_VECTOR_H_
+#define RIGL_RL_KERNELS_VECTOR_H_
+
 #include <cstdint>
 
 #include "sparse_layers.h"
@@ -162,3 +165,5 @@ static RIGL_RL_INLINED Vector SumLanes(Vector* v) {
 
 }  // namespace RIGL_RL_ISA
 }  // namespace rigl_rl
+
+#endif  // RIGL_RL_KERNELS_VECTOR_H_

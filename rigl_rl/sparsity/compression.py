@@ -23,6 +23,10 @@ _NOT_WIDE = 512
 # are active or a block of examples of all inputs fits the first cache.
 _COST_BESIDE_OTHERS = 1.2
 _FEW_INPUTS = 64
+# In convolutions: of an active weight, and of an input channel or filter, whose
+# images are transposed.
+_COST_IN_CONVOLUTION = 2.0
+_COST_OF_CHANNEL = 16
 # Time of an operation, in weights of a dense product: the least that sparse
 # storage must save, and the most that it may cost beside sparse neighbors.
 _OPERATION = 8192
@@ -31,8 +35,8 @@ _OPERATION = 8192
 class Compressor:
   """Stores a network's layers sparsely where `sparsify.storage` asks for it.
 
-  'auto' chooses the dense layers that then take less time, by the measured cost
-  of a weight in either storage. A layer that is pruned starts dense, and so
+  'auto' chooses the layers that then take less time, by the measured cost of a
+  weight in either storage. A layer that is pruned starts dense, and so
   masked; it becomes sparse as soon as that takes less time, and gives up room
   whenever half of it is empty. All of this follows from the masks, so that a
   resumed run does the same.
@@ -136,13 +140,18 @@ def _gains_alone(group: _Group) -> bool:
     return False
   if layer.wanted_storage == 'sparse' and not _is_pruned(layer):
     return True
-  size = layer.kernel_shape.num_elements()
-  return size - _cost(layer) * _most_active(group) > _OPERATION
+  size, active = layer.kernel_shape.num_elements(), _most_active(group)
+  if _is_convolution(layer):
+    cost = _COST_OF_CHANNEL * sum(layer.kernel_shape[-2:])
+    return cost + _COST_IN_CONVOLUTION * active < size
+  return size - _cost(layer) * active > _OPERATION
 
 
 def _gains_beside(group: _Group) -> bool:
   """Whether to store a layer sparsely beside others that are."""
   layer, active = group[0], _most_active(group)
+  if _is_convolution(layer):
+    return False
   size = layer.kernel_shape.num_elements()
   is_cheap = layer.kernel_shape[0] <= _FEW_INPUTS or active == size
   cost = _COST_BESIDE_OTHERS if is_cheap else _cost(layer)
@@ -152,6 +161,10 @@ def _gains_beside(group: _Group) -> bool:
 def _cost(layer: wrappers.SparseWrapper) -> float:
   is_wide = max(layer.kernel_shape) > _NOT_WIDE
   return _COST_IN_WIDE_LAYER if is_wide else _COST_OF_WEIGHT
+
+
+def _is_convolution(layer: wrappers.SparseWrapper) -> bool:
+  return len(layer.kernel_shape) > 2
 
 
 def _is_pruned(layer: wrappers.SparseWrapper) -> bool:

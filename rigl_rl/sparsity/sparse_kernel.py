@@ -1,4 +1,4 @@
-"""SparseKernel stores the active weights of a dense layer, and their positions.
+"""SparseKernel stores the active weights of a layer, and their positions.
 
 Inactive weights take neither memory nor time. Results equal those of a
 MaskedKernel, except for rounding.
@@ -35,7 +35,7 @@ class SparseKernel:
 
   def __init__(
     self,
-    layer: tf.keras.layers.Dense,
+    layer: tf.keras.layers.Layer,
     kernel: MaskedKernel | SparseKernel,
     capacity: int,
   ):
@@ -68,7 +68,9 @@ class SparseKernel:
     """Computes the layer's outputs; see MaskedKernel."""
     if not densely and inputs.shape.rank == 2:
       return chain([self], inputs)
-    outputs = tf.matmul(inputs, self.weights)
+    return self._activate(tf.matmul(inputs, self.weights))
+
+  def _activate(self, outputs):
     if self._layer.use_bias:
       outputs = tf.nn.bias_add(outputs, self._layer.bias)
     if self._layer.activation is not None:
@@ -91,9 +93,8 @@ class SparseKernel:
 
   def dense(self, values: tf.Tensor) -> tf.Tensor:
     """Returns `(capacity,)` values where weights are active, 0 elsewhere."""
-    inputs, outputs = self.shape
     return self._operations.rigl_sparse_scatter(
-      values=values, structure=self.structure, inputs=inputs, outputs=outputs
+      values=values, structure=self.structure, shape=self.shape.as_list()
     )
 
   def active(self, dense: tf.Tensor) -> tf.Tensor:
@@ -117,15 +118,64 @@ class SparseKernel:
     )
 
 
+class SparseConvolution(SparseKernel):
+  """The kernel of a 2D convolution, `(*window, in, out)`; see SparseKernel."""
+
+  def call(self, inputs: tf.Tensor, densely: bool) -> tf.Tensor:
+    """Computes the layer's outputs; see MaskedKernel."""
+    _, *image = inputs.shape
+    if not densely and inputs.shape[0] != 1 and None not in image:
+      return self._convolve(inputs, image)
+    # One example would take as long as the fewest that are computed at once.
+    weights = self.weights if densely else self._weights_trained_sparsely()
+    strides, padding = self._layer.strides, self._layer.padding.upper()
+    return self._activate(tf.nn.conv2d(inputs, weights, strides, padding))
+
+  def _convolve(self, images, shape):
+    *window, _, filters = self.shape
+    layer = self._layer
+    return self._operations.rigl_sparse_convolution(
+      x=images,
+      values=self.trained,
+      structure=self.structure,
+      bias=tf.zeros((0,)) if layer.bias is None else layer.bias,
+      image=shape,
+      window=window,
+      strides=layer.strides,
+      padding=layer.padding.upper(),
+      filters=filters,
+      activation=_activation_name(layer),
+    ).y
+
+  def _weights_trained_sparsely(self):
+    """The weights; their gradient is that of the active ones only."""
+    weights = tf.custom_gradient(
+      lambda values: (self.dense(values), self.active)
+    )
+    return weights(tf.convert_to_tensor(self.trained))
+
+
+def store(
+  layer: tf.keras.layers.Layer,
+  kernel: MaskedKernel | SparseKernel,
+  capacity: int,
+) -> SparseKernel:
+  """Stores the kernel of a layer that `can_store`; see SparseKernel."""
+  is_dense = isinstance(layer, tf.keras.layers.Dense)
+  return (SparseKernel if is_dense else SparseConvolution)(
+    layer, kernel, capacity
+  )
+
+
 def can_store(
   layer: tf.keras.layers.Layer, kernel: MaskedKernel | SparseKernel
 ) -> bool:
   """Whether a SparseKernel can store a layer's kernel.
 
-  The layer must be dense, float32, on a CPU, linear or with ReLU or tanh, and
-  have no constraint but its mask.
+  The layer must be dense or a plain 2D convolution, float32, on a CPU, linear
+  or with ReLU or tanh, and have no constraint but its mask.
   """
-  if not isinstance(layer, tf.keras.layers.Dense):
+  if not isinstance(layer, tf.keras.layers.Dense) and not _is_plain_2d(layer):
     return False
   constraint = layer.kernel_constraint
   if isinstance(constraint, kernel_mask.KernelMask):
@@ -135,6 +185,15 @@ def can_store(
     and layer.activity_regularizer is None
     and constraint is None
     and _activation_name(layer) is not None
+  )
+
+
+def _is_plain_2d(layer: tf.keras.layers.Layer) -> bool:
+  return (
+    isinstance(layer, tf.keras.layers.Conv2D)
+    and layer.data_format == 'channels_last'
+    and layer.groups == 1
+    and layer.dilation_rate == (1, 1)
   )
 
 

@@ -140,7 +140,7 @@ class SparseWrapper(tf.keras.layers.Layer):
     layer = self.layer
     if capacity is None:
       capacity = int(np.count_nonzero(self.mask))
-    self.storage = sparse_kernel.SparseKernel(layer, self.storage, capacity)
+    self.storage = sparse_kernel.store(layer, self.storage, capacity)
     # Keras and checkpoints find variables by attributes, in the order of a
     # MaskedKernel's: the trained one, the bias, the mask.
     if hasattr(layer, 'kernel'):

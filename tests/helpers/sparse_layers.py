@@ -76,12 +76,10 @@ class Chain:
     return x
 
   def scattered(self, layer, values):
-    inputs, outputs = self.masks[layer].shape
     return self.operations.rigl_sparse_scatter(
       values=values,
       structure=self.structures[layer],
-      inputs=inputs,
-      outputs=outputs,
+      shape=list(self.masks[layer].shape),
     )
 
 

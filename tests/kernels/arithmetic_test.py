@@ -45,7 +45,7 @@ def program(tmp_path_factory) -> pathlib.Path:
       for name, job in build.objects().items()
       if not job[0].name.endswith(build._OPS)
     },
-    'tests': (_DIRECTORY / 'kernels_test.cc', build._FLAGS),
+    **{path.stem: (path, build._FLAGS) for path in _DIRECTORY.glob('*.cc')},
   }
   objects = []
   for name, (source, flags) in jobs.items():

@@ -19,6 +19,8 @@
 #include <random>
 #include <vector>
 
+#include "convolutions_test.h"
+
 namespace rigl_rl {
 namespace {
 
@@ -381,6 +383,7 @@ void TestAll() {
   const int64_t examples[] = {0, 1, 15, 16, 17, 40, 100, 128, 250};
   TestSoundness();
   TestUpdates();
+  for (const Kernels* kernels : AllKernels()) TestConvolutions(*kernels);
   for (const auto& shape : shapes) {
     for (const int64_t batch : examples) {
       for (const double density : {0.0, 0.1, 0.6, 1.0}) {

@@ -29,6 +29,9 @@ from rigl_rl.kernels import loader
 CASES = [((5, 40, 30, 2), 17, .5), ((5, 40, 30, 2), 257, .5),
          ((250, 260, 9), 400, .5), ((330, 320), 127, .8),
          ((630, 620), 31, .9), ((230, 207, 5), 31, 1)]
+# Image, window, filters, strides and batch of convolutions.
+CONVOLUTIONS = [([9, 20, 3], [3, 4], 5, [1, 2], 5),
+                ([23, 23, 16], [3, 3], 32, [1, 1], 40)]
 
 def compute(simd, threads, team, path):
   os.environ['RIGL_RL_SIMD'] = simd
@@ -67,6 +70,28 @@ def compute(simd, threads, team, path):
           captures=captures, arguments=[], f=function, threads=team,
           Tout=[output.dtype for output in function.outputs],
         ) if team else function()
+  for image, window, filters, strides, batch in CONVOLUTIONS:
+    for is_exact in (True, False):
+      rng = np.random.default_rng(0)
+      mask = np.float32(rng.random((*window, image[-1], filters)) < .3)
+      layer = {
+        'x': tf.constant(draw(batch, *image)),
+        'values': tf.constant(draw(int(mask.sum()))),
+        'structure': operations.rigl_sparse_structure(
+          mask=mask, capacity=int(mask.sum())),
+        'bias': tf.constant(draw(filters)),
+      }
+      activation = 'relu' if is_exact else 'tanh'
+      outputs = [-(-side // stride) for side, stride in zip(image, strides)]
+      dy = tf.constant(draw(batch, *outputs, filters))
+      for _ in range(3):
+        with tf.GradientTape() as tape:
+          tape.watch([layer['x'], layer['values'], layer['bias']])
+          y = operations.rigl_sparse_convolution(
+            **layer, image=image, window=window, filters=filters,
+            strides=strides, padding='SAME', activation=activation).y
+        found += [y, *tape.gradient(
+          y, [layer['x'], layer['values'], layer['bias']], dy)]
   np.savez(path, *[tensor.numpy() for tensor in found])
 
 loader.load()

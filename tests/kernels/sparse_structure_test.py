@@ -26,7 +26,7 @@ def test_structure_by_eye(operations):
     *(1, 3, 0, 2, 0),  # and the positions among the values.
   ]
   back = operations.rigl_sparse_scatter(
-    values=values, structure=structure, inputs=3, outputs=4
+    values=values, structure=structure, shape=[3, 4]
   )
   np.testing.assert_array_equal(back, kernel * mask)
 
@@ -50,7 +50,7 @@ def test_round_trip(operations, shape, density, room):
   np.testing.assert_array_equal(values[count:], np.zeros(room))
   junk = tf.concat([values[:count], tf.fill([room], np.nan)], 0)
   back = operations.rigl_sparse_scatter(
-    values=junk, structure=structure, inputs=shape[0], outputs=shape[1]
+    values=junk, structure=structure, shape=list(shape)
   )
   np.testing.assert_array_equal(back, kernel * mask)
 
@@ -67,7 +67,7 @@ def test_gradient_of_a_scattered_kernel_is_that_of_all_weights(
     with tf.GradientTape() as tape:
       tape.watch(values)
       kernel = operations.rigl_sparse_scatter(
-        values=values, structure=structure, inputs=3, outputs=2
+        values=values, structure=structure, shape=[3, 2]
       )
       loss = tf.reduce_sum(tf.matmul(x, kernel) * [[1.0, 10]])
     return tape.gradient(loss, values)
@@ -147,7 +147,7 @@ def test_unsound_structures_are_refused(operations, where, change):
     )
   with pytest.raises(REFUSALS, match='no structure'):
     operations.rigl_sparse_scatter(
-      values=np.ones(4, np.float32), structure=structure, inputs=3, outputs=2
+      values=np.ones(4, np.float32), structure=structure, shape=[3, 2]
     )
 
 
@@ -172,6 +172,5 @@ def test_what_does_not_fit_is_refused(operations):
       operations.rigl_sparse_scatter(
         values=tf.ones(values),
         structure=structure,
-        inputs=inputs,
-        outputs=outputs,
+        shape=[inputs, outputs],
       )

@@ -164,7 +164,9 @@ def test_dense_networks_stay_as_they_are():
 def test_what_cannot_be_compressed_stays_masked():
   model = tf.keras.Sequential(
     [
-      wrappers.SparseWrapper(tf.keras.layers.Conv2D(8, 3, name='conv')),
+      wrappers.SparseWrapper(
+        tf.keras.layers.Conv2D(8, 3, name='conv', dilation_rate=2)
+      ),
       tf.keras.layers.Flatten(),
       wrappers.SparseWrapper(tf.keras.layers.Dense(90, 'elu')),
       wrappers.SparseWrapper(tf.keras.layers.Dense(80, 'relu')),
@@ -183,6 +185,49 @@ def test_what_cannot_be_compressed_stays_masked():
   _compress(model)
   assert _stored_sparsely(model) == [False, False, True, False]
   stored_layers.assert_close(model(x), expected)
+
+
+@pytest.mark.parametrize(
+  'wanted,filters,sparsity,expected',
+  [
+    ('masked', 64, 0.9, False),
+    ('sparse', 2, 0.1, True),
+    # Transposing costs 16 weights per channel and filter, of 9 * 32 * 64.
+    ('auto', 64, 0.6, True),
+    ('auto', 64, 0.5, False),
+    # It costs 16 * (32 + 1) weights, and there are but 9 * 32.
+    ('auto', 1, 0.99, False),
+  ],
+)
+def test_choice_of_a_convolution(wanted, filters, sparsity, expected):
+  layer = wrappers.SparseWrapper(tf.keras.layers.Conv2D(filters, 3))
+  model = tf.keras.Sequential([layer])
+  model.build((None, 8, 8, 32))
+  wrappers.sparsify(
+    model,
+    sparsity=sparsity,
+    storage=wanted,
+    distribution=distributions.uniform,
+  )
+  _compress(model)
+  assert _stored_sparsely(model) == [expected]
+
+
+def test_auto_leaves_a_dense_convolution_beside_sparse_layers():
+  model = tf.keras.Sequential(
+    [
+      wrappers.SparseWrapper(tf.keras.layers.Conv2D(2, 3)),
+      tf.keras.layers.Flatten(),
+      wrappers.SparseWrapper(tf.keras.layers.Dense(900, 'relu')),
+    ]
+  )
+  model.build((None, 12, 12, 1))
+  wrappers.sparsify(
+    model,
+    distribution=lambda shapes, _: dict(zip(shapes, (0.0, 0.95))),
+  )
+  _compress(model)
+  assert _stored_sparsely(model) == [False, True]
 
 
 def _prune(model, share):

@@ -1,5 +1,6 @@
 """What layers compute that are stored sparsely."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -187,7 +188,19 @@ def test_can_store():
     dense(3, activity_regularizer='l2'),
     dense(3, kernel_constraint='non_neg'),
     dense(3, dtype='float64'),
-    tf.keras.layers.Conv2D(3, 3, name='conv'),
+  ):
+    assert not _can_store(layer)
+
+
+def test_can_store_plain_2d_convolutions():
+  conv = functools.partial(tf.keras.layers.Conv2D, 3, 3, name='conv')
+  for padding in ('same', 'valid'):
+    assert _can_store(conv(strides=2, padding=padding, activation='relu'))
+  for layer in (
+    conv(activation='elu'),
+    conv(groups=3),
+    conv(dilation_rate=2),
+    conv(dtype='float64'),
   ):
     assert not _can_store(layer)
 
