@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Annotated, Any, Callable, Sequence
 
 import gin
@@ -192,7 +193,8 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.networks = sparse_networks.SparseNetworks(seed, total_steps)
     self.networks.add('online', self.online, self.layers, self.optimizer)
     self.stack_size = self.state_shape[-1]
-    self.state = np.zeros((1, *self.state_shape), observation_space.dtype)
+    # The last observations of the episode.
+    self._frames = collections.deque(maxlen=self.stack_size)
     self._replay = circular_buffer.ReplayBuffer(
       observation_shape=self.observation_shape,
       stack_size=self.stack_size,
@@ -258,13 +260,16 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
       if is_update:
         if not self.learner.has_begun:
           self.learner.begin(self._sample_batch())
+        if self.learner.overlaps:
+          # Drawn while the thread still computes.
+          next_batch = self._sample_batch()
         self._q_values = self.learner.finish(self.state)
       if self.training_steps % self.target_update_period == 0:
         self.learner.sync_target()
       if self.training_steps % self.summary_writing_frequency == 0:
         self._write_summaries()
       if is_update and self.learner.overlaps:
-        self.learner.begin(self._sample_batch())
+        self.learner.begin(next_batch)
     self.training_steps += 1
 
   def _sample_batch(self) -> q_learner.Batch:
@@ -272,12 +277,23 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     scalars = np.array([batch.action, batch.reward, batch.terminal], np.float32)
     return batch.state, scalars, batch.next_state
 
+  def _reset_state(self):
+    dtype = self.observation_dtype.as_numpy_dtype
+    self._frames.extend(
+      [np.zeros(self.observation_shape, dtype)] * self.stack_size
+    )
+
   def _record_observation(self, observation):
-    """Puts an observation last in the state, in place."""
     self._observation = np.reshape(observation, self.observation_shape)
-    self.state[..., :-1] = self.state[..., 1:]
-    self.state[0, ..., -1] = self._observation
+    self._frames.append(self._observation)
     self._q_values = None
+
+  @property
+  def state(self) -> np.ndarray:
+    """The last observations of the episode, `(1, *state_shape)`."""
+    state = circular_buffer.interleave([f.reshape(1, -1) for f in self._frames])
+    dtype = self.observation_dtype.as_numpy_dtype
+    return state.reshape(1, *self.state_shape).astype(dtype, copy=False)
 
   def _select_action(self) -> int:
     """ε-greedy, by the Q-values of the train step if there was one."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import threading
 from concurrent import futures
 from typing import Any, Callable
 
@@ -40,6 +42,12 @@ class GreedyPolicy:
 
   def __call__(self, states: np.ndarray) -> np.ndarray:
     return np.argmax(np.asarray(self.q_values(states)), axis=1)
+
+
+def _has_core_left() -> bool:
+  """Whether a thread has a core to itself while TensorFlow's all work."""
+  threads = tf.config.threading.get_inter_op_parallelism_threads()
+  return 0 < threads < len(os.sched_getaffinity(0))
 
 
 class QLearner:
@@ -106,6 +114,8 @@ class QLearner:
     # Of the gradient step that has begun: its plan, what it calls (see
     # `_trace`), and the loss and the gradients if a thread computes them.
     self._begun = None
+    self._has_loss = threading.Event()
+    self._waits_for_loss = overlaps and not _has_core_left()
     self.batch = None
     self.loss = None
     self._begin_tracing()
@@ -124,13 +134,14 @@ class QLearner:
       (count, *self.online.state_shape), self._observation_dtype
     )
 
-  def _trace_function(self, function, *specs, packed=False) -> traced.Traced:
+  def _trace_function(self, function, *specs, **how: bool) -> traced.Traced:
+    is_small = traced.is_small_step([self.online], self._batch_size)
     return traced.Traced(
       function,
       *specs,
-      packed=packed,
-      in_turn=traced.is_small_step([self.online], self._batch_size),
-      takes_part=not self.overlaps,
+      in_turn=is_small and not self.overlaps,
+      has_helpers=not self.overlaps,
+      **how,
     )
 
   def _trace(self, plan: step_plan.StepPlan) -> tuple[traced.Traced, ...]:
@@ -145,10 +156,11 @@ class QLearner:
         packed=self._observation_dtype == tf.float32,
       )
       return (train,)
-    gradients = self._trace_function(plan.bind(self._compute_gradients), *batch)
+    gradients = self._trace_function(
+      plan.bind(self._compute_gradients), *batch, takes_part=False
+    )
     step = self._trace_function(
       plan.bind(self._apply_gradients),
-      self._states(1),
       *(tf.TensorSpec(each.shape) for each in gradients.outputs[1:]),
     )
     return gradients, step
@@ -173,21 +185,22 @@ class QLearner:
       weight_decay = self.online.losses  # Each access computes it.
       if weight_decay:
         loss += tf.add_n(weight_decay)
+    if self._waits_for_loss:
+      tf.numpy_function(lambda _: self._has_loss.set(), [loss], [])
     return loss, tape.gradient(loss, self.online.trainable_variables)
 
-  def _apply_gradients(self, state, *gradients):
-    """Takes the gradient step; returns the Q-values of `state`, to act on."""
+  def _apply_gradients(self, *gradients):
     self.optimizer.apply_gradients(
       zip(gradients, self.online.trainable_variables)
     )
-    # Acting in the same call avoids a second one, and reading all weights.
-    return self._act(state)
 
   def _train(self, *batch_and_state):
-    """Computes gradients and applies them, in one call."""
+    """Takes a whole step; returns the loss, and Q-values to act on."""
     *batch, state = batch_and_state
     loss, gradients = self._compute_gradients(*batch)
-    return loss, self._apply_gradients(state, *gradients)
+    self._apply_gradients(*gradients)
+    # Acting in the same call avoids a second one, and reading all weights.
+    return loss, self._act(state)
 
   def _act(self, states):
     """Q-values of states, to act on: the same bits wherever it is traced."""
@@ -199,7 +212,13 @@ class QLearner:
     return self._begun is not None
 
   def begin(self, batch: Batch) -> None:
-    """Begins a gradient step on a minibatch."""
+    """Begins a gradient step on a minibatch, not to change until its end.
+
+    Where it overlaps and no core is left to the caller, waits for the loss.
+    Both networks' forward passes keep two cores busy, and a third thread would
+    delay one of them, and so the rest; the way back leaves a core free at
+    times.
+    """
     if self._compressor.compress():
       self._begin_tracing()
     self.batch = batch
@@ -207,18 +226,26 @@ class QLearner:
     functions = self._traced(plan)
     gradients = None
     if self._thread is not None:
-      gradients = self._thread.submit(functions[0], *batch)
+      self._has_loss.clear()
+      gradients = self._thread.submit(functions[0], *map(traced.share, batch))
+      gradients.add_done_callback(lambda _: self._has_loss.set())
+      if self._waits_for_loss:
+        self._has_loss.wait()
     self._begun = plan, functions, gradients
 
-  def finish(self, state: np.ndarray) -> tf.Tensor:
-    """Finishes the step; returns Q-values of `(1, *state)` by new weights."""
+  def finish(self, state: np.ndarray) -> tf.Tensor | None:
+    """Finishes the step; returns Q-values of `(1, *state)` by new weights.
+
+    Or None if it overlaps: the next gradient step can begin before one acts.
+    """
     plan, functions, gradients = self._begun
+    q_values = None
     self._begun = None
     if gradients is None:
       self.loss, q_values = functions[0](*self.batch, state)
     else:
       self.loss, values = gradients.result()
-      q_values = functions[1](state, *values)
+      functions[1](*values)
     if plan.mask_updates:
       self._compressor.note_new_masks()
     self._steps_done += 1

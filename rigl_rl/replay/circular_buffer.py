@@ -14,6 +14,7 @@ of the former.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -28,9 +29,22 @@ from rigl_rl.config.domains import BatchSize, Capacity, Count
 from rigl_rl.errors import UserError
 from rigl_rl.replay import ring
 
+# TensorFlow wants arrays to begin at multiples of this many bytes.
+_ALIGNMENT = 64
+
+
+class _Memory(NamedTuple):
+  """Of a sample: single observations, and what they are stacked in."""
+
+  frames: Sequence[np.ndarray | None]
+  state: np.ndarray | None
+  next_state: np.ndarray | None
+
 
 class Batch(NamedTuple):
-  """A batch of transitions: new, contiguous arrays.
+  """A batch of transitions: contiguous arrays.
+
+  The second sample after it overwrites the states of a batch.
 
   Attributes:
     state: of shape (batch_size, *observation_shape, stack_size).
@@ -139,6 +153,20 @@ class ReplayBuffer(ring.Ring):
       },
       rng=np.random.default_rng(seed),
     )
+    self._memories = itertools.cycle(self._allocate_samples())
+
+  def _allocate_samples(self) -> list[_Memory | None]:
+    """Returns memory for two samples; None where new arrays take less time.
+
+    Fresh pages would take longer than what is written to them.
+    """
+    observations = self._columns['observation']
+    if self._stack_size == 1 or observations.dtype != np.uint8:
+      return [None]
+    rows = (self.batch_size, observations[0].size)
+    frames = [_aligned(rows) for _ in range(2 * self._stack_size)]
+    shape = (*rows, self._stack_size)
+    return [_Memory(frames, _aligned(shape), _aligned(shape)) for _ in range(2)]
 
   def _clear(self):
     super()._clear()
@@ -226,7 +254,7 @@ class ReplayBuffer(ring.Ring):
 
   def sample(self) -> Batch:
     """Returns `batch_size` transitions; UserError if there is no valid one."""
-    return self._gather(self._draw())
+    return self._gather(self._draw(), next(self._memories))
 
   def _reachable(self) -> tuple[int, int]:
     """Returns [first, end) of the transitions far enough from the cursor."""
@@ -266,7 +294,7 @@ class ReplayBuffer(ring.Ring):
       f' ({self.capacity}) or the time limit of episodes.'
     )
 
-  def _gather(self, slots: np.ndarray) -> Batch:
+  def _gather(self, slots: np.ndarray, memory: _Memory | None = None) -> Batch:
     """Returns the transitions that start in slots of shape (batch_size,)."""
     if self._update_horizon == 1:
       # `mode='wrap'` is 'modulo the capacity', below.
@@ -275,7 +303,7 @@ class ReplayBuffer(ring.Ring):
       reward = self._columns['reward'].take(slots)
     else:
       next_slots, terminal, reward = self._n_step(slots)
-    state, next_state = self._states(slots, next_slots)
+    state, next_state = self._states(slots, next_slots, memory)
     action = self._columns['action'].take(slots)
     return Batch(state, action, reward, next_state, terminal)
 
@@ -300,24 +328,31 @@ class ReplayBuffer(ring.Ring):
     return slots + steps, ended, total
 
   def _states(
-    self, slots: np.ndarray, next_slots: np.ndarray
+    self,
+    slots: np.ndarray,
+    next_slots: np.ndarray,
+    memory: _Memory | None,
   ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the stacks that end at `slots` and `next_slots`."""
     # One observation is one row.
     rows = self._columns['observation'].reshape(self.capacity, -1)
-    stack = range(1 - self._stack_size, 1)
-    frames = [rows.take(slots + i, axis=0, mode='wrap') for i in stack]
+    size = self._stack_size
+    stack = range(1 - size, 1)
+    taken = [slots + i for i in stack]
     if self._update_horizon == 1:
       # The two stacks have all but one observation in common.
-      next_frames = frames[1:] + [rows.take(next_slots, axis=0, mode='wrap')]
+      taken.append(next_slots)
     else:
-      next_frames = [
-        rows.take(next_slots + i, axis=0, mode='wrap') for i in stack
-      ]
-    shape = (slots.size, *self._observation_shape, self._stack_size)
+      taken += [next_slots + i for i in stack]
+    memory = memory or _Memory([None] * len(taken), None, None)
+    frames = [
+      rows.take(each, axis=0, mode='wrap', out=out)
+      for each, out in zip(taken, memory.frames)
+    ]
+    shape = (slots.size, *self._observation_shape, size)
     return (
-      _interleave(frames).reshape(shape),
-      _interleave(next_frames).reshape(shape),
+      interleave(frames[:size], memory.state).reshape(shape),
+      interleave(frames[-size:], memory.next_state).reshape(shape),
     )
 
   def _get_state(self):
@@ -344,12 +379,25 @@ def _shape(value: Any) -> tuple[int, ...]:
   return () if isinstance(value, (int, float)) else np.shape(value)
 
 
-def _interleave(frames: Sequence[np.ndarray]) -> np.ndarray:
-  """Stacks contiguous arrays (n, m), of one dtype, along a new last axis."""
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+  """Returns bytes that TensorFlow can use without a copy."""
+  size = math.prod(shape)
+  memory = np.empty(size + _ALIGNMENT, np.uint8)
+  begin = -memory.ctypes.data % _ALIGNMENT
+  return memory[begin : begin + size].reshape(shape)
+
+
+def interleave(
+  frames: Sequence[np.ndarray], out: np.ndarray | None = None
+) -> np.ndarray:
+  """Stacks contiguous arrays (n, m), of one dtype, along a new last axis.
+
+  In `out`, contiguous bytes, if given.
+  """
   if len(frames) == 1:
     return frames[0]
   if frames[0].dtype == np.uint8 and frames[0].size:
     # NumPy copies byte by byte here; OpenCV uses vector instructions and is six
     # times as fast on 32 Atari states.
-    return cv2.merge(frames)
+    return cv2.merge(frames, out)
   return np.stack(frames, axis=-1)

@@ -59,6 +59,7 @@ class Traced:
     packed: bool = False,
     in_turn: bool = False,
     takes_part: bool = True,
+    has_helpers: bool = True,
   ):
     """Traces a function.
 
@@ -74,6 +75,8 @@ class Traced:
         with control flow.
       takes_part: whether the calling thread takes part; False if another thread
         works meanwhile, because then enough threads are awake.
+      has_helpers: whether other threads help the calling one; False if they
+        work on another function meanwhile.
 
     Raises:
       UserError: if RIGL_RL_RUNTIME names no part of the runtime.
@@ -91,7 +94,7 @@ class Traced:
     takes_part &= 'call' in parts and all(map(loader.is_on_cpu, self.variables))
     operations = loader.load() if takes_part else None
     if operations is not None:
-      threads = _threads() if 'team' in parts else 1
+      threads = _threads() if has_helpers and 'team' in parts else 1
       self._call = self._by_operation(operations, specs, in_turn, threads)
     elif 'traced' in parts:
       self._call = tensorflow_compat.unchecked_call(self._function)
@@ -173,7 +176,18 @@ def _as_one_tensor(arrays, size):
   begin = -memory.ctypes.data % (4 * _ALIGNMENT) // 4
   vector = memory[begin : begin + size]
   np.concatenate(arrays, axis=None, out=vector, casting='unsafe')
-  return tf.experimental.dlpack.from_dlpack(vector.__dlpack__())
+  return share(vector)
+
+
+def share(array: np.ndarray) -> tf.Tensor:
+  """Returns an array as a tensor in the same memory, if that is aligned.
+
+  The array must not change while the tensor is in use. One that does not begin
+  at a multiple of 64 bytes is copied.
+  """
+  if array.ctypes.data % (4 * _ALIGNMENT):
+    return tf.constant(array)
+  return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def is_small_step(

@@ -1,5 +1,7 @@
 """Tests of DQN's gradient steps: their numbers, and when they are taken."""
 
+import threading
+import time
 import types
 
 import numpy as np
@@ -8,7 +10,7 @@ import tensorflow as tf
 from dopamine.agents.dqn import dqn_agent
 
 from helpers import small_dqn
-from rigl_rl.agents import losses
+from rigl_rl.agents import losses, q_learner
 
 pytestmark = pytest.mark.usefixtures('no_gin_config')
 
@@ -309,3 +311,64 @@ def test_trains_and_synchronizes_when_dopamine_does(
   )
   assert ours == theirs
   assert {kind for kind, _ in ours} == {'train', 'sync'}
+
+
+def _overlapped(look):
+  """An agent whose gradient step calls `look` before its loss is known."""
+
+  def loss(targets, predictions):
+    errors = losses.squared_loss(targets, predictions)
+    with tf.control_dependencies([tf.numpy_function(look, [errors], [])]):
+      return tf.identity(errors)
+
+  agent = small_dqn.make_agent(
+    loss=loss, update_period=20, overlap_training=True
+  )
+  small_dqn.play(agent, 10)
+  return agent.learner, agent._sample_batch()
+
+
+def _cores(monkeypatch, number):
+  affinity = set(range(number))
+  monkeypatch.setattr(q_learner.os, 'sched_getaffinity', lambda _: affinity)
+
+
+def test_the_player_waits_for_the_loss_if_no_core_is_left(monkeypatch):
+  seen = []
+
+  def look(errors):
+    time.sleep(0.05)
+    seen.append(errors)
+
+  _cores(monkeypatch, 1)
+  learner, batch = _overlapped(look)
+  learner.begin(batch)
+  assert len(seen) == 1
+
+
+def test_the_player_has_a_core_of_its_own(monkeypatch):
+  has_played = threading.Event()
+  _cores(monkeypatch, 100)
+  monkeypatch.setattr(
+    tf.config.threading, 'get_inter_op_parallelism_threads', lambda: 2
+  )
+
+  def look(errors):
+    has_played.wait(60)
+
+  learner, batch = _overlapped(look)
+  learner.begin(batch)
+  has_played.set()
+  learner.finish(None)
+  assert np.isfinite(learner.loss)
+
+
+def test_the_player_waits_for_no_loss_that_fails(monkeypatch):
+  def look(errors):
+    raise ValueError('no errors today')
+
+  _cores(monkeypatch, 1)
+  learner, batch = _overlapped(look)
+  learner.begin(batch)
+  with pytest.raises(Exception, match='no errors today'):
+    learner.finish(None)

@@ -254,3 +254,28 @@ def test_bindings():
           gin.parse_config(f'ReplayBuffer.{runtime} = 1')
     finally:
       gin.clear_config()
+
+
+@pytest.mark.parametrize('horizon', [1, 3])
+def test_samples_take_turns_in_two_memories(horizon):
+  twins = [
+    transitions.Twins(4, horizon, 50, np.uint8, seed=3).ours for _ in range(2)
+  ]
+  rng = np.random.default_rng(0)
+  for _ in range(60):
+    observation = rng.integers(0, 256, (3, 2)).astype(np.uint8)
+    is_last = bool(rng.random() < 0.1)
+    for buffer in twins:
+      buffer.add(observation, 0, 1.0, is_last)
+  ours, plain = twins
+  batches = []
+  for _ in range(3):
+    batches.append(ours.sample())
+    for one, other in zip(batches[-1], plain._gather(plain._draw())):
+      np.testing.assert_array_equal(one, other)
+  for name in ('state', 'next_state'):
+    first, second, third = (getattr(batch, name) for batch in batches)
+    assert np.shares_memory(first, third)
+    assert not np.shares_memory(first, second)
+    assert all(array.ctypes.data % 64 == 0 for array in (first, second))
+  assert not np.shares_memory(batches[0].state, batches[0].next_state)

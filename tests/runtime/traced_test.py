@@ -67,7 +67,9 @@ def test_an_unknown_part(monkeypatch):
   )
 
 
-def test_in_turn_is_in_the_thread_that_calls(operations):
+@pytest.mark.parametrize('how', [{'in_turn': True}, {'has_helpers': False}])
+def test_all_is_in_the_thread_that_calls(operations, monkeypatch, how):
+  monkeypatch.setattr(traced, '_threads', lambda: 2)
   seen = []
 
   def look(x):
@@ -77,7 +79,7 @@ def test_in_turn_is_in_the_thread_that_calls(operations):
   function = traced.Traced(
     lambda x: [tf.numpy_function(look, [x], tf.float32) for _ in range(9)],
     tf.TensorSpec(()),
-    in_turn=True,
+    **how,
   )
   function(np.float32(0))
   assert set(seen) == {threading.get_ident()}
@@ -238,3 +240,14 @@ def test_small_steps_run_in_turn(batch_size, expected):
     network.build((None, 300))
   # Two networks of 60,000 weights: 12 million products of 100 examples.
   assert traced.is_small_step(networks, batch_size) == expected
+
+
+@pytest.mark.parametrize('offset,is_shared', [(0, True), (4, False)])
+def test_an_aligned_array_is_shared(offset, is_shared):
+  memory = np.zeros(256, np.uint8)
+  begin = -memory.ctypes.data % 64 + offset
+  array = memory[begin : begin + 64].reshape(8, 8)
+  tensor = traced.share(array)
+  assert tensor.shape == (8, 8) and tensor.dtype == tf.uint8
+  array[3, 4] = 5
+  assert tensor[3, 4] == (5 if is_shared else 0)
