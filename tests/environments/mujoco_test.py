@@ -343,3 +343,18 @@ def test_bindings():
         gin.parse_config('create_mujoco_environment.seed = 1')
     finally:
       gin.clear_config()
+
+
+def test_mujoco_reads_no_clock():
+  env = mujoco_tasks.create('Hopper-v4', seed=0)
+  env.reset()
+  env.step(np.zeros(3, np.float32))
+  timer = env._env.unwrapped.data.timer[mujoco_lib.mjtTimer.mjTIMER_STEP]
+  assert (timer.number, timer.duration) == (4, 0)  # As many as frames.
+
+
+def test_action_of_another_shape_is_an_error():
+  env = mujoco_tasks.create('Hopper-v4', seed=0)
+  env.reset()
+  with pytest.raises(errors.UserCodeError, match=r'of shape \(1,\)'):
+    env.step(np.zeros(1, np.float32))
