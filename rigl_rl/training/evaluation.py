@@ -78,7 +78,7 @@ def evaluate_policy(
   # TF-Agents takes most of a second to import, which DQN need not wait for.
   from tf_agents.trajectories import time_step as ts
 
-  last = ts.StepType.LAST
+  mid, last = ts.StepType.MID, ts.StepType.LAST
   returns = [0.0] * len(environments)
   observations = np.stack(
     [environment.reset().observation for environment in environments]
@@ -94,8 +94,8 @@ def evaluate_policy(
       step_type, reward, _, observation = step(actions[row])
       returns[index] += float(reward)
       observations[row] = observation
-      # Not is_last(), which takes longer than everything here except the step.
-      if step_type == last:
+      # Arrays: to compare them takes longer than all else here but the step.
+      if step_type is not mid and step_type == last:
         ended.append(row)
     if ended:
       running = [kept for row, kept in enumerate(running) if row not in ended]
