@@ -19,10 +19,17 @@ if TYPE_CHECKING:  # TF-Agents takes seconds to import; DQN does not need it.
   from rigl_rl.networks import actor_critic
 
 Weights = Sequence[tuple[np.ndarray, np.ndarray]]
-_ACTIVATIONS = {
-  'relu': lambda x: np.maximum(x, 0.0, out=x),
-  'tanh': lambda x: np.tanh(x, out=x),
-}
+
+
+def _relu(x):
+  return np.maximum(x, 0.0, out=x)
+
+
+def _tanh(x):
+  return np.tanh(x, out=x)
+
+
+_ACTIVATIONS = {'relu': _relu, 'tanh': _tanh}
 
 
 class NumpyMLP:
@@ -90,6 +97,9 @@ class NumpyNormalizer:
     self._variables = normalizer.variables
     self.refresh()
 
+  def __getstate__(self):
+    return {**self.__dict__, '_variables': None}
+
   def refresh(self) -> None:
     """Reads mean and variance, which training has changed."""
     count, mean, squares, _ = (v.numpy() for v in self._variables)
@@ -100,13 +110,15 @@ class NumpyNormalizer:
     """Normalizes observations, `(batch, observation)`; returns new ones."""
     x = np.multiply(observations, self.scale, dtype=np.float32)
     x += self.shift
-    return np.clip(x, -self.limit, self.limit, out=x)
+    np.maximum(x, -self.limit, out=x)  # Both in one: half the time of np.clip.
+    return np.minimum(x, self.limit, out=x)
 
 
 class NumpyActor:
   """An actor in NumPy, for acting; called, it acts greedily.
 
-  It uses the weights that it read last: when it was made, or at `refresh`.
+  It uses the weights that it read last: when it was made, or at `refresh`. It
+  can be pickled; what that gives keeps these.
 
   Attributes:
     mlp: its layers, whose first outputs are the means of the actions.
@@ -143,6 +155,9 @@ class NumpyActor:
     self.center = (self.high + self.low) / 2
     self.magnitude = (self.high - self.low) / 2
     self.refresh()
+
+  def __getstate__(self):
+    return {**self.__dict__, '_actor': None}
 
   def refresh(self) -> None:
     """Reads weights and normalizer, which training has changed."""

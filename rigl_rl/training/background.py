@@ -1,12 +1,13 @@
-"""Calls that run in processes of their own, beside training.
+"""Processes that work beside training.
 
-A process is forked: it has everything its call needs, as it was at the fork,
-without a copy or a start. What it calls must not use TensorFlow, whose threads
-are missing there.
+A process is forked: it has everything its function needs, as it was at the
+fork, without a copy or a start. What it calls must not use TensorFlow, whose
+threads are missing there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import multiprocessing
@@ -32,56 +33,52 @@ def cores() -> int:
   return min(available, threads or available)
 
 
-class Call:
-  """A call of a function without arguments: of `result`, or in a process."""
+class Worker:
+  """A process that calls a function, again and again."""
 
-  def __init__(self, function: Callable[[], Any], is_beside: bool):
-    """Starts a process if `is_beside`; otherwise `result` calls."""
-    self._function = function
-    self._process = None
-    if not is_beside:
-      return
-    self._reader, writer = _FORK.Pipe(duplex=False)
+  def __init__(self, function: Callable[..., Any]):
+    """Starts the process, which ends with `close` or with this one."""
+    self._pipe, end = _FORK.Pipe()
     self._process = _FORK.Process(
-      target=_serve, args=(function, writer, os.getpid()), daemon=True
+      target=_serve, args=(function, end, os.getpid()), daemon=True
     )
     with warnings.catch_warnings():
       # Python and JAX warn of a fork of threads: no lock of theirs is taken.
       warnings.simplefilter('ignore')
       self._process.start()
-    writer.close()
+    end.close()
+
+  def begin(self, *arguments: Any) -> None:
+    """Begins a call; that of before must have ended, by `result`."""
+    with contextlib.suppress(BrokenPipeError):  # `result` says why.
+      self._pipe.send(arguments)
 
   def result(self) -> Any:
     """Waits for what the function returns.
 
     Raises:
       UserError: the function raised it.
-      RuntimeError: the process ended without a result.
+      RuntimeError: it raised another error, or the process ended.
     """
-    if self._process is None:
-      return self._function()
     try:
-      kind, value = self._reader.recv()
-    except EOFError:
+      kind, value = self._pipe.recv()
+    except (EOFError, ConnectionResetError):
       self._process.join()
       code = self._process.exitcode
       raise RuntimeError(f'An evaluation ended with code {code}.') from None
-    finally:
-      self.cancel()
     if kind is not None:
       raise kind(value)
     return value
 
-  def cancel(self) -> None:
-    """Ends the process, if there is one."""
-    if self._process is not None:
-      self._process.kill()
-      self._process.join()
-      self._reader.close()
+  def close(self) -> None:
+    """Ends the process, whatever it does."""
+    self._process.kill()
+    self._process.join()
+    self._pipe.close()
 
 
 def _serve(
-  function: Callable[[], Any], writer: connection.Connection, parent: int
+  function: Callable[..., Any], pipe: connection.Connection, parent: int
 ) -> None:
   """Sends an error's class or None, and its message or the result."""
   # The parent decides what a Ctrl-C ends, and nothing may outlive it: not even
@@ -89,13 +86,12 @@ def _serve(
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
   # A tensor that were freed here could wait for a thread that is missing.
-  gc.disable()
-  try:
-    if os.getppid() == parent:
-      writer.send((None, function()))
-  except UserError as error:
-    writer.send((UserError, str(error)))
-  except Exception:
-    writer.send((RuntimeError, traceback.format_exc()))
-  finally:
-    os._exit(0)
+  gc.freeze()
+  while os.getppid() == parent:
+    try:
+      answer = (None, function(*pipe.recv()))
+    except UserError as error:
+      answer = (UserError, str(error))
+    except Exception:
+      answer = (RuntimeError, traceback.format_exc())
+    pipe.send(answer)

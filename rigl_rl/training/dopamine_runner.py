@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Callable
 
 import gin
@@ -160,12 +159,7 @@ class DopamineRunner(training_loop.TrainingLoop, run_experiment.Runner):
   def _write_agent_summaries(self):
     """The agent writes them as it trains, at a period of its own."""
 
-  def _prepare_evaluation(self, watch, seed, *names, noise_std=None):
-    return functools.partial(
-      self._play, watch, seed, *names, noise_std=noise_std
-    )
-
-  def _play(self, watch, seed, *names, noise_std):
+  def _play(self, watch, seed, *names, noise_std=None):
     if noise_std is None:
       noise_std = self._evaluation_noise
     seed = seeding.stream_seed(seed, 'evaluation', *names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from typing import Annotated, Callable
 
@@ -50,11 +51,12 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
       evaluation_period: rollouts between evaluations.
       evaluation_episodes: episodes of an evaluation, played side by side.
       checkpoint_period: evaluations between checkpoints.
-      evaluation_processes: evaluations that may be played at a time, each in a
-        process of its own, while training continues; results are the same.
-        0: training waits for each. None: one per core that TensorFlow may use;
-        0 if there is only one, or the task is not of gymnasium's own, since a
-        fork may break others.
+      evaluation_processes: evaluations that may be played while training
+        continues, each in a process; one more begins before training waits for
+        the oldest. Results are the same. The agent's `greedy_policy()` must be
+        one that can be pickled. 0: training waits for each evaluation. None:
+        as many as there are cores that TensorFlow may use beside training's; 0
+        if the task is not of gymnasium's own, since a fork may break others.
 
     Raises:
       UserError: on a value outside its range.
@@ -69,11 +71,11 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
       num_rollouts=num_rollouts,
     )
     self._rollout = _empty_rollout(rollout_steps, environment)
+    self._workers: collections.deque[background.Worker] = collections.deque()
     if evaluation_processes is None:
       is_known = isinstance(environment, mujoco.MujocoEnvironment)
       can_fork = is_known and environment.is_of_gymnasium
-      cores = background.cores() if can_fork else 1
-      evaluation_processes = cores if cores > 1 else 0
+      evaluation_processes = background.cores() - 1 if can_fork else 0
     super().__init__(
       create_environment,
       evaluation_episodes,
@@ -92,6 +94,24 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
     rollouts = [math.ceil(length / size) for length in lengths]
     super().extend([number * size for number in rollouts])
     self.agent.extend(rollouts[-1])
+
+  def run_experiment(self):
+    count = self._evaluation_processes
+    for _ in range(count + 1 if count else 0):
+      self._workers.append(background.Worker(self._play_by))
+    try:
+      super().run_experiment()
+    finally:
+      while self._workers:
+        self._workers.pop().close()
+
+  def _begin_evaluation(self, period):
+    if not self._workers:
+      return super()._begin_evaluation(period)
+    self._workers.rotate()  # To the one whose evaluation ended first.
+    worker = self._workers[0]
+    worker.begin(self.agent.greedy_policy(), None, self._seed, period)
+    return worker.result
 
   def train(self, end_step):
     episodes = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Callable
 
 import numpy as np
@@ -75,15 +74,19 @@ class TFAgentsLoop(training_loop.TrainingLoop):
     self._observation = time_step.observation
     return self._observation
 
-  def _prepare_evaluation(self, watch, seed, *names):
+  def _play(self, watch, seed, *names):
+    return self._play_by(self.agent.greedy_policy(), watch, seed, *names)
+
+  def _play_by(
+    self, policy: Callable[[np.ndarray], np.ndarray], watch, seed, *names
+  ) -> np.ndarray:
+    """As `_play`, by a policy of the agent's; without TensorFlow."""
     environments = list(self._evaluation_environments)
     if watch is not None:
       environments[0] = watch(environments[0])
     for episode, environment in enumerate(environments):
       environment.seed(seeding.stream_seed(seed, 'evaluation', *names, episode))
-    return functools.partial(
-      evaluation.evaluate_policy, self.agent.greedy_policy(), environments
-    )
+    return evaluation.evaluate_policy(policy, environments)
 
   def _get_state(self):
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import dataclasses
+import functools
 import operator
 import time
 from typing import Any, Callable, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from rigl_rl import files
-from rigl_rl.training import background, event_writer, progress
+from rigl_rl.training import event_writer, progress
 from rigl_rl.training import run_directory as run_directory_lib
 
 
@@ -24,13 +25,13 @@ class _Evaluation:
   Attributes:
     step: environment steps of training before it.
     rate: environment steps per second of the period that it ends.
-    returns: gives the return of each episode.
+    returns: waits for the return of each episode.
     checkpoint: the state to save after it; None for none.
   """
 
   step: int
   rate: float
-  returns: background.Call
+  returns: Callable[[], np.ndarray]
   checkpoint: dict[str, Any] | None = None
 
 
@@ -38,10 +39,9 @@ class TrainingLoop:
   """What the loops of all agents share: all but how they train and evaluate.
 
   A subclass builds its agent before it calls this constructor, and defines how
-  to train for a period (`train`), how to evaluate (`_prepare_evaluation`) and
-  what its state is (`_get_state`, `_set_state`). An agent has `title`,
-  `describe()`, `last_loss`, `write_summaries()`, `get_state()` and
-  `set_state()`.
+  to train for a period (`train`), how to evaluate (`_play`) and what its state
+  is (`_get_state`, `_set_state`). An agent has `title`, `describe()`,
+  `last_loss`, `write_summaries()`, `get_state()` and `set_state()`.
 
   Attributes:
     agent: what is trained.
@@ -73,9 +73,9 @@ class TrainingLoop:
       checkpoint_period: evaluations between checkpoints.
       replay: buffer whose transitions are in files beside the checkpoints; None
         if there is none.
-      evaluation_processes: how many evaluations may run at a time in processes
-        of their own, while training continues; with 0, training waits. A replay
-        needs 0.
+      evaluation_processes: how many evaluations that `_begin_evaluation` began
+        may run while training continues; with 0, training waits. A replay needs
+        0.
 
     Raises:
       UserError: none of the checkpoints can be used.
@@ -117,15 +117,15 @@ class TrainingLoop:
     """
     raise NotImplementedError
 
-  def _prepare_evaluation(
+  def _play(
     self, watch: Callable[[Any], Any] | None, seed: int, *names: int
-  ) -> Callable[[], np.ndarray]:
-    """Returns what evaluates the weights of this moment, as `evaluate` does.
-
-    `names` name evaluations with one seed. With `evaluation_processes`, what is
-    returned must not use TensorFlow.
-    """
+  ) -> np.ndarray:
+    """Evaluates as `evaluate` does; `names` name evaluations with one seed."""
     raise NotImplementedError
+
+  def _begin_evaluation(self, period: int) -> Callable[[], np.ndarray]:
+    """Returns what waits for the return of each episode of an evaluation."""
+    return functools.partial(self._play, None, self._seed, period)
 
   def _get_state(self) -> dict[str, Any]:
     """Returns the state beside agent, environment, history and replay."""
@@ -160,8 +160,6 @@ class TrainingLoop:
       self._finish_evaluations()
       raise
     finally:
-      for evaluation in self._running:
-        evaluation.returns.cancel()
       self._progress.close()
       self._writer.flush()
 
@@ -177,14 +175,15 @@ class TrainingLoop:
         tf.summary.scalar('train/return', train_return)
         tf.summary.scalar('train/episode_length', length)
       self._write_agent_summaries()
-    self._running.append(_Evaluation(step, rate, self._evaluate(period)))
+    begun = self._begin_evaluation(period)
+    self._running.append(_Evaluation(step, rate, begun))
     self._finish_evaluations(self._evaluation_processes)
 
   def _finish_evaluations(self, left: int = 0) -> None:
     """Waits for the oldest evaluations until only `left` of them run."""
     while len(self._running) > left:
       evaluation = self._running.popleft()
-      returns = evaluation.returns.result()
+      returns = evaluation.returns()
       step, mean = evaluation.step, float(np.mean(returns))
       self._run_directory.append_evaluation(
         step, mean, np.std(returns), len(returns)
@@ -206,13 +205,6 @@ class TrainingLoop:
   def _write_agent_summaries(self) -> None:
     self.agent.write_summaries()
 
-  def _evaluate(self, period: int) -> background.Call:
-    """Begins an evaluation, of undiscounted returns of episodes."""
-    return background.Call(
-      self._prepare_evaluation(None, self._seed, period),
-      is_beside=self._evaluation_processes > 0,
-    )
-
   def evaluate(
     self,
     seed: int,
@@ -230,7 +222,7 @@ class TrainingLoop:
     Returns:
       float64 array of shape (episodes,): undiscounted returns.
     """
-    return self._prepare_evaluation(watch, seed, **options)()
+    return self._play(watch, seed, **options)
 
   def _get_whole_state(self) -> dict[str, Any]:
     """Returns all that a resumed run needs, except the replay buffer."""

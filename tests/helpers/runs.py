@@ -91,14 +91,14 @@ def assert_same_run(base_dir, other_dir):
 
 def interrupt(loop, period):
   """Lets a loop fail as it begins the evaluation after `period` others."""
-  evaluate = loop._evaluate
+  begin_evaluation = loop._begin_evaluation
 
   def fail(number):
     if number == period:
       raise KeyboardInterrupt
-    return evaluate(number)
+    return begin_evaluation(number)
 
-  loop._evaluate = fail
+  loop._begin_evaluation = fail
   with pytest.raises(KeyboardInterrupt):
     loop.run_experiment()
   return loop

@@ -1,5 +1,7 @@
 """The NumPy forward passes equal TensorFlow's."""
 
+import pickle
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -210,6 +212,18 @@ def test_gaussian_actor(batch, normalize, squash_mean):
   _close(np.broadcast_to(std, (batch, 3)), info['scale_diag'])
   greedy = greedy_policy.GreedyPolicy(evaluate).action(time_step).action
   _close(in_numpy(observations), greedy)
+  pickled = pickle.dumps(in_numpy)
+  actor.set_weights([-weight for weight in actor.get_weights()])
+  if normalize:
+    normalizer.reset()
+  in_another_process = pickle.loads(pickled)
+  np.testing.assert_array_equal(
+    in_another_process(observations), in_numpy(observations)
+  )
+  in_numpy.refresh()
+  assert not np.array_equal(
+    in_another_process(observations), in_numpy(observations)
+  )
 
 
 def test_normalizer():

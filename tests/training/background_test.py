@@ -1,4 +1,4 @@
-"""Tests of calls beside training, and of the evaluations that use them."""
+"""Tests of processes that work beside training."""
 
 import os
 import signal
@@ -16,43 +16,76 @@ def _fail(error):
   raise error
 
 
-@pytest.mark.parametrize('is_beside', [False, True])
-def test_result(is_beside):
-  call = background.Call(lambda: np.array([os.getpid(), 7]), is_beside)
-  process, result = call.result()
-  assert result == 7
-  assert (process == os.getpid()) != is_beside
+@pytest.fixture
+def start():
+  """Starts workers, which end with the test."""
+  workers = []
+
+  def start(function):
+    workers.append(background.Worker(function))
+    return workers[-1]
+
+  yield start
+  for worker in workers:
+    worker.close()
 
 
-def test_a_call_sees_what_was_there_when_it_began():
+def _call(worker, *arguments):
+  worker.begin(*arguments)
+  return worker.result()
+
+
+def test_result(start):
+  worker = start(lambda *values: np.array([os.getpid(), *values]))
+  process, *values = _call(worker, 7, 8)
+  assert values == [7, 8]
+  assert process != os.getpid()
+  # The same one, again.
+  np.testing.assert_array_equal(_call(worker, 9), [process, 9])
+
+
+def test_worker_has_what_was_there_when_it_began(start):
   values = [1]
-  call = background.Call(lambda: list(values), True)
+  worker = start(lambda: list(values))
   values[0] = 2
-  assert call.result() == [1]
+  assert _call(worker) == [1]
 
 
-def test_calls_run_at_the_same_time():
+def test_workers_run_at_the_same_time(start):
   begin = time.monotonic()
-  calls = [background.Call(lambda: time.sleep(1), True) for _ in range(3)]
-  for call in calls:
-    call.result()
+  workers = [start(time.sleep) for _ in range(3)]
+  for worker in workers:
+    worker.begin(1)
+  for worker in workers:
+    worker.result()
   assert time.monotonic() - begin < 2.5
 
 
-@pytest.mark.parametrize('is_beside', [False, True])
-def test_error(is_beside):
-  call = background.Call(lambda: _fail(UserError('SEED is -1')), is_beside)
+def test_long_messages(start):
+  """Longer than what a pipe holds."""
+  values = np.arange(10**6)
+  for _ in range(2):
+    np.testing.assert_array_equal(_call(start(np.negative), values), -values)
+
+
+def test_error(start):
+  worker = start(_fail)
   with pytest.raises(UserError, match='^SEED is -1$'):
-    call.result()
-  call = background.Call(lambda: _fail(KeyError('key')), is_beside)
-  with pytest.raises((KeyError, RuntimeError), match="'key'"):
-    call.result()
+    _call(worker, UserError('SEED is -1'))
+  with pytest.raises(RuntimeError, match="KeyError: 'key'"):
+    _call(worker, KeyError('key'))
+  with pytest.raises(UserError, match='^SEED is -2$'):  # It goes on.
+    _call(worker, UserError('SEED is -2'))
 
 
-def test_a_process_that_dies():
-  call = background.Call(lambda: os.kill(os.getpid(), signal.SIGKILL), True)
+@pytest.mark.parametrize('is_idle', [False, True])
+def test_a_process_that_dies(start, is_idle):
+  worker = start(lambda: os.kill(os.getpid(), signal.SIGKILL))
+  if is_idle:
+    worker._process.kill()
+    worker._process.join()
   with pytest.raises(RuntimeError, match='code -9'):
-    call.result()
+    _call(worker)
 
 
 def _ends(process):
@@ -69,19 +102,20 @@ def _ends(process):
   return False
 
 
-def test_cancel():
-  call = background.Call(lambda: time.sleep(600), True)
-  call.cancel()
-  assert _ends(call._process.pid)
-  background.Call(lambda: None, False).cancel()
+def test_close():
+  worker = background.Worker(time.sleep)
+  worker.begin(600)
+  worker.close()
+  assert _ends(worker._process.pid)
 
 
 def test_a_process_ends_with_its_parent():
   reader, writer = os.pipe()
 
   def parent():
-    call = background.Call(lambda: time.sleep(600), True)
-    os.write(writer, str(call._process.pid).encode())
+    worker = background.Worker(time.sleep)
+    worker.begin(600)
+    os.write(writer, str(worker._process.pid).encode())
     os.kill(os.getpid(), signal.SIGKILL)
 
   # A daemon of multiprocessing may have no children.

@@ -62,7 +62,11 @@ class _Agent(noted_loop.Notes):
     self.rollouts.append(ppo.Rollout(*(field.copy() for field in rollout)))
 
   def greedy_policy(self):
-    return lambda observations: observations[:, :3]
+    return _first_three
+
+
+def _first_three(observations):
+  return observations[:, :3]
 
 
 def _make_loop(base_dir, *bindings, train_steps=40, seed=0, **arguments):
@@ -109,26 +113,39 @@ def test_evaluations(tmp_path, train_steps, period, expected):
   assert loop.agent.calls == calls * rollouts
 
 
-class _Counter(background.Call):
-  """Counts the calls whose result has not been read yet."""
+class _Counter(background.Worker):
+  """Counts the workers, and the calls whose result has not been read yet."""
 
-  running, most = 0, 0
+  workers, running, most = 0, 0, 0
 
-  def __init__(self, function, is_beside):
-    super().__init__(function, is_beside)
-    _Counter.running += is_beside
+  def __init__(self, function):
+    super().__init__(function)
+    self._is_busy = False
+    _Counter.workers += 1
+
+  def begin(self, *arguments):
+    assert not self._is_busy
+    self._is_busy = True
+    _Counter.running += 1
     _Counter.most = max(_Counter.most, _Counter.running)
+    super().begin(*arguments)
 
   def result(self):
-    _Counter.running -= self._process is not None
+    self._is_busy = False
+    _Counter.running -= 1
     return super().result()
+
+  def close(self):
+    super().close()
+    _Counter.workers -= 1
 
 
 @pytest.mark.parametrize(
   'cores, bindings, create, expected',
   [
     (1, (), None, 0),
-    (2, (), None, 2),
+    (2, (), None, 1),
+    (4, (), None, 3),
     (4, ('PPOLoop.evaluation_processes = 0',), None, 0),
     (1, ('PPOLoop.evaluation_processes = 1',), None, 1),
     # Not known to be gymnasium's own.
@@ -141,7 +158,7 @@ def test_evaluations_beside_training(
   create = {} if create is None else {'create_environment': create}
   _run(tmp_path / 'waits', **create)
   monkeypatch.setattr(background, 'cores', lambda: cores)
-  monkeypatch.setattr(background, 'Call', _Counter)
+  monkeypatch.setattr(background, 'Worker', _Counter)
   monkeypatch.setattr(_Counter, 'most', 0)
   _run(
     tmp_path / 'beside',
@@ -149,8 +166,9 @@ def test_evaluations_beside_training(
     *bindings,
     **create,
   )
+  assert (_Counter.workers, _Counter.running) == (0, 0)
   # One more begins before the oldest is waited for.
-  assert (_Counter.running, _Counter.most) == (0, expected + (expected > 0))
+  assert _Counter.most == expected + (expected > 0)
   runs.assert_same_run(tmp_path / 'waits', tmp_path / 'beside')
 
 
@@ -172,7 +190,7 @@ def test_error_in_training_keeps_evaluations_beside_it(tmp_path, user_error):
 
 def test_error_in_an_evaluation(tmp_path, user_error):
   loop = _make_loop(tmp_path, 'PPOLoop.evaluation_processes = 2')
-  loop.agent.greedy_policy = lambda: _raise_user_error
+  loop.agent.greedy_policy = lambda: _raise_user_error  # Itself is pickled.
   with user_error('No action.'):
     loop.run_experiment()
   assert not multiprocessing.active_children()

@@ -118,7 +118,7 @@ def test_plays_as_training_does(name, trained):
     is_of_pixels = saved.runner.agent.observation_dtype == tf.uint8
     assert is_of_pixels == (name in ('cnn', 'resnet'))
     # What training did then, with its own seeds.
-    returns = saved.runner._evaluate(index).result()
+    returns = saved.runner._begin_evaluation(index)()
     assert repr(float(np.mean(returns))) == row['return_mean']
     assert repr(float(np.std(returns))) == row['return_std']
     assert len(returns) == int(row['episodes'])
