@@ -35,6 +35,17 @@ def load() -> Any | None:
     return _loaded[0]
 
 
+def instructions() -> str | None:
+  """Returns those that the kernels use: 'avx512', 'avx2' or 'portable'.
+
+  None where there are no kernels.
+  """
+  operations = load()
+  if operations is None:
+    return None
+  return operations.rigl_instructions().numpy().decode()
+
+
 def suits(variable: tf.Variable) -> bool:
   """Whether the kernels can work on a variable: float32, on a CPU."""
   return variable.dtype == tf.float32 and is_on_cpu(variable)

@@ -1,11 +1,13 @@
 // Operations that convert between a layer's active weights and its kernel,
 // (..., inputs, outputs), as TensorFlow sees them. To them, all dimensions but
-// the last are inputs.
+// the last are inputs. And which kernels there are.
 
 #include <algorithm>
 #include <vector>
 
+#include "kernels.h"
 #include "sparse_layers.h"
+#include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -117,6 +119,23 @@ class SparseScatterOp : public tf::OpKernel {
   std::vector<int64_t> shape_;
 };
 
+class InstructionsOp : public tf::OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    Tensor* name;
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(0, TensorShape({}), &name));
+    name->scalar<tf::tstring>()() = BestKernels().name;
+  }
+};
+
+REGISTER_OP("RiglInstructions")
+    .Output("name: string")
+    .SetShapeFn(tf::shape_inference::ScalarShape)
+    .Doc("Which instructions the kernels use: see kernels.h.");
+
 REGISTER_OP("RiglSparseStructure")
     .Attr("capacity: int >= 0")
     .Input("mask: float")
@@ -167,6 +186,7 @@ REGISTER_OP("RiglSparseScatter")
 #define RIGL_RL_REGISTER(name)                                        \
   REGISTER_KERNEL_BUILDER(Name("Rigl" #name).Device(tf::DEVICE_CPU), \
                           name##Op)
+RIGL_RL_REGISTER(Instructions);
 RIGL_RL_REGISTER(SparseStructure);
 RIGL_RL_REGISTER(SparseGather);
 RIGL_RL_REGISTER(SparseScatter);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,16 +12,36 @@ from rigl_rl.kernels import loader
 from rigl_rl.sparsity import optimizer as sparse_optimizer
 from rigl_rl.sparsity import sparse_kernel, wrappers
 
-# Time of an active weight, in weights of a dense product, on a processor with
-# AVX-512; measured by `launch.benchmark sparse`.
-_COST_OF_WEIGHT = 2.4
-# In layers with more inputs or outputs than _NOT_WIDE, of which a block of
-# examples fills much of the second cache.
-_COST_IN_WIDE_LAYER = 3.0
+
+class _Costs(NamedTuple):
+  """Time of an active weight, in weights of a dense product.
+
+  Attributes:
+    usual: in a layer of at most _NOT_WIDE inputs and outputs.
+    wide: in others, whose activations come from the second cache.
+    few_inputs: beside other sparse layers, where nothing need be transposed, in
+      one of at most _FEW_INPUTS.
+    full: beside other sparse layers, in one whose weights are all active.
+  """
+
+  usual: float
+  wide: float
+  few_inputs: float
+  full: float
+
+
+# By the kernels' instructions, which dense products are restricted to as well.
+# Measured with 256 examples on one thread of an AMD EPYC (Zen 4), forward and
+# all gradients. Usual and wide: by what 40 % of the weights take more than
+# 10 %, of 512² and 1024². Few inputs: by what half or all take more than 2 %,
+# of 17 and 64 inputs. Full: so that of six layers, from 256×12 to 400×300,
+# those are stored sparsely that then take no more time than masked.
+_COSTS = {
+  'avx512': _Costs(usual=2.2, wide=2.6, few_inputs=0.9, full=1.3),
+  'avx2': _Costs(usual=2.3, wide=2.3, few_inputs=1.2, full=1.6),
+  'portable': _Costs(usual=1.5, wide=1.6, few_inputs=1.0, full=1.2),
+}
 _NOT_WIDE = 512
-# Beside other sparse layers, where nothing need be transposed, if all weights
-# are active or a block of examples of all inputs fits the first cache.
-_COST_BESIDE_OTHERS = 1.2
 _FEW_INPUTS = 64
 # In convolutions: of an active weight, and of an input channel or filter, whose
 # images are transposed.
@@ -38,8 +58,8 @@ class Compressor:
   'auto' chooses the layers that then take less time, by the measured cost of a
   weight in either storage. A layer that is pruned starts dense, and so
   masked; it becomes sparse as soon as that takes less time, and gives up room
-  whenever half of it is empty. All of this follows from the masks, so that a
-  resumed run does the same.
+  whenever half of it is empty. All of this follows from the masks, and from the
+  processor's instructions, so that a resumed run does the same.
   """
 
   def __init__(
@@ -153,14 +173,21 @@ def _gains_beside(group: _Group) -> bool:
   if _is_convolution(layer):
     return False
   size = layer.kernel_shape.num_elements()
-  is_cheap = layer.kernel_shape[0] <= _FEW_INPUTS or active == size
-  cost = _COST_BESIDE_OTHERS if is_cheap else _cost(layer)
+  if layer.kernel_shape[0] <= _FEW_INPUTS:
+    cost = _costs().few_inputs
+  else:
+    cost = _costs().full if active == size else _cost(layer)
   return cost * active - size < _OPERATION
 
 
 def _cost(layer: wrappers.SparseWrapper) -> float:
   is_wide = max(layer.kernel_shape) > _NOT_WIDE
-  return _COST_IN_WIDE_LAYER if is_wide else _COST_OF_WEIGHT
+  return _costs().wide if is_wide else _costs().usual
+
+
+def _costs() -> _Costs:
+  # Without kernels, nothing is stored sparsely.
+  return _COSTS[loader.instructions() or 'portable']
 
 
 def _is_convolution(layer: wrappers.SparseWrapper) -> bool:

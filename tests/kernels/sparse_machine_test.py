@@ -37,6 +37,8 @@ def compute(simd, threads, team, path):
   os.environ['RIGL_RL_SIMD'] = simd
   tf.config.threading.set_intra_op_parallelism_threads(threads)
   operations = loader.load()
+  # Those that the processor lacks are replaced.
+  assert loader.instructions() == simd or simd != 'portable'
   found = []
   for units, batch, density in CASES:
     for is_exact in (True, False):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from helpers import stored_layers
 from rigl_rl.errors import UserError
+from rigl_rl.kernels import loader
 from rigl_rl.sparsity import (
   algorithms,
   compression,
@@ -48,6 +49,18 @@ def _stored_sparsely(model):
     isinstance(layer, wrappers.SparseWrapper) and layer.storage.name == 'sparse'
     for layer in wrappers.named_layers(model).values()
   ]
+
+
+def _set_costs(monkeypatch, usual):
+  costs = compression._Costs(usual=usual, wide=3.0, few_inputs=1.2, full=1.2)
+  monkeypatch.setattr(compression, '_costs', lambda: costs)
+
+
+@pytest.fixture(autouse=True)
+def _usual_costs(request, monkeypatch):
+  """Decisions do not depend on the processor that runs the tests."""
+  if 'instructions' not in request.fixturenames:
+    _set_costs(monkeypatch, usual=2.4)
 
 
 @pytest.mark.parametrize('sparsity', [0.05, 0.9])
@@ -127,16 +140,26 @@ def test_auto_compresses_few_inputs_only_beside_others():
   [(2.0, 0.4, False), (2.0, 0.6, True), (1.0, 0.4, True), (3.0, 0.6, False)],
 )
 def test_auto_by_the_cost_of_a_weight(monkeypatch, cost, sparsity, expected):
-  monkeypatch.setattr(compression, '_COST_OF_WEIGHT', cost)
+  _set_costs(monkeypatch, usual=cost)
   model = _network(sparsity, storage='auto')
+  _compress(model)
+  assert _stored_sparsely(model) == [expected] * 3
+
+
+@pytest.mark.parametrize(
+  'instructions,expected',
+  [('portable', True), ('avx2', False), ('avx512', False)],
+)
+def test_auto_by_the_instructions(monkeypatch, instructions, expected):
+  monkeypatch.setattr(loader, 'instructions', lambda: instructions)
+  model = _network(0.5, storage='auto')
   _compress(model)
   assert _stored_sparsely(model) == [expected] * 3
 
 
 @pytest.mark.parametrize('not_wide,expected', [(10_000, True), (1, False)])
 def test_auto_by_the_cost_in_wide_layers(monkeypatch, not_wide, expected):
-  monkeypatch.setattr(compression, '_COST_OF_WEIGHT', 2.0)
-  monkeypatch.setattr(compression, '_COST_IN_WIDE_LAYER', 3.0)
+  _set_costs(monkeypatch, usual=2.0)
   monkeypatch.setattr(compression, '_NOT_WIDE', not_wide)
   model = _network(0.6, storage='auto')
   _compress(model)
