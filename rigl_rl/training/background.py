@@ -12,6 +12,7 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import traceback
 import warnings
@@ -31,6 +32,15 @@ def cores() -> int:
   available = len(os.sched_getaffinity(0))
   threads = tf.config.threading.get_inter_op_parallelism_threads()
   return min(available, threads or available)
+
+
+def can_send(value: Any) -> bool:
+  """Whether a worker can be given a value."""
+  try:
+    pickle.dumps(value)
+  except (pickle.PicklingError, AttributeError, TypeError):
+    return False
+  return True
 
 
 class Worker:

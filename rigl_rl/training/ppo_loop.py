@@ -14,6 +14,7 @@ from rigl_rl.agents import ppo
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count, CountOrZero, Episodes, Range
 from rigl_rl.environments import mujoco
+from rigl_rl.errors import UserError
 from rigl_rl.training import background, tf_agents_loop
 from rigl_rl.training import run_directory as run_directory_lib
 
@@ -53,13 +54,14 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
       checkpoint_period: evaluations between checkpoints.
       evaluation_processes: evaluations that may be played while training
         continues, each in a process; one more begins before training waits for
-        the oldest. Results are the same. The agent's `greedy_policy()` must be
-        one that can be pickled. 0: training waits for each evaluation. None:
-        as many as there are cores that TensorFlow may use beside training's; 0
-        if the task is not of gymnasium's own, since a fork may break others.
+        the oldest. Results are the same. 0: training waits for each
+        evaluation. None: as many as there are cores that TensorFlow may use
+        beside training's; 0 if the task is not of gymnasium's own, since a fork
+        may break others, or if the agent's `greedy_policy()` cannot be pickled.
 
     Raises:
-      UserError: on a value outside its range.
+      UserError: on a value outside its range, or evaluation processes for a
+        policy that cannot be pickled.
     """
     check_arguments(type(self), locals())
     num_rollouts = math.ceil(train_steps / rollout_steps)
@@ -72,10 +74,16 @@ class PPOLoop(tf_agents_loop.TFAgentsLoop):
     )
     self._rollout = _empty_rollout(rollout_steps, environment)
     self._workers: collections.deque[background.Worker] = collections.deque()
+    can_send = background.can_send(agent.greedy_policy())
     if evaluation_processes is None:
       is_known = isinstance(environment, mujoco.MujocoEnvironment)
-      can_fork = is_known and environment.is_of_gymnasium
+      can_fork = is_known and environment.is_of_gymnasium and can_send
       evaluation_processes = background.cores() - 1 if can_fork else 0
+    elif evaluation_processes and not can_send:
+      raise UserError(
+        f'PPOLoop.evaluation_processes is {evaluation_processes}, but must be '
+        "0: the agent's greedy_policy() cannot be pickled."
+      )
     super().__init__(
       create_environment,
       evaluation_episodes,

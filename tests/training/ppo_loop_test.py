@@ -196,6 +196,17 @@ def test_error_in_an_evaluation(tmp_path, user_error):
   assert not multiprocessing.active_children()
 
 
+def test_policy_that_no_process_can_be_given(tmp_path, monkeypatch, user_error):
+  monkeypatch.setattr(background, 'cores', lambda: 2)
+  monkeypatch.setattr(
+    _Agent, 'greedy_policy', lambda self: lambda x: _first_three(x)
+  )
+  monkeypatch.setattr(background, 'Worker', None)
+  _run(tmp_path / 'waits', 'PPOLoop.evaluation_processes = None')
+  with user_error('PPOLoop.evaluation_processes is 1, but must be 0: '):
+    _make_loop(tmp_path / 'beside', 'PPOLoop.evaluation_processes = 1')
+
+
 def _raise_user_error(observations):
   raise UserError('No action.')
 
