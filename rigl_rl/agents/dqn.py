@@ -195,6 +195,7 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     self.stack_size = self.state_shape[-1]
     # The last observations of the episode.
     self._frames = collections.deque(maxlen=self.stack_size)
+    self._reset_state()
     self._replay = circular_buffer.ReplayBuffer(
       observation_shape=self.observation_shape,
       stack_size=self.stack_size,

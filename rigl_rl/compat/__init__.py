@@ -10,7 +10,7 @@ set them for the methods that they inherit. By the library's class:
   PyEnvironment: _current_time_step, _reset, _step.
   Runner: _end_episode, _initialize_checkpointer_and_maybe_resume,
     _run_one_episode, _run_one_step.
-  DQNAgent: _observation, _record_observation, _replay,
+  DQNAgent: _observation, _record_observation, _replay, _reset_state,
     _select_action, _train_step.
   OptimizerV2: _create_slots, _resource_apply_dense.
   Distribution: _entropy, _event_shape, _parameter_properties, _parameters.
