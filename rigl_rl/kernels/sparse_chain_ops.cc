@@ -115,7 +115,9 @@ class SparseChainWeightGradientOp : public ChainOp {
 
     // Blocks are summed together; each sum but the first, which is in the
     // outputs, has a place of its own.
-    const int64_t together = std::max<int64_t>(kSummed / layout.stride, 1);
+    // At least two sums, if there are two blocks, so that threads can share them.
+    const int64_t together = std::max<int64_t>(
+        std::min(kSummed / layout.stride, layout.blocks / 2), 1);
     const int64_t more = (layout.blocks - 1) / together;
     const int64_t size = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
     Tensor sums_tensor;

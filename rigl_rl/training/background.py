@@ -81,7 +81,7 @@ class Worker:
     return value
 
   def close(self) -> None:
-    """Ends the process, whatever it does."""
+    """Ends the process, even during a call."""
     self._process.kill()
     self._process.join()
     self._pipe.close()
