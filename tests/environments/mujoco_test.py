@@ -37,7 +37,9 @@ def test_tf_agents_finds_it_valid(name):
   env.close()
 
 
-@pytest.mark.parametrize('name', [*mujoco_tasks.TASKS, 'Ant-v5', 'Pendulum-v1'])
+@pytest.mark.parametrize(
+  'name', [*mujoco_tasks.TASKS, 'Ant-v5', 'Pusher-v5', 'Pendulum-v1']
+)
 def test_same_as_gymnasium(name):
   reference = _gymnasium(name)
   env = mujoco_tasks.create(name, seed=5)
@@ -351,6 +353,18 @@ def test_mujoco_reads_no_clock():
   env.step(np.zeros(3, np.float32))
   timer = env._env.unwrapped.data.timer[mujoco_lib.mjtTimer.mjTIMER_STEP]
   assert (timer.number, timer.duration) == (4, 0)  # As many as frames.
+
+
+@pytest.mark.parametrize('name, islands', [('Hopper-v4', 0), ('Pusher-v5', 2)])
+def test_islands_are_looked_for_where_there_may_be_several(name, islands):
+  env = mujoco_tasks.create(name, seed=0)
+  env.reset()
+  data = env._env.unwrapped.data
+  found = set()
+  for action in mujoco_tasks.actions(env, 50, seed=0):
+    env.step(action)
+    found.add(data.nisland)
+  assert max(found) == islands
 
 
 def test_action_of_another_shape_is_an_error():
