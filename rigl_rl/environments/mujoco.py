@@ -27,6 +27,7 @@ from tf_agents.specs import array_spec, tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from rigl_rl import errors, tasks
+from rigl_rl.compat import gymnasium as compat
 from rigl_rl.config.declarations import check_arguments
 from rigl_rl.config.domains import Count
 from rigl_rl.environments import gymnasium_tasks
@@ -111,6 +112,9 @@ class MujocoEnvironment(
     if self._is_mujoco():
       task = self._env.unwrapped
       task.do_simulation = _simulation(task.model, task.data)
+      # A wrapper around the task may read its info.
+      if self._env is task and (step := compat.planar_step(task)):
+        task.step = step
       if task.model.ntree == 1:
         # Joints of one tree are one island: to look for it and to copy what
         # belongs to it is a tenth of a step. The numbers are the same.
