@@ -242,9 +242,9 @@ class SparsePPOAgent(
 
     For an observation `(n,)`, returns the action, its mean and its std, `(m,)`.
     """
-    mean, std = self._numpy_actor.mean_and_std(observation[None])
+    mean, std = self._numpy_actor.mean_and_std(observation)
     noise = self._rng.standard_normal(std.shape, np.float32)
-    return mean[0] + std * noise, mean[0], std
+    return mean + std * noise, mean, std
 
   def extend(self, num_rollouts: int) -> None:
     """Counts costs over more rollouts; schedules stay unchanged.

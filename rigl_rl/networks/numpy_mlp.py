@@ -62,22 +62,23 @@ class NumpyMLP:
     last.
     """
     batch = len(states)
+    # One state as a vector: NumPy's calls take two thirds of the time.
+    lead = (batch,) if batch > 1 else ()
     buffers = self._buffers.get(batch)
     if buffers is None:
       # One set for each batch size: a few sizes, acting and evaluation, recur.
       buffers = [
-        np.empty((batch, len(bias)), np.float32) for _, bias in self.weights
+        np.empty((*lead, len(bias)), np.float32) for _, bias in self.weights
       ]
       self._buffers[batch] = buffers
-    x = np.asarray(states, np.float32).reshape(batch, -1)
-    last = len(buffers) - 1
+    x = np.asarray(states, np.float32).reshape(*lead, -1)
     for i, ((kernel, bias), out) in enumerate(zip(self.weights, buffers)):
+      if i:
+        self._activate(x)
       np.dot(x, kernel, out=out)
       out += bias
-      if i < last:
-        self._activate(out)
       x = out
-    return x
+    return x.reshape(batch, -1)
 
 
 class NumpyNormalizer:
@@ -107,7 +108,7 @@ class NumpyNormalizer:
     self.shift = -mean * self.scale
 
   def __call__(self, observations: np.ndarray) -> np.ndarray:
-    """Normalizes observations, `(batch, observation)`; returns new ones."""
+    """Normalizes `(batch, observation)`, or one; returns new ones."""
     x = np.multiply(observations, self.scale, dtype=np.float32)
     x += self.shift
     np.maximum(x, -self.limit, out=x)  # Both in one: half the time of np.clip.
@@ -229,10 +230,15 @@ class NumpyGaussianActor(NumpyActor):
     self._std = np.logaddexp(np.float32(0), self._actor.raw_std.numpy())
 
   def mean_and_std(
-    self, observations: np.ndarray
+    self, observation: np.ndarray
   ) -> tuple[np.ndarray, np.ndarray]:
-    """As GaussianActor's, but normalizes, and has one σ, `(n,)`, for all."""
-    return self._squash(self._outputs(observations)), self._std
+    """Maps one observation, `(n,)`, to what GaussianActor's maps it to.
+
+    But normalizes it; σ is the same for all.
+    """
+    if self.normalizer is not None:
+      observation = self.normalizer(observation)
+    return self._squash(self.mlp(observation[None])[0]), self._std
 
 
 def read_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:

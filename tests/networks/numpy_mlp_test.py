@@ -51,6 +51,23 @@ def test_batches_of_different_sizes_do_not_meet():
   np.testing.assert_allclose(alone[0], together[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize('sizes', [(17, 64, 64, 6), (4, 1, 3), (1, 5, 1)])
+def test_one_state_has_the_bits_of_matrices(sizes):
+  rng = np.random.default_rng(0)
+  weights = [
+    (rng.normal(size=(a, b)).astype(np.float32), np.float32(rng.normal(size=b)))
+    for a, b in zip(sizes, sizes[1:])
+  ]
+  state = rng.normal(size=(1, sizes[0])).astype(np.float32)
+  expected = state
+  for kernel, bias in weights:
+    if expected is not state:
+      expected = np.tanh(expected)
+    expected = np.dot(expected, kernel) + bias
+  outputs = numpy_mlp.NumpyMLP(weights, 'tanh')(state)
+  np.testing.assert_array_equal(outputs, expected, strict=True)
+
+
 def test_set_weights():
   network = numpy_mlp.NumpyMLP([(np.eye(2), np.zeros(2)), (np.eye(2), [1, 2])])
   np.testing.assert_array_equal(network([[3, -4]]), [[4, 2]])
@@ -207,9 +224,9 @@ def test_gaussian_actor(batch, normalize, squash_mean):
   collect, evaluate = _ppo_policies(actor, normalizer)
 
   info = collect.action(time_step).info['dist_params']
-  mean, std = in_numpy.mean_and_std(observations)
-  _close(mean, info['loc'])
-  _close(np.broadcast_to(std, (batch, 3)), info['scale_diag'])
+  means, stds = map(np.array, zip(*map(in_numpy.mean_and_std, observations)))
+  _close(means, info['loc'])
+  _close(stds, info['scale_diag'])
   greedy = greedy_policy.GreedyPolicy(evaluate).action(time_step).action
   _close(in_numpy(observations), greedy)
   pickled = pickle.dumps(in_numpy)
@@ -250,8 +267,8 @@ def _sample(in_numpy, observations):
     return in_numpy(observations)
   noise = np.ones((len(observations), 3))
   if isinstance(in_numpy, numpy_mlp.NumpyGaussianActor):
-    mean, std = in_numpy.mean_and_std(observations)
-    return mean + std * noise
+    means, stds = map(np.array, zip(*map(in_numpy.mean_and_std, observations)))
+    return means + stds * noise
   return in_numpy.sample_from(*in_numpy.mean_and_log_std(observations), noise)
 
 
