@@ -14,7 +14,7 @@ from rigl_rl.sparsity import sparse_kernel, wrappers
 
 
 class _Costs(NamedTuple):
-  """Time of an active weight, in weights of a dense product.
+  """Time of an active weight, in weights of a dense product or convolution.
 
   Attributes:
     usual: in a layer of at most _NOT_WIDE inputs and outputs.
@@ -22,30 +22,32 @@ class _Costs(NamedTuple):
     few_inputs: beside other sparse layers, where nothing need be transposed, in
       one of at most _FEW_INPUTS.
     full: beside other sparse layers, in one whose weights are all active.
+    convolution: in a convolution, beside _COST_OF_CHANNEL.
   """
 
   usual: float
   wide: float
   few_inputs: float
   full: float
+  convolution: float
 
 
-# By the kernels' instructions, which dense products are restricted to as well.
-# Measured with 256 examples on one thread of an AMD EPYC (Zen 4), forward and
-# all gradients. Usual and wide: by what 40 % of the weights take more than
-# 10 %, of 512² and 1024². Few inputs: by what half or all take more than 2 %,
-# of 17 and 64 inputs. Full: so that of six layers, from 256×12 to 400×300,
-# those are stored sparsely that then take no more time than masked.
+# By the kernels' instructions, to which the dense products are restricted too.
+# Measured on one thread of an AMD EPYC (Zen 4), forward and all gradients, with
+# 256 examples. Usual and wide: by what 40 % of the weights take more than 10 %,
+# of 512² and 1024². Few inputs: by what half or all take more than 2 %, of 17
+# and 64 inputs. Full: so that of six layers, from 256×12 to 400×300, those are
+# stored sparsely that then take no more time than masked. Convolutions: by the
+# Atari networks' with 32 images and 3 to 50 % of the weights; with AVX2 between
+# what oneDNN and Eigen take, of which TensorFlow uses one by processor.
 _COSTS = {
-  'avx512': _Costs(usual=2.2, wide=2.6, few_inputs=0.9, full=1.3),
-  'avx2': _Costs(usual=2.3, wide=2.3, few_inputs=1.2, full=1.6),
-  'portable': _Costs(usual=1.5, wide=1.6, few_inputs=1.0, full=1.2),
+  'avx512': _Costs(2.2, 2.6, 0.9, 1.3, 2.0),
+  'avx2': _Costs(2.3, 2.3, 1.2, 1.6, 2.2),
+  'portable': _Costs(1.5, 1.6, 1.0, 1.2, 1.4),
 }
 _NOT_WIDE = 512
 _FEW_INPUTS = 64
-# In convolutions: of an active weight, and of an input channel or filter, whose
-# images are transposed.
-_COST_IN_CONVOLUTION = 2.0
+# Of a convolution's input channel or filter, whose images are transposed.
 _COST_OF_CHANNEL = 16
 # Time of an operation, in weights of a dense product: the least that sparse
 # storage must save, and the most that it may cost beside sparse neighbors.
@@ -163,7 +165,7 @@ def _gains_alone(group: _Group) -> bool:
   size, active = layer.kernel_shape.num_elements(), _most_active(group)
   if _is_convolution(layer):
     cost = _COST_OF_CHANNEL * sum(layer.kernel_shape[-2:])
-    return cost + _COST_IN_CONVOLUTION * active < size
+    return cost + _costs().convolution * active < size
   return size - _cost(layer) * active > _OPERATION
 
 

@@ -52,7 +52,7 @@ def _stored_sparsely(model):
 
 
 def _set_costs(monkeypatch, usual):
-  costs = compression._Costs(usual=usual, wide=3.0, few_inputs=1.2, full=1.2)
+  costs = compression._Costs(usual, 3.0, 1.2, 1.2, convolution=2.0)
   monkeypatch.setattr(compression, '_costs', lambda: costs)
 
 
@@ -223,6 +223,26 @@ def test_what_cannot_be_compressed_stays_masked():
   ],
 )
 def test_choice_of_a_convolution(wanted, filters, sparsity, expected):
+  assert _stores_convolution(wanted, filters, sparsity) == expected
+
+
+@pytest.mark.parametrize(
+  'instructions,sparsity,expected',
+  [
+    ('portable', 0.4, True),
+    ('avx512', 0.4, False),
+    ('avx512', 0.56, True),
+    ('avx2', 0.56, False),
+  ],
+)
+def test_choice_of_a_convolution_by_the_instructions(
+  monkeypatch, instructions, sparsity, expected
+):
+  monkeypatch.setattr(loader, 'instructions', lambda: instructions)
+  assert _stores_convolution('auto', 64, sparsity) == expected
+
+
+def _stores_convolution(wanted, filters, sparsity):
   layer = wrappers.SparseWrapper(tf.keras.layers.Conv2D(filters, 3))
   model = tf.keras.Sequential([layer])
   model.build((None, 8, 8, 32))
@@ -233,7 +253,7 @@ def test_choice_of_a_convolution(wanted, filters, sparsity, expected):
     distribution=distributions.uniform,
   )
   _compress(model)
-  assert _stored_sparsely(model) == [expected]
+  return layer.storage.name == 'sparse'
 
 
 def test_auto_leaves_a_dense_convolution_beside_sparse_layers():
