@@ -1,11 +1,9 @@
 """Speed of one layer: its output and all gradients, in steps/s.
 
-Ours is a dense layer in both storages, within a traced function, as in
-training; a contender sparse_90 has 90 % sparsity. Peers are PyTorch's dense
-layer and SparseProp's, by autograd: they need --peers_python. By
---inter_op_threads=1 --intra_op_threads=2 all share an operation between two
-threads; small sparse ones are not shared, nor do two of them run at a time,
-since a thread takes longer to wake.
+Ours is a dense layer in both storages, called as a train step is; a contender
+sparse_90 has 90 % sparsity. Peers are PyTorch's dense layer and SparseProp's,
+by autograd: they need --peers_python. By --inter_op_threads=1
+--intra_op_threads=2 all use two threads.
 """
 
 from __future__ import annotations
@@ -46,6 +44,7 @@ class Layers(benchmark.Benchmark):
     import tensorflow as tf
 
     from rigl_rl.kernels import loader
+    from rigl_rl.runtime import traced
     from rigl_rl.sparsity import wrappers
 
     storage, sparsity = benchmark.parse_contender(contender)
@@ -75,7 +74,6 @@ class Layers(benchmark.Benchmark):
 
     # The loop is part of the graph, so that no Python is timed. Each step
     # carries its results to the next; TensorFlow would remove unused ones.
-    @tf.function(autograph=False)
     def run(steps):
       return tf.while_loop(
         lambda i, *_: i < steps,
@@ -84,8 +82,10 @@ class Layers(benchmark.Benchmark):
         parallel_iterations=1,
       )[-1]
 
+    call = traced.Traced(run, tf.TensorSpec((), tf.int32))
+
     def train(steps):
-      run(tf.constant(steps)).numpy()
+      call(steps).numpy()
       return steps
 
     return train
