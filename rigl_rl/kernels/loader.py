@@ -24,8 +24,9 @@ def load() -> Any | None:
 
   RIGL_RL_KERNELS=0 in the environment switches them off. It is no binding: like
   the lack of a compiler, it says what a machine can do, and does not change the
-  config of a run. Numbers differ by rounding, only where layers store their
-  active weights only or the steps of a small network run in turn.
+  config of a run. Numbers differ by rounding, only in perceptrons and where
+  layers store their active weights only or the steps of a small network run in
+  turn.
   """
   if os.environ.get('RIGL_RL_KERNELS') == '0':
     return None

@@ -72,8 +72,9 @@ struct SparseLayer {
   int64_t row;  // Of its outputs among all activations.
 };
 
-// Which input of the gradients' operations `saved` is.
+// Which inputs of the gradients' operations `saved` and the first values are.
 constexpr int kSaved = 1;
+constexpr int kValues = 2;
 
 // What the operations on a chain share.
 class ChainOp : public tf::OpKernel {
@@ -106,9 +107,15 @@ class ChainOp : public tf::OpKernel {
     int64_t row = units_[0];
     for (int i = 0; i < count(); ++i) {
       SparseLayer layer;
-      TF_RETURN_IF_ERROR(GetStructure(structures[i], units_[i], units_[i + 1],
-                                      values[i].NumElements(),
-                                      &layer.structure));
+      const int64_t size = units_[i] * units_[i + 1];
+      if (structures[i].NumElements() == 0) {
+        TF_RETURN_IF_ERROR(CheckSize("values", values[i], size));
+        layer.structure = {units_[i], units_[i + 1], size};
+      } else {
+        TF_RETURN_IF_ERROR(GetStructure(structures[i], units_[i], units_[i + 1],
+                                        values[i].NumElements(),
+                                        &layer.structure));
+      }
       layer.values = values[i].flat<float>().data();
       layer.bias = nullptr;
       if (biases[i].NumElements() != 0) {
@@ -175,7 +182,7 @@ class ChainOp : public tf::OpKernel {
   // `saved` holds, in the same layout.
   struct Backward {
     std::vector<SparseLayer> layers;
-    // Each layer's values, sorted by input.
+    // Each layer's values, sorted by input: a kernel's are so.
     std::vector<Tensor> sorted;
     const float* dy;
     Layout layout{0, 0};
@@ -213,6 +220,7 @@ class ChainOp : public tf::OpKernel {
     pass->deltas = pass->deltas_tensor.flat<float>().data();
     pass->sorted.resize(count());
     for (int i = lowest; i < count(); ++i) {
+      if (pass->layers[i].structure.is_kernel()) continue;
       TF_RETURN_IF_ERROR(
           SortValues(context, pass->layers[i], &pass->sorted[i]));
     }
@@ -252,7 +260,9 @@ class ChainOp : public tf::OpKernel {
       const Layout& layout = pass.layout;
       const int64_t below = layer.row - units_[i];
       BestKernels().input_gradient(
-          layer.structure, pass.sorted[i].flat<float>().data(),
+          layer.structure,
+          layer.structure.is_kernel() ? layer.values
+                                      : pass.sorted[i].flat<float>().data(),
           i == 0 ? Activation::kLinear : pass.layers[i - 1].activation,
           i == 0 ? nullptr : At(pass.saved, layout, block, below),
           At(pass.deltas, layout, block, layer.row),

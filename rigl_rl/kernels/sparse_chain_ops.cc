@@ -89,20 +89,20 @@ class SparseChainWeightGradientOp : public ChainOp {
     tf::OpOutputList dvalues, dbiases;
     OP_REQUIRES_OK(context, context->output_list("dvalues", &dvalues));
     OP_REQUIRES_OK(context, context->output_list("dbias", &dbiases));
-    const auto add_output = [&](tf::OpOutputList* list, int i, int64_t size) {
+    const auto add_output = [&](tf::OpOutputList* list, int i,
+                                const TensorShape& shape) {
       Tensor* output;
-      TF_RETURN_IF_ERROR(list->allocate(i, TensorShape({size}), &output));
+      TF_RETURN_IF_ERROR(list->allocate(i, shape, &output));
       gradients.push_back(output->flat<float>().data());
-      sizes.push_back(size);
+      sizes.push_back(shape.num_elements());
       return tf::OkStatus();
     };
     for (int i = 0; i < count(); ++i) {
       const SparseStructure& structure = layers[i].structure;
-      OP_REQUIRES_OK(context, add_output(&dvalues, i, structure.capacity));
-      OP_REQUIRES_OK(
-          context,
-          add_output(&dbiases, i,
-                     layers[i].bias == nullptr ? 0 : structure.outputs));
+      const Tensor& values = context->input(kValues + i);
+      const Tensor& bias = context->input(kValues + 2 * count() + i);
+      OP_REQUIRES_OK(context, add_output(&dvalues, i, values.shape()));
+      OP_REQUIRES_OK(context, add_output(&dbiases, i, bias.shape()));
       std::fill(gradients[2 * i] + structure.count(),
                 gradients[2 * i] + structure.capacity, 0.0f);
     }
@@ -246,8 +246,8 @@ Sends examples through sparse layers, one after the other.
 
 units: the inputs, and each layer's outputs.
 x: (examples, inputs).
-values: each layer's active weights.
-structure: where they lie, as RiglSparseStructure has it.
+values: each layer's active weights, or its kernel (inputs, outputs).
+structure: where they lie, as RiglSparseStructure has it; empty for a kernel.
 bias: each layer's, or of size 0.
 y: (examples, outputs of the last).
 saved: what the gradients are computed by.

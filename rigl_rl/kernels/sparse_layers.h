@@ -12,6 +12,9 @@ constexpr int64_t kLanes = 16;
 
 // Where the active weights of a layer are. A weight is identified by its
 // position among the values, which are sorted by output, then by input.
+//
+// A layer that is not stored sparsely has no positions: its values are a kernel
+// (inputs, outputs).
 struct SparseStructure {
   int64_t inputs;
   int64_t outputs;
@@ -33,8 +36,12 @@ struct SparseStructure {
   // Their order in `data`.
   static SparseStructure At(const int32_t* data, int64_t inputs,
                             int64_t outputs, int64_t capacity);
-  int64_t count() const { return output_begins[outputs]; }
-  // Whether all weights are active; then they form an (outputs, inputs) array.
+  bool is_kernel() const { return output_begins == nullptr; }
+  int64_t count() const {
+    return is_kernel() ? inputs * outputs : output_begins[outputs];
+  }
+  // Whether all weights are active; then they form an (outputs, inputs) array,
+  // or a kernel.
   bool is_full() const { return count() == inputs * outputs; }
   // Whether the begins are in order, and within the capacity.
   bool IsSound() const;

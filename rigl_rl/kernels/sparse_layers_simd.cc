@@ -14,6 +14,8 @@
 namespace rigl_rl {
 namespace RIGL_RL_ISA {
 
+TransposeFunction FromColumns;
+
 // Vectors of sums that fit into the registers.
 #if defined(__AVX512F__)
 constexpr int kSums = 16;
@@ -29,6 +31,9 @@ struct Weights {
   const float* values;
   // How many each row has, where all are active; else 0.
   int64_t of_full_row;
+  // Then, from a value to the one in the next row, and to the next of its row.
+  int64_t row_stride;
+  int64_t stride;
 };
 
 // sums[v] += sum_k values[k] * row(k) over `n` vectors of a row.
@@ -93,15 +98,14 @@ template <int n, int rows, typename StoreSums>
 static RIGL_RL_INLINED void DenseRows(const Weights& weights, const float* bias,
                                       const float* x, int64_t stride,
                                       int64_t i, const StoreSums& store) {
-  const int64_t count = weights.of_full_row;
-  const float* const values = weights.values + i * count;
+  const float* const values = weights.values + i * weights.row_stride;
   Vector sums[rows][n];
   for (int r = 0; r < rows; ++r) Begin<n>(bias, i + r, sums[r]);
-  for (int64_t k = 0; k < count; ++k) {
+  for (int64_t k = 0; k < weights.of_full_row; ++k) {
     Vector vectors[n];
     for (int v = 0; v < n; ++v) vectors[v] = Load(x + k * stride + v * kLanes);
     for (int r = 0; r < rows; ++r) {
-      const float weight = values[r * count + k];
+      const float weight = values[r * weights.row_stride + k * weights.stride];
       for (int v = 0; v < n; ++v) sums[r][v] += weight * vectors[v];
     }
   }
@@ -144,8 +148,8 @@ static RIGL_RL_INLINED void ByTiles(const Range& range, const Work& work) {
   }
 }
 
-// Calls `store(at, sum)` for all vectors of the range: `sum` is that of vector
-// `at`, counted in floats, of the result.
+// Calls `store(i, at, sum)` for all vectors of the range: `sum` is what row i of
+// the result has from column `at` on.
 template <typename StoreSum>
 static RIGL_RL_INLINED void SumRows(const Weights& weights, const float* bias,
                                     const float* x, int64_t stride,
@@ -154,7 +158,7 @@ static RIGL_RL_INLINED void SumRows(const Weights& weights, const float* bias,
     const auto store_row = [&](int64_t i, const Vector* sums)
         __attribute__((always_inline)) {
       for (int v = 0; v < n; ++v) {
-        store(i * stride + tile.begin + v * kLanes, sums[v]);
+        store(i, tile.begin + v * kLanes, sums[v]);
       }
     };
     if (weights.of_full_row > 0) {
@@ -168,25 +172,34 @@ static RIGL_RL_INLINED void SumRows(const Weights& weights, const float* bias,
 static void Forward(const SparseStructure& s, const float* values,
                     const float* bias, Activation activation, const float* x,
                     float* y, int64_t stride, Range range) {
-  const Weights weights = {s.output_begins, s.sources, values,
-                           s.is_full() ? s.inputs : 0};
+  Weights weights = {s.output_begins,           s.sources, values,
+                     s.is_full() ? s.inputs : 0, s.inputs,  1};
+  if (s.is_kernel()) {
+    weights.row_stride = 1;
+    weights.stride = s.outputs;
+  }
   SumRows(weights, bias, x, stride, range,
-          [&](int64_t at, Vector sum) __attribute__((always_inline)) {
-            Store(y + at, Activate(activation, sum));
-          });
+          [&](int64_t i, int64_t at, Vector sum)
+              __attribute__((always_inline)) {
+                Store(y + i * stride + at, Activate(activation, sum));
+              });
 }
 
 static void InputGradient(const SparseStructure& s, const float* values,
                           Activation activation, const float* x,
                           const float* dy, float* dx, int64_t stride,
                           Range range) {
-  const Weights weights = {s.input_begins, s.targets, values,
-                           s.is_full() ? s.outputs : 0};
+  const Weights weights = {s.input_begins,             s.targets, values,
+                           s.is_full() ? s.outputs : 0, s.outputs, 1};
   SumRows(weights, nullptr, dy, stride, range,
-          [&](int64_t at, Vector sum) __attribute__((always_inline)) {
-            if (x != nullptr) sum = TimesSlope(activation, sum, Load(x + at));
-            Store(dx + at, sum);
-          });
+          [&](int64_t i, int64_t column, Vector sum)
+              __attribute__((always_inline)) {
+                const int64_t at = i * stride + column;
+                if (x != nullptr) {
+                  sum = TimesSlope(activation, sum, Load(x + at));
+                }
+                Store(dx + at, sum);
+              });
 }
 
 // The gradients of biases: those of sixteen outputs at once.
@@ -270,13 +283,58 @@ static void WeightTile(const SparseStructure& s, const float* x,
   }
 }
 
+// Outputs, and examples, whose gradients are transposed at a time: so many that
+// they are in the first cache.
+constexpr int64_t kPanel = 64;
+
+// The gradient of a kernel (inputs, outputs): x times the transposed dy, as a
+// full layer's forward pass.
+static void KernelGradient(const SparseStructure& s, const float* x,
+                           const float* dy, float* dkernel, int64_t stride,
+                           const Range& range, bool adds) {
+  // A vector may end behind the last example's.
+  alignas(64) float panel[kPanel * kPanel + kLanes];
+  for (int64_t b = range.begin; b < range.end; b += kPanel) {
+    const int64_t examples = std::min(kPanel, range.end - b);
+    const Weights weights = {nullptr, nullptr, x + b, examples, stride, 1};
+    const bool adds_now = adds || b > range.begin;
+    for (int64_t j = range.first; j < range.last; j += kPanel) {
+      const int64_t outputs = std::min(kPanel, range.last - j);
+      FromColumns(dy + j * stride + b, examples, outputs, stride, panel);
+      const int64_t lanes = (outputs + kLanes - 1) / kLanes * kLanes;
+      SumRows(weights, nullptr, panel, outputs, {0, lanes, 0, s.inputs},
+              [&](int64_t i, int64_t at, Vector sum)
+                  __attribute__((always_inline)) {
+                    float* const to = dkernel + i * s.outputs + j + at;
+                    if (at + kLanes <= outputs) {
+                      if (adds_now) sum += Load(to);
+                      Store(to, sum);
+                      return;
+                    }
+                    float sums[kLanes];
+                    Store(sums, sum);
+                    for (int64_t u = 0; u < outputs - at; ++u) {
+                      to[u] = adds_now ? to[u] + sums[u] : sums[u];
+                    }
+                  });
+    }
+  }
+}
+
 static void WeightGradient(const SparseStructure& structure, const float* x,
                            const float* dy, float* dvalues, float* dbias,
                            int64_t stride, Range range, bool adds) {
   ByTiles(range, [&](const Range& tile, auto n) {
-    WeightTile<n>(structure, x, dy, dvalues, dbias, stride, tile,
-                  adds || tile.begin > range.begin);
+    const bool adds_tile = adds || tile.begin > range.begin;
+    if (!structure.is_kernel()) {
+      WeightTile<n>(structure, x, dy, dvalues, dbias, stride, tile, adds_tile);
+    } else if (dbias != nullptr) {
+      BiasTile<n>(dy, dbias, stride, tile, adds_tile);
+    }
   });
+  if (structure.is_kernel()) {
+    KernelGradient(structure, x, dy, dvalues, stride, range, adds);
+  }
 }
 
 static void ActivationGradient(Activation activation, const float* y,
@@ -300,7 +358,6 @@ AdamFunction TakeAdamStep;
 SoftUpdateFunction SoftUpdate;
 MaintainSparsityFunction MaintainSparsity;
 TransposeFunction ToColumns;
-TransposeFunction FromColumns;
 CorrelateFunction Correlate;
 CorrelateGradientFunction CorrelateGradient;
 SumLanesFunction SumLanesOfBlocks;

@@ -18,6 +18,10 @@ from rigl_rl.sparsity.masked_kernel import MaskedKernel
 # By this attribute a variable refers to the kernel that it is part of.
 _KERNEL = '_rigl_kernel'
 _ACTIVATIONS = ('linear', 'relu', 'tanh')
+# Of kernels that `chain` computes with all their weights: the larger of inputs
+# and outputs. In smaller layers it saves nothing; wider ones do not fit into
+# the second cache, for which TensorFlow's products are blocked.
+_WIDTHS = range(128, 513)
 
 
 class SparseKernel:
@@ -203,16 +207,38 @@ def _activation_name(layer: tf.keras.layers.Layer) -> str | None:
   return {None: 'linear', **names}.get(layer.activation)
 
 
-def chain(kernels: Sequence[SparseKernel], x: tf.Tensor) -> tf.Tensor:
-  """Passes `(batch, inputs)` through the active weights of dense layers."""
+def can_chain(
+  layer: tf.keras.layers.Layer, kernel: MaskedKernel | SparseKernel
+) -> bool:
+  """Whether `chain` can compute a built layer with all its weights."""
+  return (
+    isinstance(layer, tf.keras.layers.Dense)
+    and kernel.name == 'masked'
+    and max(kernel.shape) in _WIDTHS
+    and can_store(layer, kernel)
+    and _activation_name(layer) != 'tanh'  # TensorFlow's is vectorized.
+    and loader.load() is not None
+  )
+
+
+def chain(
+  kernels: Sequence[MaskedKernel | SparseKernel], x: tf.Tensor
+) -> tf.Tensor:
+  """Passes `(batch, inputs)` through dense layers, as one operation.
+
+  A SparseKernel's layer computes only with active weights.
+  """
   layers = [kernel._layer for kernel in kernels]
   empty = tf.zeros((0,))
   return (
-    kernels[0]
-    ._operations.rigl_sparse_chain(
+    loader.load()
+    .rigl_sparse_chain(
       x=x,
       values=[kernel.trained for kernel in kernels],
-      structure=[kernel.structure for kernel in kernels],
+      structure=[
+        getattr(kernel, 'structure', tf.zeros((0,), tf.int32))
+        for kernel in kernels
+      ],
       bias=[empty if layer.bias is None else layer.bias for layer in layers],
       units=[kernels[0].shape[0], *(kernel.shape[1] for kernel in kernels)],
       activations=list(map(_activation_name, layers)),

@@ -224,17 +224,23 @@ class SparseWrapper(tf.keras.layers.Layer):
 def call_in_turn(layers: Sequence[SparseWrapper], x: tf.Tensor) -> tf.Tensor:
   """Maps `(batch, inputs)` to the outputs of the last of several built layers.
 
-  Neighbors that compute only with active weights are one operation.
+  Neighbors that the kernels can compute are one operation.
   """
-  for sparse, group in itertools.groupby(
-    layers, lambda layer: layer.computes_sparsely
-  ):
-    if sparse:
+  for can_chain, group in itertools.groupby(layers, _can_chain):
+    if can_chain:
       x = sparse_kernel.chain([layer.storage for layer in group], x)
     else:
       for layer in group:
         x = layer(x)
   return x
+
+
+def _can_chain(layer):
+  if not layer.built or step_plan.computes_densely(layer):
+    return False
+  return layer.computes_sparsely or sparse_kernel.can_chain(
+    layer.layer, layer.storage
+  )
 
 
 def _is_maskable(layer: tf.keras.layers.Layer) -> bool:

@@ -57,15 +57,26 @@ class Chain:
       )
     ]
 
-  def sparse(self, x, values, biases):
+  def sparse(self, x, values, biases, kernels=()):
+    """Passes x through the layers; `kernels` are those given as kernels."""
     return self.operations.rigl_sparse_chain(
       x=x,
       values=values,
-      structure=self.structures,
+      structure=[
+        tf.zeros((0,), tf.int32) if i in kernels else structure
+        for i, structure in enumerate(self.structures)
+      ],
       bias=biases,
       units=list(self.units),
       activations=list(self.activations),
     ).y
+
+  def weights(self, kernels):
+    """Returns the values of `sparse`."""
+    return [
+      self.kernels[i] if i in kernels else values
+      for i, values in enumerate(self.values)
+    ]
 
   def dense(self, x, kernels, biases):
     for kernel, bias, name in zip(kernels, biases, self.activations):

@@ -212,10 +212,15 @@ void ForParts(int64_t end, int64_t rows, bool by_rows, const Work& work) {
   }
 }
 
+// `as_kernel`: with all weights, as a kernel (inputs, outputs).
 void TestArithmetic(const Case& c, const Kernels& kernels, bool by_rows,
-                    bool has_bias) {
+                    bool has_bias, bool as_kernel) {
   Layer layer(c);
-  const SparseStructure& s = layer.structure;
+  const int64_t size = c.inputs * c.outputs;
+  const SparseStructure s =
+      as_kernel ? SparseStructure{c.inputs, c.outputs, size} : layer.structure;
+  const float* values =
+      as_kernel ? layer.kernel.data() : layer.values->data();
   const int64_t stride = DrawStride(c);
   const int64_t end = RoundUp(c.examples);
   float* bias = has_bias ? layer.bias.data() : nullptr;
@@ -229,7 +234,7 @@ void TestArithmetic(const Case& c, const Kernels& kernels, bool by_rows,
 
   Floats y(c.outputs * stride, kUnwritten);
   ForParts(end, c.outputs, by_rows, [&](Range range) {
-    kernels.forward(s, layer.values->data(), bias, c.activation, x.data(),
+    kernels.forward(s, values, bias, c.activation, x.data(),
                     y.data(), stride, range);
   });
   for (int64_t j = 0; j < c.outputs; ++j) {
@@ -259,12 +264,14 @@ void TestArithmetic(const Case& c, const Kernels& kernels, bool by_rows,
   }
 
   Floats sorted(layer.count, kUnwritten);
-  SortByInput(s, layer.values->data(), 0, layer.count, sorted.data());
+  SortByInput(layer.structure, layer.values->data(), 0, layer.count,
+              sorted.data());
   // Once as if `x` were the activation of a layer before.
   for (const bool has_layer_before : {false, true}) {
     Floats dx(c.inputs * stride, kUnwritten);
     ForParts(end, c.inputs, by_rows, [&](Range range) {
-      kernels.input_gradient(s, sorted.data(), c.activation,
+      kernels.input_gradient(s, as_kernel ? values : sorted.data(),
+                             c.activation,
                              has_layer_before ? x.data() : nullptr, dy.data(),
                              dx.data(), stride, range);
     });
@@ -284,7 +291,7 @@ void TestArithmetic(const Case& c, const Kernels& kernels, bool by_rows,
 
   // Of examples that are shared, the second part is added to the first.
   if (end == 0) return;
-  Floats dvalues(layer.count, kUnwritten);
+  Floats dvalues(s.count(), kUnwritten);
   Floats dbias(has_bias ? c.outputs : 0, kUnwritten);
   bool adds = false;
   ForParts(end, c.outputs, by_rows, [&](Range range) {
@@ -295,8 +302,10 @@ void TestArithmetic(const Case& c, const Kernels& kernels, bool by_rows,
                             has_bias ? dbias.data() : nullptr, stride, range,
                             adds);
     adds = !by_rows;
-    CheckUntouched(c, s.output_begins[range.first],
-                   s.output_begins[range.last], values_before, dvalues);
+    if (!as_kernel) {
+      CheckUntouched(c, s.output_begins[range.first],
+                     s.output_begins[range.last], values_before, dvalues);
+    }
     if (has_bias) {
       CheckUntouched(c, range.first, range.last, bias_before, dbias);
     }
@@ -305,13 +314,19 @@ void TestArithmetic(const Case& c, const Kernels& kernels, bool by_rows,
     double bias_sum = 0;
     for (int64_t b = 0; b < c.examples; ++b) bias_sum += dy[j * stride + b];
     if (has_bias) Check(c, "dbias", j, dbias[j], bias_sum);
-    for (int64_t k = s.output_begins[j]; k < s.output_begins[j + 1]; ++k) {
+    const auto check = [&](int64_t k, int64_t i) {
       double sum = 0;
       for (int64_t b = 0; b < c.examples; ++b) {
-        sum += static_cast<double>(x[s.sources[k] * stride + b]) *
-               dy[j * stride + b];
+        sum += static_cast<double>(x[i * stride + b]) * dy[j * stride + b];
       }
       Check(c, "dvalues", k, dvalues[k], sum);
+    };
+    if (as_kernel) {
+      for (int64_t i = 0; i < c.inputs; ++i) check(i * c.outputs + j, i);
+      continue;
+    }
+    for (int64_t k = s.output_begins[j]; k < s.output_begins[j + 1]; ++k) {
+      check(k, s.sources[k]);
     }
   }
 }
@@ -378,7 +393,8 @@ void TestUpdates() {
 
 void TestAll() {
   const int64_t shapes[][2] = {{1, 1},  {1, 20}, {20, 1},
-                               {7, 15}, {33, 17}, {50, 40}};
+                               {7, 15}, {33, 17}, {50, 40},
+                               {5, 70}};
   // All numbers of vectors that a row is divided into.
   const int64_t examples[] = {0, 1, 15, 16, 17, 40, 100, 128, 250};
   TestSoundness();
@@ -396,7 +412,9 @@ void TestAll() {
           c.kind = kernels->name;
           TestColumns(c, *kernels);
           for (const bool by_rows : {true, false}) {
-            TestArithmetic(c, *kernels, by_rows, generator() % 2);
+            for (const bool as_kernel : {true, false}) {
+              TestArithmetic(c, *kernels, by_rows, generator() % 2, as_kernel);
+            }
           }
         }
       }

@@ -4,6 +4,7 @@ Most numbers are small integers, whose sums are exact in any order: so values
 and gradients must be equal, and no rounding decides where a ReLU is 0.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -57,6 +58,19 @@ def assert_as_dense(chain, rng, batch, tolerance, scale=1.0):
   )
   sparse_layers.assert_alike(y, expected, tolerance)
   sparse_layers.assert_alike(dx, dx_, tolerance)
+  # The same with all weights, of every second layer or of all.
+  some = [i for i in range(len(chain.masks)) if i % 2 or batch % 2]
+  y, (dx, dvalues_, dbiases) = value_and_gradients(
+    functools.partial(chain.sparse, kernels=some),
+    x,
+    chain.weights(some),
+    chain.biases,
+    dy,
+  )
+  sparse_layers.assert_alike(y, expected, tolerance)
+  sparse_layers.assert_alike(dx, dx_, tolerance)
+  for i in some:
+    sparse_layers.assert_alike(dvalues_[i], dkernels[i], tolerance)
   for i, (dvalue, dkernel, mask) in enumerate(
     zip(dvalues, dkernels, chain.masks)
   ):

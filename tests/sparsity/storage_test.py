@@ -222,15 +222,15 @@ def _layers(units):
   return layers
 
 
-def _operations(layers, x):
-  """Returns the types of operations of a call."""
+def _chains(layers, x):
+  """Returns how many layers each operation of a call computes."""
   graph = (
     tf.function(lambda: wrappers.call_in_turn(layers, x), autograph=False)
     .get_concrete_function()
     .graph
   )
   return [
-    operation.type
+    operation.get_attr('L') if operation.type == 'RiglSparseChain' else 0
     for operation in graph.get_operations()
     if operation.type in ('RiglSparseChain', 'MatMul')
   ]
@@ -238,24 +238,43 @@ def _operations(layers, x):
 
 @pytest.mark.parametrize('stored', ['', '0', '123', '0123', '013', '03'])
 def test_call_in_turn(stored):
-  layers = _layers((6, 9, 8, 7, 5))
-  x = stored_layers.examples(11, 6)
+  layers = _layers((150, 130, 140, 160, 5))
+  x = stored_layers.examples(11, 150)
   expected = x
   for layer in layers:
     expected = layer(expected)
   for i in map(int, stored):
     layers[i].store_sparsely()
   stored_layers.assert_close(wrappers.call_in_turn(layers, x), expected)
-  # Neighbors that are stored sparsely are one operation.
-  kinds = [
-    'RiglSparseChain' if str(i) in stored else 'MatMul' for i in range(4)
-  ]
-  expected = [
-    operation
-    for kind, group in itertools.groupby(kinds)
-    for operation in (list(group) if kind == 'MatMul' else [kind])
-  ]
-  assert _operations(layers, x) == expected
+  # TensorFlow computes tanh, unless it is stored sparsely.
+  assert _chains(layers, x) == ([4] if '2' in stored else [2, 0, 1])
+
+
+def test_call_in_turn_without_kernels(monkeypatch):
+  monkeypatch.setenv('RIGL_RL_KERNELS', '0')
+  layers = _layers((150, 130, 8))
+  x = stored_layers.examples(11, 150)
+  expected = layers[1](layers[0](x))
+  stored_layers.assert_close(wrappers.call_in_turn(layers, x), expected)
+  assert _chains(layers, x) == [0, 0]
+
+
+def test_call_in_turn_leaves_some_layers_to_keras():
+  """Small and wide ones, other activations, and those that are not built."""
+  layers = _layers((150, 130, 20, 30, 600, 130))
+  x = stored_layers.examples(11, 150)
+  assert _chains(layers, x) == [2, 0, 0, 0]
+  layers[1].layer.activation = tf.nn.elu
+  assert _chains(layers, x) == [1, 0, 0, 0, 0]
+  expected = x
+  for layer in layers:
+    expected = layer(expected)
+  stored_layers.assert_close(wrappers.call_in_turn(layers, x), expected)
+  # As for the SNR of gradients, which looks at each layer's calls.
+  plan = step_plan.StepPlan(computes_densely=True)
+  assert plan.bind(_chains)(layers, x) == [0] * 5
+  layers.append(wrappers.SparseWrapper(tf.keras.layers.Dense(5)))
+  assert wrappers.call_in_turn(layers, x).shape == (11, 5)
 
 
 def test_call_in_turn_where_one_computes_densely():
@@ -266,8 +285,4 @@ def test_call_in_turn_where_one_computes_densely():
     layer.store_sparsely()
   layers[1].needs_dense_gradient = True
   stored_layers.assert_close(wrappers.call_in_turn(layers, x), expected)
-  assert _operations(layers, x) == [
-    'RiglSparseChain',
-    'MatMul',
-    'RiglSparseChain',
-  ]
+  assert _chains(layers, x) == [1, 0, 2]
