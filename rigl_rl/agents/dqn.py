@@ -54,14 +54,9 @@ def build_network(
   Returns:
     The network, built, and its sparse layers, first layer first.
   """
-  model = q_networks.build_q_network(
-    network,
-    num_actions,
-    observation_shape,
-    stack_size,
-    seed=seeding.stream_seed(seed, 'network'),
-    name='online',
-  )
+  network_seed = seeding.stream_seed(seed, 'network')
+  model = network(num_actions=num_actions, seed=network_seed, name='online')
+  model(tf.zeros((1, *observation_shape, stack_size)))
   layers = wrappers.sparsify(model, seed=seeding.stream_seed(seed, 'masks'))
   return model, layers
 

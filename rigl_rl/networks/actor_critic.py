@@ -13,7 +13,7 @@ from typing import Any, Literal, Sequence
 
 import gin
 import tensorflow as tf
-from tf_agents.networks import network
+from tf_agents.networks import network, utils
 from tf_agents.specs import tensor_spec
 from tf_agents.utils import common
 
@@ -130,23 +130,10 @@ class PerceptronNetwork(sparse_layers.PerceptronLayers, network.Network):
 
   def _outputs(self, *inputs: tf.Tensor) -> tf.Tensor:
     """Maps inputs, with any outer dimensions, to the last layer's outputs."""
-    specs = tf.nest.flatten(self.input_tensor_spec)
-    flat = [
-      tf.reshape(tf.cast(x, tf.float32), (-1, spec.shape[0]))
-      if x.shape.rank != 2
-      else tf.cast(x, tf.float32)
-      for x, spec in zip(inputs, specs)
-    ]
+    squash = utils.BatchSquash(inputs[0].shape.rank - 1)
+    flat = [squash.flatten(tf.cast(x, tf.float32)) for x in inputs]
     x = flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
-    outputs = self._call_perceptron(x)
-    first = inputs[0]
-    if first.shape.rank == 2:
-      return outputs
-    outer = [
-      tf.shape(first)[i] if length is None else length
-      for i, length in enumerate(first.shape[:-1])
-    ]
-    return tf.reshape(outputs, (*outer, self._num_outputs))
+    return squash.unflatten(self._call_perceptron(x))
 
 
 class Actor(PerceptronNetwork):

@@ -21,15 +21,11 @@ if TYPE_CHECKING:  # TF-Agents takes seconds to import; DQN does not need it.
 Weights = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
-def _relu(x):
-  return np.maximum(x, 0.0, out=x)
+def _relu(x, out):
+  return np.maximum(x, 0.0, out=out)
 
 
-def _tanh(x):
-  return np.tanh(x, out=x)
-
-
-_ACTIVATIONS = {'relu': _relu, 'tanh': _tanh}
+_ACTIVATIONS = {'relu': _relu, 'tanh': np.tanh}
 
 
 class NumpyMLP:
@@ -74,7 +70,7 @@ class NumpyMLP:
     x = np.asarray(states, np.float32).reshape(*lead, -1)
     for i, ((kernel, bias), out) in enumerate(zip(self.weights, buffers)):
       if i:
-        self._activate(x)
+        self._activate(x, out=x)
       np.dot(x, kernel, out=out)
       out += bias
       x = out

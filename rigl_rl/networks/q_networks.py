@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import gin
 import tensorflow as tf
@@ -256,27 +256,6 @@ class ImpalaQNetwork(_ConvolutionalQNetwork):
         x = next(convolutions)(tf.nn.relu(images))
         images += next(convolutions)(tf.nn.relu(x))
     return tf.nn.relu(images)
-
-
-def build_q_network(
-  network: Callable[..., QNetwork],
-  num_actions: int,
-  observation_shape: Sequence[int],
-  stack_size: int,
-  seed: int,
-  name: str | None = None,
-) -> QNetwork:
-  """Makes a Q-network, and builds it for states `(*observation, stack)`.
-
-  Args:
-    network: a class of this module, or any callable of the same arguments.
-    num_actions, seed, name: its arguments.
-    observation_shape: of one observation, without the stack.
-    stack_size: observations in a state.
-  """
-  model = network(num_actions=num_actions, seed=seed, name=name)
-  model(tf.zeros((1, *observation_shape, stack_size)))
-  return model
 
 
 def _image_shape(state_shape: Sequence[int]) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from helpers import small_models
 from helpers.gin_files import ALGORITHMS, METHODS, name_of, parse, shipped
 from rigl_rl import errors, seeding
 from rigl_rl.agents import dqn, q_learner
@@ -163,15 +164,10 @@ def _build(task):
 
 def _fresh_kernels(agent):
   """The kernels that the agent's network has before anything is masked."""
-  model = q_networks.build_q_network(
-    lambda **arguments: gin.get_configurable(type(agent.online).__name__)(
-      **arguments
-    ),
-    agent.num_actions,
-    agent.observation_shape,
-    agent.stack_size,
-    seed=seeding.stream_seed(gin.query_parameter('%SEED'), 'network'),
-  )
+  make = gin.get_configurable(type(agent.online).__name__)
+  seed = seeding.stream_seed(gin.query_parameter('%SEED'), 'network')
+  model = make(num_actions=agent.num_actions, seed=seed)
+  small_models.built(model, *agent.state_shape)
   return [v.numpy() for v in model.trainable_variables if v.shape.rank > 1]
 
 

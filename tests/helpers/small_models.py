@@ -11,6 +11,12 @@ def dense(units, name=None):
   return tf.keras.layers.Dense(units, name=name)
 
 
+def built(model, *state_shape):
+  """Returns a Q-network that is built for states of a shape."""
+  model(tf.zeros((1, *state_shape)))
+  return model
+
+
 def assert_sparse(layers, sparsities):
   assert len(layers) == len(sparsities)
   for layer, sparsity in zip(layers, sparsities):

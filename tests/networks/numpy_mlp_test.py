@@ -11,6 +11,7 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import tensor_normalizer
 
+from helpers import small_models
 from rigl_rl.errors import UserError
 from rigl_rl.networks import actor_critic, numpy_mlp, q_networks
 from rigl_rl.sparsity import wrappers
@@ -22,13 +23,8 @@ ACTION = tensor_spec.BoundedTensorSpec(
 
 
 def _model():
-  model = q_networks.build_q_network(
-    q_networks.MLPQNetwork,
-    num_actions=3,
-    observation_shape=(4,),
-    stack_size=2,
-    seed=0,
-  )
+  model = q_networks.MLPQNetwork(num_actions=3, seed=0)
+  small_models.built(model, 4, 2)
   wrappers.sparsify(model, sparsity=0.9, seed=1)
   return model
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from helpers import small_models
 from rigl_rl.errors import UserError
 from rigl_rl.networks import q_networks, widths
 from rigl_rl.sparsity import wrappers
@@ -25,13 +26,8 @@ SMALL_NETWORKS = (
 
 
 def _build(network, observation_shape, stack_size, num_actions, seed=0, **kw):
-  return q_networks.build_q_network(
-    lambda **kwargs: network(**kwargs, **kw),
-    num_actions,
-    observation_shape,
-    stack_size,
-    seed=seed,
-  )
+  model = network(num_actions=num_actions, seed=seed, **kw)
+  return small_models.built(model, *observation_shape, stack_size)
 
 
 def _shapes(model):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from helpers import small_models
 from rigl_rl.networks import q_networks
 from rigl_rl.sparsity import (
   algorithms,
@@ -27,9 +28,8 @@ def counts():
 
 def _build(name):
   network, observation_shape, stack_size, num_actions = NETWORKS[name]
-  return q_networks.build_q_network(
-    network, num_actions, observation_shape, stack_size, seed=0
-  )
+  model = network(num_actions=num_actions, seed=0)
+  return small_models.built(model, *observation_shape, stack_size)
 
 
 def _layer(shape=(10, 10), sparsity=0.9, positions=1):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from helpers import small_models
 from rigl_rl.networks import q_networks
 from rigl_rl.sparsity import diagnostics, wrappers
 
@@ -24,13 +25,8 @@ def _jacobian_snr(loss_fn, variables):
 
 
 def _sparse_mlp():
-  model = q_networks.build_q_network(
-    lambda **kwargs: q_networks.MLPQNetwork(hidden_units=(8, 6), **kwargs),
-    num_actions=3,
-    observation_shape=(5,),
-    stack_size=1,
-    seed=1,
-  )
+  model = q_networks.MLPQNetwork(num_actions=3, seed=1, hidden_units=(8, 6))
+  small_models.built(model, 5, 1)
   layers = wrappers.sparsify(model, sparsity=0.5, seed=2)
   return model, layers
 
