@@ -19,15 +19,8 @@ from rigl_rl.agents import (
   q_learner,
   sparse_networks,
 )
+from rigl_rl.config import domains
 from rigl_rl.config.declarations import check_arguments
-from rigl_rl.config.domains import (
-  BatchSize,
-  Capacity,
-  Count,
-  CountOrZero,
-  Probability,
-  Range,
-)
 from rigl_rl.errors import UserError
 from rigl_rl.networks import q_networks
 from rigl_rl.replay import circular_buffer
@@ -40,7 +33,7 @@ def build_network(
   observation_shape: Sequence[int],
   seed: int,
   network: Callable[..., q_networks.QNetwork] = q_networks.NatureQNetwork,
-  stack_size: Annotated[int, Range('[1, 100]')] = 4,
+  stack_size: Annotated[int, domains.Range('[1, 100]')] = 4,
 ) -> tuple[q_networks.QNetwork, list[wrappers.SparseWrapper]]:
   """Builds a Q-network and draws its masks, as gin binds `sparsify`.
 
@@ -95,21 +88,21 @@ class SparseDQNAgent(dqn_agent.DQNAgent):
     train_steps: int,
     optimizer: optimizers.MakeOptimizer = optimizers.adam,
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = losses.huber_loss,
-    gamma: Probability = 0.99,
-    update_horizon: Annotated[int, Range('[1, 10000]')] = 1,
-    batch_size: BatchSize = 32,
-    replay_capacity: Capacity = 1000000,
-    min_replay_history: CountOrZero = 20000,
-    update_period: Count = 4,
-    target_update_period: Count = 8000,
+    gamma: domains.Probability = 0.99,
+    update_horizon: Annotated[int, domains.Range('[1, 10000]')] = 1,
+    batch_size: domains.BatchSize = 32,
+    replay_capacity: domains.Capacity = 1000000,
+    min_replay_history: domains.CountOrZero = 20000,
+    update_period: domains.Count = 4,
+    target_update_period: domains.Count = 8000,
     epsilon_fn: Callable[
       [int, int, int, float], float
     ] = dqn_agent.linearly_decaying_epsilon,
-    epsilon_train: Probability = 0.01,
-    epsilon_eval: Probability = 0.001,
-    epsilon_decay_period: Count = 25000,
+    epsilon_train: domains.Probability = 0.01,
+    epsilon_eval: domains.Probability = 0.001,
+    epsilon_decay_period: domains.Count = 25000,
     summary_writer: tf.summary.SummaryWriter | None = None,
-    summary_writing_frequency: Count = 1000,
+    summary_writing_frequency: domains.Count = 1000,
     summarize_gradient_snr: bool = False,
     overlap_training: bool = False,
   ):

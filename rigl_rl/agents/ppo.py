@@ -23,14 +23,8 @@ from rigl_rl.agents import (
 )
 from rigl_rl.agents import advantages as advantages_lib
 from rigl_rl.compat import tf_agents
+from rigl_rl.config import domains
 from rigl_rl.config.declarations import check_arguments
-from rigl_rl.config.domains import (
-  BatchSize,
-  NonNegative,
-  Positive,
-  Probability,
-  Range,
-)
 from rigl_rl.errors import UserError
 from rigl_rl.networks import action_distributions, actor_critic, numpy_mlp
 from rigl_rl.sparsity import compression, step_plan
@@ -102,15 +96,15 @@ class SparsePPOAgent(
     value: Callable[..., actor_critic.ValueNetwork] = actor_critic.ValueNetwork,
     optimizer: optimizers.MakeOptimizer = optimizers.adam,
     decay_learning_rate: bool = True,
-    minibatch_size: BatchSize = 64,
-    num_epochs: Annotated[int, Range('[1, 10000]')] = 10,
-    gamma: Probability = 0.99,
-    lambda_: Probability = 0.95,
-    clip_ratio: Annotated[float, Range('(0, 1]')] = 0.2,
-    entropy_coefficient: NonNegative = 0.0,
-    value_coefficient: NonNegative = 0.5,
-    gradient_clipping: Positive | None = 0.5,
-    value_clipping: Positive | None = None,
+    minibatch_size: domains.BatchSize = 64,
+    num_epochs: Annotated[int, domains.Range('[1, 10000]')] = 10,
+    gamma: domains.Probability = 0.99,
+    lambda_: domains.Probability = 0.95,
+    clip_ratio: Annotated[float, domains.Range('(0, 1]')] = 0.2,
+    entropy_coefficient: domains.NonNegative = 0.0,
+    value_coefficient: domains.NonNegative = 0.5,
+    gradient_clipping: domains.Positive | None = 0.5,
+    value_clipping: domains.Positive | None = None,
     normalize_observations: bool = True,
     normalize_rewards: bool = True,
     bootstrap_time_limits: bool = True,

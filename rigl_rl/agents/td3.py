@@ -14,14 +14,8 @@ from tf_agents.utils import common
 
 from rigl_rl.agents import off_policy, optimizers, targets
 from rigl_rl.compat import tf_agents
+from rigl_rl.config import domains
 from rigl_rl.config.declarations import check_arguments
-from rigl_rl.config.domains import (
-  Count,
-  NonNegative,
-  Positive,
-  Probability,
-  Range,
-)
 from rigl_rl.networks import actor_critic, numpy_mlp
 from rigl_rl.sparsity import step_plan
 
@@ -61,17 +55,17 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     ] = actor_critic.DeterministicActor,
     critic: Callable[..., actor_critic.Critic] = actor_critic.Critic,
     optimizer: optimizers.MakeOptimizer = optimizers.adam,
-    gamma: Probability = 0.99,
-    reward_scale_factor: Positive = 1.0,
-    exploration_noise: NonNegative = 0.1,
-    target_noise: NonNegative = 0.2,
-    target_noise_clip: NonNegative = 0.5,
+    gamma: domains.Probability = 0.99,
+    reward_scale_factor: domains.Positive = 1.0,
+    exploration_noise: domains.NonNegative = 0.1,
+    target_noise: domains.NonNegative = 0.2,
+    target_noise_clip: domains.NonNegative = 0.5,
     clip_target_actions: bool = True,
-    actor_update_period: Count = 2,
-    target_update_tau: Annotated[float, Range('(0, 1]')] = 0.005,
-    target_update_period: Count = 2,
+    actor_update_period: domains.Count = 2,
+    target_update_tau: Annotated[float, domains.Range('(0, 1]')] = 0.005,
+    target_update_period: domains.Count = 2,
     target_sparsity: targets.MaskUpdate = targets.copy_masks,
-    gradient_clipping: Positive | None = None,
+    gradient_clipping: domains.Positive | None = None,
     summarize_gradient_snr: bool = False,
   ):
     """Builds the networks and the optimizers.
