@@ -97,5 +97,5 @@ def sparsify_agent(
       period=training.period,
       copies=[copies] if copies else (),
     )
-    compat.replace_optimizer(agent, training, optimizer)
+    setattr(agent, training.name, optimizer)
   return layers

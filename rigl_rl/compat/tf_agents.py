@@ -82,10 +82,3 @@ def trainings_of(agent: tf_agent.TFAgent) -> list[Training]:
     for optimizer, networks in _NETWORKS.items()
     if hasattr(agent, optimizer)
   ]
-
-
-def replace_optimizer(
-  agent: tf_agent.TFAgent, training: Training, optimizer: Any
-) -> None:
-  """Lets an agent train by another optimizer."""
-  setattr(agent, training.name, optimizer)

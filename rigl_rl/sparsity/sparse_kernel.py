@@ -159,18 +159,6 @@ class SparseConvolution(SparseKernel):
     return weights(tf.convert_to_tensor(self.trained))
 
 
-def store(
-  layer: tf.keras.layers.Layer,
-  kernel: MaskedKernel | SparseKernel,
-  capacity: int,
-) -> SparseKernel:
-  """Stores the kernel of a layer that `can_store`; see SparseKernel."""
-  is_dense = isinstance(layer, tf.keras.layers.Dense)
-  return (SparseKernel if is_dense else SparseConvolution)(
-    layer, kernel, capacity
-  )
-
-
 def can_store(
   layer: tf.keras.layers.Layer, kernel: MaskedKernel | SparseKernel
 ) -> bool:

@@ -140,7 +140,9 @@ class SparseWrapper(tf.keras.layers.Layer):
     layer = self.layer
     if capacity is None:
       capacity = int(np.count_nonzero(self.mask))
-    self.storage = sparse_kernel.store(layer, self.storage, capacity)
+    kinds = {2: sparse_kernel.SparseKernel, 4: sparse_kernel.SparseConvolution}
+    kind = kinds[len(self.kernel_shape)]
+    self.storage = kind(layer, self.storage, capacity)
     # Keras and checkpoints find variables by attributes, in the order of a
     # MaskedKernel's: the trained one, the bias, the mask.
     if hasattr(layer, 'kernel'):

@@ -99,7 +99,11 @@ def load(
   """
   record.check_run(directory, '--run')
   path = os.path.join(directory, record.CONFIG)
-  step, state = _load_state(directory, checkpoint)
+  reader = run_directory_lib.checkpoints(directory, checkpoint)
+  if checkpoint is None:
+    step, state = reader.load_latest()
+  else:
+    step, state = checkpoint, reader.load(checkpoint)
   gin.clear_config()
   readers.read_text(path)
   modules_from = record.describe(directory)['modules_from']
@@ -132,16 +136,6 @@ def load(
       f'its {record.CONFIG}: {readers.reason(error)}'
     ) from error
   return SavedRun(step, runner)
-
-
-def _load_state(
-  directory: str, checkpoint: int | None
-) -> tuple[int, dict[str, Any]]:
-  """Returns step and state of a checkpoint, the newest whole one if None."""
-  reader = run_directory_lib.checkpoints(directory, checkpoint)
-  if checkpoint is not None:
-    return checkpoint, reader.load(checkpoint)
-  return reader.load_latest()
 
 
 def _overrides(episodes: int | None, render: bool, as_masked: bool) -> list:
