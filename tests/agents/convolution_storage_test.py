@@ -4,66 +4,40 @@ import gin
 import gymnasium
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from rigl_rl.agents import dqn
-from rigl_rl.sparsity import algorithms, compression
+from helpers import storages
+from rigl_rl.sparsity import compression
+
+_SPACE = gymnasium.spaces.Box(0, 255, (9, 8, 1), np.uint8)
 
 
 @pytest.fixture(autouse=True)
 def _small_network(operations):
   gin.clear_config()
-  gin.parse_config("""
-      build_network.network = @NatureQNetwork
-      build_network.stack_size = 2
-      NatureQNetwork.width = 0.1
-      NatureQNetwork.weight_decay = 0.01
-      adam.learning_rate = 0.01
-      sparsify.sparsity = 0.6
-      UpdateSchedule.begin = 0.0
-      UpdateSchedule.end = 1.0
-      UpdateSchedule.interval = 3
-  """)
+  gin.parse_config(
+    [
+      *storages.BINDINGS,
+      'build_network.network = @NatureQNetwork',
+      'build_network.stack_size = 2',
+      'NatureQNetwork.width = 0.1',
+      'NatureQNetwork.weight_decay = 0.01',
+    ]
+  )
   yield
   gin.clear_config()
 
 
 def _agent(storage, algorithm='RigL', **arguments):
-  gin.bind_parameter('sparsify.storage', storage)
-  gin.bind_parameter('sparsify.algorithm', getattr(algorithms, algorithm)())
-  return dqn.SparseDQNAgent(
-    num_actions=3,
-    observation_space=gymnasium.spaces.Box(0, 255, (9, 8, 1), np.uint8),
-    seed=2,
-    train_steps=30,
-    min_replay_history=10,
-    update_period=2,
-    target_update_period=6,
-    batch_size=8,
-    replay_capacity=100,
-    **arguments,
+  return storages.make_dqn(
+    storage, algorithm, _SPACE, train_steps=30, **arguments
   )
 
 
-def _play(agent, steps=30, seed=3):
-  rng = np.random.default_rng(seed)
-
-  def observe():
-    return rng.integers(0, 256, (9, 8, 1), np.uint8)
-
-  agent.begin_episode(observe())
-  for _ in range(steps):
-    agent.step(float(rng.normal()), observe())
+def _play(agent, steps=30):
+  storages.play(
+    agent, lambda rng: rng.integers(0, 256, _SPACE.shape, np.uint8), steps
+  )
   agent.end_episode(0.0)
-
-
-def _assert_alike(one, other, tolerance):
-  tf.nest.assert_same_structure(one, other)
-  for a, b in zip(tf.nest.flatten(one), tf.nest.flatten(other)):
-    if isinstance(a, (np.ndarray, np.generic)):
-      np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
-    else:
-      assert a == b
 
 
 @pytest.mark.parametrize(
@@ -86,7 +60,7 @@ def test_dqn_trains_alike(monkeypatch, algorithm, overlap):
       np.array_equal(mask, layer.mask)
       for mask, layer in zip(first, agent.layers)
     )
-  _assert_alike(*states, 1e-3)
+  storages.assert_alike(*states, 1e-3)
 
 
 def test_a_restart_is_bit_for_bit_and_loads_the_other_storage():
@@ -97,7 +71,7 @@ def test_a_restart_is_bit_for_bit_and_loads_the_other_storage():
   for storage in ('sparse', 'masked'):
     resumed = _agent(storage)
     resumed.set_state(state)
-    _assert_alike(resumed.get_state(), state, 0)
+    storages.assert_alike(resumed.get_state(), state, 0)
     agents.append(resumed)
   batch = agent.learner.batch
   for each in agents:
@@ -105,5 +79,5 @@ def test_a_restart_is_bit_for_bit_and_loads_the_other_storage():
       each.learner.begin(batch)
       each.learner.finish(each.state)
   states = [each.learner.get_state() for each in agents]
-  _assert_alike(states[0], states[1], 0)
-  _assert_alike(states[0], states[2], 1e-3)
+  storages.assert_alike(states[0], states[1], 0)
+  storages.assert_alike(states[0], states[2], 1e-3)

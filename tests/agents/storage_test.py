@@ -4,12 +4,11 @@ import gin
 import gymnasium
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from helpers import small
+from helpers import small, storages
 from rigl_rl import errors
-from rigl_rl.agents import dqn, ppo, sac, td3
-from rigl_rl.sparsity import algorithms, compression, wrappers
+from rigl_rl.agents import ppo, sac, td3
+from rigl_rl.sparsity import compression, wrappers
 
 _ALGORITHMS = ('Static', 'SET', 'RigL', 'DS')
 _STEPS = 13
@@ -18,32 +17,24 @@ _STEPS = 13
 @pytest.fixture(autouse=True)
 def _small_networks(operations):
   gin.clear_config()
-  gin.parse_config("""
-      SquashedGaussianActor.hidden_units = (24, 16)
-      DeterministicActor.hidden_units = (24, 16)
-      Critic.hidden_units = (24, 16)
-      build_network.network = @MLPQNetwork
-      MLPQNetwork.hidden_units = (24, 16)
-      SquashedGaussianActor.weight_decay = 0.01
-      Critic.weight_decay = 0.01
-      MLPQNetwork.weight_decay = 0.01
-      adam.learning_rate = 0.01
-      sparsify.sparsity = 0.6
-      UpdateSchedule.begin = 0.0
-      UpdateSchedule.end = 1.0
-      UpdateSchedule.interval = 3
-  """)
+  gin.parse_config(
+    [
+      *storages.BINDINGS,
+      'build_network.network = @MLPQNetwork',
+      'DeterministicActor.hidden_units = (24, 16)',
+      *(
+        f'{network}.{binding}'
+        for network in ('SquashedGaussianActor', 'Critic', 'MLPQNetwork')
+        for binding in ('hidden_units = (24, 16)', 'weight_decay = 0.01')
+      ),
+    ]
+  )
   yield
   gin.clear_config()
 
 
-def _bind(storage, algorithm):
-  gin.bind_parameter('sparsify.storage', storage)
-  gin.bind_parameter('sparsify.algorithm', getattr(algorithms, algorithm)())
-
-
 def _actor_critic(agent_class, storage, algorithm, **arguments):
-  _bind(storage, algorithm)
+  storages.bind(storage, algorithm)
   return agent_class(*small.specs(), seed=1, gradient_steps=_STEPS, **arguments)
 
 
@@ -59,15 +50,6 @@ def _layers(agent):
   ]
 
 
-def _assert_alike(state, other, tolerance=2e-4):
-  tf.nest.assert_same_structure(state, other)
-  for one, two in zip(tf.nest.flatten(state), tf.nest.flatten(other)):
-    if isinstance(one, (np.ndarray, np.generic)):
-      np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance)
-    else:
-      assert one == two
-
-
 @pytest.mark.parametrize(
   'agent_class,algorithm',
   [
@@ -80,11 +62,11 @@ def test_actor_critics_train_alike(agent_class, algorithm):
   sparse = _actor_critic(agent_class, 'sparse', algorithm)
   assert all(layer.storage.name == 'masked' for layer in _layers(masked))
   assert all(layer.storage.name == 'sparse' for layer in _layers(sparse))
-  _assert_alike(masked.get_state(), sparse.get_state(), 0)
+  storages.assert_alike(masked.get_state(), sparse.get_state(), 0)
   first = [np.array(layer.mask) for layer in _layers(sparse)]
   _train(masked)
   _train(sparse)
-  _assert_alike(masked.get_state(), sparse.get_state())
+  storages.assert_alike(masked.get_state(), sparse.get_state())
   for layer, other in zip(_layers(masked), _layers(sparse)):
     np.testing.assert_array_equal(layer.mask, other.mask)
   moved = [
@@ -115,7 +97,7 @@ def test_targets_follow_alike(tau, period):
   ]
   for agent in agents:
     _train(agent)
-  _assert_alike(*(agent.get_state() for agent in agents))
+  storages.assert_alike(*(agent.get_state() for agent in agents))
 
 
 @pytest.mark.parametrize(
@@ -127,10 +109,10 @@ def test_a_checkpoint_of_one_storage_loads_into_the_other(storage, other):
   state = agent.get_state()
   resumed = _actor_critic(sac.SparseSacAgent, other, 'RigL')
   resumed.set_state(state)
-  _assert_alike(state, resumed.get_state(), 0)
+  storages.assert_alike(state, resumed.get_state(), 0)
   _train(agent, begin=7)
   _train(resumed, begin=7)
-  _assert_alike(agent.get_state(), resumed.get_state())
+  storages.assert_alike(agent.get_state(), resumed.get_state())
 
 
 def test_a_restart_is_bit_for_bit():
@@ -140,7 +122,7 @@ def test_a_restart_is_bit_for_bit():
   resumed.set_state(agent.get_state())
   _train(agent, begin=7)
   _train(resumed, begin=7)
-  _assert_alike(agent.get_state(), resumed.get_state(), 0)
+  storages.assert_alike(agent.get_state(), resumed.get_state(), 0)
 
 
 def test_gradients_have_one_signal_to_noise_ratio():
@@ -164,31 +146,17 @@ def test_slots_take_the_memory_of_active_weights():
 
 
 def _dqn(storage, algorithm, **arguments):
-  _bind(storage, algorithm)
-  return dqn.SparseDQNAgent(
-    num_actions=3,
-    observation_space=gymnasium.spaces.Box(-1, 1, (4,), np.float32),
-    seed=2,
-    train_steps=60,
-    min_replay_history=10,
-    update_period=2,
-    target_update_period=6,
-    batch_size=8,
-    replay_capacity=100,
-    update_horizon=1,
-    **arguments,
+  space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
+  return storages.make_dqn(
+    storage, algorithm, space, train_steps=60, **arguments
   )
 
 
 def _play(agent, steps):
-  rng = np.random.default_rng(3)
-
-  def observe():
+  def observe(rng):
     return rng.uniform(-1, 1, 4).astype(np.float32)
 
-  agent.begin_episode(observe())
-  for _ in range(steps):
-    agent.step(float(rng.normal()), observe())
+  storages.play(agent, observe, steps)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +170,7 @@ def test_dqn_trains_alike(algorithm, overlap):
     assert all(layer.storage.name == storage for layer in agent.layers)
     _play(agent, 60)
     states.append(agent.get_state())
-  _assert_alike(*states)
+  storages.assert_alike(*states)
 
 
 @pytest.fixture
@@ -247,7 +215,7 @@ def test_dqn_compresses_what_it_has_pruned(cheap_operations, storage, overlap):
     for name in agent.optimizer.inner.get_slot_names():
       slot = agent.optimizer.inner.get_slot(layer.trained_kernel, name)
       assert slot.shape == layer.trained_kernel.shape
-  _assert_alike(*states)
+  storages.assert_alike(*states)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +230,7 @@ def test_actor_critics_compress_what_they_have_pruned(
   _train(masked)
   _train(sparse)
   assert all(layer.storage.name == 'sparse' for layer in _layers(sparse))
-  _assert_alike(masked.get_state(), sparse.get_state())
+  storages.assert_alike(masked.get_state(), sparse.get_state())
 
 
 def test_a_restart_of_pruning_is_bit_for_bit(cheap_operations):
@@ -276,7 +244,7 @@ def test_a_restart_of_pruning_is_bit_for_bit(cheap_operations):
     resumed = _actor_critic(sac.SparseSacAgent, 'auto', 'Prune')
     resumed.set_state(states[begin])
     _train(resumed, begin)
-    _assert_alike(resumed.get_state(), states[_STEPS], 0)
+    storages.assert_alike(resumed.get_state(), states[_STEPS], 0)
     assert _capacities(_layers(resumed)) == _capacities(_layers(agent))
 
 
@@ -292,7 +260,7 @@ def test_a_pruned_checkpoint_of_one_storage_loads_into_the_other(
     state = agents[storage].get_state()
     resumed = _actor_critic(sac.SparseSacAgent, other, 'Prune')
     resumed.set_state(state)
-    _assert_alike(state, resumed.get_state(), 0)
+    storages.assert_alike(state, resumed.get_state(), 0)
     _train(resumed, begin=_STEPS - 1)
     assert all(
       (layer.storage.name == 'masked') == (other == 'masked')
@@ -322,7 +290,7 @@ def test_auto_compresses_what_is_large_and_sparse():
   ],
 )
 def test_what_cannot_be_stored_sparsely_is_reported(bindings, wrong):
-  _bind('sparse', 'RigL')
+  storages.bind('sparse', 'RigL')
   gin.parse_config(bindings)
   with pytest.raises(errors.UserError, match=wrong):
     sac.SparseSacAgent(*small.specs(), seed=1, gradient_steps=_STEPS)
@@ -335,7 +303,7 @@ def test_a_binding_of_copy_masks_is_no_obstacle():
 
 
 def test_ppo_stays_masked():
-  _bind('auto', 'RigL')
+  storages.bind('auto', 'RigL')
   arguments = {
     'seed': 0,
     'rollout_steps': 8,
@@ -348,6 +316,6 @@ def test_ppo_stays_masked():
   for network in agent.networks.values():
     for layer in wrappers.named_layers(network).values():
       assert layer.storage.name == 'masked'
-  _bind('sparse', 'RigL')
+  storages.bind('sparse', 'RigL')
   with pytest.raises(errors.UserError, match='for PPO'):
     ppo.SparsePPOAgent(*small.specs(), **arguments)

@@ -74,7 +74,8 @@ def test_error(start):
     _call(worker, UserError('SEED is -1'))
   with pytest.raises(RuntimeError, match="KeyError: 'key'"):
     _call(worker, KeyError('key'))
-  with pytest.raises(UserError, match='^SEED is -2$'):  # It goes on.
+  # The process lives on after an error.
+  with pytest.raises(UserError, match='^SEED is -2$'):
     _call(worker, UserError('SEED is -2'))
 
 
