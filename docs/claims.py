@@ -404,7 +404,7 @@ def _beside_ours(row: Any, runs: pd.DataFrame) -> str:
   theirs = _spread(row.mean, row.std, row.score)
   if scores.empty:
     return f'{theirs}; open'
-  ours = _spread(scores.mean(), scores.std(ddof=0), row.score)
+  ours = _spread(scores.mean(), scores.std(), row.score)
   return f'{theirs}; **{ours}** ({wording.count(len(scores), "seed")})'
 
 

@@ -37,7 +37,8 @@ def test_results_are_whole_runs():
   assert len(list((ROOT / 'results').rglob('config.gin'))) == len(ours)
   for run in ours:
     info, returns = run.info, run.evaluations.return_mean
-    assert info.steps == info.train_steps
+    rollout = 2048 if info.agent == 'PPO' else 1  # The last one is whole.
+    assert 0 <= info.steps - info.train_steps < rollout
     if info.paper == 'graesser22':
       last = returns.tail(-(-len(returns) // 10))
       assert info.final_score == pytest.approx(last.mean(), rel=1e-12)
