@@ -34,15 +34,18 @@ def planar_step(task: gymnasium.Env) -> Step | None:
   speed_weight = task._forward_reward_weight
   cost_weight = task._ctrl_cost_weight
   frames, seconds = task.frame_skip, task.dt
+  # Not the task itself: a cycle would keep its viewer until Python ends.
+  simulate = task.do_simulation
+  healthy_reward = task._healthy_reward if walks else 0.0
   has_fallen = _fall(task, qpos, qvel) if walks else None
 
   def step(action):
     before = qpos[0]
-    task.do_simulation(action, frames)
+    simulate(action, frames)
     reward = speed_weight * ((qpos[0] - before) / seconds)
     velocity, fell = qvel, False
     if walks:
-      reward += task._healthy_reward
+      reward += healthy_reward
       velocity = np.minimum(np.maximum(qvel, _SLOWEST), _FASTEST)
       fell = has_fallen()
     reward -= cost_weight * np.square(action).sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from rigl_rl.sparsity import step_plan
 from rigl_rl.training import saved_run
 
 
@@ -24,6 +25,8 @@ def write(policy: saved_run.Policy, directory: str) -> None:
     states = tf.reshape(observation, (-1, *agent.state_shape))
     return agent.greedy_actions(states)
 
+  # With whole kernels: by TensorFlow's own operations.
+  act = step_plan.StepPlan(computes_densely=True).bind(act)
   module = tf.Module()
   module.policy = tf.function(
     act,
