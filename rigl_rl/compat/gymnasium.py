@@ -22,8 +22,10 @@ def planar_step(task: gymnasium.Env) -> Step | None:
   of a step, for copies and checks of a few numbers.
 
   Returns:
-    None for another task, or one that goes on after a fall.
+    None for another task, or one that continues after a fall or is shown live.
   """
+  if task.render_mode == 'human':
+    return None
   walks = type(task) in (hopper_v4.HopperEnv, walker2d_v4.Walker2dEnv)
   if not (walks and task._terminate_when_unhealthy) and (
     type(task) is not half_cheetah_v4.HalfCheetahEnv
