@@ -216,23 +216,20 @@ def chain(
 
   A SparseKernel's layer computes only with active weights.
   """
+  operations: Any = loader.load()
   layers = [kernel._layer for kernel in kernels]
   empty = tf.zeros((0,))
-  return (
-    loader.load()
-    .rigl_sparse_chain(
-      x=x,
-      values=[kernel.trained for kernel in kernels],
-      structure=[
-        getattr(kernel, 'structure', tf.zeros((0,), tf.int32))
-        for kernel in kernels
-      ],
-      bias=[empty if layer.bias is None else layer.bias for layer in layers],
-      units=[kernels[0].shape[0], *(kernel.shape[1] for kernel in kernels)],
-      activations=list(map(_activation_name, layers)),
-    )
-    .y
-  )
+  return operations.rigl_sparse_chain(
+    x=x,
+    values=[kernel.trained for kernel in kernels],
+    structure=[
+      getattr(kernel, 'structure', tf.zeros((0,), tf.int32))
+      for kernel in kernels
+    ],
+    bias=[empty if layer.bias is None else layer.bias for layer in layers],
+    units=[kernels[0].shape[0], *(kernel.shape[1] for kernel in kernels)],
+    activations=list(map(_activation_name, layers)),
+  ).y
 
 
 def adopt(slot: tf.Variable, variable: tf.Variable) -> None:
