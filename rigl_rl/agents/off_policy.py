@@ -285,7 +285,10 @@ class OffPolicyAgent(actor_critic_agent.ActorCriticAgent):
   def _actor_outputs(self, observation: np.ndarray) -> tuple[np.ndarray, ...]:
     """Returns what `_act` gives for an observation of shape (n,)."""
     computed, self._last.computed = self._last.computed, None
-    if computed is not None and np.array_equal(computed[0], observation):
+    # After a restart, the observation is an equal one.
+    if computed is not None and (
+      computed[0] is observation or np.array_equal(computed[0], observation)
+    ):
       return tuple(np.asarray(output) for output in computed[1:])
     self._numpy_actor.refresh()
     return self._act_in_numpy(observation[None])

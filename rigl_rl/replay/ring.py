@@ -116,8 +116,9 @@ class Ring:
       Their slots; and the places in which they are excluded still.
     """
     slots = self._rng.integers(first, end, self.batch_size)
-    slots %= self._num_slots
-    places = np.flatnonzero(is_excluded.take(slots))
+    if end > self._num_slots:
+      slots %= self._num_slots
+    (places,) = is_excluded.take(slots).nonzero()
     attempts = places.size
     while places.size and attempts < max_attempts:
       drawn = self._rng.integers(first, end, places.size)

@@ -67,7 +67,8 @@ class Traced:
       function: takes only tensors; returns tensors, nested at will.
       *specs: of each argument.
       packed: whether the arguments, arrays of numbers that TensorFlow takes as
-        float32, are passed as one tensor, which is faster.
+        float32, are passed as one tensor, which is faster. Then only one thread
+        may call it at a time: each call writes them into the same memory.
       in_turn: whether operations run one after the other, all in the calling
         thread, which is faster for small ones; helpers share the larger ones of
         this package. TensorFlow does not optimize such a graph, so functions
@@ -85,7 +86,8 @@ class Traced:
     self._packed = packed and 'traced' in parts
     if self._packed:
       function, specs = _of_one_vector(function, [s.shape for s in specs])
-      (self._size,) = specs[0].shape
+      self._memory = _aligned(*specs[0].shape)
+      self._vector = share(self._memory)
     self._types = [spec.dtype for spec in specs]
     function = tf.function(function, autograph=False)
     self._function = function.get_concrete_function(*specs)
@@ -114,7 +116,8 @@ class Traced:
     call = functools.partial(
       operations.rigl_call,
       captures=operations.rigl_captures(tensors=called.captured_inputs),
-      Tout=[output.dtype for output in self.outputs],
+      # TensorFlow takes numbers sooner than types.
+      Tout=[output.dtype.as_datatype_enum for output in self.outputs],
       f=called,
       in_turn=in_turn,
       threads=threads,
@@ -125,7 +128,8 @@ class Traced:
   def __call__(self, *arguments: ArrayOrTensor) -> Any:
     """Calls it with arguments of its specs, which are not checked."""
     if self._packed:
-      return self._call([_as_one_tensor(arguments, self._size)])
+      np.concatenate(arguments, axis=None, out=self._memory, casting='unsafe')
+      return self._call([self._vector])
     return self._call(
       [
         a if isinstance(a, tf.Tensor) else tf.constant(a, dtype)
@@ -162,21 +166,18 @@ def _of_one_vector(function, shapes):
   sizes = [shape.num_elements() for shape in shapes]
 
   def of_one(vector):
+    # Outputs and variables may keep parts of it, and the next call changes it.
+    vector = tf.raw_ops.DeepCopy(x=vector)
     return function(*map(tf.reshape, tf.split(vector, sizes), shapes))
 
   return of_one, [tf.TensorSpec((sum(sizes),), tf.float32)]
 
 
-def _as_one_tensor(arrays, size):
-  """Returns arrays as one float32 vector, which shares an array's memory.
-
-  Sooner than by tf.constant, which copies, and runs an operation.
-  """
+def _aligned(size):
+  """Returns a new float32 vector that `share` need not copy."""
   memory = np.empty(size + _ALIGNMENT, np.float32)
   begin = -memory.ctypes.data % (4 * _ALIGNMENT) // 4
-  vector = memory[begin : begin + size]
-  np.concatenate(arrays, axis=None, out=vector, casting='unsafe')
-  return share(vector)
+  return memory[begin : begin + size]
 
 
 def share(array: np.ndarray) -> tf.Tensor:

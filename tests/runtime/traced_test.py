@@ -47,7 +47,7 @@ def test_each_part_can_be_switched_off(
 
     monkeypatch.setattr(owner, name, watched)
 
-  watch(traced, '_as_one_tensor', 'traced')
+  watch(traced, '_of_one_vector', 'traced')
   watch(traced.Traced, '_by_operation', 'call')
   watch(traced, '_threads', 'team')
   monkeypatch.setenv('RIGL_RL_RUNTIME', last_part)
@@ -209,6 +209,25 @@ def test_packed_numbers_become_float32():
   np.testing.assert_array_equal(result['product'], [3, 3])
   assert number.dtype == tf.float32
   assert number == 2
+
+
+@pytest.mark.parametrize('shapes', [[(16,)], [(4, 16), (16,)]], ids=str)
+def test_what_a_call_keeps_of_packed_numbers_stays(shapes):
+  variables = [tf.Variable(tf.zeros(shape)) for shape in shapes]
+
+  def keep(*arguments):
+    for variable, argument in zip(variables, arguments):
+      variable.assign(argument)
+    return arguments
+
+  function = traced.Traced(
+    keep, *map(tf.TensorSpec, shapes), packed=True, in_turn=True
+  )
+  outputs = function(*map(np.ones, shapes))
+  kept = [variable.read_value() for variable in variables]
+  function(*map(np.zeros, shapes))
+  for shape, values in zip(2 * shapes, [*outputs, *kept]):
+    np.testing.assert_array_equal(values, np.ones(shape))
 
 
 def test_outputs_and_variables_of_a_traced_function():
