@@ -44,7 +44,8 @@ def instructions() -> str | None:
   operations = load()
   if operations is None:
     return None
-  return operations.rigl_instructions().numpy().decode()
+  with tf.init_scope():  # A layer that is traced may ask.
+    return operations.rigl_instructions().numpy().decode()
 
 
 def suits(variable: tf.Variable) -> bool:

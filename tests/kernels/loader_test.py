@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from rigl_rl.kernels import build, loader, ownership
 
@@ -49,6 +50,12 @@ def test_load_says_nothing_more_once_there_is_an_object(capfd):
   capfd.readouterr()
   assert loader.load() is loader.load()
   assert capfd.readouterr() == ('', '')
+
+
+def test_instructions_while_a_function_is_traced(operations):
+  found = []
+  tf.function(lambda: found.append(loader.instructions()), autograph=False)()
+  assert found == [loader.instructions()]
 
 
 def test_without_a_compiler_one_line_says_so(

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from helpers import stored_layers
+from rigl_rl.kernels import loader
 from rigl_rl.sparsity import sparse_kernel, step_plan, wrappers
 
 pytestmark = pytest.mark.usefixtures('kernels')
@@ -236,6 +237,12 @@ def _chains(layers, x):
   ]
 
 
+@pytest.fixture
+def chains_dense_layers(monkeypatch):
+  monkeypatch.setattr(loader, 'instructions', lambda: 'avx512')
+
+
+@pytest.mark.usefixtures('chains_dense_layers')
 @pytest.mark.parametrize('stored', ['', '0', '123', '0123', '013', '03'])
 def test_call_in_turn(stored):
   layers = _layers((150, 130, 140, 160, 5))
@@ -250,8 +257,12 @@ def test_call_in_turn(stored):
   assert _chains(layers, x) == ([4] if '2' in stored else [2, 0, 1])
 
 
-def test_call_in_turn_without_kernels(monkeypatch):
-  monkeypatch.setenv('RIGL_RL_KERNELS', '0')
+@pytest.mark.parametrize('instructions', [None, 'avx2', 'portable'])
+def test_call_in_turn_without_avx512(monkeypatch, instructions):
+  if instructions is None:
+    monkeypatch.setenv('RIGL_RL_KERNELS', '0')
+  else:
+    monkeypatch.setattr(loader, 'instructions', lambda: instructions)
   layers = _layers((150, 130, 8))
   x = stored_layers.examples(11, 150)
   expected = layers[1](layers[0](x))
@@ -259,6 +270,7 @@ def test_call_in_turn_without_kernels(monkeypatch):
   assert _chains(layers, x) == [0, 0]
 
 
+@pytest.mark.usefixtures('chains_dense_layers')
 def test_call_in_turn_leaves_some_layers_to_keras():
   """Small and wide ones, other activations, and those that are not built."""
   layers = _layers((150, 130, 20, 30, 600, 130))
