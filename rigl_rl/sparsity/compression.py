@@ -32,18 +32,21 @@ class _Costs(NamedTuple):
   convolution: float
 
 
-# By the kernels' instructions, to which the dense products are restricted too.
-# Measured on one thread of an AMD EPYC (Zen 4), forward and all gradients, with
-# 256 examples. Usual and wide: by what 40 % of the weights take more than 10 %,
-# of 512² and 1024². Few inputs: by what half or all take more than 2 %, of 17
-# and 64 inputs. Full: so that of six layers, from 256×12 to 400×300, those are
-# stored sparsely that then take no more time than masked. Convolutions: by the
-# Atari networks' with 32 images and 3 to 50 % of the weights; with AVX2 between
-# what oneDNN and Eigen take, of which TensorFlow uses one by processor.
+# By the kernels' instructions, to which the dense products are restricted too,
+# on an AMD EPYC (Zen 4). Usual: by the density of the hidden layers from which
+# on a whole step of SAC with RigL takes as long in both storages, 2×256 and
+# 2×512: .53 and .48 with AVX-512, .45 and .50 with AVX2, .78 and .81 with
+# neither. The others on one thread, forward and all gradients, with 256
+# examples. Wide: by what 40 % of the weights take more than 10 %, of 1024². Few
+# inputs: by what half or all take more than 2 %, of 17 and 64 inputs. Full: so
+# that of six layers, from 256×12 to 400×300, those are stored sparsely that
+# then take no more time than masked. Convolutions: by the Atari networks' with
+# 32 images and 3 to 50 % of the weights; with AVX2 between what oneDNN and
+# Eigen take, of which TensorFlow uses one by processor.
 _COSTS = {
-  'avx512': _Costs(2.2, 2.6, 0.9, 1.3, 2.0),
-  'avx2': _Costs(2.3, 2.3, 1.2, 1.6, 2.2),
-  'portable': _Costs(1.5, 1.6, 1.0, 1.2, 1.4),
+  'avx512': _Costs(1.9, 2.6, 0.9, 1.3, 2.0),
+  'avx2': _Costs(2.0, 2.3, 1.2, 1.6, 2.2),
+  'portable': _Costs(1.3, 1.6, 1.0, 1.2, 1.4),
 }
 _NOT_WIDE = 512
 _FEW_INPUTS = 64

@@ -34,9 +34,25 @@ def _network(sparsity=0.9, units=UNITS, activation='relu', **arguments):
     ]
   )
   model.build((None, units[0]))
+  _sparsify(model, sparsity, **arguments)
+  return model
+
+
+def _sparsify(model, sparsity, **arguments):
   arguments.setdefault('distribution', distributions.uniform)
   wrappers.sparsify(model, sparsity=sparsity, **arguments)
-  return model
+
+
+def _network_of(sparsities):
+  """A network of layers of these shapes, and sparsities."""
+  (inputs, _), *_ = sparsities
+  return _network(
+    units=(inputs, *(outputs for _, outputs in sparsities)),
+    storage='auto',
+    distribution=lambda shapes, _: {
+      path: sparsities[shape] for path, shape in shapes.items()
+    },
+  )
 
 
 def _compress(*arguments, **named):
@@ -77,13 +93,8 @@ def test_choice(wanted, sparsity):
 
 
 def test_auto_leaves_a_large_dense_neighbor_masked():
-  sparsities = {(4, 300): 0.0, (300, 200): 0.95, (200, 400): 0.0, (400, 2): 0.0}
-  model = _network(
-    units=(4, 300, 200, 400, 2),
-    storage='auto',
-    distribution=lambda shapes, sparsity: {
-      path: sparsities[shape] for path, shape in shapes.items()
-    },
+  model = _network_of(
+    {(4, 300): 0.0, (300, 200): 0.95, (200, 400): 0.0, (400, 2): 0.0}
   )
   chosen = _compress(model)
   assert _stored_sparsely(model) == [True, True, False, True]
@@ -96,14 +107,7 @@ def test_auto_leaves_a_large_dense_neighbor_masked():
 
 @pytest.mark.parametrize('inputs,expected', [(64, True), (65, False)])
 def test_auto_compresses_a_neighbor_of_few_inputs(inputs, expected):
-  sparsities = {(inputs, 600): 0.05, (600, 300): 0.95, (300, 2): 0.0}
-  model = _network(
-    units=(inputs, 600, 300, 2),
-    storage='auto',
-    distribution=lambda shapes, sparsity: {
-      path: sparsities[shape] for path, shape in shapes.items()
-    },
-  )
+  model = _network_of({(inputs, 600): 0.05, (600, 300): 0.95, (300, 2): 0.0})
   _compress(model)
   assert _stored_sparsely(model) == [expected, True, True]
 
@@ -113,25 +117,13 @@ def test_auto_compresses_a_neighbor_that_has_all_its_weights(
   sparsity, expected
 ):
   """Its sums take less time than those of nearly as many weights."""
-  sparsities = {(8, 700): 0.0, (700, 300): 0.95, (300, 100): sparsity}
-  model = _network(
-    units=(8, 700, 300, 100),
-    storage='auto',
-    distribution=lambda shapes, sparsity: {
-      path: sparsities[shape] for path, shape in shapes.items()
-    },
-  )
+  model = _network_of({(8, 700): 0.0, (700, 300): 0.95, (300, 100): sparsity})
   _compress(model)
   assert _stored_sparsely(model) == [True, True, expected]
 
 
 def test_auto_compresses_few_inputs_only_beside_others():
-  model = _network(
-    0.5,
-    units=(64, 600, 300),
-    storage='auto',
-    distribution=distributions.uniform,
-  )
+  model = _network(0.5, units=(64, 600, 300), storage='auto')
   assert _compress(model) == []
 
 
@@ -147,12 +139,22 @@ def test_auto_by_the_cost_of_a_weight(monkeypatch, cost, sparsity, expected):
 
 
 @pytest.mark.parametrize(
-  'instructions,expected',
-  [('portable', True), ('avx2', False), ('avx512', False)],
+  'instructions,sparsity,expected',
+  [
+    # Of 60,000 weights, of which an operation takes 8,192.
+    ('portable', 0.35, True),
+    ('portable', 0.33, False),
+    ('avx2', 0.58, True),
+    ('avx2', 0.56, False),
+    ('avx512', 0.56, True),
+    ('avx512', 0.54, False),
+  ],
 )
-def test_auto_by_the_instructions(monkeypatch, instructions, expected):
+def test_auto_by_the_instructions(
+  monkeypatch, instructions, sparsity, expected
+):
   monkeypatch.setattr(loader, 'instructions', lambda: instructions)
-  model = _network(0.5, storage='auto')
+  model = _network(sparsity, storage='auto')
   _compress(model)
   assert _stored_sparsely(model) == [expected] * 3
 
@@ -198,12 +200,7 @@ def test_what_cannot_be_compressed_stays_masked():
   )
   x = stored_layers.examples(5, 6, 6, 2)
   model.build(x.shape)
-  wrappers.sparsify(
-    model,
-    sparsity=0.9,
-    storage='sparse',
-    distribution=distributions.uniform,
-  )
+  _sparsify(model, 0.9, storage='sparse')
   expected = model(x)
   _compress(model)
   assert _stored_sparsely(model) == [False, False, True, False]
@@ -246,12 +243,7 @@ def _stores_convolution(wanted, filters, sparsity):
   layer = wrappers.SparseWrapper(tf.keras.layers.Conv2D(filters, 3))
   model = tf.keras.Sequential([layer])
   model.build((None, 8, 8, 32))
-  wrappers.sparsify(
-    model,
-    sparsity=sparsity,
-    storage=wanted,
-    distribution=distributions.uniform,
-  )
+  _sparsify(model, sparsity, storage=wanted)
   _compress(model)
   return layer.storage.name == 'sparse'
 
