@@ -47,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f'a Python that has {", ".join(libraries)} installed, such as '
         'peers/bin/python (default: they are left out)',
       )
-    add('--rounds', type=int, default=5, help='turns of each (default: 5)')
-    length = 'length of a turn, about (default: 5)'
-    add('--seconds', type=float, default=5.0, help=length)
+    add('--rounds', type=int, default=12, help='turns of each (default: 12)')
+    length = 'length of a turn, about (default: 2)'
+    add('--seconds', type=float, default=2.0, help=length)
     add(
       '--warm_up',
       type=float,
