@@ -10,16 +10,12 @@
 #include "kernels.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
+#include "tensors.h"
 #include "variables.h"
 
 namespace rigl_rl {
 namespace {
 
-namespace tf = ::tensorflow;
-using tf::OpKernelContext;
-using tf::shape_inference::InferenceContext;
 using tf::shape_inference::ShapeHandle;
 
 class MaintainSparsityOp : public tf::OpKernel {

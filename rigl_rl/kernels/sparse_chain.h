@@ -12,16 +12,9 @@
 
 #include "../runtime/sharing.h"
 #include "kernels.h"
-#include "tensorflow/core/framework/op_kernel.h"
 #include "tensors.h"
 
 namespace rigl_rl {
-
-namespace tf = ::tensorflow;
-using tf::OpKernelConstruction;
-using tf::OpKernelContext;
-using tf::Tensor;
-using tf::TensorShape;
 
 // The most examples of a block, measured: so that much of a layer's activations
 // are in the first cache, and a weight is loaded for as many examples as fill

@@ -8,14 +8,11 @@
 
 #include "sparse_chain.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
 
 namespace rigl_rl {
 namespace {
 
 using tf::shape_inference::DimensionHandle;
-using tf::shape_inference::InferenceContext;
 using tf::shape_inference::ShapeHandle;
 
 class SparseChainOp : public ChainOp {

@@ -7,19 +7,10 @@
 #include "../runtime/sharing.h"
 #include "convolution_passes.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
 #include "tensors.h"
 
 namespace rigl_rl {
 namespace {
-
-namespace tf = ::tensorflow;
-using tf::OpKernelConstruction;
-using tf::OpKernelContext;
-using tf::Tensor;
-using tf::TensorShape;
-using tf::shape_inference::InferenceContext;
 
 // Reads the attributes, from an OpKernelConstruction or an InferenceContext.
 template <typename Context>
@@ -137,11 +128,8 @@ class SparseConvolutionOp : public ConvolutionOp {
     SparseStructure structure;
     const float *x, *values;
     int64_t examples;
-    OP_REQUIRES_OK(
-        context,
-        GetExamples(
-            context, 0, [&](int64_t n) { return InputShape(n); }, &x,
-            &examples));
+    const auto shape = [&](int64_t n) { return InputShape(n); };
+    OP_REQUIRES_OK(context, GetExamples(context, 0, shape, &x, &examples));
     OP_REQUIRES_OK(context, GetLayer(context, &structure, &values));
     const Tensor& bias = context->input(3);
     if (bias.NumElements() != 0) {
@@ -209,11 +197,8 @@ class SparseConvolutionInputGradientOp : public ConvolutionOp {
     SparseStructure structure;
     const float *dy, *values;
     int64_t examples;
-    OP_REQUIRES_OK(
-        context,
-        GetExamples(
-            context, 0, [&](int64_t n) { return OutputShape(n); }, &dy,
-            &examples));
+    const auto shape = [&](int64_t n) { return OutputShape(n); };
+    OP_REQUIRES_OK(context, GetExamples(context, 0, shape, &dy, &examples));
     OP_REQUIRES_OK(context, GetLayer(context, &structure, &values));
     const Tensor& delta = context->input(1);
     const int64_t size = convolution_.delta().size();

@@ -9,19 +9,10 @@
 #include "sparse_layers.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
 #include "tensors.h"
 
 namespace rigl_rl {
 namespace {
-
-namespace tf = ::tensorflow;
-using tf::OpKernelConstruction;
-using tf::OpKernelContext;
-using tf::Tensor;
-using tf::TensorShape;
-using tf::shape_inference::InferenceContext;
 
 // Reads an input of the shape (..., inputs, outputs).
 tf::Status GetMatrix(OpKernelContext* context, int index, const char* name,
