@@ -16,6 +16,7 @@ from rigl_rl.agents import off_policy, optimizers, targets
 from rigl_rl.compat import tf_agents
 from rigl_rl.config import domains
 from rigl_rl.config.declarations import check_arguments
+from rigl_rl.kernels import noise as noise_lib
 from rigl_rl.networks import actor_critic, numpy_mlp
 from rigl_rl.sparsity import step_plan
 
@@ -157,8 +158,8 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     """
     observation = next_time_steps.observation
     next_actions, _ = self._targets['actor'](observation)
-    noise = self._target_noise * tf.random.stateless_normal(
-      tf.shape(next_actions), self._draw_seed(draw)
+    noise = self._target_noise * noise_lib.normal(
+      next_actions.shape, self._draw_seed(draw)
     )
     bound = self._target_noise_clip
     noise = tf.clip_by_value(noise, -bound, bound)

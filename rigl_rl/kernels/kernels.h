@@ -12,6 +12,7 @@
 
 #include "adam.h"
 #include "maintain_sparsity.h"
+#include "noise.h"
 #include "soft_update.h"
 #include "sparse_convolution.h"
 #include "sparse_layers.h"
@@ -28,6 +29,8 @@ struct Kernels {
   AdamFunction* take_adam_step;
   SoftUpdateFunction* soft_update;
   MaintainSparsityFunction* maintain_sparsity;
+
+  DrawNormalFunction* draw_normal;
 
   // Sparse layers. Activations are held as features x examples: row i of `x` is
   // x + i * stride.

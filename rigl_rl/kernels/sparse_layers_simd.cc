@@ -357,6 +357,7 @@ static void ActivationGradient(Activation activation, const float* y,
 AdamFunction TakeAdamStep;
 SoftUpdateFunction SoftUpdate;
 MaintainSparsityFunction MaintainSparsity;
+DrawNormalFunction DrawNormal;
 TransposeFunction ToColumns;
 CorrelateFunction Correlate;
 CorrelateGradientFunction CorrelateGradient;
@@ -366,10 +367,11 @@ CollectFunction Collect;
 
 const Kernels kKernels = {
     RIGL_RL_NAME(RIGL_RL_ISA), TakeAdamStep,       SoftUpdate,
-    MaintainSparsity,          Forward,            InputGradient,
-    WeightGradient,            ActivationGradient, ToColumns,
-    FromColumns,               Correlate,          CorrelateGradient,
-    SumLanesOfBlocks,          Spread,             Collect};
+    MaintainSparsity,          DrawNormal,         Forward,
+    InputGradient,             WeightGradient,     ActivationGradient,
+    ToColumns,                 FromColumns,        Correlate,
+    CorrelateGradient,         SumLanesOfBlocks,   Spread,
+    Collect};
 
 }  // namespace RIGL_RL_ISA
 }  // namespace rigl_rl

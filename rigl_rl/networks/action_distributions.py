@@ -14,6 +14,8 @@ import tensorflow_probability as tfp
 from tf_agents.distributions import utils as distribution_utils
 from tf_agents.specs import tensor_spec
 
+from rigl_rl.kernels import noise as noise_lib
+
 _LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -70,7 +72,7 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
       if seed is None or isinstance(seed, int):
         noise = tf.random.normal(shape, seed=seed)
       else:
-        noise = tf.random.stateless_normal(shape, seed)
+        noise = noise_lib.normal(shape, seed)
       raw = self._loc + self._std * noise
       actions = self._squash(raw)
       self._last_sample = (noise, raw, actions)
@@ -105,7 +107,10 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
       return self._squash(self._loc)
 
   def _squash(self, raw: tf.Tensor) -> tf.Tensor:
-    return self.action_means + self.action_magnitudes * tf.tanh(raw)
+    unit = tf.tanh(raw)
+    if np.all(self.action_means == 0) and np.all(self.action_magnitudes == 1):
+      return unit  # As most tasks have it; it spares operations.
+    return self.action_means + self.action_magnitudes * unit
 
   def _unsquash(self, actions: tf.Tensor) -> tf.Tensor:
     unit = (actions - self.action_means) / self.action_magnitudes

@@ -348,7 +348,7 @@ std::vector<float> Update(const Kernels& kernels, int64_t size) {
   std::mt19937 before = generator;
   generator.seed(size);
   Floats gradient = Draw(size), online = Draw(size), mask(size, 1.0f);
-  Floats variable = Draw(size), m = Draw(size), v = Draw(size);
+  Floats variable = Draw(size), m = Draw(size), v = Draw(size), noise(size, 0);
   Buffer<int32_t> scratch(size + kScratchMargin, 0);
   for (int64_t i = 0; i < size; ++i) {
     v[i] *= v[i];
@@ -368,8 +368,9 @@ std::vector<float> Update(const Kernels& kernels, int64_t size) {
   }
   kernels.maintain_sparsity(online.data(), variable.data(), mask.data(), size,
                             scratch.data());
+  kernels.draw_normal(-3, size, size, noise.data());
   std::vector<float> all;
-  for (Floats* part : {&variable, &m, &v, &mask}) {
+  for (Floats* part : {&variable, &m, &v, &mask, &noise}) {
     all.insert(all.end(), part->data(), part->data() + size);
   }
   return all;
