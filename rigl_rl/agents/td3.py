@@ -159,7 +159,7 @@ class SparseTd3Agent(off_policy.OffPolicyAgent, td3_agent.Td3Agent):
     observation = next_time_steps.observation
     next_actions, _ = self._targets['actor'](observation)
     noise = self._target_noise * noise_lib.normal(
-      next_actions.shape, self._draw_seed(draw)
+      noise_lib.shape_of(next_actions), self._draw_seed(draw)
     )
     bound = self._target_noise_clip
     noise = tf.clip_by_value(noise, -bound, bound)

@@ -63,9 +63,7 @@ class SquashedNormal(distribution_utils.SquashToSpecNormal):
     The draw is stateless by a pair of int32 as seed, else stateful.
     """
     with tf.name_scope(name):
-      shape = self._loc.shape
-      if not shape.is_fully_defined():
-        shape = tf.shape(self._loc)
+      shape = noise_lib.shape_of(self._loc)
       if not (isinstance(sample_shape, tuple) and not sample_shape):
         outer = tf.reshape(tf.convert_to_tensor(sample_shape, tf.int32), (-1,))
         shape = tf.concat([outer, tf.cast(shape, tf.int32)], axis=0)

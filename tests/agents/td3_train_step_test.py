@@ -248,6 +248,23 @@ def test_target_noise():
   np.testing.assert_array_equal(clipped.max(0), small.HIGH)
 
 
+def test_loss_of_an_unknown_number_of_examples():
+  agent = small_td3.make_agent()
+  observation = tf.constant(small.make_batch().observation)
+  n = len(observation)
+  step = ts.TimeStep(
+    tf.fill([n], ts.StepType.MID), tf.zeros(n), tf.ones(n), observation
+  )
+  arguments = step, tf.zeros((n, small.ACTION)), step
+  specs = tf.nest.map_structure(
+    lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), arguments
+  )
+  traced = tf.function(agent.critic_loss, specs, autograph=False)
+  np.testing.assert_allclose(
+    traced(*arguments), agent.critic_loss(*arguments), rtol=1e-5
+  )
+
+
 @pytest.mark.parametrize(
   'bounds, magnitude',
   [
