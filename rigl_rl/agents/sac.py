@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tf_agents.agents.sac import sac_agent
 from tf_agents.trajectories import time_step as ts
+from tf_agents.utils import common
 
 from rigl_rl.agents import off_policy, optimizers, targets
 from rigl_rl.compat import keras, tf_agents
@@ -110,7 +111,10 @@ class SparseSacAgent(off_policy.OffPolicyAgent, sac_agent.SacAgent):
     )
     actions = distribution.sample(seed=self._draw_seed(self._next_draw))
     self._next_draw += 1
-    self._last_sample = (actions, distribution.log_prob(actions))
+    self._last_sample = (
+      actions,
+      common.log_probability(distribution, actions, self.action_spec),
+    )
     return self._last_sample
 
   def _train(self, experience, weights):
