@@ -263,7 +263,7 @@ def _run(command: Sequence[str], **environment: str) -> str:
   )
   if done.returncode:
     lines = (done.stderr + done.stdout).splitlines()
-    errors = [line for line in lines if 'error' in line.lower()]
+    errors = [line for line in lines if 'error:' in line.lower()]
     reason = [*errors, *lines, f'exit code {done.returncode}'][0].strip()
     raise BuildError(f'{command[0]} fails: {reason}')
   return done.stdout

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -24,19 +26,58 @@ using tf::OpKernelConstruction;
 using tf::OpKernelContext;
 using tf::Tensor;
 
+// A function that TensorFlow has made ready to run, for what it has captured.
+// That takes megabytes, so they are released with its captures: the kernel that
+// calls it stays in TensorFlow's cache as long as the process. They are
+// released with the kernel if it goes first, because its library may follow it.
+class Instance {
+ public:
+  using Library = tf::FunctionLibraryRuntime;
+
+  Instance(Library* library, Library::Handle handle)
+      : handle_(handle), library_(library) {}
+
+  Library::Handle handle() const { return handle_; }
+  bool IsOf(const Library* library) {
+    tf::mutex_lock lock(mutex_);
+    return library == library_;
+  }
+  void Release() {
+    tf::mutex_lock lock(mutex_);
+    if (library_ != nullptr) library_->ReleaseHandle(handle_).IgnoreError();
+    library_ = nullptr;
+  }
+
+ private:
+  const Library::Handle handle_;
+  tf::mutex mutex_;
+  Library* library_;  // Null once it is released.
+};
+
 // What a function has captured: handles of variables. They are kept, because
 // passing them in every call takes as long as the call.
 class Captures : public tf::ResourceBase {
  public:
   explicit Captures(std::vector<Tensor> tensors)
       : tensors_(std::move(tensors)) {}
+  ~Captures() override {
+    for (const auto& instance : instances_) instance->Release();
+  }
+
   const std::vector<Tensor>& tensors() const { return tensors_; }
+  // Releases an instance when this goes.
+  void Keep(std::shared_ptr<Instance> instance) {
+    tf::mutex_lock lock(mutex_);
+    instances_.push_back(std::move(instance));
+  }
   std::string DebugString() const override {
     return tf::strings::StrCat("what a function captured: ", tensors_.size());
   }
 
  private:
   const std::vector<Tensor> tensors_;
+  tf::mutex mutex_;
+  std::vector<std::shared_ptr<Instance>> instances_;
 };
 
 class CapturesOp : public tf::OpKernel {
@@ -63,14 +104,14 @@ class CallOp : public tf::OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("in_turn", &in_turn_));
     OP_REQUIRES_OK(context, context->GetAttr("threads", &threads_));
   }
+  ~CallOp() override {
+    for (const auto& instance : instances_) instance.second->Release();
+  }
 
   void Compute(OpKernelContext* context) override {
     tf::FunctionLibraryRuntime* library = context->function_library();
     OP_REQUIRES(context, library != nullptr,
                 tf::errors::Internal("There is no function library."));
-    tf::FunctionLibraryRuntime::Handle handle;
-    OP_REQUIRES_OK(context, Instantiate(library, &handle));
-
     tf::FunctionLibraryRuntime::Options options;
     options.cancellation_manager = context->cancellation_manager();
     options.step_container = context->step_container();
@@ -80,6 +121,8 @@ class CallOp : public tf::OpKernel {
                         .scalar<tf::ResourceHandle>()()
                         .GetResource<Captures>();
     OP_REQUIRES_OK(context, captures.status());
+    tf::FunctionLibraryRuntime::Handle handle;
+    OP_REQUIRES_OK(context, Instantiate(library, *captures, &handle));
     std::vector<Tensor> arguments;
     for (int i = 1; i < context->num_inputs(); ++i) {
       arguments.push_back(context->input(i));
@@ -126,20 +169,23 @@ class CallOp : public tf::OpKernel {
   }
 
  private:
-  // The function's handle, made at the first call.
+  // The handle of the function with these captures, made at their first call.
   tf::Status Instantiate(tf::FunctionLibraryRuntime* library,
+                         Captures* captures,
                          tf::FunctionLibraryRuntime::Handle* handle) {
     tf::mutex_lock lock(mutex_);
-    if (library != library_) {
+    auto& instance = instances_[captures];
+    if (instance == nullptr || !instance->IsOf(library)) {
       tf::FunctionLibraryRuntime::InstantiateOptions options;
       // Without the bookkeeping of which operations are ready.
       if (in_turn_) options.executor_type = "SINGLE_THREADED_EXECUTOR";
       TF_RETURN_IF_ERROR(library->Instantiate(function_.name(),
                                               tf::AttrSlice(&function_.attr()),
-                                              options, &handle_));
-      library_ = library;
+                                              options, handle));
+      instance = std::make_shared<Instance>(library, *handle);
+      captures->Keep(instance);
     }
-    *handle = handle_;
+    *handle = instance->handle();
     return tf::OkStatus();
   }
 
@@ -147,8 +193,7 @@ class CallOp : public tf::OpKernel {
   bool in_turn_;
   int threads_;
   tf::mutex mutex_;
-  tf::FunctionLibraryRuntime* library_ = nullptr;
-  tf::FunctionLibraryRuntime::Handle handle_;
+  std::unordered_map<const Captures*, std::shared_ptr<Instance>> instances_;
 };
 
 REGISTER_OP("RiglCaptures")

@@ -75,7 +75,8 @@ def test_without_a_compiler_one_line_says_so(
 def test_a_compiler_that_fails_is_one_line(
   cache, nothing_loaded, monkeypatch, tmp_path, capfd
 ):
-  _compiler(tmp_path, monkeypatch, 'echo a.h; echo x.cc: error: y >&2; exit 1')
+  script = 'echo errors.h; echo from errors.h: >&2; echo x.cc: error: y >&2'
+  _compiler(tmp_path, monkeypatch, f'{script}; exit 1')
   assert loader.load() is None
   assert loader.load() is None
   announced, line = capfd.readouterr().err.splitlines()

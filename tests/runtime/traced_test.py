@@ -1,5 +1,8 @@
 """Tests of functions that are traced once."""
 
+import gc
+import os
+import pathlib
 import threading
 
 import numpy as np
@@ -9,6 +12,8 @@ import tensorflow as tf
 from rigl_rl import errors
 from rigl_rl.runtime import traced
 
+# The memory of this process, in pages.
+_STATM = pathlib.Path('/proc/self/statm')
 _SPECS = (tf.TensorSpec((2, 3)), tf.TensorSpec((3,)), tf.TensorSpec(()))
 
 
@@ -236,6 +241,31 @@ def test_outputs_and_variables_of_a_traced_function():
   assert [output.shape for output in function.outputs] == [(5,), (5,)]
   assert len(function.variables) == 1
   assert function.variables[0] is variable
+
+
+@pytest.mark.skipif(not _STATM.exists(), reason='needs the memory in use')
+@pytest.mark.parametrize('in_turn', [False, True])
+def test_memory_goes_with_the_function(operations, in_turn):
+  megabyte = 250_000  # float32 numbers
+
+  def make_and_call():
+    # TensorFlow computes what is constant once, and keeps it.
+    function = traced.Traced(
+      lambda x: x + tf.fill((8 * megabyte,), 1.0),
+      tf.TensorSpec(()),
+      in_turn=in_turn,
+    )
+    assert function(1.0)[-1] == 2.0
+    gc.collect()
+
+  def used():
+    return int(_STATM.read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
+
+  make_and_call()
+  before = used()
+  for _ in range(10):
+    make_and_call()
+  assert used() - before < 40
 
 
 @pytest.mark.parametrize('in_turn', [False, True])
