@@ -14,12 +14,12 @@ from rigl_rl.sweeps.runs import Run
 # virtual machine of two (x86-64, AVX-512), beside other runs. On Atari an
 # evaluation takes half the steps of the training before it, as the paper's.
 STEPS_PER_SECOND = {
-  'dqn_classic': 220.0,
+  'dqn_classic': 1000.0,
   'dqn_atari_cnn': 60.0,
   'dqn_atari_resnet': 11.0,
-  'sac': 140.0,
-  'ppo': 900.0,
-  'td3': 230.0,
+  'sac': 300.0,
+  'ppo': 1300.0,
+  'td3': 260.0,
 }
 
 
