@@ -186,7 +186,8 @@ class QLearner:
       if weight_decay:
         loss += tf.add_n(weight_decay)
     if self._waits_for_loss:
-      tf.numpy_function(lambda _: self._has_loss.set(), [loss], [])
+      has_loss = self._has_loss  # TensorFlow keeps the function for ever.
+      tf.numpy_function(lambda _: has_loss.set(), [loss], [])
     return loss, tape.gradient(loss, self.online.trainable_variables)
 
   def _apply_gradients(self, *gradients):

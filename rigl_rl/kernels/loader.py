@@ -125,6 +125,12 @@ def _scatter_gradient(op, dkernel):
   """The dense gradient, which mask updates need, as of a masked kernel.
 
   It has the kernel's shape, not that of the values; `SparseOptimizer` knows.
+  With `sparse_gradient` it is the values'.
   """
-  del op
-  return dkernel, None
+  if not op.get_attr('sparse_gradient'):
+    return dkernel, None
+  values, structure = op.inputs
+  dvalues = load().rigl_sparse_gather(
+    kernel=dkernel, structure=structure, capacity=values.shape[0]
+  )
+  return dvalues, None

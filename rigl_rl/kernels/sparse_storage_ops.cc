@@ -157,6 +157,7 @@ REGISTER_OP("RiglSparseGather")
 
 REGISTER_OP("RiglSparseScatter")
     .Attr("shape: list(int) >= 2")
+    .Attr("sparse_gradient: bool = false")
     .Input("values: float")
     .Input("structure: int32")
     .Output("kernel: float")
@@ -172,7 +173,11 @@ REGISTER_OP("RiglSparseScatter")
       c->set_output(0, kernel);
       return tf::OkStatus();
     })
-    .Doc("Makes a kernel (..., inputs, outputs) of its active weights.");
+    .Doc(R"doc(
+Makes a kernel (..., inputs, outputs) of its active weights.
+
+sparse_gradient: whether its gradient is that of the active weights only.
+)doc");
 
 #define RIGL_RL_REGISTER(name)                                        \
   REGISTER_KERNEL_BUILDER(Name("Rigl" #name).Device(tf::DEVICE_CPU), \

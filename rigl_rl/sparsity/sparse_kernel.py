@@ -100,9 +100,7 @@ class SparseKernel:
 
   def dense(self, values: tf.Tensor) -> tf.Tensor:
     """Returns `(capacity,)` values where weights are active, 0 elsewhere."""
-    return self._operations.rigl_sparse_scatter(
-      values=values, structure=self.structure, shape=self.shape.as_list()
-    )
+    return self._scatter(values)
 
   def active(self, dense: tf.Tensor) -> tf.Tensor:
     """Returns what `dense`, of the kernel's shape, has at active weights."""
@@ -117,6 +115,14 @@ class SparseKernel:
   def _structure_of(self, mask):
     return self._operations.rigl_sparse_structure(
       mask=mask, capacity=self.capacity
+    )
+
+  def _scatter(self, values, sparse_gradient=False):
+    return self._operations.rigl_sparse_scatter(
+      values=values,
+      structure=self.structure,
+      shape=self.shape.as_list(),
+      sparse_gradient=sparse_gradient,
     )
 
   def _gather(self, dense, structure):
@@ -134,7 +140,7 @@ class SparseConvolution(SparseKernel):
     if not densely and inputs.shape[0] != 1 and None not in image:
       return self._convolve(inputs, image)
     # One example would take as long as the fewest that are computed at once.
-    weights = self.weights if densely else self._weights_trained_sparsely()
+    weights = self._scatter(self.trained, sparse_gradient=not densely)
     strides, padding = self._layer.strides, self._layer.padding.upper()
     return self._activate(tf.nn.conv2d(inputs, weights, strides, padding))
 
@@ -153,13 +159,6 @@ class SparseConvolution(SparseKernel):
       filters=filters,
       activation=_activation_name(layer),
     ).y
-
-  def _weights_trained_sparsely(self):
-    """The weights; their gradient is that of the active ones only."""
-    weights = tf.custom_gradient(
-      lambda values: (self.dense(values), self.active)
-    )
-    return weights(tf.convert_to_tensor(self.trained))
 
 
 def can_store(

@@ -56,9 +56,14 @@ def test_round_trip(operations, shape, density, room):
 
 
 @pytest.mark.parametrize('in_function', [True, False])
-def test_gradient_of_a_scattered_kernel_is_that_of_all_weights(
-  operations, in_function
+@pytest.mark.parametrize(
+  'sparse,expected',
+  [(False, [[1, 10], [2, 20], [3, 30]]), (True, [1, 3, 20, 30])],
+)
+def test_gradient_of_a_scattered_kernel(
+  operations, in_function, sparse, expected
 ):
+  """It is that of all weights, or of the active ones."""
   mask = np.float32([[1, 0], [0, 1], [1, 1]])
   structure = operations.rigl_sparse_structure(mask=mask, capacity=4)
   x = tf.constant([[1.0, 2, 3]])
@@ -67,7 +72,10 @@ def test_gradient_of_a_scattered_kernel_is_that_of_all_weights(
     with tf.GradientTape() as tape:
       tape.watch(values)
       kernel = operations.rigl_sparse_scatter(
-        values=values, structure=structure, shape=[3, 2]
+        values=values,
+        structure=structure,
+        shape=[3, 2],
+        sparse_gradient=sparse,
       )
       loss = tf.reduce_sum(tf.matmul(x, kernel) * [[1.0, 10]])
     return tape.gradient(loss, values)
@@ -75,7 +83,7 @@ def test_gradient_of_a_scattered_kernel_is_that_of_all_weights(
   if in_function:
     gradient = tf.function(gradient, autograph=False)
   found = gradient(tf.constant([1.0, 2, 3, 4]))
-  np.testing.assert_array_equal(found, [[1, 10], [2, 20], [3, 30]])
+  np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
