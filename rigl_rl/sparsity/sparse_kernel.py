@@ -98,9 +98,19 @@ class SparseKernel:
     """Returns {}: no inactive weight takes part in an optimizer's step."""
     return {}
 
-  def dense(self, values: tf.Tensor) -> tf.Tensor:
-    """Returns `(capacity,)` values where weights are active, 0 elsewhere."""
-    return self._scatter(values)
+  def dense(
+    self, values: tf.Tensor, sparse_gradient: bool = False
+  ) -> tf.Tensor:
+    """Returns `(capacity,)` values where weights are active, 0 elsewhere.
+
+    The values' gradient is that of all weights, or of the active ones.
+    """
+    return self._operations.rigl_sparse_scatter(
+      values=values,
+      structure=self.structure,
+      shape=self.shape.as_list(),
+      sparse_gradient=sparse_gradient,
+    )
 
   def active(self, dense: tf.Tensor) -> tf.Tensor:
     """Returns what `dense`, of the kernel's shape, has at active weights."""
@@ -115,14 +125,6 @@ class SparseKernel:
   def _structure_of(self, mask):
     return self._operations.rigl_sparse_structure(
       mask=mask, capacity=self.capacity
-    )
-
-  def _scatter(self, values, sparse_gradient=False):
-    return self._operations.rigl_sparse_scatter(
-      values=values,
-      structure=self.structure,
-      shape=self.shape.as_list(),
-      sparse_gradient=sparse_gradient,
     )
 
   def _gather(self, dense, structure):
@@ -140,7 +142,7 @@ class SparseConvolution(SparseKernel):
     if not densely and inputs.shape[0] != 1 and None not in image:
       return self._convolve(inputs, image)
     # One example would take as long as the fewest that are computed at once.
-    weights = self._scatter(self.trained, sparse_gradient=not densely)
+    weights = self.dense(self.trained, sparse_gradient=not densely)
     strides, padding = self._layer.strides, self._layer.padding.upper()
     return self._activate(tf.nn.conv2d(inputs, weights, strides, padding))
 

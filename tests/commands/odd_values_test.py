@@ -51,14 +51,7 @@ _PPO = (
 _ATARI = (
   'gin_configs/graesser22/dqn_atari_cnn/rigl.gin',
   'train.train_steps = 30',
-  'SparseDQNAgent.batch_size = 2',
-  'SparseDQNAgent.replay_capacity = 100',
-  'SparseDQNAgent.min_replay_history = 20',
-  'UpdateSchedule.interval = 2',
-  'NatureQNetwork.dense_units = 8',
-  'DopamineRunner.evaluation_period = 30',
-  'DopamineRunner.evaluation_steps = 10',
-  'DopamineRunner.max_steps_per_episode = 20',
+  *tiny.ATARI,
 )
 _IMPALA = (
   *_ATARI[:-4],

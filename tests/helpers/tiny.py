@@ -17,6 +17,16 @@ DQN = (
   'MLPQNetwork.hidden_units = (8, 8)',
   'DopamineRunner.evaluation_episodes = 2',
 )
+ATARI = (
+  'SparseDQNAgent.batch_size = 2',
+  'SparseDQNAgent.replay_capacity = 100',
+  'SparseDQNAgent.min_replay_history = 20',
+  'UpdateSchedule.interval = 2',
+  'NatureQNetwork.dense_units = 8',
+  'DopamineRunner.evaluation_period = 30',
+  'DopamineRunner.evaluation_steps = 10',
+  'DopamineRunner.max_steps_per_episode = 20',
+)
 HOPPER = (
   'ENV_NAME = "Hopper-v4"',
   'create_mujoco_environment.max_episode_steps = 20',
